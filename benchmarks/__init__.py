@@ -1,0 +1,1 @@
+"""Speed and fidelity, measured: ratios in alternation, never absolute times on shared machines."""

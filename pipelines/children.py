@@ -1,0 +1,79 @@
+"""The processes of a pipeline run: each in a session of its own, all stopped together."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+
+class Stopping(Exception):
+    """The run is being stopped: nothing new is started."""
+
+
+class Children:
+    """Starts processes and stops all of them: Ctrl-C to each group, then, after `grace` seconds, SIGKILL.
+
+    Their output goes to a file and not through a pipe, so that a child outlives the death of this process: a training
+    of hours is not lost with the terminal. `keep` are file descriptors that they inherit, such as the lock of the run.
+    """
+
+    def __init__(self, root: Path, keep: tuple[int, ...] = (), grace: float = 20.0) -> None:
+        self.root, self.keep, self.grace = root, keep, grace
+        self.stopping = threading.Event()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+
+    def run(self, command: list[str], log: Path, env: dict[str, str]) -> int:
+        """Run `command` to its end with its output in `log`; returns its exit status.
+
+        Raises:
+            Stopping: `stop` was called before it could start.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as stream:
+            process = self._start(command, stream.fileno(), env)
+        try:
+            return process.wait()
+        finally:
+            with self._lock:
+                self._running.discard(process)
+
+    def _start(self, command: list[str], output: int, env: dict[str, str]) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self.stopping.is_set():
+                raise Stopping
+            process = subprocess.Popen(
+                command,
+                cwd=self.root,
+                env={**os.environ, **env},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=self.keep,
+            )
+            self._running.add(process)
+            return process
+
+    def stop(self) -> None:
+        """Stop everything; returns when nothing runs any more. Called again meanwhile, it kills at once."""
+        impatient = self.stopping.is_set()
+        with self._lock:
+            self.stopping.set()
+        self._signal(signal.SIGKILL if impatient else signal.SIGINT)
+        end = time.monotonic() + self.grace
+        while self._alive() and time.monotonic() < end:
+            time.sleep(0.05)
+        self._signal(signal.SIGKILL)
+
+    def _alive(self) -> list[subprocess.Popen[bytes]]:
+        with self._lock:
+            return [process for process in self._running if process.poll() is None]
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)

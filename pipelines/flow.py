@@ -1,0 +1,76 @@
+"""One stage as one Prefect flow. The record must never cost a result: without Prefect the work is done all the same."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pipelines import server
+
+
+class Once:
+    """Work that is never done twice, and whose end is known whatever Prefect makes of it."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work = work
+        self.started = False
+        self.error: BaseException | None = None
+
+    def __call__(self) -> None:
+        self.started = True
+        try:
+            self.work()
+        except BaseException as error:
+            self.error = error
+
+
+def recorded(stage: str, name: str, work: Callable[[], None], root: Path) -> None:
+    """Do `work` once, as run `name` of the flow `stage`; what it raises is raised here.
+
+    When Prefect cannot be started or reached the work is done without it, after one warning.
+    """
+    once = Once(work)
+    try:
+        if server.ready(server.begin(root)):
+            _as_flow(stage, name, once)
+        else:
+            _warn(f"the Prefect server does not answer (see {server.folder(root) / 'server.log'})")
+    except Exception as error:  # whatever Prefect raises: its settings, its client, its server, its imports
+        _warn(f"Prefect: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+    if not once.started:
+        once()
+    if once.error is not None:
+        raise once.error
+
+
+def _warn(reason: str) -> None:
+    print(f"warning: this run is not recorded in Prefect: {reason}", file=sys.stderr)
+
+
+def _as_flow(stage: str, name: str, once: Once) -> None:
+    """The end is told as a state, not as an exception: Prefect would print a traceback for a user's mistake."""
+    import prefect  # here, because it reads the server's address when it is imported, and costs 2 s
+    from prefect.states import Cancelled, Completed, Failed
+
+    def body() -> object:
+        once()
+        if once.error is None:
+            return Completed(message="done")
+        kind = Failed if isinstance(once.error, Exception | SystemExit) else Cancelled
+        return kind(message=f"{type(once.error).__name__}: {once.error}"[:2000])
+
+    body.__doc__ = f"The stage {stage} of the DVC graph."
+    with patient():
+        prefect.flow(name=stage, flow_run_name=name, validate_parameters=False)(body)(return_state=True)
+
+
+@contextlib.contextmanager
+def patient() -> Iterator[None]:
+    """On the project's own server: no heartbeats. Nothing there listens to them, and their thread ends 1 s late."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # as in `_as_flow`
+
+    if not server.owned():
+        yield
+        return
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield

@@ -1,0 +1,60 @@
+"""What DVC knows, as plain data: the stages, what each waits for, and which are stale."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import networkx
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.repo.reproduce import get_active_graph
+
+from pretextbench.errors import UserError
+
+DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]  # without the switch, stages side by side refuse each other
+
+
+@dataclass(frozen=True)
+class Node:
+    """One stage of the graph."""
+
+    name: str  # as DVC addresses it: pretrain@simclr-0
+    needs: tuple[str, ...]  # the stages it waits for
+    always: bool  # runs every time (always_changed)
+
+
+def read(targets: list[str]) -> list[Node]:
+    """The stages of the working folder that lead to `targets` (none: all of them), each after those it needs.
+
+    Raises:
+        UserError: there is no pipeline, it has a mistake, or a target is not in it; the message is DVC's.
+    """
+    try:
+        with Repo() as repo:
+            graph = get_active_graph(repo.index.graph)  # a frozen stage waits for nothing
+            wanted = {stage for target in targets for stage in repo.stage.collect(target)} or set(graph)
+            ancestors = {need for stage in wanted for need in networkx.descendants(graph, stage)}
+            part = graph.subgraph(wanted | ancestors)
+            return [
+                Node(stage.addressing, tuple(need.addressing for need in part.successors(stage)), stage.always_changed)
+                for stage in networkx.dfs_postorder_nodes(part)
+            ]
+    except DvcException as error:
+        detail = f" ({error.__cause__})" if error.__cause__ else ""
+        raise UserError(f"DVC cannot read the pipeline in {Path.cwd()}: {error}{detail}") from error
+
+
+def stale(names: list[str]) -> set[str]:
+    """Those of `names` that DVC would run or check out now.
+
+    Raises:
+        UserError: DVC cannot tell; the message is DVC's.
+    """
+    if not names:
+        return set()
+    done = subprocess.run([*DVC, "status", "--json", *names], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise UserError(f"DVC cannot tell what is stale: {done.stderr.strip()}")
+    return set(json.loads(done.stdout))

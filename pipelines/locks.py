@@ -1,0 +1,54 @@
+"""Locks of the operating system on files: released when their holder ends, however it ends."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock that is held until it is closed or the process ends, also when nobody refers to it any more."""
+
+    descriptor: int
+
+    def close(self) -> None:
+        """Release it, unless another process has inherited it."""
+        os.close(self.descriptor)
+
+    def write(self, text: str) -> None:
+        """Replace the content of the locked file, by which others learn who holds it."""
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, text.encode(), 0)
+
+
+def take(path: Path, *, shared: bool = False, wait: bool = True) -> Lock | None:
+    """Lock `path`; None when somebody else holds it and `wait` is false.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = Lock(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    try:
+        fcntl.flock(lock.descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        lock.close()
+        return None
+    except BaseException:  # Ctrl-C while waiting
+        lock.close()
+        raise
+    return lock
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold `path` alone for the time of a block."""
+    lock = take(path)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.close()

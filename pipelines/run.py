@@ -1,0 +1,123 @@
+"""The whole DVC graph as one Prefect flow: `uv run python -m pipelines.run [--jobs N] [TARGET ...]`.
+
+DVC says what is stale and keeps what was made; Prefect orders, runs side by side, retries and records. Exit status:
+0 all current; 2 a mistake of the user; 1 something failed; 130 and 143 stopped by Ctrl-C and SIGTERM.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+from pipelines import graph, project, server
+from pipelines.children import Children
+from pipelines.locks import Lock, take
+from pipelines.outcome import Outcome, table
+from pretextbench.errors import UserError
+
+GRACE = float(os.environ.get("PRETEXTBENCH_GRACE", "20"))  # seconds that stages get to end after Ctrl-C
+
+
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__.splitlines()[0])
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="stages to bring up to date (default: all)")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="stages side by side, at most")
+    parser.add_argument("--retries", type=int, default=2, help="attempts after a failure that is no mistake of yours")
+    options = parser.parse_args(words)
+    if options.jobs < 1 or options.retries < 0:
+        parser.error(f"--jobs must be 1 or more and --retries 0 or more, found {options.jobs} and {options.retries}")
+    return options
+
+
+def alone(root: Path) -> Lock:
+    """Lock this checkout for one run.
+
+    The stages inherit it: should this process be killed, the next run is refused until they have ended.
+
+    Raises:
+        UserError: another run holds it; says which.
+    """
+    path = server.folder(root) / "run.lock"
+    lock = take(path, wait=False)
+    if lock is None:
+        raise UserError(
+            f"Another pipeline run holds {root}: {path.read_text().strip()}. Wait until it and its stages have ended, "
+            "or stop it with Ctrl-C in its terminal."
+        )
+    lock.write(f"process {os.getpid()}, started {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    return lock
+
+
+def handle_signals(children: Children, came: list[int]) -> None:
+    """Make Ctrl-C and SIGTERM stop the children; the signals that came are put into `came`."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        print("stopping; once more to kill" if len(came) == 1 else "killing", file=sys.stderr, flush=True)
+        threading.Thread(target=children.stop).start()  # a handler must not wait
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def without_prefect(root: Path, targets: list[str], reason: str) -> int:
+    """DVC alone, one stage after another: the record must never cost a result."""
+    print(f"warning: this run is not recorded in Prefect: {reason}. DVC runs the stages.", file=sys.stderr, flush=True)
+    return subprocess.run([*graph.DVC, "repro", "--keep-going", *targets], cwd=root).returncode
+
+
+def finish(outcomes: list[Outcome], came: list[int]) -> int:
+    """Print the summary and return the exit status."""
+    print("\n" + table(outcomes))
+    for outcome in outcomes:
+        if outcome.reason:
+            print(f"\n{outcome.stage}: {outcome.reason}", file=sys.stderr)
+    if came:
+        return 128 + came[0]
+    bad = [outcome for outcome in outcomes if outcome.state == "failed"]
+    if not bad:
+        return 0 if all(outcome.good for outcome in outcomes) else 1
+    return 2 if all(outcome.mistake for outcome in bad) else 1
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the pipeline; returns the exit status."""
+    options, root = arguments(words), project.root()
+    os.chdir(root)  # DVC names stages relative to the working folder
+    try:
+        children = Children(root, (alone(root).descriptor,), GRACE)
+        url = server.begin(root)  # comes up while DVC reads the graph
+        nodes = graph.read(options.targets)
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if not server.ready(url):
+        return without_prefect(root, options.targets, "its server does not answer")
+    from pipelines import graph_flow  # here: Prefect reads the server's address when it is imported
+
+    came: list[int] = []
+
+    def began() -> None:  # inside the flow, because Prefect handles SIGTERM its own way: it would wait for the stages
+        handle_signals(children, came)
+
+    try:
+        outcomes = graph_flow.execute(root, nodes, children, options.jobs, options.retries, began)
+    except Exception as error:  # Prefect's, not a stage's: those are outcomes
+        children.stop()
+        if came:
+            return 128 + came[0]
+        return without_prefect(root, options.targets, f"{type(error).__name__}: {error}")
+    return finish(outcomes, came)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # before there was anything to stop
+        sys.exit(130)

@@ -1,0 +1,133 @@
+"""One Prefect API server per project: found, or started, by whoever needs it. Light: Prefect is not imported here.
+
+Prefect would start a server in every process (8 to 13 s each). Here the first process that needs one binds a free
+port of the loopback interface, hands it to a keeper (`pipelines.keeper`) and may go on at once: connections wait in
+the socket's queue until the server has come up. Three locks under .prefect/ make it safe:
+
+    users.lock    shared by every user for its life; the keeper ends once it could hold it alone for a while
+    start.lock    held while looking for a server or starting one
+    server.lock   held by the keeper for its life: whoever can take it knows that there is no server
+
+With PREFECT_API_URL set nothing of this happens: that server is used.
+"""
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+from pathlib import Path
+
+from pipelines.locks import Lock, locked, take
+from pipelines.project import CODE
+
+PATIENCE = 30.0  # seconds that a first flow waits for the server
+_held: list[Lock] = []  # users.lock, until this process ends
+_own_url: str | None = None
+
+
+def folder(root: Path) -> Path:
+    """Where Prefect keeps everything of this project."""
+    return root.resolve() / ".prefect"  # absolute: the keeper works in another folder
+
+
+def begin(root: Path) -> str:
+    """Find or start the server and return its API address at once, maybe before it answers.
+
+    The address is also put into the environment, which Prefect reads when it is imported.
+
+    Raises:
+        OSError: the project's folder cannot be written, or no socket can be had.
+    """
+    global _own_url
+    home = folder(root)
+    os.environ.setdefault("PREFECT_HOME", str(home))
+    if os.environ.get("PREFECT_API_URL"):
+        return os.environ["PREFECT_API_URL"]
+    users = take(home / "users.lock", shared=True)
+    assert users is not None
+    _held.append(users)
+    with locked(home / "start.lock"):
+        lock = take(home / "server.lock", wait=False)
+        _own_url = (home / "server.url").read_text() if lock is None else _start(home, lock)
+    os.environ["PREFECT_API_URL"] = _own_url
+    _bypass_proxies()
+    return _own_url
+
+
+def owned() -> bool:
+    """Whether this process uses the project's own server, not one that the user named."""
+    return _own_url is not None
+
+
+def ready(url: str, patience: float = PATIENCE) -> bool:
+    """Wait until the server at `url` answers; false when it does not in time, or refuses."""
+    end = time.monotonic() + patience
+    while (left := end - time.monotonic()) > 0:
+        try:
+            if _healthy(url, left):
+                return True
+        except ConnectionRefusedError:
+            return False
+        except (OSError, http.client.HTTPException):
+            pass
+        time.sleep(0.1)
+    return False
+
+
+def _healthy(url: str, timeout: float) -> bool:
+    """Ask once. `http.client`, because urllib would go through the user's proxy."""
+    parts = urllib.parse.urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "127.0.0.1", parts.port, timeout=timeout)
+    try:
+        connection.request("GET", f"{parts.path.rstrip('/')}/health")
+        return connection.getresponse().status == http.client.OK
+    finally:
+        connection.close()
+
+
+def _start(home: Path, lock: Lock) -> str:
+    """Bind a port and start the keeper on it; `lock` (server.lock) passes to the keeper with the socket."""
+    with socket.socket() as listener, (home / "server.log").open("a") as log:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+        (home / "server.url").write_text(url)
+        subprocess.Popen(
+            [sys.executable, "-m", "pipelines.keeper", str(home), str(listener.fileno())],
+            pass_fds=(listener.fileno(), lock.descriptor),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=CODE,
+            env={**os.environ, "PREFECT_HOME": str(home), "PREFECT_LOGGING_LEVEL": "WARNING"},
+            start_new_session=True,  # Ctrl-C in the terminal is for the stages
+        )
+    lock.close()  # the keeper's now
+    return url
+
+
+def _bypass_proxies() -> None:
+    """Prefect's client honours proxy variables, also for the loopback interface."""
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
+
+
+def await_solitude(home: Path, linger: float, tick: float = 0.5) -> Lock:
+    """For the keeper: return users.lock, held alone, when nobody else has held it for `linger` seconds.
+
+    Held, it makes newcomers wait until the keeper has ended; then they start a server of their own.
+    """
+    alone_since = time.monotonic()
+    while True:
+        lock = take(home / "users.lock", wait=False)
+        if lock is None:
+            alone_since = time.monotonic() + tick
+        elif time.monotonic() - alone_since >= linger:
+            return lock
+        else:
+            lock.close()
+        time.sleep(tick)

@@ -1,0 +1,84 @@
+"""The runs on disk: what each evaluation and its pretraining card say."""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pretextbench.errors import UserError
+
+METRICS, PREDICTIONS, CARD = "metrics.json", "predictions.npz", "encoder.json"
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method at one seed."""
+
+    name: str
+    seed: int
+    control: bool
+    metrics: dict[str, Any]  # see evaluate.record.Evaluation
+    predictions: dict[str, npt.NDArray[np.int64]]  # ditto; empty where there are none
+    images_seen: int
+    seconds: float  # of pretraining
+    images_per_second: float
+    peak_memory_mib: float  # of the process, or of the accelerator where there was one
+    parameters: int
+    missing: str | None = None  # why there are no predictions, if there should be some
+
+
+def read(evaluated: Path, pretrained: Path, folders: Sequence[str]) -> list[Run]:
+    """Read runs by the name of their folder, such as `simclr-0`.
+
+    Args:
+        evaluated: holds one folder per run, with metrics.json and predictions.npz.
+        pretrained: holds a folder of the same name, with encoder.json.
+
+    Raises:
+        UserError: a metrics file or a card is missing or broken. Predictions that are missing do not raise: the run
+            comes back with `missing` set, for an empty cell with its reason.
+    """
+    return [_read(evaluated / folder, pretrained / folder) for folder in folders]
+
+
+def _read(evaluated: Path, pretrained: Path) -> Run:
+    metrics, card = _json(evaluated / METRICS, "evaluate"), _json(pretrained / CARD, "pretrain")
+    predictions, missing = {}, None
+    if metrics.get("labelled"):
+        try:
+            with np.load(evaluated / PREDICTIONS) as stored:
+                predictions = dict(stored)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            missing = f"{evaluated.name}/{PREDICTIONS} cannot be read ({type(error).__name__})"
+    try:
+        return Run(
+            name=card["method"],
+            seed=card["seed"],
+            control=card["control"],
+            metrics=metrics,
+            predictions=predictions,
+            images_seen=card["images_seen"],
+            seconds=card["seconds"],
+            images_per_second=card["images_per_second"],
+            peak_memory_mib=(card.get("peak_device_memory_bytes") or card["peak_memory_bytes"]) / MIB,
+            parameters=card["parameters"],
+            missing=missing,
+        )
+    except KeyError as error:
+        raise UserError(f"{pretrained / CARD} says nothing of {error}. Run the pretrain stage again.") from error
+
+
+def _json(path: Path, stage: str) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot read {path} ({error}). Run the {stage} stage of this run; it writes it.") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is not what the {stage} stage writes. Run it again.")
+    return found

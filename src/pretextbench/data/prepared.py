@@ -1,0 +1,155 @@
+"""The prepared data set: what `prepare` wrote and every later stage reads."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pretextbench.errors import UserError, nearest
+
+IMAGES, CARD, LABELS, CLASSES = "images.npy", "card.json", "labels.npy", "classes.json"
+REFUSED, DUPLICATES = "refused.csv", "duplicates.csv"
+UNLABELLED = -1
+
+
+class Card(BaseModel):
+    """What is in the images folder, and what happened on the way there. Says nothing that depends on single labels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    image_size: int  # side, pixels
+    splits: dict[str, tuple[int, int]]  # "train" | "val" | "test" -> first row, one past the last row
+    mean: tuple[float, float, float]  # of the train pixels, per channel, on the [0, 1] scale
+    std: tuple[float, float, float]  # ditto; never 0, so that it can be divided by
+    sha256: str  # of images.npy
+    refused: int  # files that could not be read; refused.csv names them
+    ignored: int = 0  # hidden files and files that are not images, passed over
+    duplicates: int  # pairs of equal images in different splits; duplicates.csv names them
+    duplicates_within: int = 0  # images that repeat an earlier one of their own split
+    notes: tuple[str, ...] = ()  # what the user should know, in words
+
+
+class Prepared:
+    """The prepared data set, opened from its folders.
+
+    Images are a memory map: opening costs milliseconds and memory is used page by page. The labels folder is touched
+    by `labels()` and `classes` alone, so whoever was given no labels folder cannot leak labels into what it trains.
+
+    Raises:
+        UserError: the images folder is missing, or is not one that `prepare` wrote.
+    """
+
+    def __init__(self, images: Path, labels: Path | None = None) -> None:
+        self._labels = labels
+        self.card = _card(images / CARD)
+        self._images: npt.NDArray[np.uint8] = _array(images / IMAGES)
+        side, rows = self.card.image_size, max(stop for _, stop in self.card.splits.values())
+        if self._images.dtype != np.uint8 or self._images.shape != (rows, side, side, 3):
+            raise UserError(f"{images / IMAGES} and its {CARD} do not belong together. Run the prepare stage again.")
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images, pixels."""
+        return self.card.image_size
+
+    @property
+    def mean(self) -> tuple[float, float, float]:
+        """Mean of the train pixels per channel, on the [0, 1] scale."""
+        return self.card.mean
+
+    @property
+    def std(self) -> tuple[float, float, float]:
+        """Standard deviation of the train pixels per channel, on the [0, 1] scale; positive."""
+        return self.card.std
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the images: the name of this data set in every record."""
+        return self.card.sha256
+
+    @property
+    def splits(self) -> dict[str, tuple[int, int]]:
+        """Split -> (first row, one past the last row)."""
+        return dict(self.card.splits)
+
+    def images(self, split: str) -> npt.NDArray[np.uint8]:
+        """The images of a split: a read-only view (n, H, W, 3) of the memory map, uint8 RGB.
+
+        Raises:
+            UserError: there is no such split.
+        """
+        return self._images[self._rows(split)]
+
+    def labels(self, split: str) -> npt.NDArray[np.int64]:
+        """The class indices (n,) of a split, into `classes`; -1 is an image without a label.
+
+        Raises:
+            UserError: there is no such split, or no labels folder was given or it does not fit the images.
+        """
+        return self._all_labels[self._rows(split)]
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Names of the classes; empty when nothing is labelled.
+
+        Raises:
+            UserError: no labels folder was given, or it cannot be read.
+        """
+        path = self._labels_folder() / CLASSES
+        return [str(name) for name in json.loads(_read(path))]
+
+    @cached_property
+    def _all_labels(self) -> npt.NDArray[np.int64]:
+        path = self._labels_folder() / LABELS
+        labels: npt.NDArray[np.int64] = _array(path)
+        if labels.shape != self._images.shape[:1]:
+            raise UserError(
+                f"{path} has {len(labels)} labels for {len(self._images)} images: they come from different runs of the "
+                "prepare stage. Run it again."
+            )
+        return np.asarray(labels, dtype=np.int64)
+
+    def _rows(self, split: str) -> slice:
+        if split not in self.card.splits:
+            known = list(self.card.splits)
+            raise UserError(f"There is no split {split!r}.{nearest(split, known)} Allowed: {', '.join(known)}.")
+        return slice(*self.card.splits[split])
+
+    def _labels_folder(self) -> Path:
+        if self._labels is None:
+            raise UserError(
+                "Labels were asked for, but this data set was opened without its labels folder. "
+                "Open it as Prepared(images, labels)."
+            )
+        return self._labels
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}. Run the prepare stage; it writes it.") from error
+
+
+def _card(path: Path) -> Card:
+    content = _read(path)
+    try:
+        return Card.model_validate_json(content)
+    except ValidationError as error:
+        mistakes = error.error_count()
+        raise UserError(
+            f"{path} is not a card that this version wrote ({mistakes} mistakes in it). Run the prepare stage again."
+        ) from None
+
+
+def _array(path: Path) -> np.memmap:
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}. Run the prepare stage; it writes it.") from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}). Run the prepare stage again.") from None

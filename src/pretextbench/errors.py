@@ -1,0 +1,18 @@
+"""Errors for people: what was found, what is allowed, what to do. Anything else that is raised is a fault of ours."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake the user can mend. Stages print its message, without a traceback, and exit with status 2."""
+
+
+class PluginError(UserError):
+    """A pretext method that cannot be used. Names the method, its target, its distribution and the cause."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint such as ` Did you mean 'rotation'?`, or nothing when no known name is near."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

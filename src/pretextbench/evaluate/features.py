@@ -1,0 +1,87 @@
+"""Features of every stage of an encoder: evaluation mode, no gradients, no augmentation, by construction.
+
+Pooling: the map of a stage is averaged over a g x g grid and flattened. g is the largest whole number for which the
+vector is no longer than that of the last stage, so that an early stage is not judged by its few channels, and no stage
+is judged by a longer vector than another. The last stage becomes its average over space (g = 1).
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pretextbench.encoder import Encoder
+from pretextbench.errors import UserError
+
+
+@contextlib.contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; every submodule gets its own mode back afterwards."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+def pool(feature_map: Tensor, length: int) -> Tensor:
+    """(B, C, h, w) -> (B, C g g), with g the largest whole number such that C g g <= max(length, C) and g <= h, w."""
+    channels, height, width = feature_map.shape[1:]
+    grid = min(math.isqrt(max(length, channels) // channels), height, width)
+    return F.adaptive_avg_pool2d(feature_map, grid).flatten(1)
+
+
+def extract(
+    encoder: Encoder, images: npt.NDArray[np.uint8], device: torch.device, batch_size: int = 512
+) -> dict[str, Tensor]:
+    """The pooled features of every stage, by name, first to last.
+
+    Args:
+        encoder: moved to `device`; its modes (training or evaluation) are left as they were.
+        images: (n, H, W, 3) uint8, taken as they are.
+        device: where the encoder runs.
+        batch_size: images per forward pass; changes memory and speed only.
+
+    Returns:
+        stage -> (n, D) float32 on the CPU.
+
+    Raises:
+        UserError: there are no images, or a feature is not finite; names the stage.
+    """
+    if not len(images):
+        raise UserError("There are no images to take features of: a split is empty. Run the prepare stage on more.")
+    encoder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batches: dict[str, list[Tensor]] = {}
+    with frozen(encoder):
+        for start in range(0, len(images), batch_size):
+            for stage, features in _forward(encoder, images[start : start + batch_size], device).items():
+                batches.setdefault(stage, []).append(features)
+    whole = {stage: torch.cat(parts) for stage, parts in batches.items()}
+    for stage, values in whole.items():
+        _check_finite(stage, values)
+    return whole
+
+
+def _forward(encoder: Encoder, images: npt.NDArray[np.uint8], device: torch.device) -> dict[str, Tensor]:
+    pixels = torch.from_numpy(np.array(images)).to(device)  # a copy: the memory map is read-only
+    x = pixels.permute(0, 3, 1, 2).float().div_(255)  # (B, 3, H, W), channels-last as it lies in the file
+    maps = encoder.stages(x)
+    length = list(maps.values())[-1].shape[1]
+    return {stage: pool(feature_map, length).float().cpu() for stage, feature_map in maps.items()}
+
+
+def _check_finite(stage: str, values: Tensor) -> None:
+    bad = int((~values.isfinite().all(1)).sum())
+    if bad:
+        raise UserError(
+            f"The features of stage {stage!r} are not finite for {bad} of {len(values)} images: the encoder has "
+            "diverged. Lower the method's learning rate or set pretrain.clip, and pretrain again."
+        )

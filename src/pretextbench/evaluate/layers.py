@@ -1,0 +1,92 @@
+"""Every stage of the encoder is probed; validation says which is best. Test images are predicted here, never scored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pretextbench.evaluate import linear
+from pretextbench.evaluate.knn import Votes, knn
+from pretextbench.params import Evaluate
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the probes work on. There are no test labels in it."""
+
+    features: Mapping[str, Mapping[str, Tensor]]  # split -> stage -> (n, D)
+    labels: Mapping[str, Tensor]  # "train" and "val" -> (n,) int64, -1 unlabelled
+    classes: int
+    params: Evaluate
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a probe says about every test image."""
+
+    classes: npt.NDArray[np.int64]  # (n,)
+    probabilities: npt.NDArray[np.float64] | None = None  # (n, K); None for k-NN, whose votes are no probabilities
+
+
+@dataclass(frozen=True)
+class Probed:
+    """One protocol at every stage."""
+
+    val: dict[str, float] = field(default_factory=dict)  # stage -> accuracy on validation, first to last
+    test: dict[str, Prediction] = field(default_factory=dict)  # stage -> predictions
+    detail: dict[str, dict[str, Any]] = field(default_factory=dict)  # stage -> what was chosen, and how it converged
+
+    @property
+    def best(self) -> str:
+        """The stage with the highest validation accuracy; the earlier one in a tie."""
+        return max(self.val, key=lambda stage: self.val[stage])
+
+    @property
+    def last(self) -> str:
+        """The stage that peers probe alone."""
+        return list(self.val)[-1]
+
+
+def predict(model: linear.Model, features: Tensor) -> Prediction:
+    """What a linear probe says about (n, D) features."""
+    p = model.probabilities(features)
+    return Prediction(p.argmax(1).numpy(), p.double().numpy())
+
+
+def neighbours(bench: Bench) -> Probed:
+    """k-NN at every stage; the bank is the whole training split, for validation and test alike."""
+    probed, truth = Probed(), bench.labels["val"]
+    for stage in bench.features["train"]:
+        val, test = _vote(bench, stage, "val"), _vote(bench, stage, "test")
+        probed.val[stage] = float((val.predictions == truth)[truth >= 0].double().mean())
+        probed.test[stage] = Prediction(test.predictions.numpy())
+        probed.detail[stage] = {"k": test.k}
+    return probed
+
+
+def _vote(bench: Bench, stage: str, split: str) -> Votes:
+    bank, queries, params = bench.features["train"][stage], bench.features[split][stage], bench.params
+    labels = bench.labels["train"]
+    return knn(bank, labels, queries, bench.classes, params.knn_k, params.knn_temperature, bench.device)
+
+
+def linear_probes(bench: Bench) -> Probed:
+    """The linear probe at every stage, its penalty chosen on validation."""
+    probed, params = Probed(), bench.params
+    for stage, train in bench.features["train"].items():
+        labels = bench.labels["train"]
+        models = linear.path(train, labels, bench.classes, params.linear_l2, params.linear_steps, bench.device)
+        model, probed.val[stage] = linear.choose(models, bench.features["val"][stage], bench.labels["val"])
+        probed.test[stage] = predict(model, bench.features["test"][stage])
+        probed.detail[stage] = {
+            "l2": model.l2,
+            "loss": model.loss,
+            "iterations": model.iterations,
+            "converged": model.converged,
+        }
+    return probed

@@ -1,0 +1,145 @@
+"""The contract between the host and a pretext method.
+
+The host owns encoder, augmentation, optimizer step, schedule, budget, seeding, device, logging and checkpoints. A
+method says what to minimise. One loop trains them all; this is how each need is carried without a special case in it:
+
+| need | carried by |
+|---|---|
+| one view and a target taken from the input | `recipe` with one view; `loss` corrupts `batch.views[0]` itself |
+| k discrete transforms of one image | `loss` makes them from the view: augment first, transform last |
+| two or more views, multi-crop | `recipe` lists the views, each with its own size and number of draws |
+| an EMA twin and per-step hooks | the twin is a submodule without gradients; `after_step(progress)` moves it |
+| state that must be checkpointed | registered buffers: `state_dict()` is the checkpoint, nothing else is asked |
+| two players with their own optimizers | `players()` names them; each gets its turn, `batch.player` says whose |
+| a decoder or head that sees feature maps | `self.encoder.stages(x)`; heads are sized from `encoder.channels` |
+| its own backbone | override `build_encoder` |
+| statistics of the data set before training | `derive`, in the augment stage; its tensors are `data.derived` |
+| communication across processes | `distributed.gather` and `mean`, with gradients; identity in one process |
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pretextbench.encoder import Encoder, build
+from pretextbench.params import EncoderParams, MethodParams, OptimizerParams
+from pretextbench.recipe import Recipe
+
+API_VERSION = 1  # raised only when a plugin written for the old contract would be wrong under the new one
+P = TypeVar("P", bound=MethodParams)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a turn minimises, and the numbers worth a column in the history."""
+
+    total: Tensor  # scalar, carries the gradient
+    parts: Mapping[str, Tensor] = field(default_factory=dict)  # scalars, detached by the host
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a method sees of one step. There are no labels in it, except for the supervised control."""
+
+    views: tuple[Tensor, ...]  # each (B, 3, H, W), float32 in [0, 1], in the order of the recipe
+    index: Tensor  # (B,) int64: which training images these are
+    progress: float = 0.0  # of the budget, 0 to 1: for schedules
+    player: str = "main"  # whose turn it is
+    labels: Tensor | None = None  # (B,) int64, None for every pretext method
+
+
+@dataclass(frozen=True)
+class Player:
+    """Parameters that move together under one optimizer. Most methods have one player, adversarial ones two."""
+
+    name: str
+    parameters: tuple[nn.Parameter, ...]
+    optimizer: OptimizerParams
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a method may know about the data set when it is built: never a label."""
+
+    image_size: int  # pixels
+    mean: tuple[float, ...]  # per channel, on the [0, 1] scale
+    std: tuple[float, ...]
+    images: int  # in the training split
+    derived: Mapping[str, Tensor] = field(default_factory=dict)  # what `derive` returned
+    classes: int = 0  # for the supervised control only; 0 for every pretext method
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A grid of images for people: what the method does to a batch."""
+
+    title: str
+    columns: tuple[str, ...]
+    images: Tensor  # (rows, columns, 3, H, W), float in [0, 1]
+    captions: tuple[tuple[str, ...], ...] = ()  # (rows, columns) under the cells, or empty
+
+
+class PretextMethod(nn.Module, Generic[P]):
+    """One way to learn from unlabelled images: given an encoder, say what to minimise.
+
+    Draw random numbers from torch's global generator: the host seeds it before every step, from the run's seed and the
+    step's number, so that a resumed run draws what an uninterrupted one would have drawn.
+    """
+
+    api_version: ClassVar[int]  # = 1; a plugin states it, there is no default
+    Params: ClassVar[type[MethodParams]] = MethodParams
+    reference: ClassVar[str] = ""  # author, year, title, where to find it
+    uses_labels: ClassVar[bool] = False  # the registry refuses it to anyone but the library's own control
+
+    def __init__(self, params: P, encoder: Encoder, data: Data) -> None:
+        super().__init__()
+        self.params, self.encoder, self.data = params, encoder, data
+
+    @classmethod
+    def recipe(cls, params: P, image_size: int) -> Recipe:
+        """The augmentation, as data: which views, of which operations. Default: the image as it is, once."""
+        return Recipe()
+
+    @classmethod
+    def derive(cls, params: P, images: Iterator[Tensor], image_size: int) -> dict[str, Tensor]:
+        """What must be measured on the training images before training; `images` yields (B, 3, H, W) in [0, 1]."""
+        return {}
+
+    @classmethod
+    def build_encoder(cls, params: P, encoder: EncoderParams, data: Data) -> Encoder:
+        """The shared backbone. Override only for a method that cannot use it."""
+        return build(encoder, data.image_size, data.mean, data.std)
+
+    def loss(self, batch: Batch) -> Loss:
+        """What to minimise on this batch, for `batch.player`."""
+        raise NotImplementedError
+
+    def players(self) -> tuple[Player, ...]:
+        """Who moves, in order. Default: one player that owns every trainable parameter."""
+        trainable = tuple(p for p in self.parameters() if p.requires_grad)
+        return (Player("main", trainable, self.params.optimizer),) if trainable else ()
+
+    def after_step(self, progress: float) -> None:
+        """Called after every step, without gradients: move twins, queues, temperatures."""
+
+    def show(self, batch: Batch) -> list[Picture]:
+        """Pictures of what the method does to a batch (evaluation mode, no gradients)."""
+        return [Picture("views", tuple(f"view {i + 1}" for i in range(len(batch.views))), torch.stack(batch.views, 1))]
+
+    def health(self, batch: Batch) -> dict[str, float]:
+        """Signs of life on held-out images (evaluation mode, no gradients): measures by name."""
+        return {}
+
+    def symptoms(self, health: Mapping[str, float]) -> list[str]:
+        """What is wrong, in words, given the numbers of `health`; empty when nothing is."""
+        return []
+
+    def forward(
+        self, views: tuple[Tensor, ...], index: Tensor, progress: float, player: str, labels: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """`loss`, through the door that torch's hooks (DDP, autocast, compile) watch; plain tensors in and out."""
+        loss = self.loss(Batch(views, index, progress, player, labels))
+        return loss.total, dict(loss.parts)

@@ -1,0 +1,76 @@
+"""The update rules and the one schedule: what moves a player's parameters, and how far at each step."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from pretextbench.params import OptimizerParams
+
+ETA = 1e-3  # trust coefficient of LARS, in SimCLR's reference code and in the papers
+
+
+class LARS(Optimizer):
+    """Layer-wise adaptive rate scaling (You 2017), as in SimCLR's reference code.
+
+    Per tensor: g' = g + wd w; trust = eta |w| / |g'|; v = m v + lr trust g'; w -= v. The learning rate is inside the
+    buffer, which differs from the variants that keep it outside whenever the rate changes. Biases and normalisation
+    parameters (one dimension) take plain momentum: no decay, no trust ratio.
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float, momentum: float, weight_decay: float) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "eta": ETA})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """One update from the gradients that are there; parameters without one stay."""
+        for group in self.param_groups:
+            for w in group["params"]:
+                if w.grad is not None:
+                    self._move(w, w.grad, group)
+
+    def _move(self, w: Tensor, g: Tensor, group: dict[str, Any]) -> None:
+        if w.ndim > 1:
+            g = g.add(w, alpha=group["weight_decay"])
+            w_norm, g_norm = w.norm(), g.norm()
+            g = g * torch.where((w_norm > 0) & (g_norm > 0), group["eta"] * w_norm / g_norm, 1.0)
+        if not self.state[w]:
+            self.state[w]["velocity"] = torch.zeros_like(w)
+        v = self.state[w]["velocity"]
+        v.mul_(group["momentum"]).add_(g * group["lr"])
+        w.sub_(v)
+
+
+def build(parameters: Iterable[nn.Parameter], params: OptimizerParams) -> Optimizer:
+    """The optimizer of one player; biases and normalisation parameters are not decayed."""
+    weights: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
+    for p in parameters:
+        (weights if p.ndim > 1 else vectors).append(p)
+    groups: list[dict[str, Any]] = [{"params": weights}, {"params": vectors, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    if params.name == "adamw":
+        return AdamW(groups, lr=params.lr, betas=params.betas, weight_decay=params.weight_decay)
+    if params.name == "lars":
+        return LARS(groups, params.lr, params.momentum, params.weight_decay)
+    return SGD(groups, params.lr, params.momentum, weight_decay=params.weight_decay, nesterov=params.nesterov)
+
+
+def rate(step: int, steps: int, params: OptimizerParams) -> float:
+    """Learning rate of step 0 .. steps - 1: a linear warm-up to the peak, then a cosine that ends near zero.
+
+    A function of the step alone, so that a resumed run needs no state of a scheduler.
+    """
+    warm = min(round(params.warmup * steps), steps - 1)
+    if step < warm:
+        return params.lr * (step + 1) / warm
+    return params.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+
+
+def set_rate(optimizer: Optimizer, lr: float) -> None:
+    """Give every group of the optimizer this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr

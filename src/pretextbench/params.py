@@ -1,0 +1,247 @@
+"""params.yaml in, validated objects out; every mistake is reported at once, with the nearest allowed name.
+
+One section per module. This file imports nothing heavy, so that checking a parameter file takes milliseconds.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pretextbench.errors import UserError, nearest
+
+M = TypeVar("M", bound=BaseModel)
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"  # of a method: it becomes a folder, a DVC stage and a YAML key
+MethodName = Annotated[str, Field(pattern=NAME)]
+
+
+class Section(BaseModel):
+    """A frozen group of parameters: unknown keys are refused, numbers must be finite, defaults are checked too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_switch_is_no_number(cls, raw: Any) -> Any:
+        """YAML reads `yes`, `on` and `true` as booleans, which Python would take for 1."""
+        for name, value in raw.items() if isinstance(raw, dict) else ():
+            field = cls.model_fields.get(name)
+            if isinstance(value, bool) and field and bool not in (field.annotation, *get_args(field.annotation)):
+                raise ValueError(f"`{name}`: expected a number or a word, not true or false")
+        return raw
+
+
+class Synthetic(Section):
+    """Sizes of the procedural data set that the library draws."""
+
+    train: Positive = Field(6000, description="training images")
+    val: Positive = Field(1000, description="validation images")
+    test: Positive = Field(2000, description="test images")
+
+
+class Prepare(Section):
+    """What the images are and how they become one array."""
+
+    source: Literal["synthetic", "folder", "cifar10", "cifar100", "stl10", "imagenette"] = Field(
+        "synthetic", description="where the images come from"
+    )
+    path: str | None = Field(None, description="folder of images, or where a public data set lies or is downloaded to")
+    image_size: int = Field(32, ge=8, le=1024, description="side of the square images, pixels")
+    fit: Literal["crop", "squash", "pad"] = Field("crop", description="how a non-square image becomes square")
+    val_fraction: float = Field(0.1, gt=0, lt=1, description="share of train held out where there is no val split")
+    test_fraction: float = Field(0.2, gt=0, lt=1, description="share of all held out where there is no test split")
+    max_images: Positive | None = Field(None, description="use at most so many images, drawn evenly; null = all")
+    max_refused: Fraction = Field(0.01, description="stop when a larger share of the files cannot be read")
+    seed: int = Field(0, ge=0, description="of the drawn images and of the splits")
+    synthetic: Synthetic = Field(default_factory=Synthetic)
+
+    @model_validator(mode="after")
+    def _folder_needs_a_path(self) -> Self:
+        if self.source == "folder" and not self.path:
+            raise ValueError("source 'folder' needs `path`, the folder that holds the images")
+        return self
+
+
+class Augment(Section):
+    """What the augment stage shows and measures; the recipes themselves belong to the methods."""
+
+    sheet_images: int = Field(8, ge=1, le=64, description="images on the contact sheet")
+    sheet_draws: int = Field(6, ge=1, le=32, description="draws of each image on the contact sheet")
+    derive_images: Positive = Field(10_000, description="images a method may use to measure what it needs beforehand")
+    seed: int = Field(0, ge=0, description="of the contact sheet and of what the methods derive")
+
+
+class EncoderParams(Section):
+    """The one backbone that every method shares."""
+
+    name: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = Field("resnet10", description="depth and block")
+    width: int = Field(16, ge=4, le=256, description="channels of the first stage; 64 is the paper's")
+    stem: Literal["auto", "small", "large"] = Field("auto", description="small: 3x3 stride 1; auto: small up to 64 px")
+
+
+class OptimizerParams(Section):
+    """The update rule of one player; the learning rate warms up linearly, then follows a cosine to zero."""
+
+    name: Literal["sgd", "adamw", "lars"] = Field("adamw", description="update rule")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate, for the batch size in use")
+    weight_decay: float = Field(1e-4, ge=0, description="not applied to biases and normalisation")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd and lars")
+    nesterov: bool = Field(False, description="Nesterov's momentum, sgd only")
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
+        (0.9, 0.999), description="of adamw"
+    )
+    warmup: Fraction = Field(0.1, description="share of the steps spent warming up")
+
+
+class Pretrain(Section):
+    """The one budget and the one loop that every method shares."""
+
+    images: Positive | None = Field(32_000, description="budget: images seen by each method; or null, with `epochs`")
+    epochs: float | None = Field(None, gt=0, description="budget: passes over the training images; or null, see above")
+    batch_size: Positive = Field(128, description="images per step, all processes together; a method may ask its own")
+    accumulate: Positive = Field(1, description="split a batch into so many parts, to save memory")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the machine computes in it"
+    )
+    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to train")
+    devices: Positive = Field(1, description="processes, one per device")
+    compile: bool = Field(False, description="torch.compile the encoder: pays on GPUs, not on small CPU networks")
+    clip: float | None = Field(None, gt=0, description="largest norm of the gradient; null = no clipping")
+    resident: Literal["auto", "always", "never"] = Field("auto", description="keep the images on the device")
+    checkpoint_seconds: float = Field(30, ge=0, description="seconds between checkpoints, written with a history row")
+    log_every: Positive = Field(10, description="steps between two rows of history.csv")
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if (self.images is None) == (self.epochs is None):
+            raise ValueError(f"give exactly one of `images` and `epochs`, found {self.images} and {self.epochs}")
+        return self
+
+
+class Evaluate(Section):
+    """The protocol, equal for every encoder."""
+
+    batch_size: Positive = Field(512, description="images per forward pass")
+    knn_k: Positive = Field(20, description="neighbours that vote")
+    knn_temperature: float = Field(0.07, gt=0, description="of the votes' weights exp(similarity / T)")
+    linear_l2: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (1e-5, 1e-4, 1e-3, 1e-2, 1e-1), min_length=1, description="grid of L2 penalties, chosen on validation"
+    )
+    linear_steps: Positive = Field(200, description="L-BFGS iterations at most")
+    budgets: tuple[str, ...] = Field(
+        ("1%", "10%"), description="few-label budgets: share of train, or n per class: '5'"
+    )
+    redraws: Positive = Field(3, description="random subsets per label budget, the same for every method")
+    seed: int = Field(0, ge=0, description="of the subsets")
+
+
+class Compare(Section):
+    """Who competes and how the differences are judged."""
+
+    methods: tuple[MethodName, ...] = Field(("simclr", "rotation"), description="pretext methods, by entry-point name")
+    controls: tuple[Literal["random", "supervised"], ...] = Field(
+        ("random", "supervised"), description="rows that are not pretext methods"
+    )
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (0,), min_length=1, description="one run per method and seed"
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals; 1 - confidence is the test level")
+    resamples: Positive = Field(10_000, description="bootstrap resamples")
+    seed: int = Field(0, ge=0, description="of the bootstrap")
+
+    @model_validator(mode="after")
+    def _no_name_twice(self) -> Self:
+        for field in ("methods", "controls", "seeds"):
+            values = getattr(self, field)
+            if len(set(values)) < len(values):
+                raise ValueError(f"`{field}` names one entry twice: {list(values)}")
+        return self
+
+
+class Params(Section):
+    """All of params.yaml. Sections left out take their defaults."""
+
+    prepare: Prepare = Field(default_factory=Prepare)
+    augment: Augment = Field(default_factory=Augment)
+    encoder: EncoderParams = Field(default_factory=EncoderParams)
+    pretrain: Pretrain = Field(default_factory=Pretrain)
+    evaluate: Evaluate = Field(default_factory=Evaluate)
+    compare: Compare = Field(default_factory=Compare)
+    methods: dict[MethodName, dict[str, Any] | None] = Field(
+        default_factory=dict, description="parameters of the methods; each method checks its own"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _an_empty_section_is_one_left_out(cls, raw: Any) -> Any:
+        return {k: v for k, v in raw.items() if v is not None} if isinstance(raw, dict) else raw
+
+
+class MethodParams(Section):
+    """What every method has beside its own parameters; a plugin subclasses it and states its own defaults."""
+
+    batch_size: Positive | None = Field(None, description="images per step; null = pretrain.batch_size")
+    optimizer: OptimizerParams = Field(default_factory=OptimizerParams, description="of the main player")
+
+
+def _known(model: Any, path: tuple[int | str, ...]) -> list[str]:
+    """The keys that are allowed where an unknown one was found."""
+    for part in path:
+        annotation = getattr(model, "model_fields", {}).get(part)
+        model = annotation.annotation if annotation is not None else None
+    return list(getattr(model, "model_fields", {}))
+
+
+def _say(error: Any, model: type[BaseModel], prefix: str) -> str:
+    """One line for one mistake: where, what was found, what is allowed."""
+    path = tuple(error["loc"])
+    where = ".".join([prefix, *map(str, path)] if prefix else list(map(str, path))) or "the file"
+    if error["type"] == "extra_forbidden":
+        known = _known(model, path[:-1])
+        return f"{where}: unknown key.{nearest(str(path[-1]), known)} Allowed: {', '.join(known)}."
+    message = error["msg"].removeprefix("Value error, ")
+    found = "" if isinstance(error["input"], dict) else f" (found {error['input']!r:.80})"
+    return f"{where}: {message}{found}."
+
+
+def parse(model: type[M], raw: object, where: str, prefix: str = "") -> M:
+    """Validate `raw` as `model`; `where` names its origin in the message.
+
+    Raises:
+        UserError: lists every mistake in `raw`, one line each.
+    """
+    try:
+        return model.model_validate({} if raw is None else raw)
+    except ValidationError as error:
+        lines = [_say(item, model, prefix) for item in error.errors(include_url=False)]
+        raise UserError("\n  ".join([f"{where} has {len(lines)} mistake(s):", *lines])) from None
+
+
+class Loader(yaml.SafeLoader):
+    """YAML, but a key given twice is an error: the first would be dropped in silence."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping whose keys differ."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = sorted({str(key) for i, key in enumerate(keys) if key in keys[:i] and key != "<<"})
+        if twice:
+            raise yaml.YAMLError(f"given twice{node.start_mark}: {', '.join(twice)}")
+        return super().construct_mapping(node, deep)
+
+
+def load(path: Path) -> Params:
+    """Read a parameter file.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or has mistakes (all of them are listed).
+    """
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader)
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}. It holds the parameters of the pipeline.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+    return parse(Params, raw, str(path))

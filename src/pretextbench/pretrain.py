@@ -1,0 +1,148 @@
+"""Pretrain one method under the budget, and leave its encoder, history, pictures and signs of life in a folder."""
+
+import csv
+import hashlib
+import io
+import json
+import resource
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from pretextbench import saved
+from pretextbench.augment import Augmenter, as_float
+from pretextbench.budget import Job
+from pretextbench.checkpoint import Checkpoint
+from pretextbench.data.batches import Batches
+from pretextbench.data.prepared import Prepared
+from pretextbench.errors import UserError
+from pretextbench.files import whole_folder, write_whole
+from pretextbench.method import Batch, Data
+from pretextbench.params import Pretrain
+from pretextbench.picture import draw
+from pretextbench.saved import Card
+from pretextbench.training import History, Training, run
+
+SHOWN, EXAMINED = 8, 256  # validation images in the pictures and in the health measures
+
+
+def bf16_pays(device: torch.device) -> bool:
+    """Whether the machine computes in bfloat16 and does not merely emulate it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def start_fabric(params: Pretrain) -> Fabric:
+    """Devices, processes and precision as params.yaml asks for them.
+
+    Raises:
+        UserError: an accelerator is asked for that the machine does not have.
+    """
+    if params.accelerator == "gpu" and not torch.cuda.is_available():
+        raise UserError("pretrain.accelerator is 'gpu', but torch finds none here. Use 'auto' or 'cpu'.")
+    device = torch.device("cuda" if params.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+    bf16 = params.precision == "bf16" or (params.precision == "auto" and bf16_pays(device))
+    fabric = Fabric(accelerator=device.type, devices=params.devices, precision="bf16-mixed" if bf16 else "32-true")
+    fabric.launch()
+    return fabric
+
+
+def facts(data: Prepared, job: Job) -> Data:
+    """What a method may know of the data set; the number of classes only for a control that uses labels.
+
+    Raises:
+        UserError: a control that uses labels finds fewer than two classes.
+    """
+    classes = len(data.classes) if job.method.uses_labels else 0
+    if job.method.uses_labels and classes < 2:
+        raise UserError(
+            f"The control {job.plugin.name!r} needs labels of at least two classes, found {classes} in the prepared "
+            "data. Take it out of compare.controls in params.yaml, or lay the images out in one folder per class."
+        )
+    images = len(data.images("train"))
+    return Data(data.image_size, tuple(data.mean), tuple(data.std), images, job.derived, classes)
+
+
+def pretrain(job: Job, data: Prepared, folder: Path, scratch: Path, show: bool = True) -> Card:
+    """Train `job` on the training split and write encoder, card, history, pictures and health into `folder`.
+
+    Killed at any moment, the next call with the same job, data and `scratch` continues from the last checkpoint.
+
+    Raises:
+        UserError: the budget does not fit the data, the loss is no longer finite, or the output cannot be written.
+    """
+    fabric = start_fabric(job.pretrain)
+    labels = np.array(data.labels("train")) if job.method.uses_labels else None
+    training = Training(job, facts(data, job), fabric, labels)
+    digests = [] if labels is None else [hashlib.sha256(labels.tobytes()).hexdigest()]
+    checkpoint = Checkpoint(scratch / job.key(data.fingerprint, *digests))
+    run(training, Batches(data.images("train"), fabric.device, job.pretrain.resident), checkpoint, show)
+    if fabric.is_global_zero:
+        with whole_folder(folder) as out:
+            card = saved.save(training.method.encoder, describe(training, data), out)
+            write_whole(out / "history.csv", as_csv(training.history).encode())
+            examine(training, data, out)
+        checkpoint.remove()
+    fabric.barrier()
+    return card if fabric.is_global_zero else saved.read_card(folder)
+
+
+def describe(training: Training, data: Prepared) -> Card:
+    """The card of a finished run."""
+    job, device = training.job, training.fabric.device
+    images = training.steps * training.budget.batch
+    return Card(
+        method=job.plugin.name,
+        seed=job.seed,
+        control=job.method.uses_labels or not training.players,
+        distribution=job.plugin.distribution,
+        version=job.plugin.version,
+        source_hash=job.source_hash,
+        params=job.params.model_dump(mode="json"),
+        encoder=job.encoder,
+        image_size=data.image_size,
+        mean=data.mean,
+        std=data.std,
+        parameters=sum(p.numel() for p in training.method.encoder.parameters()),
+        images_seen=images,
+        steps=training.steps,
+        batch_size=training.budget.batch,
+        seconds=round(training.seconds, 3),
+        images_per_second=round(images / training.seconds, 1) if training.seconds else 0.0,
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
+        peak_device_memory_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        precision="bf16" if "bf16" in training.fabric._precision.precision else "fp32",
+        data_sha256=data.fingerprint,
+        versions={name: version(name) for name in ("torch", "kornia", "lightning-fabric", "pretextbench")},
+    )
+
+
+def as_csv(history: History) -> str:
+    """The history as a table: one row per logged stretch of steps, one column per number."""
+    columns = list(dict.fromkeys(key for row in history for key in row)) or ["step"]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return stream.getvalue()
+
+
+@torch.no_grad()
+def examine(training: Training, data: Prepared, out: Path) -> None:
+    """Pictures (samples.png) and signs of life (health.json) on validation images, in evaluation mode."""
+    training.method.eval()
+    torch.manual_seed(training.seed.key("examine"))
+    pixels = torch.from_numpy(data.images("val")[:EXAMINED].copy()).to(training.fabric.device)
+    augmenter = Augmenter(training.job.recipe, data.image_size, training.fabric.device)
+    batch = Batch(augmenter(as_float(pixels)), torch.arange(len(pixels)), progress=1.0)
+    few = Batch(tuple(view[:SHOWN] for view in batch.views), batch.index[:SHOWN], progress=1.0)
+    draw(training.method.show(few), out / "samples.png")
+    health: dict[str, Any] = {k: float(v) for k, v in training.method.health(batch).items()}
+    content = {"measures": health, "symptoms": training.method.symptoms(health)}
+    write_whole(out / "health.json", (json.dumps(content, indent=2) + "\n").encode())

@@ -1,0 +1,44 @@
+"""An encoder as a logged model that `mlflow.pytorch.load_model` opens anywhere.
+
+It is logged as an exported program (.pt2): its graph and its weights. Neither writing nor loading pickles code, and
+who loads it needs torch and MLflow, not this library nor the method that made it.
+"""
+
+from pathlib import Path
+
+import mlflow
+import mlflow.pytorch
+import numpy as np
+import torch
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from pretextbench import saved
+
+NAME = "encoder"
+
+
+def log(run_id: str, folder: Path) -> str:
+    """Log the encoder saved in `folder` with run `run_id`; returns the model's address (models:/...).
+
+    Images in: float32 (B, 3, H, W) in [0, 1], any B. Features out: (B, dim).
+    """
+    encoder, card = saved.load(folder)
+    shape = (3, card.image_size, card.image_size)
+    example = np.random.default_rng(0).random((2, *shape), dtype=np.float32)  # 2: a batch of 1 would be frozen in
+    with torch.no_grad():
+        features = encoder(torch.from_numpy(example))
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype("float32"), (-1, *shape))]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, features.shape[1]))]),
+    )
+    with mlflow.start_run(run_id=run_id):
+        info = mlflow.pytorch.log_model(
+            encoder,
+            name=NAME,
+            signature=signature,
+            input_example=example,
+            pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}"],  # inferring them takes 10 s
+            serialization_format="pt2",
+        )
+    return str(info.model_uri)

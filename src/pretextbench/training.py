@@ -1,0 +1,190 @@
+"""The one loop that trains every method: same encoder, same budget, same seed streams; killed and resumed at will.
+
+Everything random in a step is drawn after seeding torch's global generator from (seed, step), and the order of the
+images is a function of (seed, step): a checkpoint holds weights and optimizer states, and a resumed run ends with the
+bytes of an uninterrupted one.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim import Optimizer
+from tqdm import tqdm
+
+from pretextbench import optim
+from pretextbench.augment import Augmenter, as_float
+from pretextbench.budget import Budget, Job, budget
+from pretextbench.checkpoint import Checkpoint
+from pretextbench.data.batches import Batches, Order
+from pretextbench.errors import UserError
+from pretextbench.method import Data, Player, PretextMethod
+from pretextbench.seed import Seed
+
+History = list[dict[str, float]]
+
+
+class Training:
+    """One run of one method: built from a job, stepped by `run`, saved and restored whole."""
+
+    def __init__(self, job: Job, facts: Data, fabric: Fabric, labels: np.ndarray | None = None) -> None:
+        self.job, self.fabric, self.seed = job, fabric, Seed(job.seed)
+        self.labels = None if labels is None else torch.from_numpy(labels).to(fabric.device)  # of the training images
+        self.budget: Budget = budget(job, facts.images)
+        self.order = Order(facts.images, self.budget.batch, Seed(self.seed.key("data")))
+        self.method = self._build(facts)
+        self.players: tuple[Player, ...] = self.method.players()
+        optimizers = [optim.build(player.parameters, player.optimizer) for player in self.players]
+        self.module, self.optimizers = self._set_up(optimizers)
+        self.augmenter = Augmenter(job.recipe, facts.image_size, fabric.device)
+        self.step, self.seconds = 0, 0.0
+        self.history: History = []
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run: none for a method without players."""
+        return self.budget.steps if self.players else 0
+
+    def _build(self, data: Data) -> PretextMethod[Any]:
+        torch.manual_seed(self.seed.key("weights"))
+        encoder = self.job.method.build_encoder(self.job.params, self.job.encoder, data)
+        method = self.job.method(self.job.params, encoder, data).to(memory_format=torch.channels_last)
+        if self.job.pretrain.compile:
+            encoder.stages = torch.compile(encoder.stages)  # type: ignore[method-assign]
+        return method
+
+    def _set_up(self, optimizers: list[Optimizer]) -> tuple[Any, list[Any]]:
+        if not optimizers:  # nothing to train: only the move to the device
+            return self.fabric.setup_module(self.method.requires_grad_(False)), []
+        module, *wrapped = self.fabric.setup(self.method, *optimizers)
+        return module, wrapped
+
+    def advance(self, index: np.ndarray, pixels: Tensor) -> dict[str, Tensor]:
+        """One step on uint8 images (B, H, W, 3): every player's turn. Returns detached scalars by name."""
+        torch.manual_seed(self.seed.key("step", self.step, self.fabric.global_rank))
+        progress, parts = self.step / self.steps, self.job.pretrain.accumulate
+        numbers = torch.from_numpy(index).to(self.fabric.device)
+        chunks = list(zip(numbers.chunk(parts), pixels.chunk(parts), strict=True))
+        batches = [(self.augmenter(as_float(chunk)), number) for number, chunk in chunks]
+        values: dict[str, Tensor] = {}
+        for player, optimizer in zip(self.players, self.optimizers, strict=True):
+            optim.set_rate(optimizer, optim.rate(self.step, self.steps, player.optimizer))
+            self.method.zero_grad(set_to_none=True)  # all of it: a turn may leave gradients on the other player
+            for views, number in batches:
+                labels = None if self.labels is None else self.labels[number]
+                total, named = self.module(views, number, progress, player.name, labels)
+                self.fabric.backward(total / parts)
+                name = "loss" if player is self.players[0] else f"loss_{player.name}"
+                for key, value in {name: total, **named}.items():
+                    values[key] = values.get(key, 0) + value.detach() / parts
+            if self.job.pretrain.clip:
+                self.fabric.clip_gradients(self.module, optimizer, max_norm=self.job.pretrain.clip)
+            optimizer.step()
+        with torch.no_grad():
+            self.method.after_step(progress)
+        return values
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumed run needs."""
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history,
+            "method": self.method.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
+        self.method.load_state_dict(state["method"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+
+    def share(self, step: int) -> np.ndarray:
+        """The image numbers of this process in a step."""
+        return self.order[step][self.fabric.global_rank :: self.fabric.world_size]
+
+
+class Log:
+    """Rows of history.csv, and the watch for a loss that is no longer a number.
+
+    Losses stay on the device until a row is due: reading each one would make a GPU wait at every step.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training, self.pending = training, list[dict[str, Tensor]]()
+        self.since, self.first = time.perf_counter(), training.step
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        """Keep one step's numbers."""
+        self.pending.append(values)
+
+    def flush(self) -> dict[str, float]:
+        """Check the steps since the last row, average them into a new row, and start again.
+
+        Raises:
+            UserError: a loss was not finite; names method, step and the numbers of the batch's images.
+        """
+        table = {key: torch.stack([v[key].float() for v in self.pending]).cpu() for key in self.pending[0]}
+        self._check(table)
+        training, now = self.training, time.perf_counter()
+        seconds = now - self.since
+        training.seconds += seconds
+        row = {
+            "step": training.step,
+            "images": training.step * training.budget.batch,
+            "seconds": round(training.seconds, 3),
+            "images_per_second": round(len(self.pending) * training.budget.batch / seconds, 1),
+            "lr": optim.rate(training.step - 1, training.steps, training.players[0].optimizer),
+            **{key: float(value.mean()) for key, value in table.items()},
+        }
+        training.history.append(row)
+        self.pending, self.since, self.first = [], now, training.step
+        return row
+
+    def _check(self, table: dict[str, Tensor]) -> None:
+        losses = {key: value for key, value in table.items() if key.startswith("loss")}
+        for key, value in losses.items():
+            bad = (~value.isfinite()).nonzero()
+            if len(bad):
+                step = self.first + int(bad[0])
+                images = self.training.share(step).tolist()
+                name, found = self.training.job.plugin.name, float(value[bad[0]])
+                raise UserError(
+                    f"Method {name!r} diverged: {key} is {found} at step {step} of "
+                    f"{self.training.steps}. Lower its optimizer.lr or set pretrain.clip. "
+                    f"Training images of that batch: {images}."
+                )
+
+
+def run(training: Training, data: Batches, checkpoint: Checkpoint, show: bool = True) -> None:
+    """Train to the end of the budget, from the last checkpoint if there is one."""
+    state = checkpoint.load()
+    if state is not None:
+        training.restore(state)
+    training.module.train()
+    every, due = training.job.pretrain.log_every, training.job.pretrain.checkpoint_seconds
+    log, saved = Log(training), time.monotonic()
+    with tqdm(total=training.steps, initial=training.step, unit="step", disable=not show) as bar:
+        for index, pixels in data.stream(_shares(training)):
+            log.add(training.advance(index, pixels))
+            training.step += 1
+            bar.update()
+            last = training.step == training.steps
+            if training.step % every and not last:
+                continue
+            row = log.flush()  # before a checkpoint: one of broken weights would resume into the same wall
+            bar.set_postfix_str(f"loss {row['loss']:.4f}, {row['images_per_second']:.0f} images/s")
+            if not last and time.monotonic() - saved >= due:
+                checkpoint.save(training.state())
+                saved = time.monotonic()
+
+
+def _shares(training: Training) -> Iterator[np.ndarray]:
+    for step in range(training.step, training.steps):
+        yield training.share(step)

@@ -1,0 +1,30 @@
+"""Stage `inventory`: who competes with which code, and which files there are -> runs/methods.json, runs/source.json."""
+
+import json
+from pathlib import Path
+
+from pretextbench.files import write_whole
+from pretextbench.inventory import Entry, count_files, take_stock
+from pretextbench.params import load
+from stages import layout
+
+CHECKED = layout.SCRATCH / "checked.json"  # entries whose parameters were checked by an earlier run
+
+
+def main() -> None:
+    """Check all parameters and list the contestants."""
+    params = load(layout.PARAMS)
+    entries = take_stock(params, _checked())
+    write_whole(CHECKED, json.dumps({entry["fingerprint"]: entry for entry in entries.values()}).encode())
+    public = {name: {k: v for k, v in entry.items() if k != "fingerprint"} for name, entry in entries.items()}
+    write_whole(layout.METHODS, (json.dumps(public, indent=2, sort_keys=True) + "\n").encode())
+    files = count_files(Path(params.prepare.path)) if params.prepare.source == "folder" and params.prepare.path else {}
+    write_whole(layout.SOURCE, (json.dumps({"files": files}, indent=2) + "\n").encode())
+
+
+def _checked() -> dict[str, Entry]:
+    try:
+        known: dict[str, Entry] = json.loads(CHECKED.read_text())
+    except (OSError, ValueError):  # a memory aid only: without it everything is checked again
+        return {}
+    return known

@@ -1,0 +1,29 @@
+"""Where every stage finds its inputs and leaves its outputs, relative to the project: the paths that dvc.yaml names."""
+
+from pathlib import Path
+
+from pipelines import project
+
+ROOT = project.root()  # where the record is kept, also for an experiment that DVC runs in a temporary folder
+PARAMS = Path("params.yaml")
+METHODS = Path("runs/methods.json")
+SOURCE = Path("runs/source.json")
+IMAGES = Path("data/prepared/images")
+LABELS = Path("data/prepared/labels")
+REPORTS = Path("reports")
+SCRATCH = Path(".scratch")  # not an output: checkpoints must outlive DVC, which deletes the outputs of a stage it runs
+
+
+def augmented(method: str) -> Path:
+    """What the augment stage leaves for a method."""
+    return Path("runs/augment") / method
+
+
+def pretrained(method: str, seed: int) -> Path:
+    """What the pretrain stage leaves for a method and seed."""
+    return Path("runs/pretrain") / f"{method}-{seed}"
+
+
+def evaluated(method: str, seed: int) -> Path:
+    """What the evaluate stage leaves for a method and seed."""
+    return Path("runs/evaluate") / f"{method}-{seed}"

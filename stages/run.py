@@ -1,0 +1,84 @@
+"""How every stage starts and ends: recorded by Prefect, one message for a user's mistake, an exit status that tells.
+
+Status: 0 done; 2 a mistake of the user or of the machine (one line, `error: ...`); 1 a fault of ours (a traceback);
+130 stopped by Ctrl-C; 143 stopped by SIGTERM.
+"""
+
+import errno
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+from pipelines import flow as prefect_flow
+from pipelines import project
+from pretextbench.errors import UserError
+from pretextbench.files import REASONS
+
+RECORDED = "PRETEXTBENCH_RECORDED"  # set by the graph flow: the stage is already one of its tasks, a flow of its own
+# would record it twice and cost 2 s more
+MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+class Stopped(BaseException):
+    """SIGTERM. Not an Exception, so that nothing that handles errors swallows it."""
+
+
+def run(stage: str, work: Callable[[], None], *, flow: bool = True) -> int:
+    """Do the work of `stage` as a Prefect flow and return the exit status of the process.
+
+    `flow=False` is for a stage that runs on every `dvc repro`, also when nothing is to be done: importing Prefect
+    alone would cost 2 s of the 6 s that a run without work may take.
+    """
+
+    def stoppable() -> None:
+        _on_sigterm()  # inside the flow: Prefect has a handler of its own, which would end the run its own way
+        work()
+
+    try:
+        if flow and not os.environ.get(RECORDED):
+            prefect_flow.recorded(stage, run_name(stage, sys.argv[1:]), stoppable, project.root())
+        else:
+            stoppable()
+    except BaseException as error:
+        return status(error)
+    return 0
+
+
+def run_name(stage: str, arguments: list[str]) -> str:
+    """`pretrain simclr-0`: after the DVC stage `pretrain@simclr-0` where DVC runs it, else after the arguments."""
+    _, _, item = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")
+    return f"{stage} {item or '-'.join(word for word in arguments if not word.startswith('-'))}".strip()
+
+
+def status(error: BaseException) -> int:
+    """Tell the user what ended the stage, and turn it into an exit status."""
+    if isinstance(error, UserError):
+        return _say(str(error), 2)
+    if isinstance(error, OSError) and error.errno in MACHINE:
+        return _say(f"{error.filename or 'writing'}: {REASONS[error.errno]}.", 2)
+    if isinstance(error, KeyboardInterrupt):
+        return _say("stopped by Ctrl-C. `dvc repro` goes on from here.", 130)
+    if isinstance(error, Stopped):
+        return _say("stopped by SIGTERM. `dvc repro` goes on from here.", 143)
+    if isinstance(error, SystemExit):  # argparse has told its message
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    traceback.print_exception(error)
+    return 1
+
+
+def _say(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def _on_sigterm() -> None:
+    def stop(signum: int, frame: FrameType | None) -> NoReturn:
+        raise Stopped
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)

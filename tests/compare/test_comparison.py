@@ -1,0 +1,213 @@
+"""From runs to a ranking: order, refusals, and cells that are empty rather than zero."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pretextbench.compare.comparison import compare
+from pretextbench.compare.recommend import recommendation_md
+from pretextbench.compare.report import write
+from pretextbench.compare.runs import read
+from pretextbench.compare.tables import align, leaderboard_csv, leaderboard_md, metrics_json
+from pretextbench.errors import UserError
+from pretextbench.params import Compare
+from tests.compare.fakes import on_disk, run, runs, unlabelled
+
+PARAMS = Compare(resamples=1000)
+PLAIN = {"simclr": 0.75, "rotation": 0.64, "random": 0.52, "supervised": 0.85}
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return runs(PLAIN)
+
+
+@pytest.fixture(scope="module")
+def comparison(plain):
+    return compare(plain, PARAMS)
+
+
+def table(comparison):
+    return {line["name"]: line for line in csv.DictReader(io.StringIO(leaderboard_csv(comparison)))}
+
+
+def test_the_best_row_comes_first_with_the_numbers_of_its_predictions(plain, comparison):
+    assert [row.name for row in comparison.rows] == ["supervised", "simclr", "rotation", "random"]
+    assert [row.letters for row in comparison.rows] == ["a", "b", "c", "d"]
+    lines = table(comparison)
+    for found in plain:
+        line, label = lines[found.name], found.predictions["label"]
+        assert float(line["linear"]) == pytest.approx(np.mean(found.predictions["linear.layer3"] == label), abs=1e-6)
+        assert float(line["linear_last_layer"]) == pytest.approx(np.mean(found.predictions["linear.layer4"] == label))
+        assert float(line["knn"]) == pytest.approx(np.mean(found.predictions["knn.layer3"] == label))
+        assert float(line["linear_1pct"]) == pytest.approx(np.mean(found.predictions["budget.1%"] == label), abs=1e-6)
+        assert float(line["linear_low"]) < float(line["linear"]) < float(line["linear_high"])
+    assert lines["random"]["kind"] == "control"
+    assert lines["simclr"]["kind"] == "method"
+    assert lines["simclr"]["linear_layer"] == "layer3"
+
+
+def test_the_layer_of_a_row_is_chosen_on_validation_over_all_seeds():
+    found = runs({"simclr": 0.7}, seeds=2)
+    for one, val in zip(found, ((0.5, 0.9), (0.8, 0.6)), strict=True):
+        layers = {f"layer{i + 1}": {"val": v} for i, v in enumerate((0.1, *val, 0.2))}
+        one.metrics["linear"] = {"best": "?", "last": "layer4", "layers": layers}
+    assert compare(found, PARAMS).rows[0].layers["linear"] == "layer3"
+
+
+def test_rows_in_any_order_give_the_same_report(plain, comparison):
+    assert leaderboard_csv(compare(plain[::-1], PARAMS)) == leaderboard_csv(comparison)
+
+
+def test_ties_share_a_letter_and_are_recommended_together():
+    found = compare(runs({"simclr": 0.65, "rotation": 0.65, "random": 0.4, "supervised": 0.9}, seed=3), PARAMS)
+    by_name = {row.name: row.letters for row in found.rows}
+    assert by_name["simclr"] == by_name["rotation"]
+    words = recommendation_md(found)
+    assert "or" in words.split("cannot be told apart here")[0]
+    assert "took the least time" in words
+    assert "test images" in words.split("What would make it surer")[1]
+
+
+def test_different_test_sets_are_refused(plain):
+    other = run("jigsaw", 0, plain[0].predictions)
+    other.metrics["data"]["fingerprint"] = "b" * 64
+    with pytest.raises(UserError, match=r"jigsaw-0.*different test images or labels.*aaaaaaaaaaaa and bbbbbbbbbbbb"):
+        compare([*plain, other], PARAMS)
+
+
+def test_unequal_budgets_are_refused_unless_asked_for(plain):
+    more = [replace(r, images_seen=64_000) if r.name == "rotation" else r for r in plain]
+    with pytest.raises(UserError, match=r"budgets differ.*rotation-0 64,000, simclr-0 32,000.*allow_unequal_budgets"):
+        compare(more, PARAMS)
+    found = compare(more, PARAMS, allow_unequal_budgets=True)
+    assert "different numbers of images" in leaderboard_md(found)
+    assert "mixes method and budget" in recommendation_md(found)
+    compare([replace(r, images_seen=32_100) if r.name == "rotation" else r for r in plain], PARAMS)  # whole batches
+
+
+def test_the_supervised_control_has_the_same_budget(plain):
+    more = [replace(r, images_seen=64_000) if r.name == "supervised" else r for r in plain]
+    with pytest.raises(UserError, match="budgets differ"):
+        compare(more, PARAMS)
+
+
+def test_nothing_and_twice_the_same(plain):
+    with pytest.raises(UserError, match="nothing to compare"):
+        compare([], PARAMS)
+    with pytest.raises(UserError, match="simclr-0 is there twice"):
+        compare([*plain, plain[0]], PARAMS)
+
+
+def test_missing_predictions_are_an_empty_cell_with_its_reason(plain, tmp_path):
+    lost = [replace(r, predictions={}, missing="predictions.npz is gone") if r.name == "rotation" else r for r in plain]
+    found = compare(lost, PARAMS)
+    line = table(found)["rotation"]
+    assert line["linear"] == line["knn"] == line["linear_1pct"] == line["tie_group"] == ""
+    assert line["notes"] == "predictions.npz is gone"
+    assert found.rows[-1].name == "rotation"
+    assert "rotation" in leaderboard_md(found).split("Empty cells")[1]
+    assert "knn" not in json.loads(metrics_json(found))["rotation"]
+    assert "**Use simclr" in recommendation_md(found) or "only method" in recommendation_md(found)
+    write(found, tmp_path)
+
+
+def test_a_budget_without_labels_is_an_empty_column_with_its_reason(plain):
+    poor = []
+    for one in plain:
+        said = {key: value for key, value in one.predictions.items() if key != "budget.1%"}
+        budgets = {"1%": {"top1": None, "reason": "class 2 has 3"}, "10%": {"labels": 600, "top1": 0.5}}
+        poor.append(replace(one, predictions=said, metrics={**one.metrics, "budgets": budgets}))
+    found = compare(poor, PARAMS)
+    assert table(found)["simclr"]["linear_1pct"] == ""
+    assert table(found)["simclr"]["notes"] == "1%: class 2 has 3"
+    assert "1 % labels: not measured" in recommendation_md(found)
+
+
+def test_different_redraws_are_refused(plain):
+    said = {**plain[0].predictions, "budget.1%": plain[0].predictions["budget.1%"][:2]}
+    with pytest.raises(UserError, match=r"different `evaluate.redraws`"):
+        compare([replace(plain[0], predictions=said), *plain[1:]], PARAMS)
+
+
+def test_without_labels(plain, tmp_path):
+    found = compare([unlabelled(r) for r in plain], PARAMS)
+    assert found.rows[0].name == "supervised"  # the longest name has the highest RankMe here
+    assert "No accuracies: no training image has a label" in leaderboard_md(found)
+    assert "There is no recommendation" in recommendation_md(found)
+    assert set(json.loads(metrics_json(found))["simclr"]) == {"rankme", "uniformity", "feature_std", "seconds"}
+    write(found, tmp_path)
+    with pytest.raises(UserError, match="different test images"):
+        compare([unlabelled(plain[0]), *plain[1:]], PARAMS)
+
+
+def test_one_seed_says_what_it_leaves_out(comparison):
+    assert "With one seed" in leaderboard_md(comparison)
+    assert "One seed per row" in recommendation_md(comparison)
+    three = compare(runs(PLAIN, seeds=3), PARAMS)
+    assert "With one seed" not in leaderboard_md(three)
+    assert "One seed per row" not in recommendation_md(three)
+    assert {row.seeds for row in three.rows} == {(0, 1, 2)}
+
+
+def test_the_words():
+    words = recommendation_md(compare(runs({**PLAIN, "supervised": 0.6}), PARAMS))
+    assert "**Use simclr.**" in words
+    assert "points above rotation, the next method (p" in words
+    assert "points above random (p" in words
+    assert "pretraining pays even with all labels" in words
+    flipped = runs(PLAIN, n=2000, few={"simclr": 0.4, "rotation": 0.6})
+    assert "the ranking flips" in recommendation_md(compare(flipped, PARAMS))
+    useless = recommendation_md(compare(runs({"simclr": 0.5, "rotation": 0.48, "random": 0.52}), PARAMS))
+    assert "**No method is shown to help.**" in useless
+    assert "supervised control was not run" in useless
+    alone = recommendation_md(compare(runs({"simclr": 0.7}), PARAMS))
+    assert "only method here" in alone
+    assert "nothing to recommend" in recommendation_md(compare(runs({"random": 0.5}), PARAMS))
+
+
+def test_reports(comparison, tmp_path):
+    paths = write(comparison, tmp_path)
+    assert sorted(p.name for p in paths) == sorted(p.name for p in tmp_path.iterdir())
+    png = (tmp_path / "leaderboard.png").read_bytes()
+    assert png.startswith(b"\x89PNG")
+    write(comparison, tmp_path)
+    assert (tmp_path / "leaderboard.png").read_bytes() == png
+
+
+def test_a_place_that_cannot_be_written(comparison, tmp_path):
+    (tmp_path / "reports").write_text("a file")
+    with pytest.raises(UserError, match="Cannot write"):
+        write(comparison, tmp_path / "reports")
+
+
+def test_markdown_is_aligned():
+    lines = align(["", "a"], [["longer", "1"], ["x", "100.0"]])
+    assert len({len(line) for line in lines}) == 1
+    assert lines[1] == "| ------ | ----: |"
+
+
+def test_runs_come_back_from_disk(plain, comparison, tmp_path):
+    folders = [on_disk(r, tmp_path / "evaluate", tmp_path / "pretrain") for r in plain]
+    found = read(tmp_path / "evaluate", tmp_path / "pretrain", folders)
+    assert leaderboard_csv(compare(found, PARAMS)) == leaderboard_csv(comparison)
+    (tmp_path / "evaluate/simclr-0/predictions.npz").write_bytes(b"half a file")
+    broken = read(tmp_path / "evaluate", tmp_path / "pretrain", folders)
+    assert broken[0].missing.startswith("simclr-0/predictions.npz cannot be read")
+    (tmp_path / "evaluate/simclr-0/metrics.json").unlink()
+    with pytest.raises(UserError, match=r"Cannot read .*simclr-0/metrics.json.*Run the evaluate stage"):
+        read(tmp_path / "evaluate", tmp_path / "pretrain", folders)
+    (tmp_path / "pretrain/rotation-0/encoder.json").write_text("{}")
+    with pytest.raises(UserError, match=r"says nothing of 'method'.*pretrain stage"):
+        read(tmp_path / "evaluate", tmp_path / "pretrain", ["rotation-0"])
+
+
+def test_comparing_needs_no_torch():
+    code = "import pretextbench.compare.report, pretextbench.compare.runs, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,37 @@
+"""Channel statistics against NumPy on the whole array; duplicates against pairs planted by hand."""
+
+import numpy as np
+import pytest
+
+from pretextbench.data.tally import Duplicates, Moments
+
+
+def test_moments_equal_those_of_the_whole_array() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 3), np.uint8)
+    images[..., 2] //= 3
+    moments = Moments()
+    for image in images:
+        moments.add(image)
+    assert moments.mean() == pytest.approx((images / 255).mean((0, 1, 2)), rel=1e-12)
+    assert moments.std() == pytest.approx((images / 255).std((0, 1, 2)), rel=1e-9)
+
+
+def test_one_colour_can_still_be_normalised() -> None:
+    moments = Moments()
+    moments.add(np.full((4, 4, 3), 200, np.uint8))
+    assert moments.std() == (1 / 255, 1 / 255, 1 / 255)
+
+
+def test_duplicates_across_and_within() -> None:
+    a, b = np.zeros((2, 2, 3), np.uint8), np.ones((2, 2, 3), np.uint8)
+    found = Duplicates()
+    for split, name, image in [
+        ("train", "1", a),
+        ("train", "2", a),
+        ("train", "3", b),
+        ("val", "4", b),
+        ("test", "5", b),
+    ]:
+        found.add(split, name, image)
+    assert found.within == 1
+    assert found.pairs == [("train", "3", "val", "4"), ("train", "3", "test", "5"), ("val", "4", "test", "5")]

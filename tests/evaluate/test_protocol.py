@@ -1,0 +1,192 @@
+"""The protocol: nothing selects on test, everything is reported, nothing is a silent zero."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import pretextbench
+from pretextbench.encoder import build
+from pretextbench.errors import UserError
+from pretextbench.evaluate import protocol
+from pretextbench.evaluate.layers import linear_probes
+from pretextbench.evaluate.protocol import evaluate
+from pretextbench.evaluate.record import save
+from pretextbench.params import EncoderParams, Evaluate
+from tests.evaluate.fakes import FakeData, TinyEncoder
+
+CPU = torch.device("cpu")
+PARAMS = Evaluate(budgets=("10%", "5"), redraws=2, linear_l2=(1e-3, 1e-1))
+
+
+@pytest.fixture(scope="module")
+def outcome():
+    data = FakeData()
+    return data, evaluate(TinyEncoder(), data, PARAMS, CPU)
+
+
+def choices(evaluation):
+    """Everything that was chosen or predicted: what the test labels must not be able to move."""
+    metrics = json.loads(json.dumps(evaluation.metrics))
+    for probe in ("knn", "linear"):
+        for layer in metrics[probe]["layers"].values():
+            del layer["test"]
+    few = {k: [draw["l2"] for draw in v["redraws"]] for k, v in metrics["budgets"].items()}
+    said = {k: v.tolist() for k, v in evaluation.predictions.items() if k != "label"}
+    return metrics["knn"], metrics["linear"], metrics["labelfree"], few, said
+
+
+def scrambled():
+    data = FakeData()
+    data._labels["test"] = np.random.default_rng(9).permutation(data._labels["test"])
+    return data
+
+
+def test_the_test_labels_are_read_once_and_last(outcome):
+    assert outcome[0].reads.count("test") == 1
+    assert outcome[0].reads[-1] == "test"
+
+
+def test_other_test_labels_change_no_choice(outcome):
+    other = evaluate(TinyEncoder(), scrambled(), PARAMS, CPU)
+    assert choices(other) == choices(outcome[1])
+    assert other.metrics["linear"]["layers"]["three"]["test"] != outcome[1].metrics["linear"]["layers"]["three"]["test"]
+
+
+def selecting_on_test(data, read):
+    """`linear_probes` with the fault of many benchmarks: the stage is the one that is best on test."""
+
+    def probe(bench):
+        probed = linear_probes(bench)
+        for stage, said in probed.test.items():
+            probed.val[stage] = float((said.classes == read(data)).mean())
+        return probed
+
+    return probe
+
+
+def test_a_planted_selection_on_test_is_caught(monkeypatch):
+    data = FakeData()
+    monkeypatch.setattr(protocol, "linear_probes", selecting_on_test(data, lambda d: d.labels("test")))
+    with pytest.raises(AssertionError, match="test labels read by"):
+        evaluate(TinyEncoder(), data, PARAMS, CPU)
+
+
+def test_a_planted_selection_through_a_back_door_is_caught(monkeypatch, outcome):
+    data = scrambled()
+    monkeypatch.setattr(protocol, "linear_probes", selecting_on_test(data, lambda d: d._labels["test"]))
+    assert choices(evaluate(TinyEncoder(), data, PARAMS, CPU)) != choices(outcome[1])
+
+
+def test_one_line_of_the_library_opens_the_test_labels():
+    found = []
+    for path in Path(pretextbench.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "labels":
+                literal = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else "?"
+                found += [path.name] if literal == "test" else []
+    assert found == ["final.py"]
+
+
+def test_every_stage_is_reported_and_validation_chose_the_best(outcome):
+    metrics, said = outcome[1].metrics, outcome[1].predictions
+    truth = outcome[0]._labels["test"]
+    for probe in ("knn", "linear"):
+        layers = metrics[probe]["layers"]
+        assert list(layers) == ["one", "two", "three"]
+        assert metrics[probe]["last"] == "three"
+        assert layers[metrics[probe]["best"]]["val"] == max(layer["val"] for layer in layers.values())
+        for stage, layer in layers.items():
+            assert layer["test"]["top1"] == np.mean(said[f"{probe}.{stage}"] == truth)
+    assert metrics["linear"]["layers"]["one"]["test"]["top1"] > 0.6, "chance is 0.33"
+    assert np.sum(metrics["confusion"]) == 80
+    for budget, labels in (("10%", 12), ("5", 15)):
+        few = metrics["budgets"][budget]
+        assert few["labels"] == labels
+        assert few["top1"] == pytest.approx(np.mean(said[f"budget.{budget}"] == truth))
+        assert said[f"budget.{budget}"].shape == (2, 80)
+    assert not np.array_equal(*said["budget.5"]), "two redraws are two subsets"
+
+
+def test_the_shared_backbone_goes_through():
+    data = FakeData(side=16)
+    encoder = build(EncoderParams(width=4), 16, data.mean, data.std)
+    metrics = evaluate(encoder, data, PARAMS, CPU).metrics
+    assert list(metrics["knn"]["layers"]) == ["layer1", "layer2", "layer3", "layer4"]
+
+
+def test_partly_labelled(outcome):
+    data = FakeData()
+    for split in ("train", "val", "test"):
+        data._labels[split] = np.where(np.arange(len(data._labels[split])) % 4 == 1, -1, data._labels[split])
+    found = evaluate(TinyEncoder(), data, PARAMS, CPU)
+    assert found.metrics["data"]["test_labelled"] == 60 == len(found.predictions["label"])
+    assert (found.predictions["label"] >= 0).all()
+    assert 1 not in found.predictions["index"]
+    assert found.metrics["data"]["train_labelled"] == 90
+    assert found.metrics["data"]["fingerprint"] != outcome[1].metrics["data"]["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("split", "labels", "reason"),
+    [
+        ("train", -1, "no training image has a label"),
+        ("val", -1, "no validation image has a label"),
+        ("test", -1, "no test image has a label"),
+        ("train", 1, "all labelled training images are of one class, 'class1'"),
+    ],
+)
+def test_labels_that_cannot_judge_leave_the_label_free_measures(split, labels, reason, tmp_path):
+    data = FakeData()
+    data._labels[split] = np.full_like(data._labels[split], labels)
+    found = evaluate(TinyEncoder(), data, PARAMS, CPU)
+    assert found.metrics["reason"] == reason
+    assert not found.metrics["labelled"]
+    assert found.predictions == {}
+    assert found.metrics["labelfree"]["rankme"] > 1
+    save(found, tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["metrics.json", "predictions.npz"]
+
+
+def test_a_budget_beyond_the_labels_is_an_empty_cell_with_its_reason():
+    data = FakeData()
+    data._labels["train"][data._labels["train"] == 2] = -1
+    data._labels["train"][:1] = 2
+    found = evaluate(TinyEncoder(), data, PARAMS, CPU)
+    assert found.metrics["budgets"]["5"]["top1"] is None
+    assert re.search("class 2 has 1 in the training", found.metrics["budgets"]["5"]["reason"])
+    assert "budget.5" not in found.predictions
+    assert found.metrics["budgets"]["10%"]["top1"] is not None
+
+
+def test_alignment_of_two_views():
+    data = FakeData()
+    views = (data.images("val"), data.images("val")[:, :, ::-1])
+    found = evaluate(TinyEncoder(), data, PARAMS, CPU, views).metrics["labelfree"]["alignment"]
+    assert 0 < found < 2
+    same = evaluate(TinyEncoder(), data, PARAMS, CPU, (views[0], views[0])).metrics["labelfree"]["alignment"]
+    assert same == pytest.approx(0, abs=1e-9)
+
+
+def test_a_budget_that_is_none_is_refused_before_any_work():
+    with pytest.raises(UserError, match=r"'half' is not a label budget"):
+        evaluate(TinyEncoder(), FakeData(), Evaluate(budgets=("half",)), CPU)
+
+
+def test_the_files(outcome, tmp_path):
+    save(outcome[1], tmp_path / "run")
+    assert json.loads((tmp_path / "run/metrics.json").read_text()) == outcome[1].metrics
+    with np.load(tmp_path / "run/predictions.npz") as stored:
+        assert set(stored) == set(outcome[1].predictions)
+        assert np.array_equal(stored["budget.10%"], outcome[1].predictions["budget.10%"])
+    assert len((tmp_path / "run/layers.csv").read_text().splitlines()) == 1 + 2 * 3 * 2
+    assert (tmp_path / "run/confusion.csv").read_text().startswith("actual,predicted\nclass")
+
+
+def test_the_same_encoder_gives_the_same_evaluation(outcome):
+    again = evaluate(TinyEncoder(), FakeData(), PARAMS, CPU)
+    assert again.metrics == outcome[1].metrics

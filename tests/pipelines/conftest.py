@@ -1,0 +1,74 @@
+"""A toy DVC project whose stages are one-line shell commands, and one Prefect server for all tests that need one."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+CODE = Path(__file__).resolve().parents[2]
+Toy = Callable[[str], Path]
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """`toy(dvc_yaml)`: a project without git that holds this pipeline; the working folder."""
+
+    def make(dvc_yaml: str) -> Path:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / ".dvc").mkdir()
+        (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+        (tmp_path / "dvc.yaml").write_text(dvc_yaml)
+        return tmp_path
+
+    return make
+
+
+def start(project: Path, module: str, *words: str, **env: str) -> "subprocess.Popen[str]":
+    """Start `python -m module` in a project, in a process group of its own, as a terminal does."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *words],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(CODE), "PRETEXTBENCH_SERVER_LINGER": "0.5", **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def server_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project of the server that all tests share."""
+    return tmp_path_factory.mktemp("server")
+
+
+def inherit_database(home: Path, project: Path) -> None:
+    """Give a project the database of the shared server: creating one takes twice as long as starting on it."""
+    (project / ".prefect").mkdir()
+    old, new = (sqlite3.connect(folder / ".prefect" / "prefect.db") for folder in (home, project))
+    old.backup(new)
+    old.close()
+    new.close()
+
+
+@pytest.fixture(scope="session")
+def server_url(server_home: Path) -> Iterator[str]:
+    """The API address of a server that lives as long as the tests: found and kept as a stage would."""
+    project = server_home
+    code = "import sys; from pathlib import Path; from pipelines import server; url = server.begin(Path('.')); "
+    code += "print(url if server.ready(url, 120) else '', flush=True); sys.stdin.read()"
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_API")}
+    env |= {"PYTHONPATH": str(CODE), "PRETEXTBENCH_SERVER_LINGER": "1"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=project, env=env, stdin=pipe, stdout=pipe, text=True
+    ) as user:
+        assert user.stdout is not None
+        url = user.stdout.readline().strip()
+        assert url, (project / ".prefect" / "server.log").read_text()
+        yield url
+        user.communicate("")

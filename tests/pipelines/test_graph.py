@@ -1,0 +1,163 @@
+"""What is read from DVC, and the whole graph as a flow, on a toy project with shell commands for stages."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pretextbench.errors import UserError
+from tests.pipelines.conftest import Toy, start
+
+# From pygtrie, by which DVC looks up who makes a file.
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise")
+DIAMOND = """
+stages:
+  inventory:
+    always_changed: true
+    cmd: echo '{"a":1,"b":2}' > inventory.json
+    outs: [inventory.json]
+  prepare:
+    cmd: echo p > prepared
+    outs: [prepared]
+  pretrain:
+    matrix: {method: [a, b], seed: [0]}
+    cmd: PRETRAIN
+    params: [inventory.json: ["${item.method}"]]
+    deps: [prepared]
+    outs: ["${item.method}.out"]
+  compare:
+    cmd: cat a.out b.out > report
+    deps: [a.out, b.out]
+    outs: [report]
+"""
+# Each waits until the other has started: the pipeline ends only if the two run side by side.
+MEET = (
+    "touch ${item.method}.here; until [ -e a.here ] && [ -e b.here ]; do sleep 0.05; done; echo x > ${item.method}.out"
+)
+
+
+def pipeline(project: Path, url: str, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    """Run the graph flow to its end."""
+    with start(project, "pipelines.run", *words, PREFECT_API_URL=url, PRETEXTBENCH_BACK_OFF="0.1", **env) as process:
+        out, err = process.communicate(timeout=120)
+    return subprocess.CompletedProcess([], process.returncode, out, err)
+
+
+def results(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
+    """Stage -> how it ended, from the printed table."""
+    rows = done.stdout.partition("\nstage ")[2].splitlines()[1:]
+    return {m[1]: m[2] for row in rows if (m := re.fullmatch(r"(\S+)  +(.+?)  +[\d.]+", row))}
+
+
+def wait_for(path: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} does not appear"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def graph():  # type: ignore[no-untyped-def]
+    """Imports DVC, which takes a second."""
+    from pipelines import graph
+
+    return graph
+
+
+def test_every_stage_comes_after_those_it_needs(toy: Toy, graph) -> None:  # type: ignore[no-untyped-def]
+    toy(DIAMOND.replace("PRETRAIN", "echo x"))
+    nodes = graph.read([])
+    names = [node.name for node in nodes]
+    assert sorted(names) == ["compare", "inventory", "prepare", "pretrain@a-0", "pretrain@b-0"]
+    assert {node.name: set(node.needs) for node in nodes}["compare"] == {"pretrain@a-0", "pretrain@b-0"}
+    assert {node.name: set(node.needs) for node in nodes}["pretrain@a-0"] == {"prepare", "inventory"}
+    assert all(names.index(need) < names.index(node.name) for node in nodes for need in node.needs)
+    assert [node.name for node in nodes if node.always] == ["inventory"]
+
+
+def test_a_target_brings_what_leads_to_it_and_no_more(toy: Toy, graph) -> None:  # type: ignore[no-untyped-def]
+    toy(DIAMOND.replace("PRETRAIN", "echo x"))
+    assert {node.name for node in graph.read(["pretrain@b-0"])} == {"inventory", "prepare", "pretrain@b-0"}
+    assert len(graph.read(["pretrain"])) == 4  # all of the matrix
+
+
+def test_an_unknown_target_is_refused(toy: Toy, graph) -> None:  # type: ignore[no-untyped-def]
+    toy(DIAMOND.replace("PRETRAIN", "echo x"))
+    with pytest.raises(UserError, match="'pretrian' not found"):
+        graph.read(["pretrian"])
+
+
+def test_a_pipeline_with_a_mistake_is_refused(toy: Toy, graph) -> None:  # type: ignore[no-untyped-def]
+    toy("stages: [1]")
+    with pytest.raises(UserError, match=r"dvc\.yaml.*expected a dictionary"):
+        graph.read([])
+
+
+@pytest.mark.slow
+def test_branches_run_side_by_side_and_a_second_run_does_nothing(toy: Toy, server_url: str) -> None:
+    project = toy(DIAMOND.replace("PRETRAIN", MEET))
+    first = pipeline(project, server_url, "--jobs", "2")
+    assert (first.returncode, first.stderr) == (0, "")
+    assert set(results(first).values()) == {"ran"}
+    assert len(results(first)) == 5
+    assert (project / "report").read_text() == "x\nx\n"
+    second = pipeline(project, server_url)
+    assert results(second) == {name: "ran" if name == "inventory" else "up to date" for name in results(first)}
+    status = subprocess.run([sys.executable, "-m", "dvc", "status"], cwd=project, capture_output=True, text=True)
+    assert status.stdout.strip() == "inventory:\n\talways changed"
+
+
+@pytest.mark.slow
+def test_failures_stay_in_their_branch(toy: Toy, server_url: str) -> None:
+    """A mistake is not tried again, something transient is, what depends on a failure is not run, the rest is."""
+    stages = {
+        "mistake": "echo x >> mistaken; echo 'error: lr is -1, allowed are values above 0' >&2; exit 2",
+        "flaky": "echo x >> tried; [ $(wc -l < tried) -gt 2 ] && echo x > flaky.out",
+        "after-mistake": "cp mistake.out after-mistake.out",
+        "after-flaky": "cp flaky.out after-flaky.out",
+    }
+    yaml = "stages:\n"
+    for name, command in stages.items():
+        needs = f"\n    deps: [{name[6:]}.out]" if name.startswith("after-") else ""
+        yaml += f"  {name}:\n    cmd: {command!r}{needs}\n    outs: [{name}.out]\n".replace("\\'", "''")
+    project = toy(yaml.replace('"', "'") if "'" not in yaml else yaml)
+    done = pipeline(project, server_url)
+    assert results(done) == {"mistake": "failed", "after-mistake": "not run", "flaky": "ran", "after-flaky": "ran"}
+    assert done.returncode == 2
+    assert "mistake: lr is -1, allowed are values above 0; see " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (project / "mistaken").read_text() == "x\n"
+    assert (project / "tried").read_text() == "x\n" * 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopping_leaves_no_process(toy: Toy, server_url: str, number: signal.Signals, code: int) -> None:
+    project = toy("stages:\n  long:\n    cmd: echo $$ > pid; exec sleep 600\n    outs: [out]\n")
+    process = start(project, "pipelines.run", PREFECT_API_URL=server_url, PRETEXTBENCH_GRACE="3")
+    wait_for(project / "pid")
+    time.sleep(0.2)
+    child = int((project / "pid").read_text())
+    second = pipeline(project, server_url)
+    assert second.returncode == 2
+    assert f"process {process.pid}, started " in second.stderr
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "stopped" in out
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+@pytest.mark.slow
+def test_without_a_server_dvc_does_the_work(toy: Toy) -> None:
+    project = toy("stages:\n  one:\n    cmd: echo x > out\n    outs: [out]\n")
+    done = pipeline(project, "http://127.0.0.1:9/api")
+    assert done.returncode == 0
+    assert done.stderr.count("warning: this run is not recorded in Prefect") == 1
+    assert (project / "out").exists()

@@ -1,0 +1,213 @@
+"""The parts of the orchestration that need neither Prefect nor DVC's processes."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines import outcome, project, server
+from pipelines.children import Children, Stopping
+from pipelines.flow import Once
+from pipelines.locks import locked, take
+from pretextbench.errors import UserError
+
+SH = "/bin/sh"
+
+
+def test_the_project_is_the_folder_with_the_pipeline(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").touch()
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    assert project.root(below) == tmp_path
+
+
+def test_an_experiment_in_a_temporary_copy_belongs_to_the_original(tmp_path: Path) -> None:
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "tmpabc"
+    copy.mkdir(parents=True)
+    (copy / "dvc.yaml").touch()
+    assert project.root(copy) == tmp_path
+
+
+def test_without_a_pipeline_the_project_is_where_one_is(tmp_path: Path) -> None:
+    assert project.root(tmp_path) == tmp_path
+
+
+def test_a_lock_is_exclusive_and_can_be_shared(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "lock"
+    with locked(path):
+        assert take(path, wait=False) is None
+        assert take(path, shared=True, wait=False) is None
+    one, two = take(path, shared=True), take(path, shared=True, wait=False)
+    assert one is not None
+    assert two is not None
+    assert take(path, wait=False) is None
+
+
+def test_a_lock_ends_with_its_holder_however_that_ends(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    code = f"from pathlib import Path; from pipelines.locks import take; take(Path({str(path)!r})); "
+    code += "import time; print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=project.CODE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        assert take(path, wait=False) is None
+        holder.kill()
+    assert take(path, wait=False) is not None
+
+
+def test_the_keeper_leaves_when_it_has_been_alone_for_long_enough(tmp_path: Path) -> None:
+    user = take(tmp_path / "users.lock", shared=True)
+    assert user is not None
+    threading.Timer(0.4, user.close).start()
+    start = time.monotonic()
+    held = server.await_solitude(tmp_path, linger=0.3, tick=0.02)
+    assert 0.65 < time.monotonic() - start < 2
+    assert take(tmp_path / "users.lock", shared=True, wait=False) is None  # newcomers wait for its end
+    held.close()
+
+
+def test_a_server_that_refuses_is_not_waited_for() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start = time.monotonic()
+    assert not server.ready(f"http://127.0.0.1:{port}/api", patience=20)
+    assert time.monotonic() - start < 1
+
+
+def test_a_server_that_hangs_is_waited_for_until_patience_ends() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        start = time.monotonic()
+        assert not server.ready(f"http://127.0.0.1:{silent.getsockname()[1]}/api", patience=0.5)
+        assert 0.4 < time.monotonic() - start < 3
+
+
+def test_the_users_own_server_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://example.invalid/api")
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    assert server.begin(tmp_path) == "http://example.invalid/api"
+    assert not server.owned()
+    assert not (tmp_path / ".prefect").exists()
+
+
+def test_work_is_remembered_with_its_error() -> None:
+    mistake = UserError("x")
+
+    def work() -> None:
+        raise mistake
+
+    once = Once(work)
+    assert not once.started
+    once()
+    assert once.started
+    assert once.error is mistake
+
+
+def say(text: str, tmp_path: Path) -> Path:
+    log = tmp_path / "x.log"
+    log.write_text(text)
+    return log
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("Running stage 'x':\n> echo\nUse `dvc push`", "ran"),
+        ("Stage 'x' is cached - skipping run, checking out outputs\n", "restored"),
+        ("Stage 'x' didn't change, skipping\nData and pipelines are up to date.\n", "up to date"),
+        ("Running stage 'xy':\n", "up to date"),
+    ],
+)
+def test_how_a_stage_ended_well(text: str, state: str, tmp_path: Path) -> None:
+    found = outcome.read("x", 0, say(text, tmp_path), 1.0)
+    assert found.state == state
+    assert found.good
+
+
+def test_a_mistake_of_the_user_is_told_apart_and_quoted(tmp_path: Path) -> None:
+    text = (
+        "Running stage 'x':\nerror: lr must be > 0\nERROR: failed to reproduce 'x': failed to run: c, exited with 2\n"
+    )
+    found = outcome.read("x", 255, say(text, tmp_path), 1.0)
+    assert (found.state, found.mistake) == ("failed", True)
+    assert found.reason.startswith("lr must be > 0; see ")
+
+
+def test_a_fault_is_told_with_its_last_words(tmp_path: Path) -> None:
+    text = "Traceback\nValueError: boom\nERROR: failed to reproduce 'x': failed to run: c, exited with 1\n"
+    found = outcome.read("x", 255, say(text, tmp_path), 1.0)
+    assert (found.state, found.mistake) == ("failed", False)
+    assert found.reason.startswith("ValueError: boom")
+
+
+def test_a_stopped_stage_has_not_failed(tmp_path: Path) -> None:
+    text = "ERROR: failed to reproduce 'x': failed to run: c, exited with 130\n"
+    assert outcome.read("x", 255, say(text, tmp_path), 1.0).state == "stopped"
+
+
+def test_stopping_ends_the_whole_group_of_a_child(tmp_path: Path) -> None:
+    children = Children(tmp_path, grace=0.3)
+    script = "trap '' INT; sleep 60 & echo $! > grandchild; wait; sleep 60"  # ignores Ctrl-C
+    thread = threading.Thread(target=children.run, args=([SH, "-c", script], tmp_path / "log", {}))
+    thread.start()
+    while not (tmp_path / "grandchild").exists() or not (tmp_path / "grandchild").read_text().strip():
+        time.sleep(0.01)
+    children.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+    with pytest.raises(ProcessLookupError):
+        _wait_gone(int((tmp_path / "grandchild").read_text()))
+    with pytest.raises(Stopping):
+        children.run([SH, "-c", "true"], tmp_path / "log", {})
+
+
+def _wait_gone(pid: int) -> None:
+    for _ in range(200):
+        os.kill(pid, 0)
+        if ") Z" in Path(f"/proc/{pid}/stat").read_text():  # nobody has reaped it
+            raise ProcessLookupError
+        time.sleep(0.02)
+
+
+def test_a_polite_child_gets_ctrl_c_first(tmp_path: Path) -> None:
+    children = Children(tmp_path, grace=10)
+    script = "trap 'echo bye; exit 130' INT; echo ready; while :; do sleep 0.05; done"
+    codes: list[int] = []
+    thread = threading.Thread(
+        target=lambda: codes.append(children.run([SH, "-c", script], tmp_path / "log", {})),
+    )
+    thread.start()
+    while "ready" not in ((tmp_path / "log").read_text() if (tmp_path / "log").exists() else ""):
+        time.sleep(0.01)
+    children.stop()
+    thread.join(5)
+    assert codes == [130]
+    assert "bye" in (tmp_path / "log").read_text()
+
+
+def test_children_inherit_the_lock_of_the_run(tmp_path: Path) -> None:
+    lock = take(tmp_path / "lock")
+    assert lock is not None
+    process = Children(tmp_path, (lock.descriptor,))._start([SH, "-c", "exec sleep 60"], 1, {})
+    lock.close()
+    assert take(tmp_path / "lock", wait=False) is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert take(tmp_path / "lock", wait=False) is not None
+
+
+def test_the_table_is_aligned() -> None:
+    rows = [outcome.Outcome("prepare", "ran", 1.25), outcome.Outcome("pretrain@simclr-0", "failed", 100.0)]
+    assert outcome.table(rows).splitlines() == [
+        "stage              result  seconds",
+        "prepare            ran         1.2",
+        "pretrain@simclr-0  failed    100.0",
+    ]

@@ -1,0 +1,357 @@
+"""Augmentation against torchvision, operation by operation and number by number; and what a draw promises."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import kornia
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms.v2.functional as tv
+from torch import Tensor
+
+from pretextbench.augment import Augmenter, Policy, ViewPipeline, as_float, blur_kernel, throughput
+from pretextbench.errors import UserError
+from pretextbench.recipe import (
+    ColorJitter,
+    GaussianBlur,
+    Grayscale,
+    HorizontalFlip,
+    Op,
+    PadCrop,
+    RandomResizedCrop,
+    Recipe,
+    Solarize,
+    View,
+    augmented,
+)
+
+SIDE = 32
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+FULL = augmented(
+    RandomResizedCrop(scale=(0.08, 1.0)),
+    PadCrop(),
+    HorizontalFlip(),
+    ColorJitter(),
+    Grayscale(),
+    GaussianBlur(),
+    Solarize(),
+    draws=2,
+)
+Numbers = dict[str, Tensor]
+STEPS: list[tuple[str, Callable[[Tensor, float], Tensor]]] = [  # in the order in which Kornia numbers them
+    ("brightness", tv.adjust_brightness),
+    ("contrast", tv.adjust_contrast),
+    ("saturation", tv.adjust_saturation),
+    ("hue", tv.adjust_hue),
+]
+
+
+def images(n: int = 16, side: int = SIDE) -> Tensor:
+    return torch.rand(n, 3, side, side)
+
+
+def through(op: Op, x: Tensor) -> tuple[Tensor, Numbers]:
+    """One operation of ours on images, and the numbers it drew."""
+    pipeline = ViewPipeline(View(ops=(op,)), x.shape[-1], torch.device("cpu"))
+    draw = pipeline.draw(tuple(x.shape))
+    return pipeline.apply(x, draw), draw[0]
+
+
+def boxes(numbers: Numbers) -> list[tuple[int, int, int, int]]:
+    """top, left, height, width of every drawn crop; Kornia keeps its corner pixels (x, y), clockwise."""
+    corners = numbers["src"].long()
+    low, high = corners[:, 0].tolist(), corners[:, 2].tolist()
+    return [(y0, x0, y1 - y0 + 1, x1 - x0 + 1) for (x0, y0), (x1, y1) in zip(low, high, strict=True)]
+
+
+def where(numbers: Numbers, changed: Tensor, x: Tensor) -> Tensor:
+    return torch.where((numbers["batch_prob"] > 0.5).view(-1, 1, 1, 1), changed, x)
+
+
+# --- the same numbers in, the same pixels out ---------------------------------------------------------------------
+
+
+def test_crop_equals_torchvision() -> None:
+    """Kornia aligns the corner pixels of crop and view unless told otherwise; on noise that differs by 0.031."""
+    x = images()
+    ours, numbers = through(RandomResizedCrop(scale=(0.08, 1.0)), x)
+    expected = torch.stack(
+        [tv.resized_crop(x[i], *box, [SIDE, SIDE], antialias=False) for i, box in enumerate(boxes(numbers))]
+    )
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-6)
+    corners = kornia.augmentation.RandomResizedCrop((SIDE, SIDE), align_corners=True)
+    assert float((corners(x, params=numbers) - expected).abs().mean()) > 0.02
+
+
+def test_pad_crop_equals_torchvision_bitwise() -> None:
+    x = images()
+    ours, numbers = through(PadCrop(padding=4), x)
+    padded = tv.pad(x, [4, 4, 4, 4], padding_mode="reflect")
+    expected = torch.stack([tv.crop(padded[i], *box) for i, box in enumerate(boxes(numbers))])
+    assert torch.equal(ours, expected)
+    assert {box[2:] for box in boxes(numbers)} == {(SIDE, SIDE)}
+
+
+def test_flip_equals_torchvision_bitwise() -> None:
+    x = images()
+    ours, numbers = through(HorizontalFlip(), x)
+    assert torch.equal(ours, where(numbers, tv.horizontal_flip(x), x))
+    assert 0 < float(numbers["batch_prob"].mean()) < 1
+
+
+@pytest.mark.parametrize(
+    ("step", "tolerance"), [("brightness", 0), ("contrast", 1e-4), ("saturation", 2e-4), ("hue", 1e-5)]
+)
+def test_each_step_of_the_jitter_equals_torchvision(step: str, tolerance: float) -> None:
+    """Contrast and saturation blend with the luma, whose red weight is 0.299 here and 0.2989 in torchvision."""
+    x, theirs = images(), dict(STEPS)[step]
+    strength = {name: 0.0 for name, _ in STEPS} | {step: 0.5 if step == "hue" else 0.8}
+    ours, numbers = through(ColorJitter(**strength, p=1), x)
+    factors = numbers[f"{step}_factor"].tolist()
+    expected = torch.stack([theirs(image, factor) for image, factor in zip(x, factors, strict=True)])
+    torch.testing.assert_close(ours, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_jitter_equals_torchvision_in_the_drawn_order(seed: int) -> None:
+    torch.manual_seed(seed)
+    x = images()
+    ours, numbers = through(ColorJitter(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, p=0.8), x)
+    changed = []
+    for i, image in enumerate(x):
+        for name, step in (STEPS[k] for k in numbers["order"].tolist()):
+            image = step(image, float(numbers[f"{name}_factor"][i]))
+        changed.append(image)
+    torch.testing.assert_close(ours, where(numbers, torch.stack(changed), x), rtol=0, atol=5e-4)
+
+
+def test_grey_is_the_luma_of_bt601() -> None:
+    """torchvision writes 0.2989 for the weight of red and sums to 0.9999: up to 1e-4 darker."""
+    x = images()
+    ours, _ = through(Grayscale(p=1), x)
+    luma = torch.einsum("bchw,c->bhw", x, torch.tensor([0.299, 0.587, 0.114]))
+    torch.testing.assert_close(ours, luma[:, None].expand(-1, 3, -1, -1), rtol=0, atol=1e-6)
+    difference = ours - tv.rgb_to_grayscale(x, num_output_channels=3)
+    assert 5e-5 < float(difference.max()) <= 1.01e-4
+
+
+@pytest.mark.parametrize("side", [32, 96])
+def test_blur_equals_torchvision(side: int) -> None:
+    x, size = images(4, side), blur_kernel(side)
+    ours, numbers = through(GaussianBlur(p=1), x)
+    sigmas = numbers["sigma"].tolist()
+    theirs = [tv.gaussian_blur(image, [size] * 2, [sigma] * 2) for image, sigma in zip(x, sigmas, strict=True)]
+    torch.testing.assert_close(ours, torch.stack(theirs), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("threshold", [0.25, 0.5])
+def test_solarize_equals_torchvision_bitwise(threshold: float) -> None:
+    x = images()
+    x[0] = threshold  # what is exactly at the threshold is inverted by both
+    ours, _ = through(Solarize(threshold=threshold, p=1), x)
+    assert torch.equal(ours, tv.solarize(x, threshold))
+
+
+@pytest.mark.parametrize(("side", "size"), [(8, 3), (32, 3), (64, 7), (96, 9), (224, 23)])
+def test_blur_kernel_is_odd_and_about_a_tenth(side: int, size: int) -> None:
+    """SimCLR's code: radius = (side // 10) // 2, size = 2 radius + 1."""
+    assert blur_kernel(side) == size
+
+
+# --- what a draw promises -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_numbers_are_drawn_on_the_device(device: str) -> None:
+    """Older versions of Kornia drew on the CPU whatever the module's device, and every batch waited for the copy."""
+    augmenter = Augmenter(FULL, SIDE, device)
+    drawn = {
+        f"{type(op).__name__}.{key}": value.device.type
+        for draw in augmenter.draw(images().to(device))
+        for op, numbers in zip(augmenter.views[0].ops, draw, strict=True)
+        for key, value in numbers.items()
+        if value.is_floating_point()
+    }
+    assert len(drawn) > 10
+    assert set(drawn.values()) == {device}
+
+
+@pytest.mark.parametrize(
+    ("op", "key"),
+    [
+        (RandomResizedCrop(scale=(0.08, 1.0)), "src"),
+        (ColorJitter(), "brightness_factor"),
+        (ColorJitter(), "contrast_factor"),
+        (ColorJitter(), "saturation_factor"),
+        (ColorJitter(), "hue_factor"),
+        (GaussianBlur(), "sigma"),
+    ],
+)
+def test_every_image_has_its_own_numbers(op: Op, key: str) -> None:
+    _, numbers = through(op, images())
+    assert len({tuple(row.flatten().tolist()) for row in numbers[key]}) == 16
+
+
+def test_the_order_of_the_jitters_steps_is_drawn_per_batch() -> None:
+    """The one number that the images of a batch share (as in Kornia; torchvision's also shares it within a batch)."""
+    _, numbers = through(ColorJitter(), images())
+    assert sorted(numbers["order"].tolist()) == [0, 1, 2, 3]
+    orders = {tuple(through(ColorJitter(), images(2))[1]["order"].tolist()) for _ in range(20)}
+    assert len(orders) > 5
+
+
+@pytest.mark.parametrize(
+    ("op", "p"), [(HorizontalFlip(p=0.5), 0.5), (ColorJitter(p=0.8), 0.8), (Grayscale(p=0.2), 0.2)]
+)
+def test_operations_happen_as_often_as_they_say(op: Op, p: float) -> None:
+    """Within four standard deviations on 4000 images."""
+    draw = ViewPipeline(View(ops=(op,)), SIDE, torch.device("cpu")).draw((4000, 3, SIDE, SIDE))
+    assert float(draw[0]["batch_prob"].mean()) == pytest.approx(p, abs=4 * (p * (1 - p) / 4000) ** 0.5)
+
+
+def test_crops_keep_to_their_area_and_shape() -> None:
+    op = RandomResizedCrop(scale=(0.3, 0.6), ratio=(0.75, 4 / 3))
+    draw = ViewPipeline(View(ops=(op,)), 100, torch.device("cpu")).draw((500, 3, 100, 100))
+    drawn = boxes(draw[0])
+    assert all(0 <= y0 <= y0 + h <= 100 and 0 <= x0 <= x0 + w <= 100 for y0, x0, h, w in drawn)
+    areas = np.array([h * w / 1e4 for _, _, h, w in drawn])
+    shapes = np.array([w / h for _, _, h, w in drawn])
+    assert 0.28 < areas.min() < 0.33
+    assert 0.57 < areas.max() < 0.62  # sides are whole pixels
+    assert 0.73 < shapes.min() < 0.8
+    assert 1.25 < shapes.max() < 1.37
+
+
+def test_jitter_factors_span_their_ranges() -> None:
+    op = ColorJitter(brightness=0.4, contrast=0.3, saturation=0.2, hue=0.1)
+    numbers = ViewPipeline(View(ops=(op,)), SIDE, torch.device("cpu")).draw((2000, 3, SIDE, SIDE))[0]
+    for key, low, high in [
+        ("brightness", 0.6, 1.4),
+        ("contrast", 0.7, 1.3),
+        ("saturation", 0.8, 1.2),
+        ("hue", -0.1, 0.1),
+    ]:
+        factor = numbers[f"{key}_factor"]
+        assert float(factor.min()) == pytest.approx(low, abs=0.01)
+        assert float(factor.max()) == pytest.approx(high, abs=0.01)
+
+
+def test_same_seed_same_views_another_seed_others() -> None:
+    augmenter, x = Augmenter(FULL, SIDE), images()
+    torch.manual_seed(3)
+    first = augmenter(x)
+    torch.manual_seed(3)
+    again = augmenter(x)
+    other = augmenter(x)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+    assert not torch.equal(first[0], first[1])
+
+
+def test_applying_draws_nothing_and_leaves_the_images_alone() -> None:
+    augmenter, x = Augmenter(FULL, SIDE), images()
+    draws, before = augmenter.draw(x), x.clone()
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    first, again = augmenter.apply(x, draws), augmenter.apply(x, draws)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert np.random.get_state()[1].tolist() == states[2]
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert torch.equal(x, before)
+
+
+def test_the_draw_does_not_look_at_the_pixels() -> None:
+    augmenter, noise = Augmenter(FULL, SIDE), images()
+    torch.manual_seed(1)
+    of_noise = augmenter.draw(noise)
+    torch.manual_seed(1)
+    of_black = augmenter.draw(torch.zeros(16, 3, SIDE, SIDE))
+    for a, b in zip(of_noise, of_black, strict=True):
+        for left, right in zip(a, b, strict=True):
+            assert all(torch.equal(left[key], right[key]) for key in left)
+
+
+def test_a_draw_can_be_replayed_on_other_images() -> None:
+    """The same crop and flip of images and of a mask-like copy: what replaying is for."""
+    augmenter, x = Augmenter(augmented(RandomResizedCrop(), HorizontalFlip()), SIDE), images()
+    draws = augmenter.draw(x)
+    (bright,), (dark,) = augmenter.apply(x, draws), augmenter.apply(x / 2, draws)
+    torch.testing.assert_close(bright / 2, dark, rtol=0, atol=1e-6)
+
+
+# --- views --------------------------------------------------------------------------------------------------------
+
+
+def test_views_are_float32_channels_last_and_within_range() -> None:
+    x = torch.cat([images(), torch.zeros(4, 3, SIDE, SIDE), torch.ones(4, 3, SIDE, SIDE)])
+    for view in Augmenter(FULL, SIDE)(x):
+        assert view.dtype == torch.float32
+        assert view.is_contiguous(memory_format=torch.channels_last)
+        assert view.shape == x.shape
+        assert 0 <= float(view.min()) <= float(view.max()) <= 1
+
+
+def test_the_empty_recipe_is_the_image() -> None:
+    x = images()
+    (view,) = Augmenter(Recipe(), SIDE)(x)
+    assert torch.equal(view, x)
+    assert view.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_multi_crop_keeps_the_order_and_sizes_of_the_recipe() -> None:
+    small = View(ops=(RandomResizedCrop(scale=(0.05, 0.14)), HorizontalFlip()), size=16, draws=3)
+    views = Augmenter(Recipe(views=(View(ops=(RandomResizedCrop(),), draws=2), small)), SIDE)(images(4))
+    assert [tuple(view.shape) for view in views] == [(4, 3, 32, 32)] * 2 + [(4, 3, 16, 16)] * 3
+    assert len({float(view.sum()) for view in views}) == 5
+
+
+def test_one_image_is_a_batch() -> None:
+    assert [view.shape for view in Augmenter(FULL, SIDE)(images(1))] == [(1, 3, SIDE, SIDE)] * 2
+
+
+def test_a_view_of_another_size_needs_a_crop() -> None:
+    with pytest.raises(UserError, match=r"view of 16 px.*images of 32 px.*random_resized_crop.*leave `size` out"):
+        Augmenter(Recipe(views=(View(ops=(HorizontalFlip(),), size=16),)), SIDE)
+
+
+def test_a_shift_larger_than_the_image_is_refused() -> None:
+    with pytest.raises(UserError, match="padding"):
+        Augmenter(augmented(PadCrop(padding=SIDE)), SIDE)(images())
+
+
+def test_as_float_is_the_stored_pixel_over_255() -> None:
+    pixels = torch.randint(0, 256, (2, 5, 4, 3), dtype=torch.uint8)
+    x = as_float(pixels)
+    assert (x.shape, x.dtype) == ((2, 3, 5, 4), torch.float32)
+    assert float(x[1, 2, 3, 0]) == pytest.approx(int(pixels[1, 3, 0, 2]) / 255)
+    assert torch.equal((x * 255).round().byte(), pixels.permute(0, 3, 1, 2))
+
+
+def test_throughput_counts_what_follows_the_warm_up() -> None:
+    batches = [torch.zeros(8, SIDE, SIDE, 3, dtype=torch.uint8)] * 3
+    assert 0 < throughput(Augmenter(FULL, SIDE), iter(batches)) < 1e7
+
+
+# --- frozen policies ----------------------------------------------------------------------------------------------
+
+
+def test_policy_survives_its_file(tmp_path: Path) -> None:
+    policy = Policy("simclr", SIDE, FULL)
+    (tmp_path / "policy.json").write_text(policy.to_json())
+    assert Policy.read(tmp_path / "policy.json") == policy
+    assert json.loads(policy.to_json())["versions"] == {"kornia": kornia.__version__, "torch": torch.__version__}
+
+
+def test_policy_of_another_kornia_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text(Policy("simclr", SIDE, FULL).to_json().replace(kornia.__version__, "0.8.1"))
+    with pytest.raises(UserError, match=r"policy.json was frozen under kornia 0\.8\.1, but .* installed.*dvc repro"):
+        Policy.read(file)
+
+
+def test_missing_policy_says_which_stage_writes_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no policy at .*policy.json: run the augment stage"):
+        Policy.read(tmp_path / "policy.json")

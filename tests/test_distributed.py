@@ -1,0 +1,183 @@
+"""Two processes against one: values and gradients of what crosses the border, in float64.
+
+Run as a script this file is one of the two processes; the tests compare what they wrote with a single process. The
+random data of methods that gather hide a missing gradient (it is wrong by 1 % only): hence 1e-10, and a planted fault.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pretextbench import distributed
+
+WORLD, ROWS, DIM = 2, 6, 5  # processes, images of all of them, dimensions
+
+
+def inputs() -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    x1, x2 = (torch.randn(ROWS, DIM, generator=draw, dtype=torch.float64) for _ in range(2))
+    return x1, x2
+
+
+class Contrast(nn.Module):
+    """Two views through one linear layer into SimCLR's loss: the least that has parameters to average."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(DIM, DIM, bias=False, dtype=torch.float64)
+        with torch.no_grad():
+            self.layer.weight.copy_(torch.linspace(-1, 1, DIM * DIM).view(DIM, DIM).sin())
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        return simclr().nt_xent(self.layer(x1), self.layer(x2), 0.5)
+
+
+def simclr() -> object:
+    """The plugin's module, by the door through which methods come in."""
+    from pretextbench import registry
+
+    return sys.modules[registry.load("simclr").__module__]
+
+
+def contrast(module: nn.Module, x1: Tensor, x2: Tensor) -> dict[str, Tensor]:
+    loss = module(x1, x2)
+    loss.backward()
+    weight = next(module.parameters())
+    return {"loss": loss.detach(), "gradient": weight.grad.clone()}
+
+
+def square_of_gathered(x: Tensor) -> Tensor:
+    """A scalar in which every row meets every other, with another weight in each process."""
+    everything = distributed.gather(x)
+    return (distributed.rank() + 1) * ((everything.sum(0) ** 2).sum() + everything[0].prod())
+
+
+def square_of_mean(x: Tensor) -> Tensor:
+    return (distributed.rank() + 1) * (distributed.mean(x) ** 3).sum()
+
+
+def work() -> dict[str, Tensor]:
+    """What one process of the pair computes."""
+    own = slice(distributed.rank() * ROWS // WORLD, (distributed.rank() + 1) * ROWS // WORLD)
+    x1, x2 = (x[own] for x in inputs())
+    found = {"rank": torch.tensor(distributed.rank())}
+    for name, function in {"gather": square_of_gathered, "mean": square_of_mean}.items():
+        leaf = x1.clone().requires_grad_()
+        function(leaf).backward()
+        found[f"{name}_value"] = getattr(distributed, name)(x1)
+        found[f"{name}_gradient"] = leaf.grad
+    for key, value in contrast(DistributedDataParallel(Contrast()), x1, x2).items():
+        found[f"contrast_{key}"] = value
+    simclr().gather = lambda x: distributed.gather(x.detach())  # the planted fault
+    for key, value in contrast(DistributedDataParallel(Contrast()), x1, x2).items():
+        found[f"detached_{key}"] = value
+    return found
+
+
+def main(number: int, meeting: str, target: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=number, world_size=WORLD)
+    torch.save(work(), target)
+    dist.destroy_process_group()
+
+
+class Pair(NamedTuple):
+    """What the two processes found, and what they said on the way."""
+
+    found: list[dict[str, Tensor]]
+    said: str
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    folder = tmp_path_factory.mktemp("pair")
+    targets = [folder / f"{number}.pt" for number in range(WORLD)]
+    command = [sys.executable, "-W", "always", str(Path(__file__))]
+    processes = [
+        subprocess.Popen(
+            [*command, str(number), str(folder / "meeting"), str(targets[number])],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(WORLD)
+    ]
+    try:
+        said = "".join(process.communicate(timeout=240)[1] for process in processes)
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0] * WORLD, said
+    return Pair([torch.load(target, weights_only=True) for target in targets], said)
+
+
+def close(found: Tensor, expected: Tensor) -> bool:
+    return torch.allclose(found, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.slow
+def test_gather_concatenates_in_order_of_rank(pair: Pair) -> None:
+    assert [int(found["rank"]) for found in pair.found] == [0, 1]
+    for found in pair.found:
+        assert torch.equal(found["gather_value"], inputs()[0])
+
+
+@pytest.mark.slow
+def test_gather_carries_the_gradients_of_all_processes(pair: Pair) -> None:
+    """A row's gradient is the sum over the losses of both processes, weighted 1 and 2 here."""
+    x = inputs()[0].requires_grad_()
+    ((1 + 2) * ((x.sum(0) ** 2).sum() + x[0].prod())).backward()
+    assert close(torch.cat([found["gather_gradient"] for found in pair.found]), x.grad)
+
+
+@pytest.mark.slow
+def test_mean_averages_and_carries_the_gradient_of_the_average(pair: Pair) -> None:
+    halves = [half.clone().requires_grad_() for half in inputs()[0].chunk(WORLD)]
+    average = sum(halves) / WORLD
+    ((1 + 2) * (average**3).sum()).backward()
+    for found, half in zip(pair.found, halves, strict=True):
+        assert close(found["mean_value"], average.detach())
+        assert close(found["mean_gradient"], half.grad)
+
+
+@pytest.mark.slow
+def test_simclr_under_ddp_equals_one_process(pair: Pair) -> None:
+    """The mean of the processes' losses is the loss of the whole batch, and DDP's averaged gradient is its gradient."""
+    alone = contrast(Contrast(), *inputs())
+    losses = torch.stack([found["contrast_loss"] for found in pair.found])
+    assert close(losses.mean(), alone["loss"])
+    assert not close(losses[0], losses[1])  # each process has its own rows
+    for found in pair.found:
+        assert close(found["contrast_gradient"], alone["gradient"])
+
+
+@pytest.mark.slow
+def test_a_gather_without_gradients_would_be_seen(pair: Pair) -> None:
+    """The planted fault: equal losses, and gradients that are wrong by little but not by nothing."""
+    alone = contrast(Contrast(), *inputs())
+    assert close(torch.stack([found["detached_loss"] for found in pair.found]).mean(), alone["loss"])
+    assert all(not torch.allclose(found["detached_gradient"], alone["gradient"], atol=1e-4) for found in pair.found)
+
+
+@pytest.mark.slow
+def test_uses_nothing_that_torch_will_remove(pair: Pair) -> None:
+    assert "deprecated" not in pair.said, pair.said
+
+
+def test_alone_everything_is_the_identity() -> None:
+    x = torch.rand(3, 2, requires_grad=True)
+    assert distributed.gather(x) is x
+    assert distributed.mean(x) is x
+    assert distributed.rank() == 0
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])

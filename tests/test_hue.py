@@ -1,0 +1,104 @@
+"""`turn_hue` against Kornia's conversion to HSV and back, and against Python's colorsys."""
+
+import colorsys
+import math
+
+import kornia
+import kornia.augmentation as K
+import pytest
+import torch
+from torch import Tensor
+
+from pretextbench.hue import FastColorJitter, turn_hue
+
+COLOURS = {
+    "red": (1, 0, 0),
+    "yellow": (1, 1, 0),
+    "green": (0, 1, 0),
+    "cyan": (0, 1, 1),
+    "blue": (0, 0, 1),
+    "magenta": (1, 0, 1),
+    "white": (1, 1, 1),
+    "grey": (0.5, 0.5, 0.5),
+    "black": (0, 0, 0),
+    "dark red": (0.01, 0, 0),
+    "nearly grey": (0.5, 0.5, 0.5 + 1e-6),
+}
+
+
+def one(colour: tuple[float, ...]) -> Tensor:
+    return torch.tensor(colour, dtype=torch.float32).view(1, 3, 1, 1)
+
+
+def by_colorsys(colour: tuple[float, ...], angle: float) -> Tensor:
+    h, s, v = colorsys.rgb_to_hsv(*colour)
+    return one(colorsys.hsv_to_rgb((h + angle / (2 * math.pi)) % 1.0, s, v))
+
+
+@pytest.mark.parametrize("limit", [0.1, math.pi, 3 * math.pi])
+def test_equals_kornia_on_random_colours(limit: float) -> None:
+    image = torch.rand(64, 3, 16, 16)
+    angle = (torch.rand(64) * 2 - 1) * limit
+    expected = kornia.enhance.adjust_hue(image, angle)
+    torch.testing.assert_close(turn_hue(image, angle), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", COLOURS)
+@pytest.mark.parametrize("angle", [0.0, 0.3, -0.3, math.pi / 3, 2.0, math.pi, -math.pi, 2 * math.pi, 7.0])
+def test_equals_colorsys_on_special_colours(name: str, angle: float) -> None:
+    turned = turn_hue(one(COLOURS[name]), torch.tensor([angle]))
+    torch.testing.assert_close(turned, by_colorsys(COLOURS[name], angle), rtol=0, atol=3e-6)
+
+
+def test_a_third_of_a_turn_takes_red_to_green_to_blue() -> None:
+    third = torch.tensor([2 * math.pi / 3])
+    green = turn_hue(one(COLOURS["red"]), third)
+    torch.testing.assert_close(green, one(COLOURS["green"]), rtol=0, atol=1e-6)
+    torch.testing.assert_close(turn_hue(green, third), one(COLOURS["blue"]), rtol=0, atol=1e-6)
+
+
+def test_whole_turns_change_nothing() -> None:
+    image = torch.rand(4, 3, 8, 8)
+    for turns in (0.0, 1.0, -1.0, 3.0):
+        torch.testing.assert_close(turn_hue(image, torch.full((4,), turns * 2 * math.pi)), image, rtol=0, atol=5e-6)
+
+
+def test_turns_add_up() -> None:
+    image, a, b = torch.rand(8, 3, 8, 8, dtype=torch.float64), torch.rand(8).double(), torch.rand(8).double()
+    torch.testing.assert_close(turn_hue(turn_hue(image, a), b), turn_hue(image, a + b), rtol=0, atol=1e-12)
+
+
+def test_value_and_spread_of_the_channels_stay() -> None:
+    image = torch.rand(8, 3, 8, 8)
+    turned = turn_hue(image, torch.rand(8) * 6)
+    torch.testing.assert_close(turned.amax(1), image.amax(1), rtol=0, atol=1e-6)
+    torch.testing.assert_close(turned.amin(1), image.amin(1), rtol=0, atol=1e-6)
+
+
+def test_grey_stays_bitwise_and_the_input_is_not_touched() -> None:
+    image = torch.rand(4, 1, 8, 8).expand(-1, 3, -1, -1).contiguous()
+    before = image.clone()
+    assert torch.equal(turn_hue(image, torch.rand(4) * 6), before)
+    assert torch.equal(image, before)
+
+
+def test_each_image_has_its_own_angle() -> None:
+    image = torch.rand(1, 3, 8, 8).repeat(3, 1, 1, 1)
+    angles = torch.tensor([0.0, 1.0, 2.0])
+    turned = turn_hue(image, angles)
+    for i in range(3):
+        torch.testing.assert_close(turned[i : i + 1], turn_hue(image[i : i + 1], angles[i : i + 1]))
+    assert not torch.allclose(turned[0], turned[1], atol=1e-2)
+
+
+def test_jitter_equals_kornias_with_the_same_numbers() -> None:
+    """All four steps, same draw: the only difference is how the hue step is computed."""
+    image = torch.rand(32, 3, 16, 16)
+    fast, kornias = FastColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8), K.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8)
+    for seed in range(8):  # eight orders of the steps
+        torch.manual_seed(seed)
+        numbers = fast.forward_parameters(image.shape)
+        torch.manual_seed(seed)
+        theirs = kornias.forward_parameters(image.shape)
+        assert all(torch.equal(numbers[key], theirs[key]) for key in theirs)
+        torch.testing.assert_close(fast(image, params=numbers), kornias(image, params=theirs), rtol=0, atol=1e-5)

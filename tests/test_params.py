@@ -1,0 +1,266 @@
+"""params.yaml: every mistake is one UserError that names it, and nothing else is ever raised."""
+
+import contextlib
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import Field
+
+from pretextbench.errors import UserError
+from pretextbench.params import MethodParams, Params, Pretrain, load, parse
+
+
+def mistakes(tmp_path: Path, text: str | bytes) -> str:
+    """The message that a parameter file is refused with."""
+    file = tmp_path / "params.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError) as caught:
+        load(file)
+    return str(caught.value)
+
+
+def accepted(tmp_path: Path, text: str) -> Params:
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    return load(file)
+
+
+# --- what is accepted ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "{}"])
+def test_an_empty_file_is_all_defaults(tmp_path: Path, text: str) -> None:
+    assert accepted(tmp_path, text) == Params()
+
+
+def test_defaults_written_out_are_the_defaults(tmp_path: Path) -> None:
+    assert accepted(tmp_path, yaml.safe_dump(Params().model_dump(mode="json"))) == Params()
+
+
+def test_yamls_habit_with_exponents_is_forgiven(tmp_path: Path) -> None:
+    """YAML 1.1 reads 1e-3 as a word; people write it all the same."""
+    assert accepted(tmp_path, "evaluate: {linear_l2: [1e-3, 1e-2]}").evaluate.linear_l2 == (1e-3, 1e-2)
+
+
+def test_epochs_instead_of_images(tmp_path: Path) -> None:
+    pretrain = accepted(tmp_path, "pretrain: {images: null, epochs: 2.5}").pretrain
+    assert (pretrain.images, pretrain.epochs) == (None, 2.5)
+
+
+def test_a_method_without_parameters_of_its_own(tmp_path: Path) -> None:
+    assert accepted(tmp_path, "methods:\n  simclr:\n  rotation: {padding: 2}\n").methods == {
+        "simclr": None,
+        "rotation": {"padding": 2},
+    }
+
+
+def test_parameters_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Params().encoder.width = 8  # type: ignore[misc]
+
+
+# --- one mistake, one line ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "pretrian: {}",
+            "pretrian: unknown key. Did you mean 'pretrain'? Allowed: prepare, augment, encoder, pretrain,",
+        ),
+        ("encoder: {widht: 3}", "encoder.widht: unknown key. Did you mean 'width'? Allowed: name, width, stem."),
+        (
+            "prepare: {synthetic: {trian: 3}}",
+            "prepare.synthetic.trian: unknown key. Did you mean 'train'? Allowed:",
+        ),
+        ("encoder: {zzz: 3}", "encoder.zzz: unknown key. Allowed: name, width, stem."),
+        ("1: 2", "1: Keys should be strings"),
+        ("encoder: {name: resnet19}", "encoder.name: Input should be 'resnet10', 'resnet18', 'resnet34' or 'resnet50'"),
+        ("prepare: {source: imagenet}", "prepare.source: Input should be 'synthetic', 'folder', 'cifar10'"),
+        ("encoder: {width: wide}", "encoder.width: Input should be a valid integer, unable to parse"),
+        (
+            "encoder: {width: 16.5}",
+            "encoder.width: Input should be a valid integer, got a number with a fractional part",
+        ),
+        ("encoder: {width: 3}", "encoder.width: Input should be greater than or equal to 4 (found 3)."),
+        ("prepare: {image_size: 4}", "prepare.image_size: Input should be greater than or equal to 8 (found 4)."),
+        ("prepare: {val_fraction: 1.0}", "prepare.val_fraction: Input should be less than 1 (found 1.0)."),
+        ("pretrain: {images: 0}", "pretrain.images: Input should be greater than 0 (found 0)."),
+        ("pretrain: {clip: .inf}", "pretrain.clip: Input should be a finite number (found inf)."),
+        ("pretrain: {checkpoint_seconds: .nan}", "pretrain.checkpoint_seconds: Input should be a finite number"),
+        ("encoder: {width: .inf}", "encoder.width: Input should be a finite number (found inf)."),
+        ("evaluate: {linear_l2: []}", "evaluate.linear_l2: Tuple should have at least 1 item"),
+        ("evaluate: {linear_l2: [1, -1]}", "evaluate.linear_l2.1: Input should be greater than 0 (found -1)."),
+        ("compare: {seeds: []}", "compare.seeds: Tuple should have at least 1 item"),
+        ("compare: {seeds: 0}", "compare.seeds: Input should be a valid tuple (found 0)."),
+        ("compare: {methods: [SimCLR]}", "compare.methods.0: String should match pattern"),
+        ("compare: {methods: [../etc]}", "compare.methods.0: String should match pattern"),
+        ("methods: {Sim CLR: {}}", "methods.Sim CLR.[key]: String should match pattern"),
+        ("methods: {simclr: 3}", "methods.simclr: Input should be a valid dictionary (found 3)."),
+        ("encoder: 3", "encoder: Input should be a valid dictionary"),
+        ("prepare: {source: folder}", "prepare: source 'folder' needs `path`, the folder that holds the images."),
+        (
+            "pretrain: {images: 10, epochs: 2}",
+            "pretrain: give exactly one of `images` and `epochs`, found 10 and 2.0.",
+        ),
+        ("pretrain: {images: null}", "pretrain: give exactly one of `images` and `epochs`, found None and None."),
+        ("compare: {methods: [simclr, simclr]}", "compare: `methods` names one entry twice: ['simclr', 'simclr']."),
+        ("compare: {seeds: [1, 2, 1]}", "compare: `seeds` names one entry twice: [1, 2, 1]."),
+        ("compare: {controls: [random, random]}", "compare: `controls` names one entry twice"),
+        ("[1, 2]", "the file: Input should be a valid dictionary"),
+        ("3", "the file: Input should be a valid dictionary"),
+        ("hello", "the file: Input should be a valid dictionary"),
+    ],
+)
+def test_one_mistake_is_one_line(tmp_path: Path, text: str, line: str) -> None:
+    head, *lines = mistakes(tmp_path, text).splitlines()
+    assert head == f"{tmp_path / 'params.yaml'} has 1 mistake(s):"
+    assert len(lines) == 1
+    assert lines[0].strip().startswith(line)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    found = mistakes(
+        tmp_path,
+        "encoder: {name: resnet19, with: 3}\nprepare: {source: folder}\ncompare: {confidence: 3}\n"
+        "pretrain: {images: -1, batch_size: none}\nsomething: 1\n",
+    )
+    assert "has 7 mistake(s)" in found
+    for place in (
+        "encoder.name:",
+        "encoder.with:",
+        "prepare: source 'folder'",
+        "compare.confidence:",
+        "pretrain.images:",
+    ):
+        assert place in found
+    assert "pretrain.batch_size:" in found
+    assert "something: unknown key" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: [1", "while parsing"),
+        ("\tprepare: 1", "found character"),
+        ("a: 1\n---\nb: 2", "expected a single document"),
+        ("prepare: 2001-99-99", "month must be in 1..12"),
+        ("prepare: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("? [a]\n: 1", "unhashable key"),
+        ("prepare: \x00", "not allowed"),
+        (b"prepare: \xff\xfe", "decode"),
+        ("[" * 1000, "recursion"),
+        ("prepare: {seed: " + "9" * 5000 + "}", "integer string conversion"),
+    ],
+)
+def test_what_is_not_yaml_is_said_to_be_none(tmp_path: Path, text: str | bytes, reason: str) -> None:
+    found = mistakes(tmp_path, text)
+    assert found.startswith(f"{tmp_path / 'params.yaml'} is not valid YAML: ")
+    assert reason in found
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"Cannot read .*missing\.yaml: No such file.* parameters of the pipeline"):
+        load(tmp_path / "missing.yaml")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"Cannot read .*: Is a directory"):
+        load(tmp_path)
+
+
+def test_a_value_that_quotes_itself_is_cut(tmp_path: Path) -> None:
+    assert len(mistakes(tmp_path, f"encoder: {{name: {'x' * 10_000}}}")) < 400
+
+
+def test_a_word_that_yaml_reads_as_true_is_refused(tmp_path: Path) -> None:
+    assert "not true or false" in mistakes(tmp_path, "pretrain: {resident: yes}")
+
+
+@pytest.mark.parametrize("text", ["pretrain: {images: true}", "evaluate: {knn_k: yes}", "pretrain: {clip: on}"])
+def test_a_truth_value_is_no_number(tmp_path: Path, text: str) -> None:
+    assert "mistake" in mistakes(tmp_path, text)
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    assert "twice" in mistakes(tmp_path, "encoder: {width: 8}\nprepare: {}\nencoder: {name: resnet18}\n")
+
+
+# --- parameters of methods ----------------------------------------------------------------------------------------
+
+
+class Own(MethodParams):
+    """A plugin's parameters."""
+
+    strength: float = Field(0.5, ge=0, le=1)
+
+
+def test_a_methods_mistakes_carry_their_place() -> None:
+    with pytest.raises(UserError) as caught:
+        parse(Own, {"strenght": 1, "optimizer": {"lr": -1, "momentun": 0}}, "params.yaml", "methods.own")
+    head, *lines = str(caught.value).splitlines()
+    assert head == "params.yaml has 3 mistake(s):"
+    assert lines[0].startswith("  methods.own.optimizer.lr: Input should be greater than 0 (found -1)")
+    assert lines[1].startswith(
+        "  methods.own.optimizer.momentun: unknown key. Did you mean 'momentum'? Allowed: name, lr,"
+    )
+    assert lines[2].startswith("  methods.own.strenght: unknown key. Did you mean 'strength'? Allowed: batch")
+
+
+def test_no_parameters_are_the_defaults() -> None:
+    assert parse(Own, None, "params.yaml") == Own()
+
+
+def test_defaults_are_checked_too() -> None:
+    class Wrong(MethodParams):
+        strength: float = Field(2.0, le=1)
+
+    with pytest.raises(UserError, match=r"strength: Input should be less than or equal to 1 \(found 2\.0\)"):
+        parse(Wrong, {}, "params.yaml")
+
+
+# --- two hundred mutations ----------------------------------------------------------------------------------------
+
+STRANGE: list[Any] = [
+    *(None, True, False, 0, -1, 1, 2, 10**30, 0.5, -0.0, 1e300, float("inf"), float("nan")),
+    *("", "yes", "auto", "1%", "é\n", "1e-3", b"bytes"),
+    *([], [None], [[]], ["simclr"], [0, 0], {}, {"a": 1}, {None: None}, {1: {2: 3}}, {("a", 1): 0}),
+]
+
+
+def places(tree: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for key, value in tree.items():
+        found.append((*path, key))
+        if isinstance(value, dict):
+            found += places(value, (*path, key))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_mutated_file_is_accepted_or_refused_in_words(seed: int) -> None:
+    draw = random.Random(seed)
+    tree = Params(methods={"simclr": {"temperature": 0.1}}).model_dump(mode="json")
+    for _ in range(draw.randint(1, 4)):
+        *parents, key = draw.choice(places(tree))
+        node = tree
+        for parent in parents:
+            node = node[parent] if isinstance(node.get(parent), dict) else node
+        action = draw.choice(["change", "drop", "rename"])
+        if action == "drop":
+            node.pop(key, None)
+        elif action == "rename":
+            node[draw.choice([key + "s", key[:-1], 7, None])] = node.pop(key, None)
+        else:
+            node[key] = draw.choice(STRANGE)
+    with contextlib.suppress(UserError):  # and nothing else
+        assert isinstance(parse(Params, tree, "params.yaml"), Params)
+
+
+def test_a_mutation_is_seen_by_the_model_it_belongs_to() -> None:
+    """So that the test above cannot pass by refusing everything: the unmutated tree is accepted."""
+    assert parse(Pretrain, Pretrain().model_dump(mode="json"), "params.yaml") == Pretrain()

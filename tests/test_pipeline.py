@@ -1,0 +1,173 @@
+"""The whole pipeline as a user runs it: DVC, Prefect and MLflow, with a method that lives in a distribution of its own.
+
+The method is the one of docs/write-a-method.md, read from that page: if the guide is wrong, this fails.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+TINY = """
+prepare: {synthetic: {train: 200, val: 40, test: 60}}
+augment: {derive_images: 50}
+encoder: {width: 4}
+pretrain: {images: 64, batch_size: 16, log_every: 2}
+evaluate: {budgets: ["10%"], redraws: 1, linear_l2: [0.001, 0.1], linear_steps: 20}
+compare: {methods: [mean-colour], controls: [random], seeds: [0], resamples: 200}
+methods: {mean-colour: {crop_min: 0.5}}
+"""
+
+
+def install_from_the_guide(folder: Path) -> Path:
+    """Write the files that the guide shows and install them as a distribution; returns where it was installed."""
+    guide = (PROJECT / "docs/write-a-method.md").read_text()
+    toml, code = (re.search(rf"```{kind}\n(.*?)```", guide, re.S) for kind in ("toml", "python"))
+    assert toml is not None
+    assert code is not None
+    source, site = folder / "mean-colour", folder / "site"
+    source.mkdir()
+    (source / "pyproject.toml").write_text(toml[1])
+    (source / "pretext_mean_colour.py").write_text(code[1])
+    uv = os.environ.get("UV") or shutil.which("uv")
+    assert uv, "the tests are run with `uv run pytest`"
+    command = [uv, "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(source)]
+    subprocess.run([*command, "--python", sys.executable], check=True)
+    return site
+
+
+class Project:
+    """A checkout in a folder of its own, and what is run in it."""
+
+    def __init__(self, root: Path, site: Path) -> None:
+        self.root = root
+        for name in ("stages", "pipelines", "src", ".dvc/config", ".dvcignore", "dvc.yaml"):
+            origin, target = PROJECT / name, root / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            skip = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(origin, target, ignore=skip) if origin.is_dir() else shutil.copy(origin, target)
+        with (root / ".dvc/config").open("a") as config:
+            config.write("    no_scm = true\n")
+        self.write_params(TINY)
+        scripts = str(Path(sys.executable).parent)
+        paths = {"PYTHONPATH": str(site), "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+        self.env = {**os.environ, **paths, "PRETEXTBENCH_SERVER_LINGER": "5"}
+
+    def write_params(self, text: str) -> None:
+        (self.root / "params.yaml").write_text(text)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *words], cwd=self.root, env=self.env, capture_output=True, text=True, timeout=500
+        )
+
+    def repro(self) -> list[str]:
+        """`dvc repro`; returns the stages that ran."""
+        done = self.run("dvc", "repro")
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return re.findall(r"^Running stage '(.+)':$", done.stdout, re.M)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    folder = tmp_path_factory.mktemp("project")
+    made = Project(folder / "checkout", install_from_the_guide(folder))
+    made.first = made.repro()  # type: ignore[attr-defined]
+    return made
+
+
+def test_a_method_from_elsewhere_is_judged_and_ranked_by_name_alone(project: Project) -> None:
+    assert set(project.first) == {  # type: ignore[attr-defined]
+        "inventory",
+        "prepare",
+        "augment@mean-colour",
+        "augment-control@random",
+        "pretrain@mean-colour-0",
+        "control@random-0",
+        "evaluate@mean-colour-0",
+        "evaluate-control@random-0",
+        "compare",
+    }
+    board = (project.root / "reports/leaderboard.csv").read_text()
+    assert {line.split(",")[0] for line in board.splitlines()[1:]} == {"mean-colour", "random"}
+    assert "mean-colour" in (project.root / "reports/recommendation.md").read_text()
+    code = (
+        "from pretextbench import registry, testing\n"
+        "for check in testing.CHECKS.values(): check(registry.load('mean-colour'))"
+    )
+    judged = subprocess.run([sys.executable, "-c", code], env=project.env, capture_output=True, text=True)
+    assert judged.returncode == 0, judged.stderr[-2000:]
+
+
+def test_a_second_run_runs_nothing_but_the_inventory(project: Project) -> None:
+    assert project.repro() == ["inventory"]
+    assert project.run("dvc", "status").returncode == 0
+
+
+def test_the_encoder_opens_from_mlflow_in_a_fresh_process(project: Project) -> None:
+    code = (
+        "import mlflow, torch, json\n"
+        "from pretextbench import saved\nfrom pathlib import Path\n"
+        f"mlflow.set_tracking_uri('sqlite:///{project.root / 'mlflow.db'}')\n"
+        "runs = mlflow.search_runs(search_all_experiments=True, output_format='list')\n"
+        "run = next(r for r in runs if r.info.run_name == 'mean-colour-0')\n"
+        "parent = next(r for r in runs if r.data.tags.get('kind') == 'comparison')\n"
+        "mine = f\"source_run_id='{run.info.run_id}'\"\n"
+        "model = mlflow.search_logged_models([run.info.experiment_id], mine, output_format='list')[0]\n"
+        "there = mlflow.pytorch.load_model(model.model_uri)\n"
+        "here, _ = saved.load(Path('runs/pretrain/mean-colour-0'))\n"
+        "x = torch.rand(3, 3, 32, 32)\n"
+        "gap = float((there(x) - here(x)).abs().max().detach())\n"
+        "print(json.dumps({'gap': gap, 'metrics': sorted(run.data.metrics), 'tags': run.data.tags,"
+        " 'parent': parent.info.run_id}))\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=project.root, env=project.env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["gap"] < 1e-5
+    assert {"train/loss", "linear", "knn"} <= set(told["metrics"])
+    assert told["tags"]["plugin"] == "pretext-mean-colour==0.1.0"
+    assert told["tags"]["mlflow.parentRunId"] == told["parent"]
+
+
+def test_editing_a_methods_parameter_reruns_that_method_and_the_comparison(project: Project) -> None:
+    project.write_params(TINY.replace("crop_min: 0.5", "crop_min: 0.9"))
+    mine = {"augment@mean-colour", "pretrain@mean-colour-0", "evaluate@mean-colour-0"}
+    assert set(project.repro()) == {"inventory", *mine, "compare"}
+
+
+def test_editing_a_methods_source_reruns_that_method_and_the_comparison(project: Project) -> None:
+    site = Path(project.env["PYTHONPATH"]) / "pretext_mean_colour.py"
+    site.write_text(site.read_text() + "# an edit that changes nothing\n")
+    ran = set(project.repro())
+    assert {"inventory", "augment@mean-colour", "pretrain@mean-colour-0"} <= ran
+    assert not {stage for stage in ran if "random" in stage or stage == "prepare"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (TINY.replace("crop_min", "crop_mim"), "methods.mean-colour.crop_mim: unknown key. Did you mean 'crop_min'?"),
+        (TINY.replace("crop_min: 0.5", "crop_min: 2"), "crop_min: Input should be less than or equal"),
+        (TINY.replace("images: 64", "images: -1"), "pretrain.images: Input should be greater than 0 (found -1)"),
+        (TINY.replace("prepare: {", "prepare: {source: folder, path: nowhere, "), "nowhere"),
+    ],
+    ids=["unknown-key", "range", "type", "missing-folder"],
+)
+def test_a_users_mistake_is_one_message_and_costs_nothing(project: Project, wrong: str, said: str) -> None:
+    before = (project.root / "reports/leaderboard.csv").read_bytes()
+    project.write_params(wrong)
+    done = project.run("dvc", "repro")
+    project.write_params(TINY.replace("crop_min: 0.5", "crop_min: 0.9"))
+    assert done.returncode != 0
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert (project.root / "reports/leaderboard.csv").read_bytes() == before
