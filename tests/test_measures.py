@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics.pairwise import euclidean_distances
 from torch import Tensor
 
+from pretextbench import measures
 from pretextbench.measures import alignment, effective_rank, feature_std, uniformity
 
 
@@ -88,7 +89,9 @@ def test_alignment_against_a_loop() -> None:
     assert alignment(z1, z2) == pytest.approx(expected)
 
 
-def test_uniformity_against_scikit_learn() -> None:
+@pytest.mark.parametrize("chunk", [7, 2048])
+def test_uniformity_against_scikit_learn(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "CHUNK", chunk)
     z = points()
     squared = euclidean_distances(unit(z), squared=True)[np.triu_indices(40, 1)]
     assert uniformity(z) == pytest.approx(math.log(np.exp(-2 * squared).mean()))

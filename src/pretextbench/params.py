@@ -99,7 +99,7 @@ class OptimizerParams(Section):
 class Pretrain(Section):
     """The one budget and the one loop that every method shares."""
 
-    images: Positive | None = Field(32_000, description="budget: images seen by each method; or null, with `epochs`")
+    images: Positive | None = Field(24_000, description="budget: images seen by each method; or null, with `epochs`")
     epochs: float | None = Field(None, gt=0, description="budget: passes over the training images; or null, see above")
     batch_size: Positive = Field(128, description="images per step, all processes together; a method may ask its own")
     accumulate: Positive = Field(1, description="split a batch into so many parts, to save memory")

@@ -112,6 +112,8 @@ def test_missing_predictions_are_an_empty_cell_with_its_reason(plain, tmp_path):
     assert line["linear"] == line["knn"] == line["linear_1pct"] == line["tie_group"] == ""
     assert line["notes"] == "predictions.npz is gone"
     assert found.rows[-1].name == "rotation"
+    cells = next(line for line in leaderboard_md(found).splitlines() if line.startswith("| rotation")).split("|")
+    assert [cells[i].strip() for i in (2, 3, 4, 6, 7, 8, 9)] == [""] * 7
     assert "rotation" in leaderboard_md(found).split("Empty cells")[1]
     assert "knn" not in json.loads(metrics_json(found))["rotation"]
     assert "**Use simclr" in recommendation_md(found) or "only method" in recommendation_md(found)

@@ -39,6 +39,8 @@ def test_two_rows_share_a_letter_exactly_when_they_cannot_be_told_apart():
         assert all(found), "every row has a letter"
         for i, j in itertools.combinations(range(size), 2):
             assert bool(set(found[i]) & set(found[j])) != different[i, j]
+        members = [{row for row in range(size) if letter in found[row]} for letter in sorted(set("".join(found)))]
+        assert not any(a <= b for a, b in itertools.permutations(members, 2)), "a letter that says nothing new"
 
 
 def test_letters_start_at_the_best_row():

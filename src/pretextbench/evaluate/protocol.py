@@ -16,6 +16,7 @@ from pretextbench.evaluate.features import extract
 from pretextbench.evaluate.final import score_test
 from pretextbench.evaluate.layers import Bench, Prediction, Probed, linear_probes, neighbours, predict
 from pretextbench.evaluate.record import Evaluation, Few, record
+from pretextbench.measures import alignment
 from pretextbench.params import Evaluate
 
 Views = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
@@ -68,7 +69,7 @@ def _label_free(stages: dict[str, Tensor], views: tuple[dict[str, Tensor], ...])
     last = list(stages)[-1]
     found: dict[str, Any] = {"stage": last, **labelfree.measure(stages[last])}
     if views:
-        found["alignment"] = labelfree.alignment(views[0][last], views[1][last])
+        found["alignment"] = alignment(views[0][last], views[1][last])
     return found
 
 
