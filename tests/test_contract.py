@@ -16,7 +16,7 @@ STEPS = 20
 
 def test_there_are_methods():
     """An empty list would make the tests below a silent skip."""
-    assert {"simclr", "rotation"} <= set(METHODS)
+    assert {"simclr", "rotation", "denoising", "context-encoder", "colorization"} <= set(METHODS)
 
 
 @pytest.mark.parametrize("check", testing.CHECKS)
@@ -29,10 +29,12 @@ def test_contract(name, check):
 def test_loss_curve(name):
     """Twenty steps of the project's own loop on the kit's images, float32 on the CPU, against the curve on file.
 
-    The first steps agree to 1e-4 on every machine; rounding differs between instruction sets and grows with the steps.
-    A change that is meant to change a curve rewrites the file: `python -m tests.golden NAME`.
+    Rounding differs between machines (and numbers of threads), and training amplifies it about fourfold per step: the
+    first steps are held tightly, the late ones to the shape of the curve. A change that is meant to change a curve
+    rewrites the file: `python -m tests.golden NAME`.
     """
     expected = json.loads((GOLDEN / f"{name}.json").read_text())
     found = advance(build(registry.load(name), steps=STEPS), STEPS)
-    assert found[:3] == pytest.approx(expected[:3], rel=1e-4, abs=1e-6)
-    assert found == pytest.approx(expected, rel=2e-2, abs=1e-4)
+    allowed = [min(0.3, 2e-5 * 4**step) for step in range(STEPS)]
+    off = [abs(a - b) / abs(b) for a, b in zip(found, expected, strict=True)]
+    assert all(x <= limit for x, limit in zip(off, allowed, strict=True)), [f"{x:.0e}" for x in off]

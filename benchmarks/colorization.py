@@ -1,0 +1,102 @@
+"""What colorization's targets and loss cost, as a share of its own training step; the limit is 15 %.
+
+    uv run python -m benchmarks.colorization [--rounds 15]
+
+A step is forward, backward and update of the default network under bf16, without augmentation, which would only make
+the share look smaller. Lab, soft code and loss, down to the gradient of the decoder's output, are timed alone on the
+same images, in the same process, in alternation; medians of both and the quartiles of the pairwise ratios are printed.
+The clock is the CPU time of one thread, which neighbours on the machine do not stretch.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pretextbench import encoder, optim, registry
+from pretextbench.augment import Augmenter
+from pretextbench.method import Batch, Data
+from pretextbench.params import EncoderParams
+
+BATCH = 128  # images per step
+Run = Callable[[], object]
+
+
+def built(size: int, variant: str) -> Any:
+    """The method with its defaults on the default encoder."""
+    method = registry.load("colorization")
+    params = method.Params(variant=variant)
+    derived = method.derive(params, iter([torch.rand(BATCH, 3, size, size)]), size)
+    facts = Data(size, (0.5,) * 3, (0.25,) * 3, BATCH, derived)
+    net = encoder.build(EncoderParams(), size, facts.mean, facts.std)
+    return method(params, net, facts).to(memory_format=torch.channels_last).train()
+
+
+def step(model: Any, x: Tensor) -> Run:
+    """A whole training step, without augmentation."""
+    optimizer = optim.build(model.parameters(), model.params.optimizer)
+
+    def run() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model.loss(Batch((x,), torch.arange(BATCH)))
+        loss.total.backward()
+        optimizer.step()
+
+    return run
+
+
+def targets_and_loss(model: Any, x: Tensor) -> Run:
+    """Lab, code, weights, loss and its gradient, from a decoder output that is already there."""
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        lightness, target = model.prepare(x)
+        out = model.predict(lightness, target.size)
+    out.requires_grad_()
+
+    def run() -> None:
+        out.grad = None
+        error, weight = model.errors(out, model.prepare(x)[1])
+        (error * weight).mean().backward()
+
+    return run
+
+
+def prepared(size: int, variant: str) -> tuple[Run, Run, Run]:
+    """The three things to time: a step, its targets and loss, its augmentation."""
+    model, pixels = built(size, variant), torch.rand(BATCH, 3, size, size)
+    augmenter = Augmenter(model.recipe(model.params, size), size)
+    x = augmenter(pixels)[0]
+    return step(model, x), targets_and_loss(model, x), lambda: augmenter(pixels)
+
+
+def milliseconds(run: Run) -> float:
+    """CPU time of one call."""
+    start = time.process_time()
+    run()
+    return 1e3 * (time.process_time() - start)
+
+
+def main() -> None:
+    """Print one row per size and variant."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    words = parser.parse_args()
+    torch.set_num_threads(1)
+    print("| image | variant | step ms | targets, loss ms | share (quartiles) | augmentation ms |")
+    print("|---|---|---|---|---|---|")
+    for size in (32, 96):
+        for variant in ("classification", "regression"):
+            runs = prepared(size, variant)
+            times = [[milliseconds(run) for run in runs] for _ in range(words.rounds + 2)][2:]
+            whole, part, augment = (statistics.median(column) for column in zip(*times, strict=True))
+            low, middle, high = statistics.quantiles([b / a for a, b, _ in times], n=4)
+            share = f"{middle:.1%} ({low:.1%}-{high:.1%})"
+            print(f"| {size} px | {variant} | {whole:.1f} | {part:.1f} | {share} | {augment:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
