@@ -36,7 +36,7 @@ from pretextbench.recipe import (
 class Params(MethodParams):
     """Parameters of SimCLR; the defaults are for small images, the paper's are named beside them."""
 
-    optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=3e-3, weight_decay=1e-4, warmup=0.1)
+    optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=6e-3, weight_decay=1e-4, warmup=0.1)
     temperature: float = Field(0.2, gt=0, le=10, description="tau (paper: 0.1 on ImageNet, 0.5 on CIFAR-10)")
     head_dim: int = Field(128, ge=2, description="of z (paper: 128)")
     head_hidden: int | None = Field(None, ge=2, description="hidden units of g; null = the encoder's dim (paper)")
