@@ -11,6 +11,7 @@ import sys
 from pipelines import project, server
 from pretextbench import track
 from pretextbench.errors import UserError, nearest
+from stages.memory import keep_freed
 from stages.run import RECORDED, run, status
 
 UNRECORDED = {"inventory"}  # runs on every `dvc repro`: see `stages.run.run`
@@ -29,6 +30,7 @@ def main(name: str) -> int:
     if wanted and not os.environ.get(RECORDED):
         with contextlib.suppress(OSError):  # told when the flow starts
             server.begin(root)
+    keep_freed()
     if name in RECORDER:
         track.warm(root, encoder=RECORDER[name])
     return run(name, lambda: importlib.import_module(f"stages.{name}").main(), flow=name not in UNRECORDED)

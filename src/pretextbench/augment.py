@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pretextbench import recipe as r
 from pretextbench.errors import UserError
-from pretextbench.hue import FastColorJitter
+from pretextbench.kernels import BatchedResizedCrop, FastColorJitter
 
 Draw = list[dict[str, Tensor]]  # the numbers of every operation of one view
 Transform = Any  # a Kornia augmentation; Kornia's own types are not checked
@@ -41,7 +41,7 @@ def pad_crop(op: r.PadCrop, size: int) -> Transform:
 
 
 BUILDERS: dict[type, Callable[[Any, int], Transform]] = {
-    r.RandomResizedCrop: lambda o, n: K.RandomResizedCrop((n, n), scale=o.scale, ratio=o.ratio, align_corners=False),
+    r.RandomResizedCrop: lambda o, n: BatchedResizedCrop((n, n), scale=o.scale, ratio=o.ratio, align_corners=False),
     r.PadCrop: lambda o, n: pad_crop(o, n),
     r.HorizontalFlip: lambda o, _: K.RandomHorizontalFlip(p=o.p),
     r.ColorJitter: lambda o, _: FastColorJitter(o.brightness, o.contrast, o.saturation, o.hue, p=o.p),

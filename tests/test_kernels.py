@@ -1,4 +1,4 @@
-"""`turn_hue` against Kornia's conversion to HSV and back, and against Python's colorsys."""
+"""The kernels against what they replace: Kornia's crop and hue, and Python's colorsys."""
 
 import colorsys
 import math
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pretextbench.hue import FastColorJitter, turn_hue
+from pretextbench.kernels import BatchedResizedCrop, FastColorJitter, resize_boxes, turn_hue
 
 COLOURS = {
     "red": (1, 0, 0),
@@ -102,3 +102,24 @@ def test_jitter_equals_kornias_with_the_same_numbers() -> None:
         theirs = kornias.forward_parameters(image.shape)
         assert all(torch.equal(numbers[key], theirs[key]) for key in theirs)
         torch.testing.assert_close(fast(image, params=numbers), kornias(image, params=theirs), rtol=0, atol=1e-5)
+
+
+# --- crops ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("side", "size"), [(32, 32), (96, 64), (24, 48), (17, 1), (1, 8)])
+def test_crop_equals_kornias_with_the_same_numbers(side: int, size: int) -> None:
+    """Boxes of a hundredth of the area and less: some are one pixel wide."""
+    images, ranges = (
+        torch.rand(64, 3, side, side),
+        {"scale": (0.002, 1.0), "ratio": (1 / 3, 3.0), "align_corners": False},
+    )
+    ours, kornias = BatchedResizedCrop((size, size), **ranges), K.RandomResizedCrop((size, size), **ranges)
+    numbers = ours.forward_parameters(images.shape)
+    torch.testing.assert_close(ours(images, params=numbers), kornias(images, params=numbers), rtol=0, atol=1e-5)
+
+
+def test_the_whole_image_is_its_own_crop_bitwise() -> None:
+    images = torch.rand(2, 3, 8, 12)
+    whole = torch.tensor([[0, 0], [11, 0], [11, 7], [0, 7]]).repeat(2, 1, 1)
+    assert torch.equal(resize_boxes(images, whole, (8, 12)), images)

@@ -1,0 +1,120 @@
+"""The record in MLflow, read back by its own client: told once or twice it says the same."""
+
+import math
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretextbench import track
+from pretextbench.track import Record, runs
+
+# Both come from MLflow 3.17's own code: its tables, and its chat models, imported with every logged model.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType"),
+]
+
+
+@pytest.fixture(scope="module")
+def client_of() -> Any:
+    """MLflow's own client, the oracle that reads back what was written."""
+    from mlflow.tracking import MlflowClient
+
+    return lambda root: MlflowClient(f"sqlite:///{root}/mlflow.db")
+
+
+def all_runs(client: Any) -> list[Any]:
+    experiment = client.get_experiment_by_name(track.EXPERIMENT)
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+@pytest.mark.slow
+def test_told_twice_it_says_the_same(trained: Path, evaluated: Path, tmp_path: Path, client_of: Any) -> None:
+    from pretextbench.track.writer import Writer
+
+    what = runs.pretrained(trained, tmp_path)
+    what = Record(**{**what.__dict__, "encoder": None})  # without torch: see the model's own test
+    told = [what, runs.evaluated(evaluated, trained), runs.compared(tmp_path, [trained])]
+    ids = [[Writer(tmp_path).write(one) for one in told] for _ in range(2)]
+    assert ids[0] == ids[1]
+    pretrain, evaluate, compare = ids[0]
+    assert pretrain == evaluate != compare
+
+    client = client_of(tmp_path)
+    assert len(all_runs(client)) == 2
+    run = client.get_run(pretrain)
+    assert [(m.step, m.value) for m in client.get_metric_history(pretrain, "train/loss")] == [(1, 2.5), (2, 1.5)]
+    assert len(client.get_metric_history(pretrain, "knn")) == 1
+    assert run.data.metrics["knn"] == 0.5
+    assert run.data.params["params.temperature"] == "0.5"
+    assert run.data.tags["mlflow.parentRunId"] == compare
+    assert run.info.status == "FINISHED"
+    assert run.info.end_time - run.info.start_time == 12_500
+    assert [a.path for a in client.list_artifacts(pretrain, "pretrain")] == ["pretrain/samples.png"]
+    assert (tmp_path / "mlruns" / pretrain / "artifacts" / "evaluate" / "metrics.json").is_file()
+
+    # A parameter that changes later is told beside the first, which MLflow cannot change; a metric gets a new point.
+    Writer(tmp_path).write(Record(what.key, what.name, {"params.temperature": 0.7}, {"knn": 0.6, "odd": math.nan}))
+    run = client.get_run(pretrain)
+    assert (run.data.params["params.temperature"], run.data.tags["changed.params.temperature"]) == ("0.5", "0.7")
+    assert run.data.metrics["knn"] == 0.6
+
+
+@pytest.mark.slow
+def test_several_processes_create_the_store_at_once(tmp_path: Path, client_of: Any) -> None:
+    def tell(i: int) -> str | None:
+        return track.record(Record(f"key-{i % 2}", f"run-{i % 2}", metrics={f"m{i}": i}), tmp_path)
+
+    with ThreadPoolExecutor(3) as pool:
+        ids = list(pool.map(tell, range(3)))
+    assert None not in ids
+    assert len(set(ids)) == 2  # two stages that tell of one run tell of one run
+    assert len(all_runs(client_of(tmp_path))) == 2
+
+
+@pytest.mark.slow
+def test_the_logged_encoder_opens_without_this_library(tmp_path: Path) -> None:
+    import torch
+
+    from pretextbench import saved
+    from pretextbench.encoder import build
+    from pretextbench.params import EncoderParams
+    from pretextbench.track.writer import Writer
+
+    folder = tmp_path / "random"
+    folder.mkdir()
+    params = EncoderParams(name="resnet10", width=4)
+    encoder = build(params, 16, (0.5,) * 3, (0.25,) * 3).eval()
+    saved.save(encoder, card(params), folder)
+    run_id = Writer(tmp_path).write(runs.pretrained(folder, tmp_path))
+    images = torch.rand(5, 3, 16, 16)  # another batch size than the example's
+    torch.save(images, tmp_path / "images.pt")
+    code = f"""
+import sys; sys.modules["pretextbench"] = None  # importing it would fail
+import mlflow, torch
+mlflow.set_tracking_uri("sqlite:///{tmp_path}/mlflow.db")
+model = mlflow.search_logged_models(experiment_ids=["1"], output_format="list")[0]
+assert model.source_run_id == "{run_id}"
+torch.save(mlflow.pytorch.load_model(model.model_uri)(torch.load("{tmp_path}/images.pt")), "{tmp_path}/features.pt")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    with torch.no_grad():
+        torch.testing.assert_close(torch.load(tmp_path / "features.pt"), encoder(images), rtol=1e-4, atol=1e-5)
+
+
+def card(params: Any) -> Any:
+    """The card of an encoder of the control `random`, which needs no training."""
+    from pretextbench import saved
+
+    return saved.Card(
+        **{"method": "random", "seed": 0, "control": True, "distribution": "pretextbench", "version": "0.1.0"},
+        **{"source_hash": "", "params": {}, "encoder": params, "image_size": 16, "mean": (0.5,) * 3},
+        **{"std": (0.25,) * 3, "parameters": 1, "images_seen": 0, "steps": 0, "batch_size": 2, "seconds": 0.0},
+        **{"images_per_second": 0.0, "peak_memory_bytes": 1, "peak_device_memory_bytes": 0, "device": "cpu"},
+        **{"precision": "fp32", "data_sha256": "ef", "versions": {}},
+    )
