@@ -1,13 +1,15 @@
 """The encoder against torchvision's networks with the same weights, and against arithmetic done by hand."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
 
-from pretextbench.encoder import SMALL_IMAGE, ResNet, build
+from pretextbench.encoder import SMALL_IMAGE, ResNet, SlicedConv, build
 from pretextbench.params import EncoderParams
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
@@ -158,3 +160,28 @@ def test_equal_seeds_give_equal_weights() -> None:
     torch.manual_seed(5)
     second = build(EncoderParams(), 32, MEAN, STD).state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_sliced_convolution_equals_the_strided_one() -> None:
+    ours, theirs = SlicedConv(3, 5, 1, 2).double(), nn.Conv2d(3, 5, 1, stride=2, bias=False).double()
+    theirs.load_state_dict(ours.state_dict())
+    for side in (8, 9):
+        x = torch.rand(2, 3, side, side, dtype=torch.float64)
+        torch.testing.assert_close(ours(x), theirs(x))
+
+
+NARROW = """
+import torch
+from pretextbench.encoder import build
+from pretextbench.params import EncoderParams
+encoder = build(EncoderParams(width=8), 64, (0.5,) * 3, (0.25,) * 3).to(memory_format=torch.channels_last)
+x = torch.rand(32, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+for _ in range(3):
+    encoder(x).square().mean().backward()
+"""
+
+
+def test_a_narrow_network_survives_its_backward_pass() -> None:
+    """In a process of its own: with a strided 1x1 convolution from 8 channels torch 2.15 dies here of a segfault."""
+    done = subprocess.run([sys.executable, "-c", NARROW], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pretextbench.params import EncoderParams
 
+SAFE_CHANNELS = 16  # from here on a strided 1x1 convolution may be trusted to oneDNN: see SlicedConv
 SMALL_IMAGE = 64  # pixels; up to here the 7x7 stride-2 stem with max-pool would leave too little of the image
 
 
@@ -92,7 +93,24 @@ def shortcut(c_in: int, c_out: int, stride: int) -> nn.Module:
     """The identity where shapes allow it, else a strided 1x1 convolution."""
     if stride == 1 and c_in == c_out:
         return nn.Identity()
-    return nn.Sequential(conv(c_in, c_out, 1, stride), nn.BatchNorm2d(c_out))
+    strided = conv if c_in >= SAFE_CHANNELS else SlicedConv
+    return nn.Sequential(strided(c_in, c_out, 1, stride), nn.BatchNorm2d(c_out))
+
+
+class SlicedConv(nn.Conv2d):
+    """A strided 1x1 convolution as a slice and an unstrided one: same weights, same values.
+
+    On the CPU, oneDNN's backward pass of the strided one writes out of bounds in float32, channels last, from fewer
+    than 16 channels (seen with torch 2.15 at 48 px and more): the process dies or, worse, does not.
+    """
+
+    def __init__(self, c_in: int, c_out: int, size: int, stride: int) -> None:
+        super().__init__(c_in, c_out, size, bias=False)
+        self.step = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, c_in, h, w) -> (B, c_out, h / step, w / step)."""
+        return super().forward(x[:, :, :: self.step, :: self.step])
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import logging
 import resource
 from importlib.metadata import version
 from pathlib import Path
@@ -47,6 +48,7 @@ def start_fabric(params: Pretrain) -> Fabric:
         raise UserError("pretrain.accelerator is 'gpu', but torch finds none here. Use 'auto' or 'cpu'.")
     device = torch.device("cuda" if params.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     bf16 = params.precision == "bf16" or (params.precision == "auto" and bf16_pays(device))
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would announce the precision in every stage
     fabric = Fabric(accelerator=device.type, devices=params.devices, precision="bf16-mixed" if bf16 else "32-true")
     fabric.launch()
     return fabric
