@@ -4,20 +4,23 @@ Status: 0 done; 2 a mistake of the user or of the machine (one line, `error: ...
 130 stopped by Ctrl-C; 143 stopped by SIGTERM.
 """
 
+import contextlib
 import errno
 import os
+import re
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
 from pipelines import flow as prefect_flow
-from pipelines import project
+from pipelines import locks, project
 from pretextbench.errors import UserError
-from pretextbench.files import REASONS
+from pretextbench.files import REASONS, explain
+from stages import layout
 
 RECORDED = "PRETEXTBENCH_RECORDED"  # set by the graph flow: the stage is already one of its tasks, a flow of its own
 # would record it twice and cost 2 s more
@@ -39,14 +42,40 @@ def run(stage: str, work: Callable[[], None], *, flow: bool = True) -> int:
         _on_sigterm()  # inside the flow: Prefect has a handler of its own, which would end the run its own way
         work()
 
+    name = run_name(stage, sys.argv[1:])
     try:
-        if flow and not os.environ.get(RECORDED):
-            prefect_flow.recorded(stage, run_name(stage, sys.argv[1:]), stoppable, project.root())
-        else:
-            stoppable()
+        with alone(name):
+            if flow and not os.environ.get(RECORDED):
+                prefect_flow.recorded(stage, name, stoppable, project.root())
+            else:
+                stoppable()
     except BaseException as error:
         return status(error)
     return 0
+
+
+@contextlib.contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Keep a second process from writing what this one writes: a killed `dvc repro` leaves its stage at work.
+
+    Raises:
+        UserError: there is one (named), or the project's folder cannot be written.
+    """
+    path = layout.SCRATCH / "locks" / (re.sub(r"[^\w-]+", "-", name) + ".lock")
+    try:
+        lock = locks.take(path, wait=False)
+    except OSError as error:
+        raise explain(error, path) from error
+    if lock is None:
+        raise UserError(
+            f"{name} is at work here already, as process {path.read_text() or 'unknown'}, perhaps left behind by a "
+            "`dvc repro` that was killed. Wait until it is done, or end it with `kill` and that number."
+        )
+    lock.write(str(os.getpid()))
+    try:
+        yield
+    finally:
+        lock.close()
 
 
 def run_name(stage: str, arguments: list[str]) -> str:

@@ -1,11 +1,13 @@
-"""Augmentation against torchvision, operation by operation and number by number: the same in, the same pixels out."""
+"""Augmentation against torchvision and scipy, operation by operation: the same numbers in, the same pixels out."""
 
 from collections.abc import Callable
 
 import kornia
+import numpy as np
 import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from pretextbench.augment import blur_kernel
@@ -103,6 +105,19 @@ def test_blur_equals_torchvision(side: int) -> None:
     sigmas = numbers["sigma"].tolist()
     theirs = [tv.gaussian_blur(image, [size] * 2, [sigma] * 2) for image, sigma in zip(x, sigmas, strict=True)]
     torch.testing.assert_close(ours, torch.stack(theirs), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("side", [32, 96])
+def test_blur_equals_scipy(side: int) -> None:
+    """A Gaussian of the same radius, sampled and normalised by other hands; mirrored without repeating the border."""
+    x = images(4, side)
+    ours, numbers = through(GaussianBlur(p=1), x)
+    radius = blur_kernel(side) // 2
+    expected = [
+        gaussian_filter(image.double().numpy(), sigma, mode="mirror", radius=radius, axes=(1, 2))
+        for image, sigma in zip(x, numbers["sigma"].tolist(), strict=True)
+    ]
+    torch.testing.assert_close(ours, torch.from_numpy(np.stack(expected)).float(), rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("threshold", [0.25, 0.5])

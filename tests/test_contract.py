@@ -1,9 +1,11 @@
 """Every installed method passes every check of the kit, and trains as it did when its curve was written down."""
 
 import json
+import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 from pretextbench import registry, testing
 from pretextbench.testing.bench import advance, build
@@ -38,3 +40,14 @@ def test_loss_curve(name):
     allowed = [min(0.3, 2e-5 * 4**step) for step in range(STEPS)]
     off = [abs(a - b) / abs(b) for a, b in zip(found, expected, strict=True)]
     assert all(x <= limit for x, limit in zip(off, allowed, strict=True)), [f"{x:.0e}" for x in off]
+
+
+def test_curves_are_written_with_the_threads_they_are_read_with(monkeypatch):
+    """`python -m tests.golden`, of no method."""
+    monkeypatch.setattr("sys.argv", ["golden"])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    runpy.run_module("tests.golden", run_name="__main__")
+    found = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    assert found == threads == 1

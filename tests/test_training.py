@@ -1,17 +1,24 @@
 """The one loop: every row of the contract's capability table runs through it, resumes exactly and fails in words."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
-from pretextbench import testing
+from pretextbench import registry, testing
+from pretextbench.augment import as_float
+from pretextbench.budget import Job
 from pretextbench.checkpoint import Checkpoint
 from pretextbench.data.batches import Batches
 from pretextbench.errors import UserError
-from pretextbench.method import Loss
+from pretextbench.method import Data, Loss
+from pretextbench.params import Pretrain
+from pretextbench.pretrain import start_fabric
 from pretextbench.recipe import Recipe
-from pretextbench.testing.bench import advance, build, images
-from pretextbench.training import run
+from pretextbench.registry import Plugin
+from pretextbench.testing.bench import ENCODER, advance, build, images
+from pretextbench.training import Training, run
 from tests.capabilities import ROWS, Base, MovingTwin, Queue, TwoPlayers
 
 
@@ -116,3 +123,59 @@ def test_clipping_bounds_the_gradient():
     advance(training, 1)
     norm = torch.stack([p.grad.norm() for p in training.method.parameters()]).norm()
     assert float(norm) == pytest.approx(1e-3, rel=1e-2)
+
+
+# --- a norm that meets a single value per channel ---------------------------------------------------------------------
+
+
+def first_step(method, size=8, **settings):
+    """The first step of a method on images of 8 px, where the encoder's last map is 1 x 1, and its loss."""
+    pixels, labels = images(8, size), np.arange(8) % 2
+    params, loop = method.Params(), Pretrain(images=8, precision="fp32", accelerator="cpu", **settings)
+    derived = method.derive(params, iter([as_float(torch.from_numpy(pixels))]), size)
+    facts = Data(size, (0.5,) * 3, (0.25,) * 3, 8, derived, classes=2 if method.uses_labels else 0)
+    plugin, recipe = Plugin("ours", "ours:Ours", "ours", "0"), method.recipe(params, size)
+    job = Job(plugin, "0", method, params, ENCODER, loop, recipe, derived, seed=0)
+    training = Training(job, facts, start_fabric(loop), labels if method.uses_labels else None)
+    training.module.train()
+    index = training.share(0)
+    return float(training.advance(index, torch.from_numpy(pixels[index]))["loss"])
+
+
+SINGLE = ["colorization", "context-encoder", "denoising", "supervised"]  # one view of each image, norms on its last map
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_norm_of_one_value_is_refused(name):
+    with pytest.raises(UserError, match=r"'ours' cannot train on 1 image\(s\) at a time: at 8 px .* to at least 2\.$"):
+        first_step(registry.load(name), batch_size=1)
+    with pytest.raises(UserError, match=r"a batch of 4 in 4 part\(s\)\. .* at least 8, or lower pretrain\.accumulate"):
+        first_step(registry.load(name), batch_size=4, accumulate=4)
+
+
+@pytest.mark.parametrize("name", SINGLE)
+@pytest.mark.parametrize("settings", [{"batch_size": 2}, {"batch_size": 1, "size": 16}])
+def test_two_images_or_a_larger_map_are_enough(name, settings):
+    assert np.isfinite(first_step(registry.load(name), **settings))
+
+
+@pytest.mark.parametrize("name", ["rotation", "simclr"])
+def test_a_method_that_sees_an_image_more_than_once_needs_no_second(name):
+    assert np.isfinite(first_step(registry.load(name), batch_size=1))
+
+
+def test_a_compiled_encoder_is_refused_in_the_same_words(monkeypatch):
+    """torch wraps the norm's error into one of its own."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    with pytest.raises(UserError, match="cannot train on 1 image"):
+        first_step(registry.load("denoising"), batch_size=1, compile=True)
+
+
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError])
+def test_other_errors_of_a_method_are_left_as_they_are(kind):
+    class Fails(Base):
+        def loss(self, batch):
+            raise kind("something else")
+
+    with pytest.raises(kind, match=r"^something else$"):
+        first_step(Fails, batch_size=1)

@@ -110,19 +110,53 @@ def test_prior_is_the_mean_code_of_the_images_that_have_colour() -> None:
     assert torch.allclose(prior.double(), expected.mean(0), atol=1e-6)
 
 
-def test_the_network_sees_lightness_alone_and_starts_as_the_prior() -> None:
-    """Same lightness, other colours: same output, bitwise equal channels. At the start the output is about constant."""
+def test_the_network_sees_lightness_alone() -> None:
+    """Its input is L / 100 in three channels, bitwise equal. Same lightness, no colours: same output, to rounding."""
     model, seen = method().eval(), []
     stages = model.encoder.stages
     model.encoder.stages = lambda x: (seen.append(x), stages(x))[1]  # type: ignore[method-assign]
     x = images(2)
+    lightness = lab.split(x)[0]
+    same, darker = (lab.lab_to_rgb(torch.cat((L, torch.zeros(2, 2, 32, 32)), 1)) for L in (lightness, 0.9 * lightness))
     with torch.no_grad():
-        output(model, x)
+        out, out_same, out_darker = (output(model, images) for images in (x, same, darker))
     assert torch.equal(seen[0][:, 0], seen[0][:, 1])
     assert torch.equal(seen[0][:, 0], seen[0][:, 2])
     expected = color.rgb2lab(x.movedim(1, -1).double().numpy())[..., 0] / 100
     assert np.abs(seen[0][:, 0].numpy() - expected).max() < 2e-6
-    assert torch.allclose(model.constant().exp().sum(), torch.tensor(1.0), atol=Q * 1e-5)
+    assert (out - out_same).abs().max() < 1e-5 < 1e-3 < (out - out_darker).abs().max()
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_the_network_starts_near_the_constant_guess(k: int) -> None:
+    """At every pixel, but for what the last layer's weights add: Kullback-Leibler divergence in nats."""
+    model = method(Params(k_nearest=k)).eval()
+    with torch.no_grad():
+        said, guess = output(model, images(4)).log_softmax(1), model.constant().log_softmax(0)
+    assert (guess.exp() * (guess - said)).sum(1).max() < 0.005
+
+
+def weighted_loss(model: Colorization, x: Tensor, guess: Tensor) -> float:
+    """Equation 7 of one distribution (Q,) at every pixel."""
+    _, target = model.prepare(x)
+    error, weight = model.errors(guess.log().expand(len(target.ab), -1).contiguous(), target)
+    return float((error * weight).mean())
+
+
+@pytest.mark.parametrize(("k", "excess"), [(1, 5e-4), (5, 5e-3)])
+def test_the_best_constant_guess(k: int, excess: float) -> None:
+    """The best is the mean code, each pixel's weighted as the pixel: on the images of the prior, p~ w where k = 1.
+
+    For k = 5 it is not: a pixel's weight is that of its nearest bin, and its code lies on five. Excess of the loss over
+    the best one's; for k = 1 it is what the share of the bins that never occurred costs.
+    """
+    model, x = method(Params(k_nearest=k)), images(16)
+    index, share = model.code.encode(model.prepare(x)[1].ab)
+    best = torch.zeros(Q).index_add_(0, index.flatten(), (share * model.rarity[index[:, :1]]).flatten())
+    best /= best.sum()
+    lost = weighted_loss(model, x, model.constant().softmax(0)) / weighted_loss(model, x, best.clamp_min(1e-12)) - 1
+    assert -1e-6 < lost < excess
+    assert torch.allclose(model.prior * model.rarity, best, atol=1e-6) == (k == 1)
 
 
 def test_recipe_does_not_touch_colour() -> None:

@@ -28,19 +28,19 @@ class TestMethod:
     def test_regions_without_a_bank_are_refused(self):
         backbone = build(EncoderParams(width=4), 32, MEAN, STD)
         with pytest.raises(UserError, match=r"needs 'masks', .* found nothing derived. Run that stage"):
-            ContextEncoder(Params(), backbone, Data(32, MEAN, STD, images=9))
+            ContextEncoder(Params(missing="region"), backbone, Data(32, MEAN, STD, images=9))
 
     def test_only_regions_need_one(self):
         for kind in ("central", "blocks"):
             assert ContextEncoder.derive(Params(missing=kind), iter(()), 32) == {}
-        bank = ContextEncoder.derive(Params(bank=5), iter(()), 32)["masks"]
+        bank = ContextEncoder.derive(Params(missing="region", bank=5), iter(()), 32)["masks"]
         assert bank.shape == (5, 32, 32)
 
     def test_the_bank_comes_from_the_seed(self):
         banks = []
         for seed in (3, 3, 4):
             torch.manual_seed(seed)
-            banks.append(ContextEncoder.derive(Params(bank=5), iter(()), 32)["masks"])
+            banks.append(ContextEncoder.derive(Params(missing="region", bank=5), iter(()), 32)["masks"])
         assert torch.equal(banks[0], banks[1])
         assert not torch.equal(banks[0], banks[2])
 

@@ -1,5 +1,7 @@
 """Signs of life: errors measured in the hole, and what each symptom is called."""
 
+import math
+
 import pytest
 import torch
 from pretext_context_encoder import psnr
@@ -37,6 +39,23 @@ class TestHealth:
             monkeypatch.setattr(model, "generate", lambda masked: 2 * masked - 1)
             found = model.symptoms(model.health(batch(x)))
         assert [s.split(":")[0] for s in found] == ["mean colour", "copying"]
+
+    @pytest.mark.parametrize(
+        ("block", "visible", "said"),
+        [(0.25, True, "mean colour, copying"), (0.75, False, "nothing is visible, mean colour")],
+    )
+    def test_nothing_visible_is_said(self, method, batch, monkeypatch, block, visible, said):
+        """At 8 px 64 blocks of 6 px begin at each of the 9 places at which one can: nothing is left of any image."""
+        model, x = method(8, missing="blocks", block=block, blocks=64, adversarial=0), torch.rand(4, 3, 8, 8)
+        monkeypatch.setattr(model, "generate", lambda masked: 2 * masked - 1)
+        torch.manual_seed(1)
+        assert bool((~model.draw(4)).any()) == visible
+        torch.manual_seed(1)
+        with torch.no_grad():
+            health = model.eval().health(batch(x))
+        assert all(math.isfinite(value) for value in health.values())
+        assert ("visible_l2" in health) == visible
+        assert ", ".join(symptom.split(":")[0] for symptom in model.symptoms(health)) == said
 
     def test_it_names_a_discriminator_that_wins_and_nothing_where_all_is_well(self, method):
         model = method()

@@ -30,6 +30,27 @@ class TestMasks:
         assert float(area.mean()) == pytest.approx(0.266, abs=0.005)
         assert float(area.std()) == pytest.approx(0.028, abs=0.004)
 
+    @pytest.mark.parametrize(("side", "count", "mean"), [(8, 5, 0.266), (8, 4, 0.221), (7, 6, 0.247), (6, 10, 0.292)])
+    def test_blocks_cover_a_pixel_as_often_as_they_fit(self, side, count, mean):
+        """1 - (1 - p)^count, p the share of a block's equally likely places that cover the pixel: few at a corner."""
+        draws, places = 4000, 32 - side + 1
+        along = torch.tensor([sum(i <= k < i + side for i in range(places)) for k in range(32)]).double() / places
+        expected = 1 - (1 - torch.outer(along, along)) ** count
+        found = masks.blocks(draws, 32, side / 32, count, CPU)[:, 0].double()
+        assert ((found.mean(0) - expected).abs() < 5 * (expected * (1 - expected) / draws).sqrt()).all()
+        area = found.mean((1, 2))
+        assert float(area.mean()) == pytest.approx(float(expected.mean()), abs=4.5 * float(area.std()) / draws**0.5)
+        assert float(expected.mean()) == pytest.approx(mean, abs=5e-4)
+
+    def test_areas_of_two_blocks_are_those_of_all_pairs(self):
+        """Against all pairs of places, 25^4 of them: 128 px less what two blocks of 8 px share."""
+        away = (torch.arange(25)[:, None] - torch.arange(25)).abs().flatten()  # along one side, 625 equally likely
+        shared = torch.outer(8 - away.clamp_max(8), 8 - away.clamp_max(8)).flatten()
+        expected = torch.bincount(128 - shared, minlength=129).double() / 25**4
+        area = masks.blocks(20_000, 32, 0.25, 2, CPU).sum((1, 2, 3))
+        found = torch.bincount(area, minlength=129).double() / len(area)
+        assert ((found - expected).abs() <= 4.5 * (expected / len(area)).sqrt()).all()
+
     def test_blocks_reach_every_corner_and_shrink_to_a_pixel(self):
         assert masks.blocks(500, 8, 0.25, 5, CPU).any(0).all()
         assert masks.blocks(4, 2, 0.25, 1, CPU).sum((1, 2, 3)).tolist() == [1] * 4

@@ -37,13 +37,13 @@ class Params(MethodParams):
     corruption: Literal["masking", "gaussian", "salt_and_pepper"] = Field(
         "masking", description="masking: a share is overwritten (2008); additive Gaussian, salt and pepper (2010)"
     )
-    share: Fraction = Field(0.5, description="nu of masking, salt and pepper: exactly round(nu d) (paper: 0.1 to 0.4)")
+    share: Fraction = Field(0.75, description="nu of masking, salt and pepper: exactly round(nu d) (paper: 0.1 to 0.4)")
     sigma: float = Field(0.25, ge=0, description="of the Gaussian noise, on the [0, 1] scale; the sum is not clipped")
     unit: Unit = Field("pixel", description="what is spoiled at once: a pixel's three values, or each alone (paper)")
     fill: Literal["mean", "zero"] = Field(
         "mean", description="what masking writes: the mean colour, 0 after normalisation, or black (paper: 0)"
     )
-    loss: Literal["mse", "bernoulli"] = Field("mse", description="squared error, or equation 2 (paper: both)")
+    loss: Literal["mse", "bernoulli"] = Field("bernoulli", description="squared error, or equation 2 (paper: both)")
     alpha: float = Field(1.0, ge=0, description="weight of the error on spoiled components (2008: 1)")
     beta: float = Field(1.0, ge=0, description="weight of the error on clean components (2008: 1)")
     code: Positive | None = Field(None, description="channels of the bottleneck; null = those of the last map")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from lightly.loss import NTXentLoss
 from pretext_simclr import SimCLR, nt_xent, retrieval
 from torch import Tensor
 
@@ -75,11 +76,15 @@ def test_the_authors_code_returns_twice_as_much() -> None:
     torch.testing.assert_close(loss_a + loss_b, 2 * nt_xent(z1, z2, tau), rtol=0, atol=1e-12)
 
 
-def test_lightly_agrees() -> None:
-    """A second opinion, where lightly is installed."""
-    loss = pytest.importorskip("lightly.loss").NTXentLoss(temperature=0.5)
-    z1, z2 = pairs(16, 8)
-    torch.testing.assert_close(nt_xent(z1, z2, 0.5), loss(z1, z2), rtol=0, atol=1e-12)
+@pytest.mark.parametrize("tau", [0.1, 0.5])
+@pytest.mark.parametrize("n", [2, 16])
+def test_lightly_agrees(tau: float, n: int) -> None:
+    """A second opinion, by people who read the paper on their own: value and gradients."""
+    z1, z2 = (z.requires_grad_() for z in pairs(n, 8))
+    ours, theirs = nt_xent(z1, z2, tau), NTXentLoss(temperature=tau)(z1, z2)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    gradients = (torch.autograd.grad(loss, (z1, z2)) for loss in (ours, theirs))
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
 
 
 # --- closed forms -------------------------------------------------------------------------------------------------

@@ -76,7 +76,8 @@ def pretrain(job: Job, data: Prepared, folder: Path, scratch: Path, show: bool =
     Killed at any moment, the next call with the same job, data and `scratch` continues from the last checkpoint.
 
     Raises:
-        UserError: the budget does not fit the data, the loss is no longer finite, or the output cannot be written.
+        UserError: the budget does not fit the data, one image is too few for a batch norm, the loss is no longer
+            finite, or the output cannot be written.
     """
     fabric = start_fabric(job.pretrain)
     labels = np.array(data.labels("train")) if job.method.uses_labels else None

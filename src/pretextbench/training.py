@@ -75,8 +75,7 @@ class Training:
             optim.set_rate(optimizer, optim.rate(self.step, self.steps, player.optimizer))
             self.method.zero_grad(set_to_none=True)  # all of it: a turn may leave gradients on the other player
             for views, number in batches:
-                labels = None if self.labels is None else self.labels[number]
-                total, named = self.module(views, number, progress, player.name, labels)
+                total, named = self._turn(views, number, progress, player.name)
                 self.fabric.backward(total / parts)
                 name = "loss" if player is self.players[0] else f"loss_{player.name}"
                 for key, value in {name: total, **named}.items():
@@ -87,6 +86,32 @@ class Training:
         with torch.no_grad():
             self.method.after_step(progress)
         return values
+
+    def _turn(self, views: tuple[Tensor, ...], number: Tensor, progress: float, player: str) -> Any:
+        """A player's loss on one part of the batch, and its named parts.
+
+        Whether one image is too few depends on method, stem and image size, so the norm itself has to say it.
+
+        Raises:
+            UserError: a batch norm meets a single value per channel.
+        """
+        labels = None if self.labels is None else self.labels[number]
+        try:
+            return self.module(views, number, progress, player, labels)
+        except (ValueError, RuntimeError) as error:  # the second when the encoder is compiled
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UserError(self._too_few(len(number))) from error
+
+    def _too_few(self, images: int) -> str:
+        batch, parts = self.budget.batch, self.budget.batch // images
+        smaller = ", or lower pretrain.accumulate or pretrain.devices" if parts > 1 else ""
+        return (
+            f"Method {self.job.plugin.name!r} cannot train on {images} image(s) at a time: at "
+            f"{self.method.data.image_size} px that leaves a batch norm one value per channel, and it needs two. Found "
+            f"a batch of {batch} in {parts} part(s). Set pretrain.batch_size, or the method's own batch_size, to at "
+            f"least {parts * (images + 1)}{smaller}."
+        )
 
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs."""

@@ -9,8 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from stages import layout
+
 CODE = Path(__file__).resolve().parents[2]
 Toy = Callable[[str], Path]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks of stages that a test runs in its own process, and a name for them that is not pytest's arguments."""
+    monkeypatch.setattr(layout, "SCRATCH", tmp_path / ".scratch")
+    monkeypatch.setattr(sys, "argv", ["stages"])
 
 
 @pytest.fixture

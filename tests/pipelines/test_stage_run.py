@@ -76,6 +76,14 @@ def test_what_ends_a_stage_is_told_in_one_message(error: BaseException, code: in
     assert shown.count("\n") == (1 if said else 0)
 
 
+def test_a_stage_is_not_run_twice_at_once(capsys: Any) -> None:
+    second: list[int] = []
+    assert stage.run("toy", lambda: second.append(stage.run("toy", lambda: None, flow=False)), flow=False) == 0
+    assert second == [2]
+    assert f"error: toy is at work here already, as process {os.getpid()}" in capsys.readouterr().err
+    assert stage.run("toy", lambda: None, flow=False) == 0, "nothing is held any more"
+
+
 def test_a_fault_of_ours_shows_where_it_is(capsys: Any) -> None:
     assert stage.run("toy", raising(FileNotFoundError("x")), flow=False) == 1
     assert "Traceback" in capsys.readouterr().err
@@ -199,8 +207,9 @@ def test_two_stages_share_one_server_and_outlive_it(project: Path, server_home: 
     """Started by the first, found by the second; killed, it costs a warning; nothing of it is left."""
     inherit_database(server_home, project)
     env = {"PREFECT_API_URL": "", "PRETEXTBENCH_SERVER_LINGER": "1"}
-    stages = [start(project, "toy", "wait", **env) for _ in range(2)]
+    stages = [start(project, "toy", "wait", item, **env) for item in "ab"]
     while not (project / "worked").exists() or (project / "worked").read_text() != "xx":
+        assert all(process.poll() is None for process in stages)
         time.sleep(0.05)
     keepers = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if serves(pid, project)]
     assert len(keepers) == 1

@@ -2,7 +2,7 @@
 
 In CIE Lab the network sees L and predicts ab at every stride-th pixel, as a distribution over Q = 313 bins of the ab
 plane (`bins`). With Z the soft code of the true colour over its k nearest bins and v its weight (equations 6 and 7 of
-the lesson, 2 and 3 of the paper):
+the lesson; 2, the loss, and 3, the weight, of the paper):
 
     loss = -(1 / Bhw) sum_{i,h,w} v(Z_ihw) sum_q Z_ihwq log p_ihwq       in nats
     v(Z) = w[argmax_q Z_q],  w_q ~ 1 / ((1 - lambda) p~_q + lambda / Q),  sum_q p~_q w_q = 1

@@ -61,9 +61,9 @@ def ab_bins(grid: int = 10) -> np.ndarray:
 class Code(nn.Module):
     """Soft coding over the k nearest bins, with weights exp(-d^2 / (2 sigma^2)) that sum to one.
 
-    k = 1 is the one-hot code of the nearest bin (equation 6). The nearest are looked for among a few candidates only:
-    the plane is cut into squares of half a grid step, and for each of them the bins are listed, once, that can be among
-    the k nearest of any of its points. At k = 5 these are 13 at most instead of 313.
+    k = 1 is the one-hot code of the nearest bin (equation 6 of the lesson). The nearest are looked for among a few
+    candidates only: the plane is cut into squares of half a grid step, and for each of them the bins are listed, once,
+    that can be among the k nearest of any of its points. At k = 5 these are 13 at most instead of 313.
     """
 
     centres: Tensor  # (Q, 2), ab units

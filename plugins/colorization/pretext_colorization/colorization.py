@@ -86,7 +86,7 @@ class Colorization(PretextMethod[Params]):
         self.classifies = params.variant == "classification"
         out = len(prior) if self.classifies else 2
         self.head = Head(encoder.channels, params.head_width, params.head_depth, out)
-        if self.classifies:  # start as the best constant predictor: 250 steps are too few to learn 313 frequencies
+        if self.classifies:  # start as a good constant guess: 250 steps are too few to learn 313 frequencies
             self.head.out.bias = nn.Parameter(self.constant())
 
     def _measured(self, data: Data) -> Tensor:
@@ -117,7 +117,10 @@ class Colorization(PretextMethod[Params]):
         return {"prior": (total / total.sum() if total.sum() else torch.full_like(total, 1 / len(total))).float()}
 
     def constant(self) -> Tensor:
-        """log of the distribution (Q,) that minimises the loss among those that do not look at the image: p~ w."""
+        """log of p~ w (Q,), a guess that does not look at the image: for k = 1 the one that minimises the loss.
+
+        For larger k it nearly does: a pixel's weight is that of its nearest bin, and its code lies on k of them.
+        """
         return (self.prior * self.rarity).clamp_min(RARE).log()
 
     def prepare(self, x: Tensor) -> tuple[Tensor, Target]:
@@ -142,7 +145,7 @@ class Colorization(PretextMethod[Params]):
             return soft_cross_entropy(out, index, share), self.rarity[index[:, 0]] * target.shown
 
     def loss(self, batch: Batch) -> Loss:
-        """Equation 7 over all pixels; beside it the unweighted error over the pixels of images that have colour."""
+        """Equation 7 of the lesson (2 of the paper) over all pixels; beside it the plain error of images in colour."""
         lightness, target = self.prepare(batch.views[0])
         error, weight = self.errors(self.predict(lightness, target.size), target)
         name = "cross_entropy" if self.classifies else "half_squared_error"
@@ -164,7 +167,7 @@ class Colorization(PretextMethod[Params]):
         return [Picture("colorization", ("grey", "coloured", "true"), images)]
 
     def health(self, batch: Batch) -> dict[str, float]:
-        """Error beside that of the best constant predictor, and how colourful and how rough the colours are."""
+        """Error beside that of the constant guess, and how colourful and how rough the colours are."""
         lightness, target = self.prepare(batch.views[0])
         out = self.predict(lightness, target.size)
         constant = self.constant() if self.classifies else self.prior @ self.code.centres / SPREAD

@@ -2,7 +2,7 @@
 
 A part of the image is cut out and filled with the data set's mean colour; encoder and generator F predict it. With M
 the mask of the missing part (1 = missing; the lesson's B is 1 - M), D a discriminator, and images on the paper's scale
-of -1 to 1:
+of -1 to 1 (equations are numbered as in the lesson):
 
     L_rec = mean over missing values of w (x - F((1 - M) x))^2                         equation 3, w = 10 in the overlap
     L_adv = max_D  E[log D(x) + log(1 - D(x^))]                                         equation 4
@@ -179,7 +179,10 @@ class ContextEncoder(PretextMethod[Params]):
         ]
 
     def health(self, batch: Batch) -> dict[str, float]:
-        """Errors in the hole on held-out images, [0, 1] scale, beside those of the mean colour; D's accuracy."""
+        """Errors in the hole on held-out images, [0, 1] scale, beside those of the mean colour; D's accuracy.
+
+        `visible_l2` is left out where nothing is visible: blocks may cover every image whole.
+        """
         x = batch.views[0]
         region = self.draw(len(x))
         hole, _ = self.split(region)
@@ -194,23 +197,26 @@ class ContextEncoder(PretextMethod[Params]):
             "mean_fill_l1": float(baseline.abs().mean()),
             "mean_fill_l2": float(baseline.square().mean()),
             "mean_fill_psnr": psnr(float(baseline.square().mean())),
-            "visible_l2": float(seen.square().mean()),
         }
+        if len(seen):
+            found["visible_l2"] = float(seen.square().mean())
         if self.discriminator is not None:
             generated, real = (self.discriminator(y) for y in self.judged(fake, 2 * x - 1, region))
             found["discriminator_accuracy"] = float(told_apart(real, generated))
         return found
 
     def symptoms(self, health: Mapping[str, float]) -> list[str]:
-        """A hole filled no better than with the mean colour, a copy of what is visible, a discriminator that wins."""
+        """Nothing visible, a hole filled no better than with the mean colour, a copy of the rest, a D that wins."""
         found = []
+        if "visible_l2" not in health:
+            found.append("nothing is visible: the blocks cover every image whole; lower block or blocks")
         error, baseline = health["hole_l2"], health["mean_fill_l2"]
         if error >= 0.95 * baseline:
             found.append(
                 f"mean colour: the squared error in the hole, {error:.4f}, is no better than the mean colour's "
                 f"({baseline:.4f}); train longer or cut out less"
             )
-            if health["visible_l2"] < 0.1 * baseline:
+            if health.get("visible_l2", baseline) < 0.1 * baseline:
                 found.append("copying: what is visible is reproduced and the hole is not; the mask may be inverted")
         if health.get("discriminator_accuracy", 0.0) > 0.99:
             found.append(

@@ -16,10 +16,10 @@ class Params(MethodParams):
         description="of the discriminator; decay 0 makes AdamW Adam (reference code: 2e-4, the main player's is 2e-3)",
     )
     missing: Literal["central", "blocks", "region"] = Field(
-        "region", description="central square, random blocks, or random irregular regions (paper, for features: region)"
+        "blocks", description="central square, random blocks, or random irregular regions (paper, for features: region)"
     )
-    block: float = Field(0.25, gt=0, le=0.75, description="side of a block, share of the image's; at least a pixel")
-    blocks: int = Field(5, ge=1, le=64, description="blocks per image; 5 of a quarter of the side cover a quarter")
+    block: float = Field(0.4, gt=0, le=0.75, description="side of a block, share of the image's; at least a pixel")
+    blocks: int = Field(5, ge=1, le=64, description="blocks per image: 5 cover about half of it (paper: a quarter)")
     cells: int = Field(8, ge=2, le=64, description="noise cells along a side: fewer make larger regions (code: 7.7)")
     bank: Positive = Field(256, description="masks in the bank; each is used in 8 symmetries and at every shift")
     overlap: float | None = Field(
