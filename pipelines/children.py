@@ -13,6 +13,16 @@ class Stopping(Exception):
     """The run is being stopped: nothing new is started."""
 
 
+def threads(jobs: int) -> dict[str, str]:
+    """The share of the cores that a stage gets beside others, unless the user has said.
+
+    Without it the threads of two trainings wait for each other: an eighth of the speed (`benchmarks/NOTES.md`).
+    """
+    if jobs == 1 or "OMP_NUM_THREADS" in os.environ:
+        return {}
+    return {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // jobs))}
+
+
 class Children:
     """Starts processes and stops all of them: Ctrl-C to each group, then, after `grace` seconds, SIGKILL.
 

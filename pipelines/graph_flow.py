@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from pipelines import graph, outcome, server
-from pipelines.children import Children, Stopping
+from pipelines.children import Children, Stopping, threads
 from pipelines.flow import patient
 from pipelines.graph import Node
 from pipelines.outcome import Outcome
@@ -39,7 +39,7 @@ class Stages:
     """
 
     def __init__(self, root: Path, children: Children, jobs: int) -> None:
-        self.root, self.children = root, children
+        self.root, self.children, self.threads = root, children, threads(jobs)
         self.slots = threading.Semaphore(jobs)
         self.stale: set[str] = set()
 
@@ -61,9 +61,9 @@ class Stages:
     def _process(self, stage: str) -> Outcome:
         log = server.folder(self.root) / "logs" / f"{stage.replace('/', '_')}.log"
         start = time.monotonic()
-        recorded = {RECORDED: str(runtime.flow_run.id)}
+        env = {RECORDED: str(runtime.flow_run.id), **self.threads}
         try:
-            status = self.children.run([*graph.DVC, "repro", "--single-item", stage], log, recorded)
+            status = self.children.run([*graph.DVC, "repro", "--single-item", stage], log, env)
         except Stopping:
             return Outcome(stage, "stopped")
         return outcome.read(stage, status, log, time.monotonic() - start)

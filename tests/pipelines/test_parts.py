@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import outcome, project, server
-from pipelines.children import Children, Stopping
+from pipelines.children import Children, Stopping, threads
 from pipelines.flow import Once
 from pipelines.locks import locked, take
 from pretextbench.errors import UserError
@@ -202,6 +202,14 @@ def test_children_inherit_the_lock_of_the_run(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert take(tmp_path / "lock", wait=False) is not None
+
+
+def test_stages_side_by_side_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)))
+    assert [threads(jobs) for jobs in (1, 2, 4, 9)] == [{}, *({"OMP_NUM_THREADS": n} for n in ("3", "1", "1"))]
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert threads(2) == {}, "the user has said"
 
 
 def test_the_table_is_aligned() -> None:
