@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretextbench import encoder, optim, registry
+from pretextbench import optim, registry
 from pretextbench.augment import Augmenter
 from pretextbench.method import Batch, Data
 from pretextbench.params import EncoderParams
@@ -32,7 +32,7 @@ def built(size: int, variant: str) -> Any:
     params = method.Params(variant=variant)
     derived = method.derive(params, iter([torch.rand(BATCH, 3, size, size)]), size)
     facts = Data(size, (0.5,) * 3, (0.25,) * 3, BATCH, derived)
-    net = encoder.build(EncoderParams(), size, facts.mean, facts.std)
+    net = method.build_encoder(params, EncoderParams(), facts)
     return method(params, net, facts).to(memory_format=torch.channels_last).train()
 
 
@@ -53,13 +53,12 @@ def step(model: Any, x: Tensor) -> Run:
 def targets_and_loss(model: Any, x: Tensor) -> Run:
     """Lab, code, weights, loss and its gradient, from a decoder output that is already there."""
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        lightness, target = model.prepare(x)
-        out = model.predict(lightness, target.size)
+        out = model.predict(x, model.target(x).size)
     out.requires_grad_()
 
     def run() -> None:
         out.grad = None
-        error, weight = model.errors(out, model.prepare(x)[1])
+        error, weight = model.errors(out, model.target(x))
         (error * weight).mean().backward()
 
     return run

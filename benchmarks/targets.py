@@ -17,12 +17,15 @@ from pretextbench.augment import as_float
 from pretextbench.params import EncoderParams
 from stages.memory import keep_freed
 
-PREPARE: dict[str, Callable[[Any, Tensor], Any]] = {  # what each method makes of its views before the network
+PREPARE: dict[str, Callable[[Any, Tensor], Any]] = {  # before the network; colorization's loss: benchmarks.colorization
     "simclr": lambda method, x: None,
     "rotation": lambda method, x: sys.modules[type(method).__module__].four_rotations(x),
     "denoising": lambda method, x: method.corrupt(x),
     "context-encoder": lambda method, x: method.draw(len(x)),
-    "colorization": lambda method, x: method.prepare(x),  # its loss: `python -m benchmarks.colorization`
+    "colorization": lambda method, x: (
+        method.encoder.normalise(x),
+        method.target(x),
+    ),
 }
 
 

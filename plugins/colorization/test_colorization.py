@@ -9,7 +9,6 @@ from skimage import color
 from torch import Tensor
 
 from pretextbench import testing
-from pretextbench.encoder import build
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
 from pretextbench.params import EncoderParams
@@ -35,7 +34,7 @@ def method(
     params = params or Params()
     derived = Colorization.derive(params, iter([images(16, side)]), side) if prior is None else {"prior": prior}
     facts = Data(side, (0.5,) * 3, (0.25,) * 3, 100, derived)
-    return Colorization(params, build(EncoderParams(width=16, stem=stem), side, facts.mean, facts.std), facts)
+    return Colorization(params, Colorization.build_encoder(params, EncoderParams(width=16, stem=stem), facts), facts)
 
 
 def batch(x: Tensor) -> Batch:
@@ -43,8 +42,7 @@ def batch(x: Tensor) -> Batch:
 
 
 def output(model: Colorization, x: Tensor) -> Tensor:
-    lightness, target = model.prepare(x)
-    return model.predict(lightness, target.size)
+    return model.predict(x, model.target(x).size)
 
 
 @torch.no_grad()
@@ -102,7 +100,7 @@ def test_prior_is_the_mean_code_of_the_images_that_have_colour() -> None:
     x = images(6)
     x[2] = 0.3  # grey: left out
     prior = Colorization.derive(Params(), iter([x[:4], x[4:]]), 32)["prior"]
-    ab = lab.split(x[[0, 1, 3, 4, 5]].double(), 4)[1].movedim(1, -1).reshape(-1, 2)
+    ab = lab.ab(x[[0, 1, 3, 4, 5]].double(), 4).movedim(1, -1).reshape(-1, 2)
     index, share = Code().encode(ab)
     expected = torch.stack(
         [torch.zeros(Q, dtype=torch.float64).scatter_(0, i, s) for i, s in zip(index, share, strict=True)]
@@ -112,11 +110,10 @@ def test_prior_is_the_mean_code_of_the_images_that_have_colour() -> None:
 
 def test_the_network_sees_lightness_alone() -> None:
     """Its input is L / 100 in three channels, bitwise equal. Same lightness, no colours: same output, to rounding."""
-    model, seen = method().eval(), []
-    stages = model.encoder.stages
-    model.encoder.stages = lambda x: (seen.append(x), stages(x))[1]  # type: ignore[method-assign]
+    model, seen = method().eval(), []  # the data set's mean is 1/2 and its deviation 1/4
+    model.encoder.conv1.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0] / 4 + 0.5))
     x = images(2)
-    lightness = lab.split(x)[0]
+    lightness = lab.lightness(x)
     same, darker = (lab.lab_to_rgb(torch.cat((L, torch.zeros(2, 2, 32, 32)), 1)) for L in (lightness, 0.9 * lightness))
     with torch.no_grad():
         out, out_same, out_darker = (output(model, images) for images in (x, same, darker))
@@ -138,7 +135,7 @@ def test_the_network_starts_near_the_constant_guess(k: int) -> None:
 
 def weighted_loss(model: Colorization, x: Tensor, guess: Tensor) -> float:
     """Equation 7 of one distribution (Q,) at every pixel."""
-    _, target = model.prepare(x)
+    target = model.target(x)
     error, weight = model.errors(guess.log().expand(len(target.ab), -1).contiguous(), target)
     return float((error * weight).mean())
 
@@ -151,7 +148,7 @@ def test_the_best_constant_guess(k: int, excess: float) -> None:
     the best one's; for k = 1 it is what the share of the bins that never occurred costs.
     """
     model, x = method(Params(k_nearest=k)), images(16)
-    index, share = model.code.encode(model.prepare(x)[1].ab)
+    index, share = model.code.encode(model.target(x).ab)
     best = torch.zeros(Q).index_add_(0, index.flatten(), (share * model.rarity[index[:, :1]]).flatten())
     best /= best.sum()
     lost = weighted_loss(model, x, model.constant().softmax(0)) / weighted_loss(model, x, best.clamp_min(1e-12)) - 1
@@ -200,7 +197,7 @@ def test_any_size_and_stem(side: int, stem: str) -> None:
 def test_a_missing_or_foreign_prior_is_refused() -> None:
     facts = Data(32, (0.5,) * 3, (0.25,) * 3, 100)
     with pytest.raises(UserError, match=r"found no colour prior, but needs one over 313 .grid 10..*dvc repro"):
-        Colorization(Params(), build(EncoderParams(width=8), 32, facts.mean, facts.std), facts)
+        Colorization(Params(), Colorization.build_encoder(Params(), EncoderParams(width=8), facts), facts)
     with pytest.raises(UserError, match=r"a colour prior over 313 bins, but needs one over 101 \(grid 20\)"):
         method(Params(grid=20), prior=torch.full((Q,), 1 / Q))
 
@@ -238,7 +235,7 @@ def test_symptoms(change: dict[str, float], word: str | None) -> None:
 
 def test_colourfulness_of_the_truth_is_one() -> None:
     model, x = method(Params(k_nearest=1)).eval(), images(4)
-    target = model.prepare(x)[1]
+    target = model.target(x)
     model.colours = lambda out: target.ab  # type: ignore[method-assign]
     found = health(model, x)
     assert (found["chroma_share"], found["roughness_share"]) == pytest.approx((1, 1))

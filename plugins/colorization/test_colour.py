@@ -30,7 +30,7 @@ def noise(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 def gamut(n: int = 4000) -> Tensor:
     """ab of random sRGB colours, (n, 2), float64."""
-    return lab.split(noise(1, 3, 1, n, dtype=torch.float64))[1][0, :, 0].T
+    return lab.ab(noise(1, 3, 1, n, dtype=torch.float64))[0, :, 0].T
 
 
 def corners(grid: int) -> Tensor:
@@ -65,7 +65,7 @@ def test_eight_bit_colours_come_back_exactly() -> None:
 @pytest.mark.parametrize("side", [8, 30, 32])
 def test_targets_are_every_stride_th_pixel(side: int) -> None:
     x = noise(2, 3, side, side)
-    lightness, ab = lab.split(x, 4)
+    lightness, ab = lab.lightness(x), lab.ab(x, 4)
     whole = lab.rgb_to_lab(x)
     assert torch.allclose(lightness, whole[:, :1], atol=1e-4)
     assert torch.allclose(ab, whole[:, 1:, ::4, ::4], atol=1e-4)
@@ -107,7 +107,7 @@ def test_bins_are_inside_the_widened_hull(grid: int, count: int) -> None:
 def test_code_equals_brute_force(grid: int, k: int) -> None:
     """Over all bins in float64, vertices of the gamut included: exactly k shares, of the nearest, that sum to one."""
     code, ab = Code(grid, k), torch.cat((gamut(1500), corners(grid)))
-    ab = torch.cat((ab, lab.split(torch.eye(3, dtype=torch.float64).view(1, 3, 1, 3))[1][0, :, 0].T))
+    ab = torch.cat((ab, lab.ab(torch.eye(3, dtype=torch.float64).view(1, 3, 1, 3))[0, :, 0].T))
     distance = torch.cdist(ab, torch.from_numpy(ab_bins(grid)).double(), compute_mode="donot_use_mm_for_euclid_dist")
     kept, where = distance.sort(1)
     expected = torch.zeros_like(distance).scatter_(1, where[:, :k], torch.exp(-kept[:, :k].square() / 50))
@@ -135,7 +135,7 @@ def test_code_of_a_bin_centre_has_the_closed_form() -> None:
 
 def test_code_commutes_with_a_flip() -> None:
     """The code of a mirrored map is the mirrored code: the same bins, in the same order, with the same shares."""
-    ab = lab.split(noise(2, 3, 8, 8, dtype=torch.float64))[1]
+    ab = lab.ab(noise(2, 3, 8, 8, dtype=torch.float64))
     codes = (Code().encode(maps.movedim(1, -1).reshape(-1, 2)) for maps in (ab, ab.flip(3)))
     for plain, mirrored in zip(*codes, strict=True):  # bins, then shares
         assert torch.equal(plain.view(2, 8, 8, 5).flip(2), mirrored.view(2, 8, 8, 5))
@@ -151,7 +151,7 @@ def test_the_mean_of_the_code_is_near_the_colour(k: int, mean: float, largest: f
     """
     step = torch.arange(0, 256, 3, dtype=torch.float64) / 255
     cube = torch.stack(torch.meshgrid(step, step, step, indexing="ij")).flatten(1)
-    ab, code = lab.split(cube[None, :, None])[1][0, :, 0].T, Code(k=k)
+    ab, code = lab.ab(cube[None, :, None])[0, :, 0].T, Code(k=k)
     index, share = code.encode(ab)
     error = ((code.centres.double()[index] * share[..., None]).sum(1) - ab).norm(dim=1)
     assert error.mean().item() == pytest.approx(mean, abs=0.001)

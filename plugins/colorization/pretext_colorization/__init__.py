@@ -15,11 +15,11 @@ of ab. Conversion, code and loss are computed in float32 outside autocast: in ha
 Targets are every stride-th pixel and not averages: an average over an edge is a greyer colour that is nowhere in the
 image, and would teach the network to be timid. The pixels taken are those at which the encoder's windows are centred.
 
-The encoder sees L / 100 in all three channels. That is the lightness of the paper, scaled to [0, 1]; it differs from
-the sRGB grey of the same lightness by 0.034 at most, so a grey photograph is nearly itself, and the encoder's own
-normalisation and three-channel stem serve colour images downstream without a change. (Luma would be another grey, but
-the picture is L and ab put together, and luma is not L.) Measured on CIFAR-10, a linear probe on colour images is
-0.4 points below one on grey images (best stage, 2,000 test images, ten runs of different settings, standard error 0.3).
+The encoder sees L / 100 in all three channels: the paper's lightness, scaled to [0, 1], computed by the encoder itself
+from RGB. So it is given colour images downstream like any other and sees of them what it saw in training; colour is
+lost to it, as it was to the paper's network when its features were judged. Given the colours, it does worse than
+without them: they are nothing it was trained on (docs/fidelity.md has the measurement). Luma would be another grey, but
+the picture is L and ab put together, and luma is not L.
 
 Defined for: a grey image (|a| and |b| never above 5), black and constant ones included, has weight zero but counts in
 the mean, and is left out of p~; a batch of only grey images has loss 0 and gradients 0. No augmentation may change

@@ -21,7 +21,7 @@ def gamut() -> np.ndarray:
     steps = np.linspace(0, 1, EDGE_SAMPLES)
     cube = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(-1, 3)
     edges = cube[((cube == 0) | (cube == 1)).sum(1) >= 2]
-    return lab.split(torch.from_numpy(edges.T[None, :, None]))[1][0, :, 0].T.numpy()
+    return lab.ab(torch.from_numpy(edges.T[None, :, None]))[0, :, 0].T.numpy()
 
 
 def hull(points: np.ndarray) -> np.ndarray:

@@ -13,10 +13,10 @@ from pretext_colorization import lab, signs
 from pretext_colorization.balance import coloured, soft_cross_entropy, weights
 from pretext_colorization.bins import Code
 from pretext_colorization.head import Head
-from pretextbench.encoder import Encoder
+from pretextbench.encoder import Encoder, ResNet
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
-from pretextbench.params import MethodParams, OptimizerParams
+from pretextbench.params import EncoderParams, MethodParams, OptimizerParams
 from pretextbench.recipe import HorizontalFlip, RandomResizedCrop, Recipe, augmented
 
 SPREAD = 20.0  # ab units per unit of the regression head's output: about the spread of colours in photographs
@@ -68,6 +68,15 @@ class Target:
         return (values * self.shown).sum() / self.shown.sum().clamp_min(1)
 
 
+class LightnessResNet(ResNet):
+    """The shared network on L / 100 in its three channels: downstream it sees of an image what it saw in training."""
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """sRGB (B, 3, H, W) to lightness, less the data set's mean, by its deviation."""
+        grey = (lab.lightness(x) / 100).expand(-1, 3, -1, -1)
+        return super().normalise(grey).contiguous(memory_format=torch.channels_last)
+
+
 class Colorization(PretextMethod[Params]):
     """The encoder, and a convolutional decoder on its last two stages."""
 
@@ -100,6 +109,11 @@ class Colorization(PretextMethod[Params]):
         return prior.float()
 
     @classmethod
+    def build_encoder(cls, params: Params, encoder: EncoderParams, data: Data) -> Encoder:
+        """The shared backbone, and what it looks at."""
+        return LightnessResNet(encoder, data.image_size, data.mean, data.std)
+
+    @classmethod
     def recipe(cls, params: Params, image_size: int) -> Recipe:
         """One view: crop and flip, and nothing that changes colour."""
         return augmented(RandomResizedCrop(scale=(params.crop_min, 1.0)), HorizontalFlip())
@@ -110,7 +124,7 @@ class Colorization(PretextMethod[Params]):
         code = Code(params.grid, params.k_nearest, params.sigma)
         total = torch.zeros(len(code.centres), dtype=torch.float64)
         for batch in images:
-            _, ab = lab.split(batch.float(), params.step(image_size))
+            ab = lab.ab(batch.float(), params.step(image_size))
             target = Target.of(ab[coloured(ab)])
             index, share = code.to(ab.device).encode(target.ab)
             total.index_add_(0, index.flatten().cpu(), share.flatten().double().cpu())
@@ -123,16 +137,14 @@ class Colorization(PretextMethod[Params]):
         """
         return (self.prior * self.rarity).clamp_min(RARE).log()
 
-    def prepare(self, x: Tensor) -> tuple[Tensor, Target]:
-        """L (B, 1, H, W) and the target of images (B, 3, H, W)."""
+    def target(self, x: Tensor) -> Target:
+        """What is to be predicted of images (B, 3, H, W)."""
         with torch.autocast(x.device.type, enabled=False):
-            lightness, ab = lab.split(x.float(), self.params.step(self.data.image_size))
-        return lightness, Target.of(ab)
+            return Target.of(lab.ab(x.float(), self.params.step(self.data.image_size)))
 
-    def predict(self, lightness: Tensor, size: tuple[int, int]) -> Tensor:
-        """L (B, 1, H, W) to the head's output (N, Q) or (N, 2), in the order of a target of size (h, w)."""
-        grey = (lightness / 100).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-        out: Tensor = self.head(self.encoder.stages(grey), size)  # (B, Q, h, w)
+    def predict(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Images, of which the encoder sees L, to the head's output (N, Q) or (N, 2), as a target of size (h, w)."""
+        out: Tensor = self.head(self.encoder.stages(x), size)  # (B, Q, h, w)
         return out.movedim(1, -1).flatten(0, -2)
 
     def errors(self, out: Tensor, target: Target) -> tuple[Tensor, Tensor]:
@@ -146,8 +158,9 @@ class Colorization(PretextMethod[Params]):
 
     def loss(self, batch: Batch) -> Loss:
         """Equation 7 of the lesson (2 of the paper) over all pixels; beside it the plain error of images in colour."""
-        lightness, target = self.prepare(batch.views[0])
-        error, weight = self.errors(self.predict(lightness, target.size), target)
+        x = batch.views[0]
+        target = self.target(x)
+        error, weight = self.errors(self.predict(x, target.size), target)
         name = "cross_entropy" if self.classifies else "half_squared_error"
         return Loss((error * weight).mean(), {name: target.mean(error.detach())})
 
@@ -159,8 +172,8 @@ class Colorization(PretextMethod[Params]):
     def show(self, batch: Batch) -> list[Picture]:
         """What the network sees, what it makes of it, and the truth."""
         x = batch.views[0]
-        lightness, target = self.prepare(x)
-        ab = self.colours(self.predict(lightness, target.size)).unflatten(0, (len(x), *target.size)).movedim(-1, 1)
+        lightness, target = lab.lightness(x.float()), self.target(x)
+        ab = self.colours(self.predict(x, target.size)).unflatten(0, (len(x), *target.size)).movedim(-1, 1)
         ab = F.interpolate(ab, x.shape[-2:], mode="bilinear", align_corners=False)
         grey = lab.lab_to_rgb(torch.cat((lightness, torch.zeros_like(ab)), 1))
         images = torch.stack((grey, lab.lab_to_rgb(torch.cat((lightness, ab), 1)), x.float()), 1)
@@ -168,8 +181,8 @@ class Colorization(PretextMethod[Params]):
 
     def health(self, batch: Batch) -> dict[str, float]:
         """Error beside that of the constant guess, and how colourful and how rough the colours are."""
-        lightness, target = self.prepare(batch.views[0])
-        out = self.predict(lightness, target.size)
+        target = self.target(batch.views[0])
+        out = self.predict(batch.views[0], target.size)
         constant = self.constant() if self.classifies else self.prior @ self.code.centres / SPREAD
         errors: dict[str, float] = {}
         for name, guess in (("", out), ("constant_", constant.to(out).expand_as(out).contiguous())):

@@ -12,59 +12,54 @@ WHITE = (0.95047, 1.0, 1.08883)  # X, Y, Z of D65
 KNEE = 0.04045  # of the sRGB transfer function
 EPSILON, SLOPE, OFFSET = 0.008856, 7.787, 16 / 116  # where the cube root of CIE 1976 becomes a line, and the line
 
-IMAGES = 16  # at a time on a CPU: their intermediate values stay in the cache
 
-
-def power(base: Tensor, exponent: float, fast: bool) -> Tensor:
-    """base ** exponent for base > 0, written over base; `fast` takes half the time and is 4e-7 off in float32."""
-    return base.log2_().mul_(exponent).exp2_() if fast else base.pow_(exponent)
-
-
-def linear(rgb: Tensor, fast: bool = False) -> Tensor:
+def linear(rgb: Tensor) -> Tensor:
     """sRGB in [0, 1] to linear light, any shape.
 
     The line and the power meet at the knee to 3e-9, so both can be added, each clipped to its side: half the time of
     choosing between them per pixel.
     """
-    curve = power(rgb.clamp_min(KNEE).add_(0.055).mul_(1 / 1.055), 2.4, fast)
+    curve = rgb.clamp_min(KNEE).add_(0.055).mul_(1 / 1.055).pow_(2.4)
     return curve.add_(rgb.clamp_max(KNEE).sub_(KNEE), alpha=1 / 12.92)
 
 
-def compress(t: Tensor, fast: bool = False) -> Tensor:
+def compress(t: Tensor) -> Tensor:
     """f(t) of CIE 1976: the cube root, and a line near black."""
-    root = power(t.clamp_min(EPSILON), 1 / 3, fast)
-    if fast:  # added like the parts of `linear`; the standard's own parts miss each other by 3e-7
-        return root.add_(t.clamp_max(EPSILON).sub_(EPSILON), alpha=SLOPE)
-    return torch.where(t > EPSILON, root, SLOPE * t + OFFSET)
+    return torch.where(t > EPSILON, t.clamp_min(EPSILON).pow_(1 / 3), SLOPE * t + OFFSET)
 
 
-def response(light: Tensor, axis: int, fast: bool = False) -> Tensor:
+def response(light: Tensor, axis: int) -> Tensor:
     """f(X / Xn), f(Y / Yn) or f(Z / Zn), by axis, of linear light (..., 3, H, W): (..., H, W)."""
     weights = light.new_tensor(XYZ[axis]) / WHITE[axis]
-    return compress(light.movedim(-3, -1) @ weights, fast)  # a product of matrix and vector: images are channels last
+    return compress(light.movedim(-3, -1) @ weights)  # a product of matrix and vector: images are channels last
 
 
-def split(rgb: Tensor, stride: int = 1) -> tuple[Tensor, Tensor]:
-    """sRGB (B, 3, H, W) in [0, 1] to L (B, 1, H, W) of every pixel and ab (B, 2, h, w) of every stride-th.
+def lightness(rgb: Tensor) -> Tensor:
+    """L (B, 1, H, W) in [0, 100] of sRGB (B, 3, H, W) in [0, 1].
+
+    Part of the encoder, so written to be differentiated and exported (nothing in place), in operations that autocast
+    leaves in float32.
+    """
+    light = torch.where(rgb > KNEE, ((rgb.clamp_min(KNEE) + 0.055) / 1.055).pow(2.4), rgb / 12.92)
+    weights = rgb.new_tensor(XYZ[1]).view(3, 1, 1) / WHITE[1]
+    y = (light * weights).sum(-3, keepdim=True)  # (B, 1, H, W)
+    return 116 * torch.where(y > EPSILON, y.clamp_min(EPSILON).pow(1 / 3), SLOPE * y + OFFSET) - 16
+
+
+def ab(rgb: Tensor, stride: int = 1) -> Tensor:
+    """ab (B, 2, h, w) of every stride-th pixel of sRGB (B, 3, H, W) in [0, 1].
 
     h = ceil(H / stride): pixels 0, stride, 2 stride ... which is where the windows of a network of that stride are
-    centred. Units: L in [0, 100]; a in [-86.2, 98.3], b in [-107.9, 94.5] for colours of sRGB.
+    centred. Units: a in [-86.2, 98.3], b in [-107.9, 94.5] for colours of sRGB.
     """
-    pieces = rgb.split(IMAGES) if rgb.device.type == "cpu" else (rgb,)
-    lightness, ab = zip(*(_split(piece, stride) for piece in pieces), strict=True)
-    return torch.cat(lightness), torch.cat(ab)
-
-
-def _split(rgb: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    y = response(linear(rgb, fast=True), 1, fast=True)  # an error of 4e-7 is 5e-5 in L, but would be 2e-4 in a
-    few = linear(rgb[..., ::stride, ::stride])
-    fx, fy, fz = (response(few, axis) for axis in range(3))
-    return y.mul_(116).sub_(16).unsqueeze(-3), torch.stack((500 * (fx - fy), 200 * (fy - fz)), -3)
+    light = linear(rgb[..., ::stride, ::stride])
+    fx, fy, fz = (response(light, axis) for axis in range(3))
+    return torch.stack((500 * (fx - fy), 200 * (fy - fz)), -3)
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
     """sRGB (B, 3, H, W) in [0, 1] to Lab (B, 3, H, W)."""
-    return torch.cat(split(rgb), -3)
+    return torch.cat((lightness(rgb), ab(rgb)), -3)
 
 
 def lab_to_rgb(lab: Tensor) -> Tensor:

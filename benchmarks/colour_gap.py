@@ -1,0 +1,51 @@
+"""What colorization's encoder makes of colours, which it never saw: why it takes the lightness of what it is given.
+
+    uv run python -m benchmarks.colour_gap PROJECT [ROW]
+
+PROJECT is a folder in which `dvc repro` has run, ROW one of its colorization encoders (colorization-0). Linear probe of
+every stage, trained on training and judged on validation images: as the encoder is (lightness), and with the same
+weights in the plain network, which is given the colours.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pretextbench import saved
+from pretextbench.data.prepared import Prepared
+from pretextbench.encoder import Encoder, build
+from pretextbench.evaluate.features import extract
+from pretextbench.evaluate.layers import Bench, linear_probes
+from pretextbench.params import Evaluate
+
+CPU = torch.device("cpu")
+
+
+def probes(encoder: Encoder, data: Prepared) -> dict[str, float]:
+    """Validation accuracy of a linear probe at every stage; test images are not touched."""
+    features = {split: extract(encoder, data.images(split), CPU, 512) for split in ("train", "val")}
+    labels = {split: torch.from_numpy(np.array(data.labels(split))) for split in ("train", "val")}
+    bench = Bench(features | {"test": features["val"]}, labels, len(data.classes), Evaluate(), CPU)
+    return linear_probes(bench).val
+
+
+def main() -> None:
+    """Print one row per stage."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("project", type=Path)
+    parser.add_argument("row", nargs="?", default="colorization-0")
+    words = parser.parse_args()
+    data = Prepared(words.project / "data/prepared/images", words.project / "data/prepared/labels")
+    ours, card = saved.load(words.project / "runs/pretrain" / words.row)
+    plain = build(card.encoder, card.image_size, card.mean, card.std)
+    plain.load_state_dict(ours.state_dict())
+    found = [probes(encoder, data) for encoder in (ours, plain.eval())]
+    print("| stage | lightness % | colours % |\n|---|--:|--:|")
+    for stage in found[0]:
+        print(f"| {stage} | {100 * found[0][stage]:.1f} | {100 * found[1][stage]:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
