@@ -113,7 +113,7 @@ class SimCLR(PretextMethod[Params]):
         z = F.normalize(torch.cat(self.project(batch.views)).float(), dim=1)
         cosines = ((z @ z.T + 1) / 2).expand(3, -1, -1)  # (3, 2B, 2B)
         views = Picture("two views", ("view 1", "view 2"), torch.stack(batch.views[:2], 1))
-        return [views, Picture("cosine of all views, [1; 2] x [1; 2]", ("",), cosines[None, None])]
+        return [views, Picture("cosine of views", ("",), cosines[None, None])]
 
     def health(self, batch: Batch) -> dict[str, float]:
         """Spread and rank of z, closeness of pairs, and how often a view finds its partner among all views."""
