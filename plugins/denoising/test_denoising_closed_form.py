@@ -90,7 +90,7 @@ def closed_form(s: np.ndarray, params: Params) -> np.ndarray:
 def test_the_linear_autoencoder_trained_by_the_common_loop_reaches_the_closed_form(changed, tmp_path: Path):
     data = TinyImages()
     adam = OptimizerParams(lr=1e-2, weight_decay=0, warmup=0.05)
-    params = Params(**changed, batch_size=1024, optimizer=adam)
+    params = Params(loss="mse", **changed, batch_size=1024, optimizer=adam)
     plugin = Plugin("linear", "test:LinearDenoising", "pretext-denoising", "0")
     loop = Pretrain(images=1024 * 1500, precision="fp32", log_every=500)
     job = Job(plugin, "", LinearDenoising, params, EncoderParams(), loop, LinearDenoising.recipe(params, 2), {}, seed=0)
