@@ -178,6 +178,7 @@ def _wait_gone(pid: int) -> None:
 
 
 def test_a_polite_child_gets_ctrl_c_first(tmp_path: Path) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # under nohup it is ignored, and children inherit that
     children = Children(tmp_path, grace=10)
     script = "trap 'echo bye; exit 130' INT; echo ready; while :; do sleep 0.05; done"
     codes: list[int] = []
