@@ -1,7 +1,7 @@
 """sRGB to CIE Lab and back: D65, 2 degree observer, IEC 61966-2-1 transfer. float32 or float64, never half precision.
 
-Kornia's conversion agrees, but takes three times as long on a CPU; and colorization needs a and b only at the pixels
-that are targets, one of 16 at stride 4, which saves most of what is left.
+Kornia converts whole images; colorization needs L at every pixel for the encoder, and a and b only at those that are
+targets, one of 16 at stride 4.
 """
 
 import torch
@@ -11,6 +11,8 @@ XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334
 WHITE = (0.95047, 1.0, 1.08883)  # X, Y, Z of D65
 KNEE = 0.04045  # of the sRGB transfer function
 EPSILON, SLOPE, OFFSET = 0.008856, 7.787, 16 / 116  # where the cube root of CIE 1976 becomes a line, and the line
+
+IMAGES = 16  # at a time on a CPU: their intermediate values stay in the cache
 
 
 def linear(rgb: Tensor) -> Tensor:
@@ -37,13 +39,27 @@ def response(light: Tensor, axis: int) -> Tensor:
 def lightness(rgb: Tensor) -> Tensor:
     """L (B, 1, H, W) in [0, 100] of sRGB (B, 3, H, W) in [0, 1].
 
-    Part of the encoder, so written to be differentiated and exported (nothing in place), in operations that autocast
-    leaves in float32.
+    Part of the encoder: it can be differentiated and exported, and uses operations that autocast leaves in float32.
+    Where nobody asks for gradients of the image, as in training, it works in place.
     """
-    light = torch.where(rgb > KNEE, ((rgb.clamp_min(KNEE) + 0.055) / 1.055).pow(2.4), rgb / 12.92)
-    weights = rgb.new_tensor(XYZ[1]).view(3, 1, 1) / WHITE[1]
-    y = (light * weights).sum(-3, keepdim=True)  # (B, 1, H, W)
-    return 116 * torch.where(y > EPSILON, y.clamp_min(EPSILON).pow(1 / 3), SLOPE * y + OFFSET) - 16
+    if rgb.requires_grad or rgb.device.type != "cpu" or torch.compiler.is_compiling():  # which an export is
+        light = torch.where(rgb > KNEE, ((rgb.clamp_min(KNEE) + 0.055) / 1.055).pow(2.4), rgb / 12.92)
+        y = (light * _luminance(rgb)).sum(-3, keepdim=True)  # (B, 1, H, W)
+        return 116 * torch.where(y > EPSILON, y.clamp_min(EPSILON).pow(1 / 3), SLOPE * y + OFFSET) - 16
+    return torch.cat([_in_place(piece) for piece in rgb.split(IMAGES)])
+
+
+def _luminance(rgb: Tensor) -> Tensor:
+    return rgb.new_tensor(XYZ[1]).view(3, 1, 1) / WHITE[1]
+
+
+def _in_place(rgb: Tensor) -> Tensor:
+    """The same with powers as 2 ** (p log2 x), half the time and 5e-5 off, and added parts as in `linear`."""
+    light = rgb.clamp_min(KNEE).add_(0.055).mul_(1 / 1.055).log2_().mul_(2.4).exp2_()
+    light.add_(rgb.clamp_max(KNEE).sub_(KNEE), alpha=1 / 12.92)
+    y = light.mul_(_luminance(rgb)).sum(-3, keepdim=True)
+    root = y.clamp_min(EPSILON).log2_().mul_(1 / 3).exp2_()
+    return root.add_(y.clamp_max(EPSILON).sub_(EPSILON), alpha=SLOPE).mul_(116).sub_(16)
 
 
 def ab(rgb: Tensor, stride: int = 1) -> Tensor:
