@@ -16,7 +16,7 @@ from stages.run import RECORDED, run, status
 
 UNRECORDED = {"inventory"}  # runs on every `dvc repro`: see `stages.run.run`
 RECORDER = {"pretrain": True, "evaluate": False, "compare": False}  # who writes to MLflow -> with an encoder?
-STAGES = ("inventory", "prepare", "augment", "pretrain", "evaluate", "compare")
+STAGES = ("inventory", "prepare", "audit", "transfer", "views", "augment", "pretrain", "evaluate", "compare")
 
 
 def main(name: str) -> int:

@@ -1,11 +1,19 @@
-"""Stage `compare`: every evaluation -> leaderboard (csv, md, png), metrics and the recommendation in words."""
+"""Stage `compare`: every evaluation -> leaderboard (csv, md, png), curves, metrics, the recommendation, report.html."""
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
 
 from pretextbench.compare.comparison import compare
-from pretextbench.compare.report import write
-from pretextbench.compare.runs import read
+from pretextbench.compare.report import Appendix, write
+from pretextbench.compare.runs import CARD, read
 from pretextbench.params import load
+from pretextbench.track.commit import git_commit
 from pretextbench.track.runs import record_compare
 from stages import layout
+
+PACKAGES = ("pretextbench", "torch", "kornia", "lightning-fabric", "numpy", "scipy", "dvc", "prefect", "mlflow")
 
 
 def main() -> None:
@@ -14,9 +22,27 @@ def main() -> None:
     names = params.compare.methods + params.compare.controls
     folders = [f"{name}-{seed}" for name in names for seed in params.compare.seeds]
     evaluations = layout.evaluated("x", 0).parent
-    comparison = compare(read(evaluations, evaluations, folders), params.compare, params.compare.seed)
-    written = write(comparison, layout.REPORTS)
+    runs = read(evaluations, evaluations, folders)
+    appendix = Appendix.read(layout.AUDIT, recipe([evaluations / folder for folder in folders]))
+    written = write(compare(runs, params.compare, params.compare.seed), runs, layout.REPORTS, appendix)
     record_compare(layout.REPORTS, [evaluations / folder for folder in folders], layout.ROOT)
     for path in written:
         if path.suffix == ".md":
             print(path.read_text(encoding="utf-8"))
+
+
+def recipe(evaluations: list[Path]) -> dict[str, str]:
+    """How to get the result again: what it was made of, in the order in which a reader needs it."""
+    cards = [json.loads((folder / CARD).read_text(encoding="utf-8")) for folder in evaluations]
+    commit = git_commit(layout.ROOT)
+    plugins = sorted({f"{card['distribution']} {card['version']}" for card in cards})
+    packages = [f"{name} {version(name)}" for name in PACKAGES]
+    machine = sorted({f"{card['device']}, {card['precision']}" for card in cards})
+    return {
+        "command": (f"git checkout {commit}\n" if commit else "") + "uv sync\nuv run dvc repro",
+        "commit": commit or "not a git repository",
+        "images, SHA-256": "\n".join(sorted({card["data_sha256"] for card in cards})),
+        "trained on": "; ".join(machine),
+        "versions": "\n".join(dict.fromkeys([f"Python {platform.python_version()}", *packages, *plugins])),
+        "params.yaml": layout.PARAMS.read_text(encoding="utf-8"),
+    }

@@ -9,13 +9,16 @@ import torch
 
 from pretextbench import saved
 from pretextbench.data.prepared import Prepared
-from pretextbench.evaluate.protocol import evaluate
+from pretextbench.evaluate.protocol import Subject, evaluate
 from pretextbench.evaluate.record import save
 from pretextbench.files import whole_folder
 from pretextbench.params import load
 from pretextbench.track.runs import record_evaluate
+from pretextbench.views import Views
 from stages import layout
 from stages.arguments import method_and_seed
+
+KEPT = (saved.CARD, "history.csv", "samples.png")  # of pretraining, for compare, which reads the evaluations alone
 
 
 def main() -> None:
@@ -24,12 +27,23 @@ def main() -> None:
     source, target = layout.pretrained(name, seed), layout.evaluated(name, seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder, _ = saved.load(source)
-    result = evaluate(encoder.to(device), Prepared(layout.IMAGES, layout.LABELS), load(layout.PARAMS).evaluate, device)
+    data = Prepared(layout.IMAGES, layout.LABELS)
+    who = Subject(encoder.to(device), load(layout.PARAMS).evaluate, device, Views(layout.VIEWS, data), transfer())
+    result = evaluate(who, data)
     with whole_folder(target) as out:
         save(result, out)
-        shutil.copy(source / saved.CARD, out)  # what it cost, for compare, which reads this folder alone
+        for file in KEPT:
+            if (source / file).is_file():
+                shutil.copy(source / file, out)
     record_evaluate(target, source, layout.ROOT)
     print(f"{name}-{seed}: {headline(result.metrics)}")
+    print(f"time: {who.clock}")
+
+
+def transfer() -> Prepared | None:
+    """The second data set, where the transfer stage made one."""
+    images, labels = (layout.TRANSFER / folder.name for folder in (layout.IMAGES, layout.LABELS))
+    return Prepared(images, labels) if images.is_dir() else None
 
 
 def headline(metrics: dict) -> str:  # type: ignore[type-arg]  # nested JSON

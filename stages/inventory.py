@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pretextbench.files import write_whole
 from pretextbench.inventory import Entry, count_files, take_stock
-from pretextbench.params import load
+from pretextbench.params import Source, load
 from stages import layout
 
 CHECKED = layout.SCRATCH / "checked.json"  # entries whose parameters were checked by an earlier run
@@ -18,8 +19,13 @@ def main() -> None:
     write_whole(CHECKED, json.dumps({entry["fingerprint"]: entry for entry in entries.values()}).encode())
     public = {name: {k: v for k, v in entry.items() if k != "fingerprint"} for name, entry in entries.items()}
     write_whole(layout.METHODS, (json.dumps(public, indent=2, sort_keys=True) + "\n").encode())
-    files = count_files(Path(params.prepare.path)) if params.prepare.source == "folder" and params.prepare.path else {}
-    write_whole(layout.SOURCE, (json.dumps({"files": files}, indent=2) + "\n").encode())
+    found = {"files": _files(params.prepare), "transfer": params.transfer.model_dump() | _files(params.transfer)}
+    write_whole(layout.SOURCE, (json.dumps(found, indent=2) + "\n").encode())
+
+
+def _files(source: Source) -> dict[str, Any]:
+    """What lies in a folder of images, so that a change is noticed; nothing for the other sources."""
+    return count_files(Path(source.path)) if source.source == "folder" and source.path else {}
 
 
 def _checked() -> dict[str, Entry]:

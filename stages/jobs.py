@@ -9,7 +9,8 @@ from pretextbench import registry
 from pretextbench.augment import Policy
 from pretextbench.budget import Job
 from pretextbench.errors import UserError
-from pretextbench.params import MethodParams, Params, parse
+from pretextbench.params import MethodParams, Params
+from pretextbench.section import parse
 from stages import layout
 
 

@@ -10,6 +10,9 @@ METHODS = Path("runs/methods.json")
 SOURCE = Path("runs/source.json")
 IMAGES = Path("data/prepared/images")
 LABELS = Path("data/prepared/labels")
+TRANSFER = Path("data/transfer")
+VIEWS = Path("data/views")
+AUDIT = Path("runs/audit")
 REPORTS = Path("reports")
 SCRATCH = Path(".scratch")  # not an output: checkpoints must outlive DVC, which deletes the outputs of a stage it runs
 

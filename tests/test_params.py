@@ -7,7 +7,8 @@ import yaml
 from pydantic import Field
 
 from pretextbench.errors import UserError
-from pretextbench.params import MethodParams, Params, load, parse
+from pretextbench.params import MethodParams, Params, load
+from pretextbench.section import parse
 
 
 def mistakes(tmp_path: Path, text: str | bytes) -> str:

@@ -17,7 +17,7 @@ PROJECT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 TINY = """
 prepare: {synthetic: {train: 200, val: 40, test: 60}}
-augment: {derive_images: 50}
+augment: {derive_images: 50, view_images: 20}
 encoder: {width: 4}
 pretrain: {images: 64, batch_size: 16, log_every: 2}
 evaluate: {budgets: ["10%"], redraws: 1, linear_l2: [0.001, 0.1], linear_steps: 20}
@@ -87,6 +87,9 @@ def test_a_method_from_elsewhere_is_judged_and_ranked_by_name_alone(project: Pro
     assert set(project.first) == {  # type: ignore[attr-defined]
         "inventory",
         "prepare",
+        "audit",
+        "transfer",
+        "views",
         "augment@mean-colour",
         "augment-control@random",
         "pretrain@mean-colour-0",

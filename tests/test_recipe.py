@@ -3,7 +3,6 @@
 import pytest
 from pydantic import ValidationError
 
-from pretextbench.params import parse
 from pretextbench.recipe import (
     ColorJitter,
     GaussianBlur,
@@ -16,6 +15,7 @@ from pretextbench.recipe import (
     View,
     augmented,
 )
+from pretextbench.section import parse
 
 EVERY = (RandomResizedCrop(), PadCrop(), HorizontalFlip(), ColorJitter(), Grayscale(), GaussianBlur(), Solarize())
 MULTI_CROP = Recipe(

@@ -14,7 +14,8 @@ from typing import Any
 
 from pretextbench import registry
 from pretextbench.errors import UserError, nearest
-from pretextbench.params import Params, parse
+from pretextbench.params import Params
+from pretextbench.section import parse
 
 Entry = dict[str, Any]
 
@@ -76,7 +77,7 @@ def _entry(name: str, raw: dict[str, Any], known: Mapping[str, Entry]) -> Entry:
 def _contract() -> bytes:
     """The files of the library that give every method's parameters their defaults and meaning."""
     here = Path(__file__).parent
-    return b"".join((here / name).read_bytes() for name in ("params.py", "method.py"))
+    return b"".join((here / name).read_bytes() for name in ("params.py", "section.py", "method.py"))
 
 
 def count_files(folder: Path) -> dict[str, Any]:

@@ -4,34 +4,16 @@ One section per module. This file imports nothing heavy, so that checking a para
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from pretextbench.errors import UserError, nearest
+from pretextbench.errors import UserError
+from pretextbench.section import Fraction, Positive, Section, parse
 
-M = TypeVar("M", bound=BaseModel)
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
 NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"  # of a method: it becomes a folder, a DVC stage and a YAML key
 MethodName = Annotated[str, Field(pattern=NAME)]
-
-
-class Section(BaseModel):
-    """A frozen group of parameters: unknown keys are refused, numbers must be finite, defaults are checked too."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _a_switch_is_no_number(cls, raw: Any) -> Any:
-        """YAML reads `yes`, `on` and `true` as booleans, which Python would take for 1."""
-        for name, value in raw.items() if isinstance(raw, dict) else ():
-            field = cls.model_fields.get(name)
-            if isinstance(value, bool) and field and bool not in (field.annotation, *get_args(field.annotation)):
-                raise ValueError(f"`{name}`: expected a number or a word, not true or false")
-        return raw
 
 
 class Synthetic(Section):
@@ -42,13 +24,26 @@ class Synthetic(Section):
     test: Positive = Field(2000, description="test images")
 
 
-class Prepare(Section):
+SourceName = Literal["synthetic", "folder", "cifar10", "cifar100", "stl10", "imagenette"]
+
+
+class Source(Section):
+    """Where images come from."""
+
+    source: SourceName | None = Field(None, description="where the images come from")
+    path: str | None = Field(None, description="folder of images, or where a public data set lies or is downloaded to")
+
+    @model_validator(mode="after")
+    def _folder_needs_a_path(self) -> Self:
+        if self.source == "folder" and not self.path:
+            raise ValueError("source 'folder' needs `path`, the folder that holds the images")
+        return self
+
+
+class Prepare(Source):
     """What the images are and how they become one array."""
 
-    source: Literal["synthetic", "folder", "cifar10", "cifar100", "stl10", "imagenette"] = Field(
-        "synthetic", description="where the images come from"
-    )
-    path: str | None = Field(None, description="folder of images, or where a public data set lies or is downloaded to")
+    source: SourceName = Field("synthetic", description="where the images come from")
     image_size: int = Field(32, ge=8, le=1024, description="side of the square images, pixels")
     fit: Literal["crop", "squash", "pad"] = Field("crop", description="how a non-square image becomes square")
     val_fraction: float = Field(0.1, gt=0, lt=1, description="share of train held out where there is no val split")
@@ -58,11 +53,11 @@ class Prepare(Section):
     seed: int = Field(0, ge=0, description="of the drawn images and of the splits")
     synthetic: Synthetic = Field(default_factory=Synthetic)
 
-    @model_validator(mode="after")
-    def _folder_needs_a_path(self) -> Self:
-        if self.source == "folder" and not self.path:
-            raise ValueError("source 'folder' needs `path`, the folder that holds the images")
-        return self
+
+class Transfer(Source):
+    """A second data set, for evaluation alone; it is brought to the size and cut of the first."""
+
+    max_images: Positive | None = Field(None, description="use at most so many, drawn evenly; null = all")
 
 
 class Augment(Section):
@@ -71,7 +66,11 @@ class Augment(Section):
     sheet_images: int = Field(8, ge=1, le=64, description="images on the contact sheet")
     sheet_draws: int = Field(6, ge=1, le=32, description="draws of each image on the contact sheet")
     derive_images: Positive = Field(10_000, description="images a method may use to measure what it needs beforehand")
-    seed: int = Field(0, ge=0, description="of the contact sheet and of what the methods derive")
+    view_images: Positive = Field(
+        500,
+        description="test images that are corrupted for the robustness curves, and validation images for alignment",
+    )
+    seed: int = Field(0, ge=0, description="of the contact sheet, the views and what the methods derive")
 
 
 class EncoderParams(Section):
@@ -132,10 +131,15 @@ class Evaluate(Section):
     )
     linear_steps: Positive = Field(200, description="L-BFGS iterations at most")
     budgets: tuple[str, ...] = Field(
-        ("1%", "10%"), description="few-label budgets: share of train, or n per class: '5'"
+        ("5", "20", "1%", "10%"),
+        description="few-label budgets: n per class, or a share of train; 100% is always there",
     )
     redraws: Positive = Field(3, description="random subsets per label budget, the same for every method")
-    seed: int = Field(0, ge=0, description="of the subsets")
+    finetune: tuple[str, ...] = Field((), description="label budgets at which the whole network is trained too: '100%'")
+    finetune_images: Positive = Field(20_000, description="images seen by each fine-tuning, at most")
+    finetune_lr: float = Field(1e-3, gt=0, description="peak learning rate of the fine-tuning, AdamW")
+    map_images: int = Field(500, ge=0, description="validation images on the maps of the features; 0 = no maps")
+    seed: int = Field(0, ge=0, description="of the subsets, the fine-tuning and the maps")
 
 
 class Compare(Section):
@@ -148,6 +152,7 @@ class Compare(Section):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (0,), min_length=1, description="one run per method and seed"
     )
+    allow_unequal_budgets: bool = Field(False, description="rank encoders that have seen different numbers of images")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals; 1 - confidence is the test level")
     resamples: Positive = Field(10_000, description="bootstrap resamples")
     seed: int = Field(0, ge=0, description="of the bootstrap")
@@ -169,6 +174,7 @@ class Params(Section):
     encoder: EncoderParams = Field(default_factory=EncoderParams)
     pretrain: Pretrain = Field(default_factory=Pretrain)
     evaluate: Evaluate = Field(default_factory=Evaluate)
+    transfer: Transfer = Field(default_factory=Transfer)
     compare: Compare = Field(default_factory=Compare)
     methods: dict[MethodName, dict[str, Any] | None] = Field(
         default_factory=dict, description="parameters of the methods; each method checks its own"
@@ -185,39 +191,6 @@ class MethodParams(Section):
 
     batch_size: Positive | None = Field(None, description="images per step; null = pretrain.batch_size")
     optimizer: OptimizerParams = Field(default_factory=OptimizerParams, description="of the main player")
-
-
-def _known(model: Any, path: tuple[int | str, ...]) -> list[str]:
-    """The keys that are allowed where an unknown one was found."""
-    for part in path:
-        annotation = getattr(model, "model_fields", {}).get(part)
-        model = annotation.annotation if annotation is not None else None
-    return list(getattr(model, "model_fields", {}))
-
-
-def _say(error: Any, model: type[BaseModel], prefix: str) -> str:
-    """One line for one mistake: where, what was found, what is allowed."""
-    path = tuple(error["loc"])
-    where = ".".join([prefix, *map(str, path)] if prefix else list(map(str, path))) or "the file"
-    if error["type"] == "extra_forbidden":
-        known = _known(model, path[:-1])
-        return f"{where}: unknown key.{nearest(str(path[-1]), known)} Allowed: {', '.join(known)}."
-    message = error["msg"].removeprefix("Value error, ")
-    found = "" if isinstance(error["input"], dict) else f" (found {error['input']!r:.80})"
-    return f"{where}: {message}{found}."
-
-
-def parse(model: type[M], raw: object, where: str, prefix: str = "") -> M:
-    """Validate `raw` as `model`; `where` names its origin in the message.
-
-    Raises:
-        UserError: lists every mistake in `raw`, one line each.
-    """
-    try:
-        return model.model_validate({} if raw is None else raw)
-    except ValidationError as error:
-        lines = [_say(item, model, prefix) for item in error.errors(include_url=False)]
-        raise UserError("\n  ".join([f"{where} has {len(lines)} mistake(s):", *lines])) from None
 
 
 class Loader(yaml.SafeLoader):

@@ -42,8 +42,8 @@ def grid(picture: Picture) -> Image.Image:
     return sheet
 
 
-def draw(pictures: Sequence[Picture], target: Path) -> None:
-    """Write the pictures, one below the other, as a PNG."""
+def png(pictures: Sequence[Picture]) -> bytes:
+    """The pictures, one below the other."""
     sheets = [grid(picture) for picture in pictures]
     if not sheets:
         sheets = [Image.new("RGB", (CELL, LINE), PAPER)]
@@ -54,4 +54,9 @@ def draw(pictures: Sequence[Picture], target: Path) -> None:
         y += sheet.height
     stream = io.BytesIO()
     page.save(stream, "PNG", optimize=True)
-    write_whole(target, stream.getvalue())
+    return stream.getvalue()
+
+
+def draw(pictures: Sequence[Picture], target: Path) -> None:
+    """Write the pictures, one below the other, as a PNG."""
+    write_whole(target, png(pictures))

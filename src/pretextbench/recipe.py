@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from pretextbench.params import Fraction, Positive, Section
+from pretextbench.section import Fraction, Positive, Section
 
 
 def _ordered(span: tuple[float, float]) -> tuple[float, float]:

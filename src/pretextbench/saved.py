@@ -14,7 +14,8 @@ from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
 from pretextbench.files import sha256, write_whole
 from pretextbench.method import Data
-from pretextbench.params import EncoderParams, parse
+from pretextbench.params import EncoderParams
+from pretextbench.section import parse
 
 WEIGHTS, CARD = "encoder.safetensors", "encoder.json"
 

@@ -9,6 +9,7 @@ from pretextbench.compare.runs import Run
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 BUDGETS = {"1%": 0.75, "10%": 0.9}
+CORRUPTIONS = ("noise", "blur", "rotate")
 
 
 def correctness(rng, accuracies, seeds, n, seed_sd=0.0, redraws=1, redraw_sd=0.0):
@@ -45,15 +46,33 @@ def runs(accuracies, seeds=1, n=500, classes=10, images=32_000, seed=0, seed_sd=
                 worse = tables["linear"][m][s, 0] * (rng.random(n) < 1 - 0.05 * abs(i - 2))
                 said[f"linear.{stage}"] = predictions(worse, labels, rng, classes)
                 said[f"knn.{stage}"] = predictions(worse * (rng.random(n) < 0.95), labels, rng, classes)
+            said |= beside(said, tables["linear"][m][s, 0], classes, rng)
             for budget in BUDGETS:
                 said[f"budget.{budget}"] = predictions(tables[budget][m][s], labels, rng, classes)
             found.append(run(name, s, said, n, classes, images))
     return found
 
 
+def beside(said, correct, classes, rng):
+    """Predictions of corrupted images (worse with severity), of another data set, and of a fine-tuned network."""
+    n, found, same = len(correct), {}, np.random.default_rng(1)  # the images and labels are those of every run
+    few = same.permutation(n)[: n // 2]
+    found |= {"robust.index": np.sort(few), "robust.label": said["label"][np.sort(few)]}
+    for name in CORRUPTIONS:
+        kept = np.stack([correct[np.sort(few)] * (rng.random(len(few)) < 1 - 0.15 * s) for s in range(5)])
+        found[f"robust.{name}"] = predictions(kept, found["robust.label"], rng, classes)
+    found |= {"transfer.index": np.arange(n), "transfer.label": same.integers(0, classes, n)}
+    for stage in STAGES:
+        found[f"transfer.linear.{stage}"] = predictions(
+            correct * (rng.random(n) < 0.8), found["transfer.label"], rng, classes
+        )
+    better = np.maximum(correct, rng.random(n) < 0.3)
+    return found | {"finetune.100%": predictions(better, said["label"], rng, classes)}
+
+
 def run(name, seed, said, n=500, classes=10, images=32_000):
     """One Run with the metrics that go with its predictions."""
-    layers = {stage: {"val": 0.9 - 0.05 * abs(i - 2)} for i, stage in enumerate(STAGES)}
+    layers = {stage: {"val": 0.9 - 0.05 * abs(i - 2)} | test(said, f"linear.{stage}") for i, stage in enumerate(STAGES)}
     metrics = {
         "labelled": True,
         "classes": [f"class{i}" for i in range(classes)],
@@ -62,6 +81,8 @@ def run(name, seed, said, n=500, classes=10, images=32_000):
         "linear": {"best": "layer3", "last": "layer4", "layers": layers},
         "budgets": {budget: {"labels": labels, "top1": 0.5} for budget, labels in (("1%", 60), ("10%", 600))},
         "labelfree": {"stage": "layer4", "rankme": 30.0 + len(name), "uniformity": -3.1, "feature_std": 0.8},
+        "cost": {"forward_flops": 12_345_678},
+        **further(layers, said),
     }
     idle = name == "random"
     return Run(
@@ -76,6 +97,31 @@ def run(name, seed, said, n=500, classes=10, images=32_000):
         peak_memory_mib=812.3,
         parameters=312_000,
     )
+
+
+def test(said, key):
+    """The scores of one set of predictions, where there are any."""
+    if key not in said:
+        return {}
+    counts = np.zeros((10, 10), int)
+    np.add.at(counts, (said["label"] % 10, said[key] % 10), 1)
+    recall = np.diag(counts) / np.maximum(counts.sum(1), 1)
+    scores = {"top1": float((said[key] == said["label"]).mean()), "balanced_accuracy": float(recall.mean())}
+    return {"test": {**scores, "macro_f1": float(recall.mean()), "per_class": recall.tolist(), "ece": 0.031}}
+
+
+def further(layers, said):
+    """The parts of an evaluation that not every one has."""
+    if "robust.index" not in said:
+        return {}
+    curves = {n: (said[f"robust.{n}"] == said["robust.label"]).mean(1).tolist() for n in CORRUPTIONS}
+    mean = np.mean(list(curves.values()), 0).tolist()
+    robust = {"layer": "layer3", "images": len(said["robust.index"]), "clean": 0.6, "corruptions": curves}
+    robust |= {"mean": mean, "relative_drop": float(np.mean(1 - np.array(mean) / 0.6))}
+    probe = {"best": "layer3", "last": "layer4", "layers": layers}
+    transfer = {"source": "folder", "classes": ["x", "y"], "data": {"fingerprint": "b" * 64}, "linear": probe}
+    tuned = {"labels": 6000, "top1": 0.7, "kept": 8000, "stopped": True, "history": [[2000, 0.5], [8000, 0.7]]}
+    return {"robustness": robust, "transfer": transfer, "finetune": {"100%": tuned}}
 
 
 def unlabelled(found):

@@ -86,7 +86,7 @@ def test_unequal_budgets_are_refused_unless_asked_for(plain):
     more = [replace(r, images_seen=64_000) if r.name == "rotation" else r for r in plain]
     with pytest.raises(UserError, match=r"budgets differ.*rotation-0 64,000, simclr-0 32,000.*allow_unequal_budgets"):
         compare(more, PARAMS)
-    found = compare(more, PARAMS, allow_unequal_budgets=True)
+    found = compare(more, PARAMS.model_copy(update={"allow_unequal_budgets": True}))
     assert "different numbers of images" in leaderboard_md(found)
     assert "mixes method and budget" in recommendation_md(found)
     compare([replace(r, images_seen=32_100) if r.name == "rotation" else r for r in plain], PARAMS)  # whole batches
@@ -117,7 +117,7 @@ def test_missing_predictions_are_an_empty_cell_with_its_reason(plain, tmp_path):
     assert "rotation" in leaderboard_md(found).split("Empty cells")[1]
     assert "knn" not in json.loads(metrics_json(found))["rotation"]
     assert "**Use simclr" in recommendation_md(found) or "only method" in recommendation_md(found)
-    write(found, tmp_path)
+    write(found, lost, tmp_path)
 
 
 def test_a_budget_without_labels_is_an_empty_column_with_its_reason(plain):
@@ -139,12 +139,13 @@ def test_different_redraws_are_refused(plain):
 
 
 def test_without_labels(plain, tmp_path):
-    found = compare([unlabelled(r) for r in plain], PARAMS)
+    bare = [unlabelled(r) for r in plain]
+    found = compare(bare, PARAMS)
     assert found.rows[0].name == "supervised"  # the longest name has the highest RankMe here
     assert "No accuracies: no training image has a label" in leaderboard_md(found)
     assert "There is no recommendation" in recommendation_md(found)
     assert set(json.loads(metrics_json(found))["simclr"]) == {"rankme", "uniformity", "feature_std", "seconds"}
-    write(found, tmp_path)
+    write(found, bare, tmp_path)
     with pytest.raises(UserError, match="different test images"):
         compare([unlabelled(plain[0]), *plain[1:]], PARAMS)
 
@@ -174,19 +175,19 @@ def test_the_words():
     assert "nothing to recommend" in recommendation_md(compare(runs({"random": 0.5}), PARAMS))
 
 
-def test_reports(comparison, tmp_path):
-    paths = write(comparison, tmp_path)
+def test_reports(plain, comparison, tmp_path):
+    paths = write(comparison, plain, tmp_path)
     assert sorted(p.name for p in paths) == sorted(p.name for p in tmp_path.iterdir())
     png = (tmp_path / "leaderboard.png").read_bytes()
     assert png.startswith(b"\x89PNG")
-    write(comparison, tmp_path)
+    write(comparison, plain, tmp_path)
     assert (tmp_path / "leaderboard.png").read_bytes() == png
 
 
-def test_a_place_that_cannot_be_written(comparison, tmp_path):
+def test_a_place_that_cannot_be_written(plain, comparison, tmp_path):
     (tmp_path / "reports").write_text("a file")
     with pytest.raises(UserError, match="Cannot write"):
-        write(comparison, tmp_path / "reports")
+        write(comparison, plain, tmp_path / "reports")
 
 
 def test_markdown_is_aligned():

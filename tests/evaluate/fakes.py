@@ -45,6 +45,19 @@ def _frames():
         frame = frame.f_back
 
 
+class FakeViews:
+    """Looks like `Views`: every third test image, brighter or mirrored; validation images and their mirror images."""
+
+    names, severities = ("bright", "mirror"), (1, 2)
+
+    def __init__(self, data):
+        self.rows = np.arange(1, len(data.images("test")), 3)
+        clean = data.images("test")[self.rows]
+        bright = np.stack([np.minimum(clean.astype(int) + more, 255).astype(np.uint8) for more in (20, 90)])
+        self.corrupted = np.stack([bright, np.stack([clean[:, :, ::-1], clean[:, ::-1]])])
+        self.pairs = np.stack([data.images("val"), data.images("val")[:, :, ::-1]])
+
+
 class TinyEncoder(Encoder):
     """Three stages, one of which has dropout and one a batch norm, so that its mode shows in its features."""
 

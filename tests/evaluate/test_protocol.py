@@ -14,19 +14,24 @@ from pretextbench.encoder import build
 from pretextbench.errors import UserError
 from pretextbench.evaluate import protocol
 from pretextbench.evaluate.layers import linear_probes
-from pretextbench.evaluate.protocol import evaluate
 from pretextbench.evaluate.record import save
 from pretextbench.params import EncoderParams, Evaluate
-from tests.evaluate.fakes import FakeData, TinyEncoder
+from tests.evaluate.fakes import FakeData, FakeViews, TinyEncoder
 
 CPU = torch.device("cpu")
-PARAMS = Evaluate(budgets=("10%", "5"), redraws=2, linear_l2=(1e-3, 1e-1))
+PARAMS = Evaluate(budgets=("10%", "5"), redraws=2, linear_l2=(1e-3, 1e-1), map_images=20)
+UNJUDGED = ["map.csv", "metrics.json", "neighbours.png", "predictions.npz"]
+
+
+def judged(data, encoder=None, params=PARAMS, **beside):
+    """An evaluation of the small encoder."""
+    return protocol.evaluate(protocol.Subject(encoder or TinyEncoder(), params, CPU, **beside), data)
 
 
 @pytest.fixture(scope="module")
 def outcome():
     data = FakeData()
-    return data, evaluate(TinyEncoder(), data, PARAMS, CPU)
+    return data, judged(data)
 
 
 def choices(evaluation):
@@ -52,7 +57,7 @@ def test_the_test_labels_are_read_once_and_last(outcome):
 
 
 def test_other_test_labels_change_no_choice(outcome):
-    other = evaluate(TinyEncoder(), scrambled(), PARAMS, CPU)
+    other = judged(scrambled())
     assert choices(other) == choices(outcome[1])
     assert other.metrics["linear"]["layers"]["three"]["test"] != outcome[1].metrics["linear"]["layers"]["three"]["test"]
 
@@ -73,13 +78,13 @@ def test_a_planted_selection_on_test_is_caught(monkeypatch):
     data = FakeData()
     monkeypatch.setattr(protocol, "linear_probes", selecting_on_test(data, lambda d: d.labels("test")))
     with pytest.raises(AssertionError, match="test labels read by"):
-        evaluate(TinyEncoder(), data, PARAMS, CPU)
+        judged(data)
 
 
 def test_a_planted_selection_through_a_back_door_is_caught(monkeypatch, outcome):
     data = scrambled()
     monkeypatch.setattr(protocol, "linear_probes", selecting_on_test(data, lambda d: d._labels["test"]))
-    assert choices(evaluate(TinyEncoder(), data, PARAMS, CPU)) != choices(outcome[1])
+    assert choices(judged(data)) != choices(outcome[1])
 
 
 def test_one_line_of_the_library_opens_the_test_labels():
@@ -115,7 +120,7 @@ def test_every_stage_is_reported_and_validation_chose_the_best(outcome):
 def test_the_shared_backbone_goes_through():
     data = FakeData(side=16)
     encoder = build(EncoderParams(width=4), 16, data.mean, data.std)
-    metrics = evaluate(encoder, data, PARAMS, CPU).metrics
+    metrics = judged(data, encoder).metrics
     assert list(metrics["knn"]["layers"]) == ["layer1", "layer2", "layer3", "layer4"]
 
 
@@ -123,7 +128,7 @@ def test_partly_labelled(outcome):
     data = FakeData()
     for split in ("train", "val", "test"):
         data._labels[split] = np.where(np.arange(len(data._labels[split])) % 4 == 1, -1, data._labels[split])
-    found = evaluate(TinyEncoder(), data, PARAMS, CPU)
+    found = judged(data)
     assert found.metrics["data"]["test_labelled"] == 60 == len(found.predictions["label"])
     assert (found.predictions["label"] >= 0).all()
     assert 1 not in found.predictions["index"]
@@ -143,20 +148,20 @@ def test_partly_labelled(outcome):
 def test_labels_that_cannot_judge_leave_the_label_free_measures(split, labels, reason, tmp_path):
     data = FakeData()
     data._labels[split] = np.full_like(data._labels[split], labels)
-    found = evaluate(TinyEncoder(), data, PARAMS, CPU)
+    found = judged(data)
     assert found.metrics["reason"] == reason
     assert not found.metrics["labelled"]
     assert found.predictions == {}
     assert found.metrics["labelfree"]["rankme"] > 1
     save(found, tmp_path / "run")
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["metrics.json", "predictions.npz"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == UNJUDGED
 
 
 def test_a_budget_beyond_the_labels_is_an_empty_cell_with_its_reason():
     data = FakeData()
     data._labels["train"][data._labels["train"] == 2] = -1
     data._labels["train"][:1] = 2
-    found = evaluate(TinyEncoder(), data, PARAMS, CPU)
+    found = judged(data)
     assert found.metrics["budgets"]["5"]["top1"] is None
     assert re.search("class 2 has 1 in the training", found.metrics["budgets"]["5"]["reason"])
     assert "budget.5" not in found.predictions
@@ -165,16 +170,16 @@ def test_a_budget_beyond_the_labels_is_an_empty_cell_with_its_reason():
 
 def test_alignment_of_two_views():
     data = FakeData()
-    views = (data.images("val"), data.images("val")[:, :, ::-1])
-    found = evaluate(TinyEncoder(), data, PARAMS, CPU, views).metrics["labelfree"]["alignment"]
+    views = FakeViews(data)
+    found = judged(data, views=views).metrics["labelfree"]["alignment"]
     assert 0 < found < 2
-    same = evaluate(TinyEncoder(), data, PARAMS, CPU, (views[0], views[0])).metrics["labelfree"]["alignment"]
-    assert same == pytest.approx(0, abs=1e-9)
+    views.pairs = np.stack([views.pairs[0]] * 2)
+    assert judged(data, views=views).metrics["labelfree"]["alignment"] == pytest.approx(0, abs=1e-9)
 
 
 def test_a_budget_that_is_none_is_refused_before_any_work():
     with pytest.raises(UserError, match=r"'half' is not a label budget"):
-        evaluate(TinyEncoder(), FakeData(), Evaluate(budgets=("half",)), CPU)
+        judged(FakeData(), params=Evaluate(budgets=("half",)))
 
 
 def test_the_files(outcome, tmp_path):
@@ -188,5 +193,5 @@ def test_the_files(outcome, tmp_path):
 
 
 def test_the_same_encoder_gives_the_same_evaluation(outcome):
-    again = evaluate(TinyEncoder(), FakeData(), PARAMS, CPU)
+    again = judged(FakeData())
     assert again.metrics == outcome[1].metrics

@@ -8,7 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pretextbench.compare.comparison import RANDOM, Comparison, Row
+from pretextbench.compare.checks import RANDOM
+from pretextbench.compare.comparison import Comparison, Row
 
 METHOD, CONTROL, KNN = "#0072B2", "#9A9A9A", "#D55E00"  # Okabe & Ito 2008: told apart with any colour vision
 INK, FAINT = "#222222", "#DDDDDD"

@@ -1,14 +1,23 @@
 """The answer in words: which method to use, by how much, how sure, at what cost, and what would make it surer."""
 
-from pretextbench.compare import power
-from pretextbench.compare.comparison import RANDOM, Comparison, Row, Verdict
-from pretextbench.compare.tables import budget_name, percent
+from collections.abc import Mapping
+from typing import Any
+
+from pretextbench.compare import beside
+from pretextbench.compare.checks import RANDOM
+from pretextbench.compare.comparison import Comparison, Row, Verdict
+from pretextbench.compare.surer import surer
+from pretextbench.compare.tables import percent
+from pretextbench.compare.words import against, either, gap
 
 SUPERVISED = "supervised"
 
 
-def recommendation_md(comparison: Comparison) -> str:
-    """Markdown, a page at most. Percentages of test images; differences in percentage points."""
+def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = None) -> str:
+    """Markdown, a page at most. Percentages of test images; differences in percentage points.
+
+    `audit`: what the leak audit found; `said` is its sentence.
+    """
     title = "# Which pretext method should you use on these images?"
     verdict = comparison.verdicts.get("linear")
     methods = [row for row in comparison.rows if not row.control and verdict and row.name in verdict.names]
@@ -19,9 +28,12 @@ def recommendation_md(comparison: Comparison) -> str:
     sections = [
         ("", _answer(comparison, verdict, methods)),
         ("Against supervised training", _supervised(comparison, verdict, methods)),
-        ("With few labels", _few(comparison, methods)),
+        ("With few labels", beside.few(comparison, methods)),
+        ("Beyond frozen features of clean images", beside.others(comparison, methods)),
         ("Cost", _cost(comparison, methods)),
-        ("What would make it surer", _surer(comparison, verdict, methods)),
+        ("Without labels", beside.label_free(comparison)),
+        ("What would make it surer", surer(comparison, verdict, methods)),
+        ("Can the test set be trusted?", [audit["said"]] if audit else []),
         ("What this does not say", _limits(comparison)),
     ]
     parts = [title]
@@ -49,42 +61,22 @@ def _answer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> lis
     if len(group) > 1:
         cheap = min(group, key=lambda row: row.seconds)
         first = (
-            f"**Use {_either([row.name for row in group])}: they cannot be told apart here.** {reach} "
+            f"**Use {either([row.name for row in group])}: they cannot be told apart here.** {reach} "
             f"{cheap.name} took the least time ({cheap.seconds:,.0f} s)."
         )
     elif len(methods) > 1:
-        first = f"**Use {best.name}.** {reach} {_against(verdict, best, methods[1], 'the next method')}"
+        first = f"**Use {best.name}.** {reach} {against(verdict, best, methods[1], 'the next method')}"
     else:
         first = f"**{best.name} is the only method here.** {reach}"
     if RANDOM in verdict.names:
         floor = f"An encoder that was not trained gets {percent(verdict.accuracy(RANDOM))} %."
-        against = f"{floor} {_against(verdict, best, None, RANDOM)}"
-        helps = verdict.p(best.name, RANDOM) < 1 - comparison.params.confidence and _gap(verdict, best.name, RANDOM) > 0
+        above = f"{floor} {against(verdict, best, None, RANDOM)}"
+        helps = verdict.p(best.name, RANDOM) < 1 - comparison.params.confidence and gap(verdict, best.name, RANDOM) > 0
         if helps:
-            return [first, against]
+            return [first, above]
         longer = "Train for longer before choosing a method: `pretrain.images` is the budget."
-        return [f"**No method is shown to help.** {against}", f"{reach} {longer}"]
+        return [f"**No method is shown to help.** {above}", f"{reach} {longer}"]
     return [first]
-
-
-def _gap(verdict: Verdict, first: str, second: str) -> float:
-    return (verdict.accuracy(first) or 0.0) - (verdict.accuracy(second) or 0.0)
-
-
-def _against(verdict: Verdict, best: Row, other: Row | None, what: str) -> str:
-    name = other.name if other else what
-    gap, p = 100 * _gap(verdict, best.name, name), verdict.p(best.name, name)
-    side = "above" if gap >= 0 else "below"
-    called = f"{name}, {what}" if other else what
-    return f"{best.name} is {abs(gap):.1f} points {side} {called} ({_p(p)} after correction for all pairs)."
-
-
-def _p(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
-def _either(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _supervised(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:
@@ -94,33 +86,11 @@ def _supervised(comparison: Comparison, verdict: Verdict, methods: list[Row]) ->
     said = f"The same encoder trained with all training labels, on the same budget, gets {accuracy} %."
     if verdict.p(best.name, SUPERVISED) >= 1 - comparison.params.confidence:
         said += " The best method cannot be told apart from it."
-    elif _gap(verdict, best.name, SUPERVISED) > 0:
+    elif gap(verdict, best.name, SUPERVISED) > 0:
         said += " The best method beats it: pretraining pays even with all labels."
     else:
         said += " No method beats it: pretrain where most of your images have no label, or to start from."
-    return [f"{said} {_against(verdict, best, None, SUPERVISED)}"]
-
-
-def _few(comparison: Comparison, methods: list[Row]) -> list[str]:
-    lines = []
-    for budget, labels in comparison.budgets.items():
-        verdict = comparison.verdicts.get(budget)
-        names = [row.name for row in methods if verdict and row.name in verdict.names]
-        if verdict is None or not names:
-            lines.append(f"- {budget_name(budget)}: not measured; the leaderboard says why.")
-            continue
-        first = max(names, key=lambda name: verdict.accuracy(name) or 0.0)
-        line = f"- {budget_name(budget)} ({labels:,} labels): {first} leads with {percent(verdict.accuracy(first))} %"
-        best = methods[0].name
-        if first != best and best in names:
-            gap, p = 100 * _gap(verdict, first, best), verdict.p(first, best)
-            sure = "the ranking flips" if p < 1 - comparison.params.confidence else "too close to call a flip"
-            line += f", {gap:.1f} points above {best} ({_p(p)}): {sure}"
-        elif len(names) > 1:
-            second = max((name for name in names if name != first), key=lambda name: verdict.accuracy(name) or 0.0)
-            line += f", {100 * _gap(verdict, first, second):.1f} points above {second} ({_p(verdict.p(first, second))})"
-        lines.append(line + ".")
-    return ["\n".join(lines)] if lines else []
+    return [f"{said} {against(verdict, best, None, SUPERVISED)}"]
 
 
 def _cost(comparison: Comparison, methods: list[Row]) -> list[str]:
@@ -129,54 +99,11 @@ def _cost(comparison: Comparison, methods: list[Row]) -> list[str]:
         f"{row.peak_memory_mib:,.0f} MiB at the peak, {row.parameters:,} parameters in the encoder."
         for row in methods
     ]
-    return ["\n".join(lines)]
-
-
-def _surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:
-    if len(methods) < 2:
-        return ["Run at least one more method: a ranking needs two."]
-    best, second = methods[0].name, methods[1].name
-    seeds = min(len(row.seeds) for row in methods[:2])
-    pairs = len(verdict.names) * (len(verdict.names) - 1) // 2  # what Holm asks of the first of them
-    spread = {name: float(s) for name, s in zip(verdict.names, verdict.judgement.spread, strict=True)}
-    found = power.needs(
-        verdict.examples[best],
-        verdict.examples[second],
-        (spread[best], spread[second]),
-        seeds,
-        (1 - comparison.params.confidence) / pairs,
-    )
-    said = (
-        f"As things are ({comparison.images:,} test images, {_count(seeds, 'seed')} each), a difference of "
-        f"{100 * found.detectable:.1f} points between {best} and {second} would be found four times out of five, after "
-        "correction for all pairs."
-    )
-    if verdict.p(best, second) < 1 - comparison.params.confidence:
-        return [f"{said} The {100 * _gap(verdict, best, second):.1f} points seen are already told apart."]
-    return [f"{said} {_needed(found, comparison, 100 * _gap(verdict, best, second), seeds)}"]
-
-
-def _needed(found: power.Needs, comparison: Comparison, gap: float, seeds: int) -> str:
-    if gap < 0.05:
-        return "The two are equal to the first decimal: nothing would tell them apart, and nothing needs to."
-    options = []
-    if found.images is not None and found.images > comparison.images:
-        options.append(f"about {_round(found.images):,} test images at {_count(seeds, 'seed')} each")
-    if found.seeds is not None and found.seeds > seeds:
-        options.append(f"about {_count(_round(found.seeds), 'seed')} each on these test images")
-    if not options:
-        return f"For the {gap:.1f} points seen it would take more test images and more seeds together."
-    return f"To tell the {gap:.1f} points seen apart as often, it would take {_either(options)}."
-
-
-def _round(number: int) -> int:
-    """Two significant digits: an estimate should not look like a count."""
-    unit = int(10 ** max(len(str(number)) - 2, 0))
-    return -(-number // unit) * unit
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    cheap = [name for name in comparison.front if name != methods[0].name]
+    front = f"No other method is better than {methods[0].name} at any price."
+    if cheap:
+        front = f"Cheaper, and not beaten at their price: {', '.join(cheap)}."
+    return ["\n".join(lines), front]
 
 
 def _limits(comparison: Comparison) -> list[str]:

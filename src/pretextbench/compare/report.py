@@ -1,27 +1,65 @@
-"""The comparison on disk: leaderboard as CSV, Markdown and picture, metrics for DVC, and the recommendation."""
+"""The comparison on disk: leaderboard, curves and metrics, the recommendation, and the page that holds all of it."""
 
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.curves import budgets_csv, robustness_csv
+from pretextbench.compare.html import report_html
 from pretextbench.compare.plot import leaderboard_png
 from pretextbench.compare.recommend import recommendation_md
+from pretextbench.compare.runs import Run
 from pretextbench.compare.tables import leaderboard_csv, leaderboard_md, metrics_json
+from pretextbench.errors import UserError
 from pretextbench.files import write_whole
 
 
-def write(comparison: Comparison, reports: Path) -> list[Path]:
-    """Write the five files into `reports`; other files there are left alone. Returns their paths.
+@dataclass(frozen=True)
+class Appendix:
+    """What the page tells beside the comparison."""
+
+    audit: Mapping[str, Any] | None = None  # of the leak audit; `said` is its sentence
+    pairs: bytes | None = None  # PNG of the pairs that it found
+    recipe: Mapping[str, str] = field(default_factory=dict)  # heading -> text: how to get the result again
+
+    @classmethod
+    def read(cls, audit: Path, recipe: Mapping[str, str]) -> "Appendix":
+        """From the folder of the leak audit.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        try:
+            found = json.loads((audit / "audit.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"Cannot read {audit / 'audit.json'} ({error}). Run the audit stage; it writes it."
+            ) from error
+        picture = audit / "pairs.png"
+        return cls(found, picture.read_bytes() if picture.is_file() else None, recipe)
+
+
+def write(comparison: Comparison, runs: Sequence[Run], reports: Path, appendix: Appendix | None = None) -> list[Path]:
+    """Write the eight files into `reports`; other files there are left alone. Returns their paths.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    contents = {
-        "leaderboard.csv": leaderboard_csv(comparison).encode(),
-        "leaderboard.md": leaderboard_md(comparison).encode(),
-        "leaderboard.png": leaderboard_png(comparison),
-        "metrics.json": metrics_json(comparison).encode(),
-        "recommendation.md": recommendation_md(comparison).encode(),
+    beside = appendix or Appendix()
+    words = recommendation_md(comparison, beside.audit)
+    texts = {
+        "leaderboard.csv": leaderboard_csv(comparison),
+        "leaderboard.md": leaderboard_md(comparison),
+        "metrics.json": metrics_json(comparison),
+        "budgets.csv": budgets_csv(comparison, runs),
+        "robustness.csv": robustness_csv(runs),
+        "recommendation.md": words,
+        "report.html": report_html(comparison, runs, words, beside.audit, beside.pairs, beside.recipe),
     }
+    contents = {"leaderboard.png": leaderboard_png(comparison)} | {name: text.encode() for name, text in texts.items()}
     for name, content in contents.items():
         write_whole(reports / name, content)
     return [reports / name for name in contents]

@@ -31,6 +31,7 @@ class Run:
     peak_memory_mib: float  # of the process, or of the accelerator where there was one
     parameters: int
     missing: str | None = None  # why there are no predictions, if there should be some
+    folder: Path | None = None  # of the evaluation: pictures, map and history lie there
 
 
 def read(evaluated: Path, pretrained: Path, folders: Sequence[str]) -> list[Run]:
@@ -69,6 +70,7 @@ def _read(evaluated: Path, pretrained: Path) -> Run:
             peak_memory_mib=(card.get("peak_device_memory_bytes") or card["peak_memory_bytes"]) / MIB,
             parameters=card["parameters"],
             missing=missing,
+            folder=evaluated,
         )
     except KeyError as error:
         raise UserError(f"{pretrained / CARD} says nothing of {error}. Run the pretrain stage again.") from error

@@ -51,8 +51,8 @@ def judge(correct: Sequence[Floats], confidence: float, resamples: int, generato
     """Intervals and paired comparisons of M rows.
 
     Args:
-        correct: per row (S_m, R, n): 1 where the prediction is right, 0 where not; the same n examples and, for label
-            budgets, the same R redraws in every row.
+        correct: per row (S_m, R, n): 1 where the prediction is right, 0 where not (or the share of several that are);
+            the same n examples and, for label budgets, the same R redraws in every row.
         confidence: of the intervals; 1 - confidence is the level of the tests.
         resamples: bootstrap resamples, and draws of each test.
     """
@@ -61,7 +61,7 @@ def judge(correct: Sequence[Floats], confidence: float, resamples: int, generato
     shift, spread = _shifts(correct, resamples, generator)  # (resamples, M)
     draws = _bootstrap(examples, resamples, generator) + shift
     low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    single = all(row.shape[:2] == (1, 1) for row in correct)
+    single = all(row.shape[:2] == (1, 1) and np.isin(row, (0, 1)).all() for row in correct)
     p = _mcnemar(examples) if single else _randomised(examples, shift, generator)
     difference = accuracy[:, None] - accuracy
     return Judgement(accuracy, np.clip(low, 0, 1), np.clip(high, 0, 1), difference, p, holm(p), spread, 1 - confidence)

@@ -5,6 +5,7 @@ import io
 import json
 
 from pretextbench.compare.comparison import Comparison, Row
+from pretextbench.compare.protocols import CORRUPTED, FINETUNE, TRANSFER
 
 Cell = str | int | float | None
 MEASURES = ("rankme", "uniformity", "feature_std", "alignment")
@@ -37,16 +38,29 @@ def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
         "tie_group": row.letters or None,
     }
     found |= {f"linear_{_slug(budget)}": comparison.cell(budget, row.name) for budget in comparison.budgets}
+    found |= {_column(protocol): comparison.cell(protocol, row.name) for protocol in _others(comparison)}
     found |= {
         "images_seen": row.images_seen,
         "seconds": round(row.seconds, 3),
         "images_per_second": round(row.images_per_second, 1),
         "peak_memory_mib": round(row.peak_memory_mib, 1),
         "parameters": row.parameters,
+        "forward_mflops": round(row.forward_flops / 1e6, 3),
+        "on_cost_front": int(row.name in comparison.front),
     }
     found |= {measure: row.labelfree.get(measure) for measure in MEASURES if measure in comparison.rows[0].labelfree}
     rounded = {key: round(value, 6) if isinstance(value, float) else value for key, value in found.items()}
     return {**rounded, "notes": "; ".join(row.notes) or None}
+
+
+def _others(comparison: Comparison) -> list[str]:
+    """The protocols beside the probes of frozen features of clean images."""
+    return [name for name in comparison.verdicts if name in (CORRUPTED, TRANSFER) or name.startswith(FINETUNE)]
+
+
+def _column(protocol: str) -> str:
+    budget = protocol.removeprefix(FINETUNE)
+    return protocol if budget == protocol else f"finetune_{_slug(budget)}"
 
 
 def _slug(budget: str) -> str:
@@ -57,6 +71,7 @@ def _slug(budget: str) -> str:
 def metrics_json(comparison: Comparison) -> str:
     """Row -> measure -> number, flat enough for `dvc metrics show`; a cell that is empty is left out."""
     wanted = ("knn", "linear", "linear_last_layer", *(f"linear_{_slug(budget)}" for budget in comparison.budgets))
+    wanted = (*wanted, *map(_column, _others(comparison)))
     found = {}
     for row in comparison.rows:
         record = _record(comparison, row)
@@ -74,7 +89,7 @@ def leaderboard_md(comparison: Comparison) -> str:
 
 def _judged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     percent = f"{comparison.params.confidence:.0%} interval".replace("%", " %")
-    few = [budget_name(budget) for budget in comparison.budgets]
+    few = [budget_name(budget) for budget in (*comparison.budgets, *_others(comparison))]
     header = ["", "linear %", percent, "tie", "layer", "last layer %", "k-NN %"]
     header += [f"{name} %" for name in few] + ["RankMe", "images seen", "seconds", "images/s", "peak MiB", "parameters"]
     return header, [_cells(comparison, row) for row in comparison.rows]
@@ -82,7 +97,7 @@ def _judged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 def _cells(comparison: Comparison, row: Row) -> list[str]:
     interval = comparison.verdicts["linear"].interval(row.name) if "linear" in comparison.verdicts else None
-    few = [percent(comparison.cell(budget, row.name)) for budget in comparison.budgets]
+    few = [percent(comparison.cell(name, row.name)) for name in (*comparison.budgets, *_others(comparison))]
     return [
         f"{row.name} (control)" if row.control else row.name,
         percent(comparison.cell("linear", row.name)),
@@ -144,7 +159,11 @@ def caption(comparison: Comparison) -> list[str]:
 
 
 def budget_name(budget: str) -> str:
-    """'1%' -> '1 % labels', '5' -> '5 labels/class'."""
+    """'1%' -> '1 % labels', '5' -> '5 labels/class', 'finetune 1%' -> 'fine-tuned, 1 % labels'; other words stay."""
+    if budget in (CORRUPTED, TRANSFER):
+        return budget
+    if budget.startswith(FINETUNE):
+        return f"fine-tuned, {budget_name(budget.removeprefix(FINETUNE))}"
     return f"{budget[:-1].strip()} % labels" if budget.endswith("%") else f"{budget} labels/class"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pretextbench.data import folder, split, synthetic
-from pretextbench.data.prepared import CARD, CLASSES, DUPLICATES, IMAGES, LABELS, REFUSED, Card
+from pretextbench.data.prepared import CARD, CLASSES, DUPLICATES, FILES, IMAGES, LABELS, REFUSED, Card
 from pretextbench.data.source import Listing
 from pretextbench.data.writer import Writer
 from pretextbench.files import sha256, whole_folder
@@ -37,6 +37,7 @@ def prepare(params: Prepare, images: Path, labels: Path) -> Card:
         _table(image_folder / REFUSED, ("file", "reason"), writer.refused)
         _table(image_folder / DUPLICATES, ("split", "file", "other_split", "other_file"), writer.duplicates.pairs)
         np.save(label_folder / LABELS, listing.labels[writer.kept])
+        _names(label_folder / FILES, [listing.names[number] for number in writer.kept])
         (label_folder / CLASSES).write_text(json.dumps(listing.classes, indent=2) + "\n", encoding="utf-8")
     return card
 
@@ -78,6 +79,11 @@ def _leak(pairs: list[tuple[str, str, str, str]]) -> list[str]:
     if not leaked:
         return []
     return [f"{leaked} test images are also in train, pixel for pixel: results on them are not earned ({DUPLICATES})."]
+
+
+def _names(path: Path, names: Iterable[str]) -> None:
+    lines = (name.replace("\n", "\\n") + "\n" for name in names)
+    path.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
 
 
 def _table(path: Path, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

@@ -27,10 +27,11 @@ class Bench:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a probe says about every test image."""
+    """What a probe says about test images."""
 
     classes: npt.NDArray[np.int64]  # (n,)
     probabilities: npt.NDArray[np.float64] | None = None  # (n, K); None for k-NN, whose votes are no probabilities
+    rows: npt.NDArray[np.int64] | None = None  # (n,) of the test split; None = all of them
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Probed:
     val: dict[str, float] = field(default_factory=dict)  # stage -> accuracy on validation, first to last
     test: dict[str, Prediction] = field(default_factory=dict)  # stage -> predictions
     detail: dict[str, dict[str, Any]] = field(default_factory=dict)  # stage -> what was chosen, and how it converged
+    models: dict[str, linear.Model] = field(default_factory=dict)  # stage -> the linear probe; empty for k-NN
 
     @property
     def best(self) -> str:
@@ -52,10 +54,10 @@ class Probed:
         return list(self.val)[-1]
 
 
-def predict(model: linear.Model, features: Tensor) -> Prediction:
-    """What a linear probe says about (n, D) features."""
+def predict(model: linear.Model, features: Tensor, rows: npt.NDArray[np.int64] | None = None) -> Prediction:
+    """What a linear probe says about (n, D) features, of these rows of the test split."""
     p = model.probabilities(features)
-    return Prediction(p.argmax(1).numpy(), p.double().numpy())
+    return Prediction(p.argmax(1).numpy(), p.double().numpy(), rows)
 
 
 def neighbours(bench: Bench) -> Probed:
@@ -82,7 +84,7 @@ def linear_probes(bench: Bench) -> Probed:
         labels = bench.labels["train"]
         models = linear.path(train, labels, bench.classes, params.linear_l2, params.linear_steps, bench.device)
         model, probed.val[stage] = linear.choose(models, bench.features["val"][stage], bench.labels["val"])
-        probed.test[stage] = predict(model, bench.features["test"][stage])
+        probed.test[stage], probed.models[stage] = predict(model, bench.features["test"][stage]), model
         probed.detail[stage] = {
             "l2": model.l2,
             "loss": model.loss,

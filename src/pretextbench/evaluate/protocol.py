@@ -1,6 +1,7 @@
-"""The whole protocol for one encoder: features, probes at every stage, few labels, label-free measures, one scoring."""
+"""The whole protocol for one encoder: features, probes at every stage, what is asked of them beside, one scoring."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,66 +11,108 @@ from torch import Tensor
 
 from pretextbench.data.prepared import Prepared
 from pretextbench.encoder import Encoder
-from pretextbench.errors import UserError
-from pretextbench.evaluate import budgets, labelfree
+from pretextbench.evaluate import few, labelfree, robust, transfer
+from pretextbench.evaluate.budgets import Budget
+from pretextbench.evaluate.clock import Clock
 from pretextbench.evaluate.features import extract
 from pretextbench.evaluate.final import score_test
-from pretextbench.evaluate.layers import Bench, Prediction, Probed, linear_probes, neighbours, predict
-from pretextbench.evaluate.record import Evaluation, Few, record
+from pretextbench.evaluate.flops import forward_flops
+from pretextbench.evaluate.gallery import Side, gallery
+from pretextbench.evaluate.layers import Bench, linear_probes, neighbours
+from pretextbench.evaluate.maps import FEWEST, feature_map
+from pretextbench.evaluate.record import GALLERY, MAP, Evaluation, record
 from pretextbench.measures import alignment
 from pretextbench.params import Evaluate
+from pretextbench.views import Views
 
-Views = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
+Features = Mapping[str, Tensor]  # stage -> (n, D)
+SPLITS = ("train", "val", "test")
 
 
-def evaluate(
-    encoder: Encoder, data: Prepared, params: Evaluate, device: torch.device, views: Views | None = None
-) -> Evaluation:
+@dataclass(frozen=True)
+class Subject:
+    """Who is judged, how, and on what beside the data set itself."""
+
+    encoder: Encoder  # as pretrained; its weights and modes are left as they were
+    params: Evaluate
+    device: torch.device  # where features are computed and probes are fitted
+    views: Views | None = None  # corrupted test images and pairs of validation views
+    transfer: Prepared | None = None  # a second data set
+    clock: Clock = field(default_factory=Clock)
+
+    def features(self, images: npt.NDArray[np.uint8]) -> Features:
+        """Of every stage."""
+        with self.clock.part("features"):
+            return extract(self.encoder, images, self.device, self.params.batch_size)
+
+    def bench(self, data: Prepared, held_out: Features, labels: Mapping[str, Tensor]) -> Bench:
+        """What the probes work on; `held_out` are the features of the validation images."""
+        cached = {split: held_out if split == "val" else self.features(data.images(split)) for split in SPLITS}
+        return Bench(cached, labels, len(data.classes), self.params, self.device)
+
+
+def evaluate(who: Subject, data: Prepared) -> Evaluation:
     """Judge a frozen encoder. Training and validation choose; test labels are read once, after every choice.
 
     Without enough labels the label-free measures are all there is, and `metrics["reason"]` says why.
 
     Args:
-        encoder: as pretrained; its weights and modes are left as they were.
+        who: the encoder, and how it is judged.
         data: images and labels (-1 where there is none), opened with the labels folder.
-        device: where features are computed and probes are fitted.
-        views: two augmented versions of the same held-out images, each (n, H, W, 3), for the alignment.
 
     Raises:
         UserError: features are not finite (names the stage), a split is empty, or a budget is not one.
     """
-    for budget in params.budgets:
-        budgets.Budget.parse(budget)
-
-    def features(images: npt.NDArray[np.uint8]) -> dict[str, Tensor]:
-        return extract(encoder, images, device, params.batch_size)
-
-    held_out = features(data.images("val"))
-    sizes = {split: len(data.images(split)) for split in ("train", "val", "test")}
+    for budget in (*who.params.budgets, *who.params.finetune):
+        Budget.parse(budget)
+    held_out, labels = who.features(data.images("val")), _labels(data)
     base = {
-        "data": {**sizes, "fingerprint": data.fingerprint},
+        "data": {**{split: len(data.images(split)) for split in SPLITS}, "fingerprint": data.fingerprint},
         "classes": data.classes,
-        "labelfree": _label_free(held_out, tuple(map(features, views or ()))),
+        "cost": {"forward_flops": forward_flops(who.encoder, data.image_size, who.device)},
+        "labelfree": _label_free(who, held_out),
     }
-    labels = {split: torch.from_numpy(np.array(data.labels(split))) for split in ("train", "val")}
     if reason := _unusable(labels, data.classes):
-        return Evaluation({"labelled": False, "reason": reason, **base})
-    cached = {"train": features(data.images("train")), "val": held_out, "test": features(data.images("test"))}
-    bench = Bench(cached, labels, len(data.classes), params, device)
-    probed = {"knn": neighbours(bench), "linear": linear_probes(bench)}
-    few = {budget: few_labels(bench, budget, probed["linear"].best) for budget in params.budgets}
-    scored = score_test(data, _named(probed, few))
+        train = who.features(data.images("train"))
+        return Evaluation({"labelled": False, "reason": reason, **base}, files=_pictures(who, data, train, held_out))
+    bench, clock = who.bench(data, held_out, labels), who.clock
+    with clock.part("k-NN"):
+        probed = {"knn": neighbours(bench)}
+    with clock.part("linear probes"):
+        probed["linear"] = linear_probes(bench)
+    with clock.part("few labels"):
+        budgets = {budget: few.probes(bench, budget, probed["linear"]) for budget in who.params.budgets}
+    files = _pictures(who, data, bench.features["train"], held_out, probed["linear"].best)
+    with clock.part("fine-tuning"):
+        tuned = {budget: few.tuned(who.encoder, data, bench, budget) for budget in who.params.finetune}
+    said = {}
+    with clock.part("corrupted images"):
+        if who.views:
+            said = robust.corrupted(who.encoder, who.views, probed["linear"], who.device, who.params.batch_size)
+    for kind, found in probed.items():
+        said |= {f"{kind}.{stage}": prediction for stage, prediction in found.test.items()}
+    scored = score_test(data, said | few.named("budget", budgets) | few.named("finetune", tuned))
     if scored is None:
-        return Evaluation({"labelled": False, "reason": "no test image has a label", **base})
-    return record(base, labels, probed, few, scored)
+        return Evaluation({"labelled": False, "reason": "no test image has a label", **base}, files=files)
+    beside = {"budget": few.scored("budget", budgets, scored), "finetune": few.scored("finetune", tuned, scored)}
+    if who.views:
+        beside["robustness"] = robust.curves(who.views, probed["linear"], scored), robust.arrays(who.views, scored)
+    beside["transfer"] = _transferred(who)
+    return record(base, labels, probed, beside, scored, files)
 
 
-def _label_free(stages: dict[str, Tensor], views: tuple[dict[str, Tensor], ...]) -> dict[str, Any]:
+def _labels(data: Prepared) -> dict[str, Tensor]:
+    """Those that may be chosen by."""
+    return {split: torch.from_numpy(np.array(data.labels(split))) for split in ("train", "val")}
+
+
+def _label_free(who: Subject, stages: Features) -> dict[str, Any]:
     """Of the last stage: it is what a user without labels would take."""
     last = list(stages)[-1]
     found: dict[str, Any] = {"stage": last, **labelfree.measure(stages[last])}
-    if views:
-        found["alignment"] = alignment(views[0][last], views[1][last])
+    if who.views:
+        first, second = (who.features(pair)[last] for pair in who.views.pairs)
+        found["alignment"] = alignment(first, second)
     return found
 
 
@@ -84,23 +127,29 @@ def _unusable(labels: Mapping[str, Tensor], classes: list[str]) -> str | None:
     return None
 
 
-def few_labels(bench: Bench, budget: str, stage: str) -> Few:
-    """Linear probes of one stage on the redrawn subsets of one budget; an unaffordable budget is a `Few.reason`."""
-    labels, train, test = bench.labels["train"], bench.features["train"][stage], bench.features["test"][stage]
-    l2, said, size, params = [], [], 0, bench.params
-    try:
-        for redraw in range(params.redraws):
-            rows = torch.from_numpy(budgets.subset(labels.numpy(), budget, params.seed, redraw))
-            draw, size = (budget, redraw), len(rows)
-            model = budgets.few(train[rows], labels[rows], bench.classes, params, draw, bench.device)
-            l2.append(model.l2)
-            said.append(predict(model, test))
-    except UserError as error:
-        return Few(reason=str(error))  # an empty cell with its reason: the other cells stand
-    return Few(size, tuple(l2), tuple(said))
+def _pictures(
+    who: Subject, data: Prepared, train: Features, held_out: Features, stage: str | None = None
+) -> dict[str, bytes]:
+    """The map of the validation images and their neighbours, at the best stage (without labels, the last)."""
+    stage, files = stage or list(held_out)[-1], {}
+    bank = Side(data.images("train"), train[stage], data.labels("train"))
+    queries = Side(data.images("val"), held_out[stage], data.labels("val"))
+    with who.clock.part("pictures"):
+        files[GALLERY] = gallery(bank, queries, data.classes, stage)
+        shown = min(who.params.map_images, len(queries.images))
+        if shown >= FEWEST:
+            names = [data.classes[label] if label >= 0 else "" for label in queries.labels[:shown]]
+            files[MAP] = feature_map(queries.features[:shown], names, who.params.seed)
+    return files
 
 
-def _named(probed: dict[str, Probed], few: dict[str, Few]) -> dict[str, Prediction]:
-    named = {f"{probe}.{stage}": said for probe, found in probed.items() for stage, said in found.test.items()}
-    draws = {f"budget.{budget}.{i}": said for budget, found in few.items() for i, said in enumerate(found.test)}
-    return named | draws
+def _transferred(who: Subject) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.int64]]]:
+    """Metrics and predictions on the second data set, or the reason why there are none; empty where there is no set."""
+    if who.transfer is None:
+        return {}, {}
+    labels = _labels(who.transfer)
+    if reason := _unusable(labels, who.transfer.classes):
+        return {"reason": f"{reason} of the transfer data"}, {}
+    bench = who.bench(who.transfer, who.features(who.transfer.images("val")), labels)
+    with who.clock.part("transfer"):
+        return transfer.probe(bench, who.transfer)

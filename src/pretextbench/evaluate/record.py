@@ -13,10 +13,13 @@ import numpy.typing as npt
 from torch import Tensor
 
 from pretextbench.evaluate.final import Scored
-from pretextbench.evaluate.layers import Prediction, Probed
+from pretextbench.evaluate.layers import Probed
+from pretextbench.evaluate.transfer import stages
 from pretextbench.files import whole_folder
 
 METRICS, PREDICTIONS, LAYERS, CONFUSION = "metrics.json", "predictions.npz", "layers.csv", "confusion.csv"
+MAP, GALLERY = "map.csv", "neighbours.png"
+Arrays = Mapping[str, npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -24,70 +27,60 @@ class Evaluation:
     """What one encoder is worth. Accuracies are fractions in [0, 1].
 
     `metrics`, ready for JSON: `labelled` (and `reason` where it is false), `data` (counts, `fingerprint`), `classes`,
-    `knn` and `linear` (`best`, `last`, and per stage `val`, what was chosen, `test` scores), `budgets` (per budget
-    `labels`, `redraws`, `top1` or the `reason` why there is none), `labelfree`, `confusion` (linear, best stage).
+    `cost`, `knn` and `linear` (`best`, `last`, and per stage `val`, what was chosen, `test` scores), `budgets` and
+    `finetune` (per budget `labels`, `redraws`, `top1` or the `reason` why there is none), `robustness` and `transfer`
+    where they were asked for, `labelfree`, `confusion` (linear, best stage).
 
     `predictions`, for NumPy: `index` (n,) rows of the test split, `label` (n,), `knn.<stage>` (n,), `linear.<stage>`
-    (n,), `budget.<budget>` (redraws, n). Empty without labels.
+    (n,), `budget.<budget>` and `finetune.<budget>` (redraws, n), `robust.<corruption>` (severities, m) with
+    `robust.index` and `robust.label` (m,), `transfer.<probe>.<stage>` with its own index and label. Empty
+    without labels.
+
+    `files`: name -> content of pictures and maps.
     """
 
     metrics: dict[str, Any]
     predictions: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Few:
-    """The probes of one label budget, or why there are none."""
-
-    labels: int = 0  # that the budget granted
-    l2: tuple[float, ...] = ()  # per redraw
-    test: tuple[Prediction, ...] = ()  # per redraw
-    reason: str | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 def record(
     base: Mapping[str, Any],
     labels: Mapping[str, Tensor],
     probed: Mapping[str, Probed],
-    few: Mapping[str, Few],
+    beside: Mapping[str, tuple[dict[str, Any], Arrays]],
     scored: Scored,
+    files: dict[str, bytes],
 ) -> Evaluation:
-    """Put what was chosen beside what was scored. `base` holds what is known without labels."""
+    """Put what was chosen beside what was scored.
+
+    Args:
+        base: what is known without labels.
+        labels: of train and val.
+        probed: k-NN and linear, at every stage.
+        beside: the other protocols: metrics and arrays of each; one without metrics was not asked for.
+        scored: the test split.
+        files: pictures and maps.
+    """
     counts = {f"{split}_labelled": int((values >= 0).sum()) for split, values in labels.items()}
     metrics = {
         "labelled": True,
         **base,
         "data": {**base["data"], **counts, "test_labelled": len(scored.index), "fingerprint": scored.fingerprint},
-        **{probe: _stages(probe, found, scored) for probe, found in probed.items()},
-        "budgets": {budget: _budget(budget, found, scored) for budget, found in few.items()},
+        **{probe: stages(probe, found, scored) for probe, found in probed.items()},
+        **{"budgets" if name == "budget" else name: found for name, (found, _) in beside.items() if found},
         "confusion": scored.confusion(f"linear.{probed['linear'].best}").tolist(),
     }
-    said = {name: values for name, values in scored.predictions.items() if not name.startswith("budget.")}
-    for budget, found in few.items():
-        if found.test:
-            draws = [scored.predictions[f"budget.{budget}.{redraw}"] for redraw in range(len(found.test))]
-            said[f"budget.{budget}"] = np.stack(draws)
-    return Evaluation(metrics, {"index": scored.index, "label": scored.labels, **said})
-
-
-def _stages(probe: str, found: Probed, scored: Scored) -> dict[str, Any]:
-    layers = {
-        stage: {"val": found.val[stage], **found.detail[stage], "test": scored.scores[f"{probe}.{stage}"]}
-        for stage in found.val
-    }
-    return {"best": found.best, "last": found.last, "layers": layers}
-
-
-def _budget(budget: str, found: Few, scored: Scored) -> dict[str, Any]:
-    if found.reason:
-        return {"top1": None, "reason": found.reason}
-    tests = [scored.scores[f"budget.{budget}.{redraw}"] for redraw in range(len(found.test))]
-    redraws = [{"l2": l2, "test": test} for l2, test in zip(found.l2, tests, strict=True)]
-    return {"labels": found.labels, "top1": float(np.mean([test["top1"] for test in tests])), "redraws": redraws}
+    said = {"index": scored.index, "label": scored.labels}
+    for probe, found in probed.items():
+        said |= {f"{probe}.{stage}": scored.predictions[f"{probe}.{stage}"] for stage in found.test}
+    for _, arrays in beside.values():
+        said |= arrays
+    return Evaluation(metrics, said, files)
 
 
 def save(evaluation: Evaluation, folder: Path) -> None:
-    """Write metrics.json, predictions.npz and, with labels, layers.csv and confusion.csv (for plots); whole or nothing.
+    """Write metrics.json, predictions.npz, pictures and, with labels, layers.csv and confusion.csv; whole or nothing.
 
     Raises:
         UserError: the folder cannot be written.
@@ -95,6 +88,8 @@ def save(evaluation: Evaluation, folder: Path) -> None:
     with whole_folder(folder) as scratch:
         text = json.dumps(evaluation.metrics, indent=2, allow_nan=False)
         (scratch / METRICS).write_text(text + "\n", encoding="utf-8")
+        for name, content in evaluation.files.items():
+            (scratch / name).write_bytes(content)
         np.savez_compressed(scratch / PREDICTIONS, **evaluation.predictions)  # type: ignore[arg-type]
         if evaluation.metrics["labelled"]:
             _write_csv(scratch / LAYERS, ("probe", "layer", "split", "accuracy"), _layer_rows(evaluation.metrics))

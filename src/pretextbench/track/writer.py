@@ -4,7 +4,6 @@ import csv
 import hashlib
 import math
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
 from pretextbench.track import EXPERIMENT, Record, store
+from pretextbench.track.commit import git_commit
 
 KEY = "pretextbench.key"
 DONE = "pretextbench.done."  # + part: hash of what was written, so that telling it again repeats nothing
@@ -115,15 +115,6 @@ class Writer:
                 ]
         for part in _batches(points, BATCH):
             self.client.log_batch(run.info.run_id, metrics=part)
-
-
-def git_commit(root: Path) -> str | None:
-    """The commit that is checked out at `root`; None without git or outside of a repository."""
-    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:

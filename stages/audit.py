@@ -1,0 +1,19 @@
+"""Stage `audit`: the prepared images -> which images of test and val another split also holds, and how many.
+
+python -m stages audit
+"""
+
+from pretextbench.audit import audit, save, sentence
+from pretextbench.data.prepared import Prepared
+from stages import layout
+
+FILES = "files.txt"  # of the labels folder: one name per line, in the order of the rows
+
+
+def main() -> None:
+    """Compare the splits, write the pairs and say how many there are."""
+    data, files = Prepared(layout.IMAGES), layout.LABELS / FILES
+    names = files.read_text(encoding="utf-8").splitlines() if files.exists() else None
+    found = audit(data, names)
+    save(found, data, layout.AUDIT)
+    print(sentence(found))

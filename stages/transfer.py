@@ -1,0 +1,25 @@
+"""Stage `transfer`: the second data set, which evaluation alone looks at -> data/transfer; without one, a note.
+
+The images folder and the labels folder in it are as those of the stage `prepare`.
+"""
+
+from pretextbench.data.prepare import prepare
+from pretextbench.files import whole_folder, write_whole
+from pretextbench.params import load
+from stages import layout
+
+
+def main() -> None:
+    """Prepare the data set that `transfer` in params.yaml names."""
+    params = load(layout.PARAMS)
+    with whole_folder(layout.TRANSFER) as out:
+        if params.transfer.source is None:
+            write_whole(out / "none.txt", b"params.yaml names no second data set under `transfer`.\n")
+            print("no second data set is named")
+            return
+        wanted = params.prepare.model_copy(update=params.transfer.model_dump())
+        card = prepare(wanted, out / layout.IMAGES.name, out / layout.LABELS.name)
+    sizes = ", ".join(f"{stop - start} {split}" for split, (start, stop) in card.splits.items())
+    print(f"{card.source}: {sizes} images of {card.image_size} px; {card.refused} refused")
+    for note in card.notes:
+        print(f"note: {note}")

@@ -1,0 +1,20 @@
+"""Stage `views`: test and validation images -> the corrupted and augmented images that every encoder is measured on."""
+
+from pretextbench.data.prepared import Prepared
+from pretextbench.params import load
+from pretextbench.viewmaker import make
+from pretextbench.views import Views
+from stages import layout
+
+
+def main() -> None:
+    """Make the evaluation views of the prepared images."""
+    data = Prepared(layout.IMAGES)
+    make(data, load(layout.PARAMS).augment, layout.VIEWS)
+    views = Views(layout.VIEWS, data)
+    corruptions, severities, images = views.corrupted.shape[:3]
+    megabytes = (views.corrupted.nbytes + views.pairs.nbytes) / 1e6
+    print(
+        f"views: {images:,} test images, {corruptions} corruptions of {severities} severities; "
+        f"{views.pairs.shape[1]:,} pairs of validation images; {megabytes:,.0f} MB"
+    )

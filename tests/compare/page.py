@@ -1,0 +1,50 @@
+"""A report taken apart again."""
+
+from html.parser import HTMLParser
+
+from pretextbench.compare.comparison import compare
+from pretextbench.compare.html import report_html
+from pretextbench.compare.recommend import recommendation_md
+from pretextbench.params import Compare
+
+PARAMS = Compare(resamples=500)
+PLAIN = {"simclr": 0.75, "rotation": 0.64, "random": 0.52, "supervised": 0.85}
+VOID = {"meta", "img", "link", "br", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Tags that close in order, their attributes, and the text of each section."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.sections, self.section = [], [], {}, None
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "section":
+            self.section = dict(attrs)["id"]
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+        if tag == "section":
+            self.section = None
+
+    def handle_data(self, data):
+        self.sections[self.section] = self.sections.get(self.section, "") + data
+
+    def having(self, attribute):
+        return [attrs[attribute] for _, attrs in self.tags if attribute in attrs]
+
+
+def report(found, comparison=None, said=None, **further):
+    comparison = comparison or compare(found, PARAMS)
+    further = {"audit": None, "audit_picture": None, "recipe": {}} | further
+    return report_html(comparison, found, said or recommendation_md(comparison), **further)

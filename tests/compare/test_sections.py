@@ -1,0 +1,78 @@
+"""What the report leaves out: a section without data is absent, a cell without a number says why."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+
+from tests.compare.fakes import runs, unlabelled
+from tests.compare.page import PLAIN, Page, report
+
+
+def test_sections_without_data_are_absent():
+    found = [
+        replace(one, metrics={k: v for k, v in one.metrics.items() if k not in ("robustness", "transfer", "finetune")})
+        for one in runs(PLAIN)
+    ]
+    for one in found:
+        one.metrics["linear"]["layers"] = {
+            k: {**v, "test": {**v["test"], "per_class": []}} for k, v in one.metrics["linear"]["layers"].items()
+        }
+    there = set(filter(None, Page(report(found)).sections))
+    assert there == {"board", "reasons", "pairs", "labels", "cost", "stages", "labelfree", "more"}
+
+
+def test_without_labels():
+    found = [unlabelled(one) for one in runs(PLAIN)]
+    page = Page(report(found))
+    assert set(filter(None, page.sections)) == {"board", "more"}
+    assert "There is no recommendation: no training image has a label." in page.sections[None]
+    assert "RankMe" in page.sections["board"]
+    assert "linear probe" not in page.sections["board"]
+
+
+def test_a_row_without_predictions_says_why():
+    found = [
+        replace(one, predictions={}, missing="predictions.npz is gone") if one.name == "rotation" else one
+        for one in runs(PLAIN)
+    ]
+    page = Page(report(found))
+    for section in ("board", "others", "more"):
+        assert "predictions.npz is gone" in page.sections[section]
+    assert "rotation" not in page.sections["pairs"]
+    gone = [replace(one, predictions={}, missing="gone") for one in found]
+    assert "No accuracies: no row has predictions" in Page(report(gone)).sections["board"]
+
+
+def test_a_budget_that_could_not_be_granted_says_why():
+    poor = []
+    for one in runs(PLAIN):
+        said = {key: value for key, value in one.predictions.items() if key not in ("budget.1%", "finetune.100%")}
+        budgets = {"1%": {"top1": None, "reason": "class 2 has 3"}, "10%": {"labels": 600, "top1": 0.5}}
+        metrics = {**one.metrics, "budgets": budgets, "finetune": {"100%": {"reason": "no time"}}}
+        poor.append(replace(one, predictions=said, metrics=metrics))
+    page = Page(report(poor))
+    assert page.sections["board"].count("class 2 has 3") == 4
+    assert page.sections["others"].count("no time") == 4
+    assert "class 2" not in page.sections["others"]
+    assert "labels" not in page.sections
+
+
+def test_one_method():
+    there = set(filter(None, Page(report(runs({"simclr": 0.7}))).sections))
+    assert {"board", "labels", "stages", "classes"} <= there
+    assert not {"pairs", "cost"} & there
+
+
+def test_many_classes_are_cut_to_those_that_differ_most():
+    found = runs(PLAIN, classes=120)
+    for one in found:
+        spread = np.where(np.arange(120) % 12 == 5, 0.5 if one.name == "simclr" else 0.1, 0.3).tolist()
+        one.metrics["linear"]["layers"]["layer3"]["test"]["per_class"] = spread
+        one.metrics["confusion"] = np.eye(120, dtype=int).tolist()
+    page = Page(report(found))
+    classes = page.sections["classes"]
+    assert re.findall(r"class(\d+)", classes) == [str(i) for i in range(120) if i % 12 == 5]
+    assert "the 10 classes of 120" in classes
+    assert "Confusion matrices are left out" in classes
+    assert sum(tag == "rect" for tag, _ in page.tags) < 60
