@@ -113,18 +113,16 @@ def test_cost_labels_cover_neither_names_nor_points():
 
 def test_losses_of_rows_that_were_trained(plain, tmp_path):
     comparison, groups = plain
-    (tmp_path / "history.csv").write_text(
-        "step,images,loss\n" + "".join(f"{i},{i * 128},{i % 7}\n" for i in range(1, 3000))
-    )
+    noise = np.random.default_rng(0).normal(size=3000)
+    steps = "".join(f"{i},{i * 128},{loss}\n" for i, loss in enumerate(noise, 1))
+    (tmp_path / "history.csv").write_text("step,images,loss\n" + steps)
     (tmp_path / "idle").mkdir()
     (tmp_path / "idle/history.csv").write_text("step\n")
     placed = {"simclr": [replace(groups["simclr"][0], folder=tmp_path)]}
     placed |= {"random": [replace(groups["random"][0], folder=tmp_path / "idle")], "rotation": groups["rotation"]}
     found = figures.losses(placed, styles(comparison.rows))
     assert list(found) == ["simclr"]
-    assert (
-        figures.MOST <= max(map(len, lines(found["simclr"], styles(comparison.rows)["simclr"].hue))) <= 2 * figures.MOST
-    )
+    assert len(found["simclr"]) < 15_000  # all steps would take 34,000
 
 
 def test_figures_on_one_page_share_no_id_and_keep_any_name():

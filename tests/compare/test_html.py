@@ -81,18 +81,18 @@ def test_the_leaderboard_has_every_number_and_order(full):
 
 def test_places_of_the_intervals_are_on_one_axis(full):
     comparison, _, text = full
-    at = {}
-    for row in comparison.rows:
-        line = re.search(rf"<tr[^>]*>\s*<th[^>]*>\s*<span.*?{row.name}.*?</tr>", text, re.DOTALL)[0]
-        start, width, place = map(
-            float, re.search(r'left: (\S+)%; width: (\S+)%"></i><i class="at" style="left: (\S+)%', line).groups()
-        )
+    board, at = text[text.index('<table class="board') : text.index("</table>")], []
+    lines = re.findall(r"<tr.*?</tr>", board, re.DOTALL)[1:]
+    for row, line in zip(comparison.rows, lines, strict=True):
+        numbers = re.search(r'left: (\S+)%; width: (\S+)%"></i><i class="at" style="left: (\S+)%', line).groups()
+        start, width, place = map(float, numbers)
         assert 0 < start < place < start + width < 100
-        at[row.name] = (place, 100 * comparison.cell("linear", row.name))
+        ends = comparison.verdicts["linear"].interval(row.name)
+        at += [(place, comparison.cell("linear", row.name)), (start, ends[0]), (start + width, ends[1])]
     ticks = re.findall(r'<span style="left: (\S+)%">(\d+)</span>', text)
-    scale, start = np.polyfit(*np.array(ticks, float).T[::-1], 1)
+    scale, first = np.polyfit(*np.array(ticks, float).T[::-1], 1)
     assert len(ticks) >= 3
-    assert all(place == pytest.approx(start + scale * value, abs=0.03) for place, value in at.values())
+    assert all(place == pytest.approx(first + scale * 100 * value, abs=0.03) for place, value in at)
 
 
 def test_differences_of_all_pairs(full):

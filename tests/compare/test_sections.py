@@ -19,7 +19,7 @@ def test_sections_without_data_are_absent():
             k: {**v, "test": {**v["test"], "per_class": []}} for k, v in one.metrics["linear"]["layers"].items()
         }
     there = set(filter(None, Page(report(found)).sections))
-    assert there == {"board", "reasons", "pairs", "labels", "cost", "stages", "labelfree", "more"}
+    assert there == {"board", "reasons", "pairs", "labels", "cost", "others", "stages", "labelfree", "more"}
 
 
 def test_without_labels():

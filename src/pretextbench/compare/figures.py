@@ -22,6 +22,7 @@ Box = tuple[float, float, float, float]  # left, bottom, right, top
 WIDE, SMALL = (440.0, 290.0), (220.0, 165.0)  # units of the SVG; a phone shows two small ones side by side
 PROBES = {"linear": "linear probe", "knn": "k-NN"}
 MOST = 300  # points of a curve
+APART = 1.5  # between two numbers of labels, so that both can be written under the axis
 STEPS = (1, 2, 5, 10)  # of ticks: people count in these
 
 
@@ -51,7 +52,9 @@ def budgets(comparison: Comparison, groups: Groups, looks: Mapping[str, Style]) 
         return None
     figure, axes = chart("labels for the probe (log scale)", "test accuracy (%)", _tall(groups), room(list(groups)))
     axes.set_xscale("log")
-    axes.set_xticks([labels for _, labels in found], [f"{labels:,}" for _, labels in found])
+    ticks = [labels for _, labels in found]
+    apart = [True, *(later > APART * earlier for earlier, later in pairwise(ticks))]
+    axes.set_xticks(ticks, [f"{labels:,}" if free else "" for labels, free in zip(ticks, apart, strict=True)])
     axes.xaxis.set_minor_locator(NullLocator())
     lines = {}
     for name in groups:

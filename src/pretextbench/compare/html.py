@@ -143,7 +143,9 @@ def _board(comparison: Comparison) -> dict[str, Any]:
         for tick in MaxNLocator(5, integer=True, steps=figures.STEPS).tick_values(*ends)
         if ends[0] <= tick <= ends[1]
     ]
-    budgets = {budget: sections.column(comparison, budget) for budget in comparison.budgets}
+    by_labels = sorted(comparison.budgets, key=lambda budget: comparison.budgets[budget] or 0)
+    ends_of_it = dict.fromkeys([*by_labels[:1], *by_labels[-1:]])  # the first screen has room for two
+    budgets = {budget: sections.column(comparison, budget) for budget in ends_of_it}
     return {
         "forest": sections.forest(comparison, ends, ticks),
         "linear": sections.column(comparison, "linear"),

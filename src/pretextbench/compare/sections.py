@@ -13,6 +13,7 @@ from pretextbench.compare.protocols import CORRUPTED, FINETUNE, TRANSFER
 from pretextbench.compare.recommend import tied
 from pretextbench.compare.runs import Run
 from pretextbench.compare.tables import budget_name, percent
+from pretextbench.compare.words import p_value
 
 MINUS, DASH = "\u2212", "\u2013"
 MEASURES = {
@@ -59,7 +60,8 @@ def column(comparison: Comparison, protocol: str) -> dict[str, Cell]:
 def others(comparison: Comparison, runs: Sequence[Run]) -> dict[str, dict[str, Cell]]:
     """The protocols beside the leaderboard that were asked for: heading -> row -> cell."""
     tuned = dict.fromkeys(budget for run in runs for budget in run.metrics.get("finetune", {}))
-    wanted = {f"fine-tuned, {budget_name(budget)}": FINETUNE + budget for budget in tuned}
+    wanted = {budget_name(budget): budget for budget in comparison.budgets}
+    wanted |= {f"fine-tuned, {budget_name(budget)}": FINETUNE + budget for budget in tuned}
     source = next((run.metrics["transfer"].get("source") for run in runs if "transfer" in run.metrics), None)
     wanted |= {f"transfer to {source}": TRANSFER, "corrupted images": CORRUPTED}
     asked = {k: v for k, v in wanted.items() if v in comparison.verdicts or v.startswith(FINETUNE)}
@@ -95,8 +97,7 @@ def pairs(comparison: Comparison) -> dict[str, Any] | None:
         for other in names[i + 1 :]:
             gap, p = (verdict.accuracy(name) or 0) - (verdict.accuracy(other) or 0), verdict.p(name, other)
             apart = p < verdict.judgement.level
-            said = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-            cells.append(Cell(f"{100 * gap:+.1f}", said, heat=0.12 + 0.5 * gap / largest if apart else 0.0))
+            cells.append(Cell(f"{100 * gap:+.1f}", p_value(p), heat=0.12 + 0.5 * gap / largest if apart else 0.0))
         found.append({"name": name, "skipped": i, "cells": cells})
     return {"columns": names[1:], "rows": found}
 

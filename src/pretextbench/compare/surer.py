@@ -25,9 +25,24 @@ def surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[
         f"{100 * found.detectable:.1f} points between {best} and {second} would be found four times out of five, after "
         "correction for all pairs."
     )
+    points = 100 * gap(verdict, best, second)
     if verdict.p(best, second) < 1 - comparison.params.confidence:
-        return [f"{said} The {100 * gap(verdict, best, second):.1f} points seen are already told apart."]
-    return [f"{said} {_needed(found, comparison, 100 * gap(verdict, best, second), seeds)}"]
+        return [f"{said} The {points:.1f} points seen are already told apart.", _longer(comparison)]
+    return [f"{said} {_needed(found, comparison, points, seeds)}", _longer(comparison)]
+
+
+def _longer(comparison: Comparison) -> str:
+    """What no power computation knows: whether the order holds at a larger budget."""
+    again = sum(row.seconds for row in comparison.rows)
+    return (
+        "Whether the order holds for longer pretraining, no statistics can say: run it again at twice the budget "
+        f"(`pretrain.images`), about {_duration(2 * again)} of pretraining per seed. One more seed at this budget "
+        f"costs about {_duration(again)}."
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:,.0f} minutes" if seconds >= 90 else f"{seconds:,.0f} seconds"
 
 
 def _needed(found: power.Needs, comparison: Comparison, points: float, seeds: int) -> str:

@@ -28,7 +28,7 @@ VARIABLES = NAMED + tuple(f"{kind}{hue}" for kind in ("hue", "text") for hue in 
 MARKERS, DASHES = "osD^v", ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 TEXT, LETTER = 12.0, 0.56  # size of the text in units of the SVG, and the width of a letter as a share of it
 LONGEST = 20  # letters of a label
-BASE = {"svg.fonttype": "none", "font.size": TEXT, "path.simplify_threshold": 0.3}
+BASE = {"svg.fonttype": "none"}
 
 
 def paint(variable: str) -> str:
