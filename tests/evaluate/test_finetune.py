@@ -5,76 +5,21 @@ import copy
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pretextbench import optim
 from pretextbench.augment import Augmenter, as_float
 from pretextbench.controls import Supervised, SupervisedParams
 from pretextbench.data.batches import Order
-from pretextbench.encoder import Encoder
-from pretextbench.errors import UserError
 from pretextbench.evaluate import finetune as module
 from pretextbench.evaluate import linear
 from pretextbench.evaluate.budgets import few
 from pretextbench.evaluate.features import extract
-from pretextbench.evaluate.finetune import BATCH, PATIENCE, POINTS, divide, finetune
+from pretextbench.evaluate.finetune import BATCH, PATIENCE, POINTS, divide
 from pretextbench.params import Evaluate
 from pretextbench.seed import Seed
+from tests.evaluate.colours import CPU, SHORT, Colours, Grey, per_class, tune
 from tests.evaluate.fakes import FakeData, TinyEncoder
-
-CPU = torch.device("cpu")
-SHORT = Evaluate(finetune_images=3000, finetune_lr=1e-2)
-
-
-class Colours(FakeData):
-    """A class is a colour, all of one brightness: a grey eye sees noise and nothing else.
-
-    Labels of other splits than those in `open` cannot be read.
-    """
-
-    def __init__(self, **sizes):
-        super().__init__(**sizes)
-        rng, self.open, self.asked = np.random.default_rng(1), ("train",), []
-        for split, labels in self._labels.items():
-            images = np.full((len(labels), 8, 8, 3), 40) + rng.integers(0, 60, (len(labels), 8, 8, 1))
-            images[np.arange(len(labels)), :, :, labels] += 60
-            self._images[split] = images.astype(np.uint8)
-
-    def images(self, split):
-        self.asked.append(split)
-        return super().images(split)
-
-    def labels(self, split):
-        assert split in self.open, f"the labels of {split} were read"
-        return self._labels[split]
-
-    def accuracy(self, tuned):
-        return float((tuned.prediction.classes == self._labels["test"]).mean())
-
-
-class Grey(Encoder):
-    """Adds the three channels up, so that its frozen features cannot tell colours of one brightness apart."""
-
-    def __init__(self):
-        super().__init__((0.5,) * 3, (0.25,) * 3)
-        self.conv = nn.Conv2d(3, 8, 3)
-        self.conv.weight.data = self.conv.weight.data[:, :1].repeat(1, 3, 1, 1)
-        self.channels, self.dim = {"only": 8}, 8
-
-    def stages(self, x: Tensor) -> dict[str, Tensor]:
-        return {"only": self.conv(self.normalise(x)).relu()}
-
-
-def tune(data, encoder=None, rows=None, params=SHORT, name="10%.0"):
-    labels = torch.from_numpy(data._labels["train"])
-    rows, encoder = torch.arange(len(labels) - 1) if rows is None else rows, encoder or TinyEncoder()
-    features = list(extract(encoder, FakeData.images(data, "train"), CPU).values())[-1]
-    return finetune(encoder, data, features, rows, labels, params, CPU, name)
-
-
-def per_class(data, count):
-    labels = data._labels["train"]
-    return torch.from_numpy(np.concatenate([np.flatnonzero(labels == k)[:count] for k in range(3)]))
 
 
 def test_the_encoder_given_is_left_as_it_was_bit_for_bit():
@@ -239,77 +184,3 @@ def test_a_step_sees_the_pixels_that_its_seed_and_the_recipe_of_the_supervised_c
     pixels = as_float(torch.from_numpy(data.images("train")[index]))
     (view,) = Augmenter(Supervised.recipe(SupervisedParams(), 8), 8)(pixels)
     assert torch.equal(seen[0], view)
-
-
-def test_a_few_labels_are_validated_on_a_stratified_fifth_that_is_never_trained_on(monkeypatch):
-    taken, original = [], module.Batches.take
-    monkeypatch.setattr(module.Batches, "take", lambda b, index: taken.append(index) or original(b, index))
-    data = Colours()
-    rows = per_class(data, 20)
-    truth = torch.from_numpy(data._labels["train"])
-    tuned = tune(data, rows=rows)
-    learn, held = divide(data, rows, truth, Seed(Seed(0).key("finetune", "10%.0")))
-    assert np.array_equal(np.sort(np.concatenate([learn.rows, held.rows])), np.sort(rows.numpy()))
-    assert held.labels.bincount().tolist() == [4, 4, 4]
-    assert torch.equal(held.labels, truth[held.rows])
-    assert torch.equal(learn.labels, truth[learn.rows])
-    assert set(np.concatenate(taken)) == set(learn.rows)
-    assert {len(index) for index in taken} == {48}
-    assert tuned.labels == 60
-
-
-def test_the_labels_of_validation_and_test_are_closed_to_a_few_labels():
-    data = Colours()
-    tune(data)
-    assert "val" not in data.asked
-    assert data.asked.count("test") == 1
-    assert data.asked[-1] == "test"
-
-
-def test_all_labels_are_validated_on_the_labelled_part_of_the_validation_split(monkeypatch):
-    held, original = [], module.validate
-    monkeypatch.setattr(module, "validate", lambda n, part, *rest: held.append(part) or original(n, part, *rest))
-    data = Colours()
-    data.open = ("train", "val")
-    data._labels["val"][::2] = -1
-    data._labels["train"][:5] = -1
-    tuned = tune(data, rows=torch.arange(120))
-    assert tuned.labels == 115
-    assert np.array_equal(held[0].rows, np.arange(1, 60, 2))
-    assert np.array_equal(held[0].labels.numpy(), data._labels["val"][1::2])
-    assert data.asked[-1] == "test"
-
-
-def test_too_few_labels_to_hold_any_out_are_trained_on_to_the_end():
-    data = Colours()
-    tuned = tune(data, rows=per_class(data, 4), params=Evaluate(finetune_images=1200, finetune_lr=1e-2))
-    assert (tuned.history, tuned.kept, tuned.stopped, tuned.labels) == ((), 1200, False, 12)
-    assert data.accuracy(tuned) > 0.95
-
-
-def test_a_rare_class_keeps_all_its_labels_for_training():
-    data = Colours()
-    rows = torch.cat([per_class(data, 20), torch.from_numpy(np.flatnonzero(data._labels["train"] == 2)[:1])])
-    rows = rows[(torch.from_numpy(data._labels["train"])[rows] != 2) | (torch.arange(len(rows)) == len(rows) - 1)]
-    learn, held = divide(data, rows, torch.from_numpy(data._labels["train"]), Seed(0))
-    assert held.labels.bincount().tolist() == [4, 4]
-    assert learn.labels.bincount().tolist() == [16, 16, 1]
-
-
-def test_two_images_are_enough():
-    data = Colours()
-    assert tune(data, rows=per_class(data, 1)[:2], params=Evaluate(finetune_images=4)).kept == 4
-
-
-def test_labels_of_one_class_are_refused():
-    data = Colours()
-    with pytest.raises(UserError, match="images of two classes or more; found 1"):
-        tune(data, rows=per_class(data, 9)[:9])
-
-
-@pytest.mark.parametrize(("count", "images"), [(20, 3000), (4, 3000), (4, 12)])
-def test_a_diverging_rate_is_named_and_ends_the_training(count, images):
-    data = Colours()
-    with pytest.raises(UserError, match=r"diverged.*at a learning rate of 1e\+30. Lower evaluate.finetune_lr"):
-        tune(data, rows=per_class(data, count), params=Evaluate(finetune_images=images, finetune_lr=1e30))
-    assert ("test" in data.asked) == (images == 12)  # its one step has a finite loss: only what it says can tell
