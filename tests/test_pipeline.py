@@ -101,6 +101,9 @@ def test_a_method_from_elsewhere_is_judged_and_ranked_by_name_alone(project: Pro
     board = (project.root / "reports/leaderboard.csv").read_text()
     assert {line.split(",")[0] for line in board.splitlines()[1:]} == {"mean-colour", "random"}
     assert "mean-colour" in (project.root / "reports/recommendation.md").read_text()
+    page = (project.root / "reports/report.html").read_text()
+    for part in ("Leaderboard", "Robustness", "Maps of the features", "The methods at work", "Leak audit", "params.yaml"):
+        assert part in page, part
     code = (
         "from pretextbench import registry, testing\n"
         "for check in testing.CHECKS.values(): check(registry.load('mean-colour'))"
