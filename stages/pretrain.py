@@ -3,23 +3,61 @@
 python -m stages pretrain METHOD SEED
 """
 
-from pretextbench.data.prepared import Prepared
+import logging
+import os
+import sys
+
+from pretextbench import saved
+from pretextbench.errors import UserError
 from pretextbench.params import load
-from pretextbench.pretrain import pretrain
 from pretextbench.track.runs import record_pretrain
 from stages import layout
 from stages.arguments import method_and_seed
-from stages.jobs import job
+from stages.worker import complaint, train
 
 
 def main() -> None:
     """Train one method with one seed and record it."""
     name, seed = method_and_seed("pretrain", __doc__)
-    params = load(layout.PARAMS)
-    work = job(name, seed, params)
-    data = Prepared(layout.IMAGES, layout.LABELS if work.method.uses_labels else None)
-    folder = layout.pretrained(name, seed)
-    card = pretrain(work, data, folder, layout.SCRATCH / "pretrain")
-    record_pretrain(folder, layout.augmented(name), layout.ROOT)
+    devices = load(layout.PARAMS).pretrain.devices
+    if devices > 1:
+        side_by_side(name, seed, devices)
+        card = saved.read_card(layout.pretrained(name, seed))
+    else:
+        card = train(name, seed)
+    record_pretrain(layout.pretrained(name, seed), layout.augmented(name), layout.ROOT)
     pace = f"{card.seconds:.1f} s, {card.images_per_second:,.0f} images/s"
     print(f"{name}-{seed}: {card.images_seen:,} images in {pace}")
+
+
+def side_by_side(name: str, seed: int, devices: int) -> None:
+    """Train in as many processes, which torchrun's agent starts, watches and ends together.
+
+    Raises:
+        UserError: a worker found a mistake of the user's.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # 0.3 s, and one device needs neither
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the message is told by `stages.run`
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP warns that a method with one player moves everything
+    told = complaint(name, seed)
+    told.unlink(missing_ok=True)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=devices,
+        run_id=f"{name}-{seed}-{os.getpid()}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,  # a mistake would repeat itself; a killed run goes on from its checkpoint by `dvc repro`
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "stages.worker", name, str(seed))
+    except ChildFailedError:
+        if told.is_file():
+            raise UserError(told.read_text(encoding="utf-8")) from None
+        raise
+    finally:
+        told.unlink(missing_ok=True)

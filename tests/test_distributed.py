@@ -40,6 +40,35 @@ class Contrast(nn.Module):
         return simclr().nt_xent(self.layer(x1), self.layer(x2), 0.5)
 
 
+class Normed(nn.Module):
+    """Maps through convolutions and batch norms, as an encoder has them: only the norms let the images meet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Conv2d(1, 4, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
+        self.last = nn.BatchNorm1d(3, affine=False)
+        self.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.last(self.layers(x)) ** 3 + self.layers(x)).square().mean()
+
+
+def maps() -> Tensor:
+    """(ROWS, 1, 3, 3): each image of another brightness, so that half of them have other statistics than all."""
+    x, _ = inputs()
+    return torch.cat([x, x, x], 1)[:, :9].view(ROWS, 1, 3, 3) + torch.arange(ROWS).view(-1, 1, 1, 1)
+
+
+def normed(module: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """Loss, gradients and running statistics of one step."""
+    loss = module(x)
+    loss.backward()
+    found = {"loss": loss.detach()}
+    found |= {name.removeprefix("module."): p.grad.clone() for name, p in module.named_parameters()}
+    return found | {name.removeprefix("module."): b.clone().double() for name, b in module.named_buffers()}
+
+
 def simclr() -> object:
     """The plugin's module, by the door through which methods come in."""
     from pretextbench import registry
@@ -76,6 +105,10 @@ def work() -> dict[str, Tensor]:
         found[f"{name}_gradient"] = leaf.grad
     for key, value in contrast(DistributedDataParallel(Contrast()), x1, x2).items():
         found[f"contrast_{key}"] = value
+    cpu = torch.device("cpu")
+    for kind, net in (("normed", distributed.synchronised(Normed(), cpu)), ("apart", Normed())):
+        for key, value in normed(DistributedDataParallel(net), maps()[own]).items():
+            found[f"{kind}_{key}"] = value
     simclr().gather = lambda x: distributed.gather(x.detach())  # the planted fault
     for key, value in contrast(DistributedDataParallel(Contrast()), x1, x2).items():
         found[f"detached_{key}"] = value
@@ -165,6 +198,28 @@ def test_a_gather_without_gradients_would_be_seen(pair: Pair) -> None:
     alone = contrast(Contrast(), *inputs())
     assert close(torch.stack([found["detached_loss"] for found in pair.found]).mean(), alone["loss"])
     assert all(not torch.allclose(found["detached_gradient"], alone["gradient"], atol=1e-4) for found in pair.found)
+
+
+@pytest.mark.slow
+def test_batch_norm_over_two_processes_is_that_of_one(pair: Pair) -> None:
+    """Losses, every gradient and the running statistics; without it they are others, which this oracle can tell."""
+    alone = normed(Normed(), maps())
+    assert close(torch.stack([found["normed_loss"] for found in pair.found]).mean(), alone.pop("loss"))
+    assert len(alone) == 12, "six gradients, and three buffers of each of two norms"
+    for found in pair.found:
+        for key, value in alone.items():
+            assert close(found[f"normed_{key}"], value), key
+        assert not close(found["apart_layers.0.weight"], alone["layers.0.weight"])
+
+
+def test_alone_a_batch_norm_stays_what_it_is() -> None:
+    norm = nn.BatchNorm2d(3)
+    assert distributed.synchronised(norm, torch.device("cpu")) is norm
+    assert type(norm) is nn.BatchNorm2d
+    x = torch.randn(4, 3, 2, 2)
+    ours = distributed.SynchronisedBatchNorm(3)
+    assert torch.equal(ours(x), norm(x))
+    assert torch.equal(ours.eval()(x), norm.eval()(x))
 
 
 @pytest.mark.slow

@@ -102,7 +102,14 @@ def test_a_method_from_elsewhere_is_judged_and_ranked_by_name_alone(project: Pro
     assert {line.split(",")[0] for line in board.splitlines()[1:]} == {"mean-colour", "random"}
     assert "mean-colour" in (project.root / "reports/recommendation.md").read_text()
     page = (project.root / "reports/report.html").read_text()
-    for part in ("Leaderboard", "Robustness", "Maps of the features", "The methods at work", "Leak audit", "params.yaml"):
+    for part in (
+        "Leaderboard",
+        "Robustness",
+        "Maps of the features",
+        "The methods at work",
+        "Leak audit",
+        "params.yaml",
+    ):
         assert part in page, part
     code = (
         "from pretextbench import registry, testing\n"
@@ -156,6 +163,33 @@ def test_editing_a_methods_source_reruns_that_method_and_the_comparison(project:
     ran = set(project.repro())
     assert {"inventory", "augment@mean-colour", "pretrain@mean-colour-0"} <= ran
     assert not {stage for stage in ran if "random" in stage or stage == "prepare"}
+
+
+TWO = TINY.replace("images: 64,", "images: 64, devices: 2, accelerator: cpu,").replace("crop_min: 0.5", "crop_min: 0.9")
+
+
+def test_two_devices_train_one_encoder(project: Project) -> None:
+    one = json.loads((project.root / "runs/pretrain/mean-colour-0/encoder.json").read_text())
+    project.write_params(TWO)
+    done = project.run("stages", "pretrain", "mean-colour", "0")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Warning" not in done.stderr
+    two = json.loads((project.root / "runs/pretrain/mean-colour-0/encoder.json").read_text())
+    assert (two["images_seen"], two["steps"], two["batch_size"]) == (one["images_seen"], one["steps"], 16)
+    assert two["weights_sha256"] != one["weights_sha256"], "each process draws its own augmentation"
+    assert not list((project.root / ".scratch/pretrain").rglob("*.error"))
+    floor = project.run("stages", "pretrain", "random", "0")
+    assert floor.returncode == 0, floor.stderr[-3000:]
+
+
+def test_a_mistake_in_a_process_of_two_is_one_message(project: Project) -> None:
+    project.write_params(TWO.replace("batch_size: 16", "batch_size: 15"))
+    done = project.run("stages", "pretrain", "mean-colour", "0")
+    assert done.returncode == 2
+    assert "error: A batch of 15 images does not divide into 2 equal parts" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("does not divide") == 1
+    project.write_params(TINY.replace("crop_min: 0.5", "crop_min: 0.9"))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
-"""Communication across processes that carries gradients; the identity in a single process."""
+"""Communication across processes that carries gradients, and batch norm over all of them; the identity in one process.
+
+Every process is given as many images as every other: a batch that does not divide is refused before training.
+"""
 
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 
 
@@ -45,3 +48,48 @@ def gather(x: Tensor) -> Tensor:
 def mean(x: Tensor) -> Tensor:
     """Average over processes, with the gradient of the average."""
     return x if _alone() else gather(x[None]).mean(0)
+
+
+class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm by mean and variance of the images of all processes: torch's own runs on accelerators only."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any (B, C, ...)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, ...) of this process to the same, normalised over all processes; in evaluation as ever."""
+        if not self.training or _alone():
+            return super().forward(x)
+        wide = x if x.dtype == torch.float64 else x.float()
+        axes, shape = [0, *range(2, x.ndim)], (1, -1, *[1] * (x.ndim - 2))
+        centre = mean(wide.mean(axes))  # (C,)
+        centred = wide - centre.view(shape)
+        variance = mean(centred.square().mean(axes))
+        self._remember(centre.detach(), variance.detach(), dist.get_world_size() * x.numel() // x.shape[1])
+        normal = centred * (variance + self.eps).rsqrt().view(shape)
+        if self.affine:
+            normal = normal * self.weight.view(shape) + self.bias.view(shape)
+        return normal.to(x.dtype)
+
+    @torch.no_grad()
+    def _remember(self, centre: Tensor, variance: Tensor, count: int) -> None:
+        """Move the running statistics, by the unbiased variance of `count` values, as torch does."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(centre.to(self.running_mean), share)
+        self.running_var.lerp_((variance * count / max(count - 1, 1)).to(self.running_var), share)
+
+
+def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
+    """Make every batch norm in a module speak for all processes, in place; names and weights stay. Alone, nothing."""
+    if _alone():
+        return module
+    if device.type != "cpu":
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        return converted
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.__class__ = SynchronisedBatchNorm  # same parameters, buffers and settings; only forward differs
+    return module

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import resource
 from importlib.metadata import version
 from pathlib import Path
@@ -49,7 +50,16 @@ def start_fabric(params: Pretrain) -> Fabric:
     device = torch.device("cuda" if params.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     bf16 = params.precision == "bf16" or (params.precision == "auto" and bf16_pays(device))
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would announce the precision in every stage
-    fabric = Fabric(accelerator=device.type, devices=params.devices, precision="bf16-mixed" if bf16 else "32-true")
+    together = int(os.environ.get("WORLD_SIZE", params.devices))
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=params.devices,
+        num_nodes=together // params.devices,
+        strategy="ddp_find_unused_parameters_true"
+        if together > 1
+        else "auto",  # a player moves its own parameters only
+        precision="bf16-mixed" if bf16 else "32-true",
+    )
     fabric.launch()
     return fabric
 
@@ -84,7 +94,8 @@ def pretrain(job: Job, data: Prepared, folder: Path, scratch: Path, show: bool =
     training = Training(job, facts(data, job), fabric, labels)
     digests = [] if labels is None else [hashlib.sha256(labels.tobytes()).hexdigest()]
     checkpoint = Checkpoint(scratch / job.key(data.fingerprint, *digests))
-    run(training, Batches(data.images("train"), fabric.device, job.pretrain.resident), checkpoint, show)
+    stream = Batches(data.images("train"), fabric.device, job.pretrain.resident)
+    run(training, stream, checkpoint, show and fabric.is_global_zero)
     if fabric.is_global_zero:
         with whole_folder(folder) as out:
             card = saved.save(training.method.encoder, describe(training, data), out)

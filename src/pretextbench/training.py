@@ -21,6 +21,7 @@ from pretextbench.augment import Augmenter, as_float
 from pretextbench.budget import Budget, Job, budget
 from pretextbench.checkpoint import Checkpoint
 from pretextbench.data.batches import Batches, Order
+from pretextbench.distributed import mean, synchronised
 from pretextbench.errors import UserError
 from pretextbench.method import Data, Player, PretextMethod
 from pretextbench.seed import Seed
@@ -53,13 +54,14 @@ class Training:
         torch.manual_seed(self.seed.key("weights"))
         encoder = self.job.method.build_encoder(self.job.params, self.job.encoder, data)
         method = self.job.method(self.job.params, encoder, data).to(memory_format=torch.channels_last)
+        synchronised(method, self.fabric.device)
         if self.job.pretrain.compile:
             encoder.stages = torch.compile(encoder.stages)  # type: ignore[method-assign]
         return method
 
     def _set_up(self, optimizers: list[Optimizer]) -> tuple[Any, list[Any]]:
         if not optimizers:  # nothing to train: only the move to the device
-            return self.fabric.setup_module(self.method.requires_grad_(False)), []
+            return self.fabric.to_device(self.method.requires_grad_(False)), []
         module, *wrapped = self.fabric.setup(self.method, *optimizers)
         return module, wrapped
 
@@ -155,7 +157,8 @@ class Log:
         Raises:
             UserError: a loss was not finite; names method, step and the numbers of the batch's images.
         """
-        table = {key: torch.stack([v[key].float() for v in self.pending]).cpu() for key in self.pending[0]}
+        stacked = {key: torch.stack([values[key].float() for values in self.pending]) for key in self.pending[0]}
+        table = {key: mean(value).cpu() for key, value in stacked.items()}  # over processes
         self._check(table)
         training, now = self.training, time.perf_counter()
         seconds = now - self.since
@@ -205,7 +208,7 @@ def run(training: Training, data: Batches, checkpoint: Checkpoint, show: bool = 
                 continue
             row = log.flush()  # before a checkpoint: one of broken weights would resume into the same wall
             bar.set_postfix_str(f"loss {row['loss']:.4f}, {row['images_per_second']:.0f} images/s")
-            if not last and time.monotonic() - saved >= due:
+            if training.fabric.is_global_zero and not last and time.monotonic() - saved >= due:
                 checkpoint.save(training.state())
                 saved = time.monotonic()
 

@@ -45,7 +45,7 @@ TITLES = {
     "recipe": "How to get it again",
 }
 PICTURES = {
-    "samples.png": "What the method makes of training images, and what it learns from them.",
+    "samples.png": "What the method makes of validation images: what it is given, what it says, what is true.",
     "neighbours.png": "Validation images (left) and the training images that the encoder takes for the most alike.",
 }
 

@@ -1,0 +1,49 @@
+"""One process of a training on several devices: `python -m stages.worker METHOD SEED`, started by torchrun.
+
+The stage `pretrain` starts as many as `pretrain.devices` says on this machine. For several machines start them
+yourself, on each, with the project on a file system that they share; `devices` is then the number on one machine:
+
+    torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29400 -m stages.worker simclr 0
+"""
+
+import sys
+from pathlib import Path
+
+from pretextbench.data.prepared import Prepared
+from pretextbench.errors import UserError
+from pretextbench.params import load
+from pretextbench.pretrain import pretrain
+from pretextbench.saved import Card
+from stages import layout
+from stages.arguments import method_and_seed
+from stages.jobs import job
+from stages.memory import keep_freed
+
+
+def train(name: str, seed: int) -> Card:
+    """Train one method with one seed, alone or as one process of several."""
+    work = job(name, seed, load(layout.PARAMS))
+    data = Prepared(layout.IMAGES, layout.LABELS if work.method.uses_labels else None)
+    return pretrain(work, data, layout.pretrained(name, seed), layout.SCRATCH / "pretrain")
+
+
+def complaint(name: str, seed: int) -> Path:
+    """Where a worker leaves the message for a user's mistake: the stage tells it, once."""
+    return layout.SCRATCH / "pretrain" / f"{name}-{seed}.error"
+
+
+def main() -> int:
+    """Train; 2 is the status of a user's mistake."""
+    name, seed = method_and_seed("worker", __doc__)
+    keep_freed()
+    try:
+        train(name, seed)
+    except UserError as error:
+        complaint(name, seed).parent.mkdir(parents=True, exist_ok=True)
+        complaint(name, seed).write_text(str(error), encoding="utf-8")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
