@@ -3,13 +3,12 @@
 import json
 from typing import Any, NamedTuple
 
-from safetensors.torch import load_file
-
 from pretextbench import registry
 from pretextbench.augment import Policy
 from pretextbench.budget import Job
 from pretextbench.errors import UserError
 from pretextbench.params import MethodParams, Params
+from pretextbench.saved import read_tensors
 from pretextbench.section import parse
 from stages import layout
 
@@ -45,5 +44,5 @@ def job(name: str, seed: int, params: Params) -> Job:
     """The training job of a method and seed, with the policy and the tensors that its augment stage froze."""
     who, folder = contestant(name), layout.augmented(name)
     policy = Policy.read(folder / "policy.json")
-    derived = load_file(folder / "derived.safetensors")
+    derived = read_tensors(folder / "derived.safetensors", "augment")
     return Job(*who, params.encoder, params.pretrain, policy.recipe, derived, seed)

@@ -1,8 +1,8 @@
 """Checkpoints of a training run: written whole or not at all, loaded without running code from them."""
 
 import io
-import pickle
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,13 @@ class Checkpoint:
         if not self.file.is_file():
             return None
         try:
-            state: dict[str, Any] = torch.load(self.file, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a pickle that torch finds unusual: the error below says it all
+                state = torch.load(self.file, map_location="cpu", weights_only=True)
+        except Exception as error:  # its reader, given broken bytes, may raise anything
             raise UserError(f"{self.file} is no checkpoint that can be read. Delete it to train anew.") from error
+        if not isinstance(state, dict):
+            raise UserError(f"{self.file} is no checkpoint, but holds {type(state).__name__}. Delete it to train anew.")
         return state
 
     def remove(self) -> None:

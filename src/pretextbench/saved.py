@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
+from torch import Tensor
 
 from pretextbench import registry
 from pretextbench.encoder import Encoder
@@ -68,7 +70,7 @@ def read_card(folder: Path) -> Card:
     """
     try:
         return Card.model_validate(json.loads((folder / CARD).read_text()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{folder} holds no encoder that can be read ({error}). Run the pretrain stage.") from error
 
 
@@ -88,5 +90,22 @@ def load(folder: Path) -> tuple[Encoder, Card]:
     params = parse(method.Params, card.params, str(folder / CARD), "params")
     with torch.random.fork_rng(devices=[]):  # building draws initial weights that are overwritten at once
         encoder = method.build_encoder(params, card.encoder, Data(card.image_size, card.mean, card.std, images=0))
-    encoder.load_state_dict(load_file(folder / WEIGHTS))
+    try:
+        encoder.load_state_dict(read_tensors(folder / WEIGHTS, "pretrain"))
+    except RuntimeError as error:  # names or shapes
+        raise UserError(
+            f"{folder / WEIGHTS} does not fit the encoder of {CARD} ({error}). Run the pretrain stage again."
+        ) from error
     return encoder.eval(), card
+
+
+def read_tensors(path: Path, stage: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, which holds no code; `stage` is the one that writes it.
+
+    Raises:
+        UserError: it is missing, or something else.
+    """
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read ({error}). Run the {stage} stage again.") from error

@@ -54,7 +54,7 @@ def _read(evaluated: Path, pretrained: Path) -> Run:
     if metrics.get("labelled"):
         try:
             with np.load(evaluated / PREDICTIONS) as stored:
-                predictions = dict(stored)
+                predictions = {name: np.asarray(stored[name], np.int64) for name in stored.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             missing = f"{evaluated.name}/{PREDICTIONS} cannot be read ({type(error).__name__})"
     try:

@@ -6,6 +6,7 @@ none, the first-level folders are classes if there are two or more of them and e
 belong to the class above them. Images beside the class folders have no label. (3) Otherwise nothing is labelled.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from pretextbench.data.decode import Fit, decode_all
 from pretextbench.data.source import Image, Listing
-from pretextbench.data.walk import SUFFIXES, Walk
+from pretextbench.data.walk import SUFFIXES, Walk, shown
 from pretextbench.errors import UserError
 
 ALIASES = {"training": "train", "valid": "val", "validation": "val", "testing": "test", "unlabeled": "unlabelled"}
@@ -55,16 +56,16 @@ def listing(root: Path, side: int, fit: Fit) -> Listing:
         labels=np.array(
             [index.get(p[0], -1) if has else -1 for p, has in zip(within, labelled, strict=True)], np.int64
         ),
-        classes=classes,
+        classes=[shown(name) for name in classes],
         read=read,
         refused=walk.refused,
         ignored=walk.ignored.total() + outside,
-        notes=_notes(classes, walk.ignored, outside),
+        notes=tuple(map(shown, _notes(classes, walk.ignored, outside))),
     )
 
 
 def _walk(root: Path) -> Walk:
-    if not root.exists():
+    if not os.path.exists(root):  # not `Path.exists`, which raises where a folder above cannot be entered
         raise UserError(f"prepare.path: {root} does not exist. Give the folder that holds the images.")
     if not root.is_dir():
         raise UserError(

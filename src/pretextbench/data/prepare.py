@@ -10,6 +10,7 @@ import numpy as np
 from pretextbench.data import folder, split, synthetic
 from pretextbench.data.prepared import CARD, CLASSES, DUPLICATES, FILES, IMAGES, LABELS, REFUSED, Card
 from pretextbench.data.source import Listing
+from pretextbench.data.walk import shown
 from pretextbench.data.writer import Writer
 from pretextbench.files import sha256, whole_folder
 from pretextbench.params import Prepare
@@ -82,8 +83,8 @@ def _leak(pairs: list[tuple[str, str, str, str]]) -> list[str]:
 
 
 def _names(path: Path, names: Iterable[str]) -> None:
-    lines = (name.replace("\n", "\\n") + "\n" for name in names)
-    path.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
+    # Who reads them splits lines, and Python splits them at more than \n.
+    path.write_text("".join(f"{shown(name)}\n" for name in names), encoding="utf-8")
 
 
 def _table(path: Path, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

@@ -3,6 +3,7 @@
 import json
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,8 @@ class Prepared:
     def __init__(self, images: Path, labels: Path | None = None) -> None:
         self._labels = labels
         self.card = _card(images / CARD)
+        if not self.card.splits:
+            raise UserError(f"{images / CARD} names no splits. Run the prepare stage again.")
         self._images: npt.NDArray[np.uint8] = _array(images / IMAGES)
         side, rows = self.card.image_size, max(stop for _, stop in self.card.splits.values())
         if self._images.dtype != np.uint8 or self._images.shape != (rows, side, side, 3):
@@ -101,15 +104,23 @@ class Prepared:
             UserError: no labels folder was given, or it cannot be read.
         """
         path = self._labels_folder() / CLASSES
-        return [str(name) for name in json.loads(_read(path))]
+        try:
+            names = json.loads(_read(path))
+        except (ValueError, RecursionError):
+            names = None
+        if not isinstance(names, list):
+            raise UserError(f"{path} is not a list of names. Run the prepare stage again.")
+        return [str(name) for name in names]
 
     @cached_property
     def _all_labels(self) -> npt.NDArray[np.int64]:
         path = self._labels_folder() / LABELS
         labels: npt.NDArray[np.int64] = _array(path)
+        if labels.dtype.kind not in "iu":
+            raise UserError(f"{path} holds {labels.dtype}, not numbers of classes. Run the prepare stage again.")
         if labels.shape != self._images.shape[:1]:
             raise UserError(
-                f"{path} has {len(labels)} labels for {len(self._images)} images: they come from different runs of the "
+                f"{path} has {labels.size} labels for {len(self._images)} images: they come from different runs of the "
                 "prepare stage. Run it again."
             )
         return np.asarray(labels, dtype=np.int64)
@@ -152,5 +163,5 @@ def _array(path: Path) -> np.memmap:
         return np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}. Run the prepare stage; it writes it.") from error
-    except ValueError as error:
+    except (ValueError, TokenError) as error:  # the header is Python, parsed and never run; objects are refused
         raise UserError(f"{path} is damaged ({error}). Run the prepare stage again.") from None

@@ -7,6 +7,7 @@ import numpy as np
 
 from pretextbench.data.source import Image, Listing
 from pretextbench.data.tally import Duplicates, Moments
+from pretextbench.data.walk import shown
 from pretextbench.errors import UserError
 from pretextbench.params import Prepare
 
@@ -60,7 +61,7 @@ class Writer:
     def _check(self, name: str) -> None:
         files = len(self.kept) + len(self.refused)
         start, stop = self.splits[name]
-        reasons = "; ".join(f"{file}: {reason}" for file, reason in self.refused[:SHOWN])
+        reasons = "; ".join(f"{shown(file)}: {reason}" for file, reason in self.refused[:SHOWN])
         if self.refused and len(self.refused) > self.params.max_refused * files:
             raise UserError(
                 f"{len(self.refused)} of the first {files} files cannot be read, more than prepare.max_refused = "
