@@ -1,5 +1,6 @@
 """How one stage ended, read from what DVC wrote about it; and the table of all of them."""
 
+import errno
 import re
 import signal
 from collections.abc import Iterable
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MISTAKE = 2  # exit status of a stage for a mistake of the user
+MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # met by DVC itself at its commit: to train again would not help
 STOPPED = {130, 143, -signal.SIGINT, -signal.SIGTERM}
 
 
@@ -35,7 +37,9 @@ def read(stage: str, status: int, log: Path, seconds: float) -> Outcome:
     code = int(ended[1]) if ended else None
     if code in STOPPED or status in STOPPED:
         return Outcome(stage, "stopped", seconds)
-    return Outcome(stage, "failed", seconds, f"{_reason(text)}; see {log}", mistake=code == MISTAKE)
+    reason = _reason(text)
+    full = any(f"[Errno {number}]" in reason for number in MACHINE)
+    return Outcome(stage, "failed", seconds, f"{reason}; see {log}", mistake=code == MISTAKE or full)
 
 
 def _how(stage: str, text: str) -> str:
@@ -45,11 +49,12 @@ def _how(stage: str, text: str) -> str:
 
 
 def _reason(text: str) -> str:
-    """The stage's own `error:` line if it has one, else its last words before DVC's."""
+    """The stage's own `error:` line if it has one, else what DVC itself met, else the stage's last words."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     own = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     others = [line for line in lines if not line.startswith("ERROR: failed to reproduce")]
-    return (own or others or ["no output"])[-1]
+    met = re.findall(r"^ERROR: failed to reproduce '.*?': (?!failed to run)(.+)$", text, re.M)
+    return (own or met or others or ["no output"])[-1]
 
 
 def table(outcomes: Iterable[Outcome]) -> str:

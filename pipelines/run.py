@@ -6,6 +6,7 @@ DVC says what is stale and keeps what was made; Prefect orders, runs side by sid
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from types import FrameType
 from pipelines import graph, project, server
 from pipelines.children import Children
 from pipelines.locks import Lock, take
+from pipelines.mend import mend
 from pipelines.outcome import Outcome, table
 from pretextbench.errors import UserError
 
@@ -46,12 +48,30 @@ def alone(root: Path) -> Lock:
     path = server.folder(root) / "run.lock"
     lock = take(path, wait=False)
     if lock is None:
+        who = path.read_text().strip()
+        if killed(who):
+            raise UserError(
+                f"Another pipeline run holds {root}: {who}. It was killed, and stages of it are still at work. They "
+                "finish what they do and end by themselves; wait for that, and what they have made is used."
+            )
         raise UserError(
-            f"Another pipeline run holds {root}: {path.read_text().strip()}. Wait until it and its stages have ended, "
-            "or stop it with Ctrl-C in its terminal."
+            f"Another pipeline run holds {root}: {who}. Wait until it and its stages have ended, or stop it with "
+            "Ctrl-C in its terminal."
         )
     lock.write(f"process {os.getpid()}, started {time.strftime('%Y-%m-%d %H:%M:%S')}")
     return lock
+
+
+def killed(who: str) -> bool:
+    """Whether the process that a lock names is gone, so that nobody can press Ctrl-C in its terminal."""
+    number = re.match(r"process (\d+),", who)
+    try:
+        os.kill(int(number[1]), 0) if number else None
+    except ProcessLookupError:
+        return True
+    except OSError:  # somebody else's
+        pass
+    return False
 
 
 def handle_signals(children: Children, came: list[int]) -> None:
@@ -92,6 +112,8 @@ def main(words: list[str] | None = None) -> int:
     os.chdir(root)  # DVC names stages relative to the working folder
     try:
         children = Children(root, (alone(root).descriptor,), GRACE)
+        for mended in mend(root):
+            print(f"warning: {mended}", file=sys.stderr)
         url = server.begin(root)  # comes up while DVC reads the graph
         nodes = graph.read(options.targets)
     except (UserError, OSError) as error:

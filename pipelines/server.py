@@ -23,7 +23,9 @@ from pathlib import Path
 from pipelines.locks import Lock, locked, take
 from pipelines.project import CODE
 
-PATIENCE = 30.0  # seconds that a first flow waits for the server
+PATIENCE = 30.0  # seconds that a first flow waits for a server of the user's
+START = 120.0  # for our own: on a busy machine it takes a minute to create its database, and one that died refuses
+ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"  # by default any web page open in a browser could talk to the server
 _held: list[Lock] = []  # users.lock, until this process ends
 _own_url: str | None = None
 
@@ -62,9 +64,9 @@ def owned() -> bool:
     return _own_url is not None
 
 
-def ready(url: str, patience: float = PATIENCE) -> bool:
+def ready(url: str, patience: float | None = None) -> bool:
     """Wait until the server at `url` answers; false when it does not in time, or refuses."""
-    end = time.monotonic() + patience
+    end = time.monotonic() + (patience or (START if owned() else PATIENCE))
     while (left := end - time.monotonic()) > 0:
         try:
             if _healthy(url, left):
@@ -103,7 +105,12 @@ def _start(home: Path, lock: Lock) -> str:
             stdout=log,
             stderr=log,
             cwd=CODE,
-            env={**os.environ, "PREFECT_HOME": str(home), "PREFECT_LOGGING_LEVEL": "WARNING"},
+            env={
+                ORIGINS: url.removesuffix("/api"),
+                **os.environ,
+                "PREFECT_HOME": str(home),
+                "PREFECT_LOGGING_LEVEL": "WARNING",
+            },
             start_new_session=True,  # Ctrl-C in the terminal is for the stages
         )
     lock.close()  # the keeper's now

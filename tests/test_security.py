@@ -215,7 +215,6 @@ SECRET = "hunter2"
 ADDRESSES = [f"http://me:{SECRET}@127.0.0.1:9", f"postgresql://me:{SECRET}@127.0.0.1:9/x", f"sqlite:///x?key={SECRET}"]
 
 
-@pytest.mark.xfail(strict=True, reason="track tells the whole address: the fix is at hand, then drop this mark")
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_the_address_of_the_store_is_told_without_its_password(
     tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

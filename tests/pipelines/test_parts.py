@@ -90,6 +90,21 @@ def test_a_server_that_hangs_is_waited_for_until_patience_ends() -> None:
         assert 0.4 < time.monotonic() - start < 3
 
 
+def test_the_projects_server_is_given_longer_to_come_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine it needed more than 30 s, and the flow went on as DVC alone, one stage after another."""
+    monkeypatch.setattr(server, "PATIENCE", 0.1)
+    monkeypatch.setattr(server, "START", 0.6)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
+        for own, low, high in ((None, 0.1, 0.5), (url, 0.6, 3)):
+            monkeypatch.setattr(server, "_own_url", own)
+            start = time.monotonic()
+            assert not server.ready(url)
+            assert low <= time.monotonic() - start < high
+
+
 def test_the_users_own_server_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://example.invalid/api")
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
@@ -130,6 +145,17 @@ def test_how_a_stage_ended_well(text: str, state: str, tmp_path: Path) -> None:
     found = outcome.read("x", 0, say(text, tmp_path), 1.0)
     assert found.state == state
     assert found.good
+
+
+def test_a_disk_that_is_full_at_dvcs_commit_is_told_and_not_tried_again(tmp_path: Path) -> None:
+    text = "Running stage 'x':\n> train\nERROR: failed to reproduce 'x': [Errno 28] No space left on device\n"
+    found = outcome.read("x", 255, say(text, tmp_path), 1.0)
+    assert found.reason.startswith("[Errno 28] No space left on device; see ")
+    assert found.mistake, "another training would not make room"
+    killed = "ERROR: failed to reproduce 'x': failed to run: train, exited with -9\n"
+    found = outcome.read("x", 255, say("Running stage 'x':\nlast words\n" + killed, tmp_path), 1.0)
+    assert found.reason.startswith("last words; see ")
+    assert not found.mistake
 
 
 def test_a_mistake_of_the_user_is_told_apart_and_quoted(tmp_path: Path) -> None:

@@ -3,48 +3,38 @@
 A stage describes one run as a `Record`, plain data that can be kept and told again, and hands it to `record`. MLflow
 is imported in a process of its own (`python -m pretextbench.track`): it costs 6 s to import and to open a store,
 which `warm` starts while the stage imports torch; and a store that hangs, fails or crashes cannot take a result with
-it. The files of the stage are the truth; the record follows them.
+it. The files of the stage are the truth; the record follows them: one that cannot be written is kept as a file
+(`kept`), and written after the next that can, or by `python -m pretextbench.track ROOT --replay`.
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
-from dataclasses import dataclass, field
+import time
 from pathlib import Path
+from typing import Any
 
 from pretextbench import quiet
+from pretextbench.errors import UserError
+from pretextbench.track import kept
+from pretextbench.track.facts import Record, Scalar, without_secrets
+
+__all__ = ["EXPERIMENT", "PATIENCE", "Record", "Scalar", "record", "store", "warm"]
 
 quiet.apply()  # MLflow reads its switches when it is imported
 
-Scalar = str | int | float | bool | None
 EXPERIMENT = "pretextbench"
-PATIENCE = 120.0  # seconds that a record may take
+PATIENCE = 120.0  # seconds that a record may take, whatever the store does
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Record:
-    """What one stage tells about one run. All paths are absolute.
-
-    `key` says which run it is: the same key told again, by the same stage or a later one, continues that run and
-    repeats nothing. So it must change when the result does: for a pretrained encoder, the hash of its weights belongs
-    in it, and evaluate finds the run of pretrain by the same key.
-    """
-
-    key: str
-    name: str  # shown: simclr-0
-    params: dict[str, Scalar] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)  # the final ones; NaN and infinity are recorded as such
-    tags: dict[str, str] = field(default_factory=dict)
-    history: str | None = None  # a CSV with a column `step`; its other numeric columns become metrics over steps
-    files: dict[str, list[str]] = field(default_factory=dict)  # folder in the run ("" = top) -> files
-    encoder: str | None = None  # folder of a saved encoder, which becomes the logged model `encoder`
-    note: str | None = None  # Markdown, shown on top of the run's page
-    seconds: float = 0.0  # that the work took: the run's duration
-    members: tuple[str, ...] = ()  # keys of the runs that belong under this one
+class _Unrecorded(Exception):
+    """Why the recorder has not written a record."""
 
 
 _waiting: dict[Path, "subprocess.Popen[str]"] = {}
@@ -62,25 +52,27 @@ def warm(root: Path, *, encoder: bool = False) -> None:
     """
     root = root.resolve()
     if root not in _waiting:
-        _waiting[root] = _start(root, encoder)
+        with contextlib.suppress(OSError):  # `record` tries again, and says so
+            _waiting[root] = _start(root, encoder)
 
 
 def record(what: Record, root: Path, patience: float = PATIENCE) -> str | None:
-    """Write one run to the record and return its MLflow run id; None, after one warning, when that is not possible."""
+    """Write one run to the record and return its MLflow run id; when that is not possible, keep it, warn, return None.
+
+    It takes `patience` seconds at most, and raises nothing on account of the store.
+    """
     root = root.resolve()
-    process = _waiting.pop(root, None) or _start(root, what.encoder is not None)
+    what = dataclasses.replace(what, told=what.told or time.time())
     try:
-        told, complaints = process.communicate(json.dumps(dataclasses.asdict(what)), patience)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        _warn(what, root, f"no answer within {patience:g} s")
+        answer = _ask(what, root, patience)
+        if "run_id" not in answer:
+            raise _Unrecorded(answer.get("error", "no run id"))
+    except (_Unrecorded, OSError) as reason:
+        log.warning(_keep(what, root, without_secrets(str(reason))))
         return None
-    try:
-        return str(json.loads(told.splitlines()[-1])["run_id"])
-    except (ValueError, KeyError, IndexError):
-        _warn(what, root, (complaints.strip().splitlines() or [f"exit status {process.returncode}"])[-1])
-        return None
+    for line in answer.get("notes", ()):
+        log.warning(line)
+    return str(answer["run_id"])
 
 
 def _start(root: Path, encoder: bool) -> "subprocess.Popen[str]":
@@ -89,5 +81,31 @@ def _start(root: Path, encoder: bool) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
-def _warn(what: Record, root: Path, reason: str) -> None:
-    log.warning("%s is not recorded in MLflow (%s): %s. Its files are complete.", what.name, store(root), reason)
+def _ask(what: Record, root: Path, patience: float) -> dict[str, Any]:
+    """Hand the record to the recorder and return its answer."""
+    process = _waiting.pop(root, None) or _start(root, what.encoder is not None)
+    try:
+        told, complaints = process.communicate(json.dumps(dataclasses.asdict(what)), patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in the kernel, on a file system that hangs
+            process.communicate(timeout=5)
+        raise _Unrecorded(f"no answer within {patience:g} s") from None
+    try:
+        return dict(json.loads(told.splitlines()[-1]))
+    except (ValueError, TypeError, IndexError):
+        last = (complaints.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
+        raise _Unrecorded(last) from None
+
+
+def _keep(what: Record, root: Path, reason: str) -> str:
+    """Keep the record; returns what to tell the user."""
+    trouble = (
+        f"{what.name} is not recorded in MLflow ({without_secrets(store(root))}): {reason}. Its files are complete"
+    )
+    try:
+        kept.keep(what, root, reason)
+    except (UserError, OSError) as error:
+        return f"{trouble}, but the record is lost: {error}"
+    command = f"uv run python -m {__name__} {shlex.quote(str(root))} --replay"
+    return f"{trouble}, and the record is kept: the next stage writes it, or `{command}`."

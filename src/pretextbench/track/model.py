@@ -14,16 +14,22 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from pretextbench import saved
+from pretextbench.errors import UserError
 
 NAME = "encoder"
 
 
-def log(run_id: str, folder: Path) -> str:
+def log(run_id: str, folder: Path, key: str) -> str:
     """Log the encoder saved in `folder` with run `run_id`; returns the model's address (models:/...).
 
     Images in: float32 (B, 3, H, W) in [0, 1], any B. Features out: (B, dim).
+
+    Raises:
+        UserError: it cannot be loaded, or its weights are not those of `key`.
     """
     encoder, card = saved.load(folder)
+    if card.weights_sha256 not in key:  # replaced since it was looked at
+        raise UserError(f"The encoder in {folder} is not the one of {key}.")
     shape = (3, card.image_size, card.image_size)
     example = np.random.default_rng(0).random((2, *shape), dtype=np.float32)  # 2: a batch of 1 would be frozen in
     with torch.no_grad():

@@ -38,11 +38,12 @@ def pretrained(folder: Path, augmented: Path) -> Record:
         params=dict(flat({k: card[k] for k in ("params", "encoder", "image_size", "images_seen", "batch_size")})),
         metrics={name: card[name] for name in cost} | numbers({"health": health}),
         tags=tags(card),
-        history=next(iter(existing({"": folder / "history.csv"}).get("", [])), None),
+        history=history.read_bytes().decode() if (history := folder / "history.csv").is_file() else None,
         files=existing({"pretrain": folder / "samples.png", "augment": augmented / "sheet.png"})
         | existing({"": folder / "encoder.json", "policy": augmented / "policy.json"}),
         encoder=str(folder.resolve()),
         seconds=card["seconds"],
+        stage="pretrain",
     )
 
 
@@ -61,6 +62,7 @@ def evaluated(folder: Path, encoder: Path) -> Record:
         tags=tags(card) | best,
         files={"evaluate": [str(path.resolve()) for path in files]},
         seconds=card["seconds"],
+        stage="evaluate",
     )
 
 
@@ -74,10 +76,12 @@ def compared(reports: Path, encoders: Sequence[Path]) -> Record:
         key="comparison-" + hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16],
         name=f"comparison of {len(keys)} encoders",
         params={"methods": ", ".join(sorted({card["method"] for card in cards}))},
+        metrics=numbers(read_json(reports / "metrics.json")),
         tags={"kind": "comparison", "data_sha256": ", ".join(sorted({card["data_sha256"] for card in cards}))},
         files={"": [str(path.resolve()) for path in files]},
         note=text.read_text(encoding="utf-8") if text.is_file() else None,
         members=tuple(keys),
+        stage="compare",
     )
 
 

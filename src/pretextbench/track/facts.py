@@ -1,0 +1,36 @@
+"""What one stage tells about one run: plain data, which can be sent, kept as a file, and told again."""
+
+import re
+from dataclasses import dataclass, field
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one stage tells about one run. All paths are absolute.
+
+    `key` says which run it is: the same key told again, by the same stage or a later one, continues that run and
+    repeats nothing. So it must change when the result does: for a pretrained encoder, the hash of its weights belongs
+    in it, and evaluate finds the run of pretrain by the same key.
+    """
+
+    key: str
+    name: str  # shown: simclr-0
+    params: dict[str, Scalar] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)  # the final ones; NaN and infinity are recorded as such
+    tags: dict[str, str] = field(default_factory=dict)
+    history: str | None = None  # CSV text with a column `step`; its other numeric columns become metrics over steps
+    files: dict[str, list[str]] = field(default_factory=dict)  # folder in the run ("" = top) -> files
+    encoder: str | None = None  # folder of a saved encoder, which becomes the logged model `encoder`
+    note: str | None = None  # Markdown, shown on top of the run's page
+    seconds: float = 0.0  # that the work took: the run's duration
+    members: tuple[str, ...] = ()  # keys of the runs that belong under this one
+    stage: str = ""  # who tells it
+    told: float = 0.0  # when, in seconds since 1970; `record` fills it in, and writing it later keeps it
+
+
+def without_secrets(text: str) -> str:
+    """A message without what an address in it may hold: user, password and query, up to the next space or quote."""
+    text = re.sub(r"(://)[^\s'\"]*@", r"\1***@", text)
+    return re.sub(r"(://[^\s'\"?]*\?)[^\s'\")]+", r"\1***", text)

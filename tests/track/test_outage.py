@@ -1,0 +1,91 @@
+"""Stores that die, hang and come back, and recorders in each other's way: real processes, a real server."""
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretextbench import track
+from pretextbench.track import Record, kept
+from tests.track.stores import black_hole, contents, free_port, server
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
+]
+BOUND = 60.0  # seconds that a store which is away may cost; measured 6 and 26 on two busy cores, our patience is 120
+
+
+@pytest.mark.parametrize("says", ["[Errno 111] Connection refused", "Read timed out"])
+def test_a_store_that_is_away_costs_a_bounded_time(says: str, tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
+    with black_hole() as hole:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", hole if "timed" in says else f"http://127.0.0.1:{free_port()}")
+        start = time.monotonic()
+        assert track.record(Record("k", "simclr-0"), tmp_path) is None
+        took = time.monotonic() - start
+    assert took < BOUND
+    assert "the record is kept" in caplog.text
+    assert f"the server does not answer: {says}" in caplog.text  # and not: no answer within our patience
+    assert len(kept.waiting(tmp_path)) == 1
+
+
+def test_a_server_that_goes_and_comes_back_has_everything(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
+    port, root = free_port(), tmp_path / "project"
+    root.mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    history = "step,loss\n" + "".join(f"{i},{1 / i}\n" for i in range(1, 1201))  # three requests
+    told = [
+        Record(f"key-{i}", f"run-{i}", {"i": i}, {"m": float(i)}, history=history, stage="pretrain") for i in range(3)
+    ]
+    with server(tmp_path, port):
+        first = track.record(told[0], root)
+        track.warm(root)  # it finds the server, which is away when the record comes
+        time.sleep(10)
+    assert track.record(told[1], root) is None
+    track.warm(root)  # it finds no server, which is back when the record comes
+    time.sleep(10)
+    with server(tmp_path, port) as uri:
+        last = track.record(told[2], root)
+        assert first
+        assert last
+        assert "kept earlier and being written to MLflow now: 1" in caplog.text
+        end = time.monotonic() + 120
+        while kept.waiting(root):
+            assert time.monotonic() < end, (kept.folder(root) / "replay.log").read_text()
+            time.sleep(0.2)
+        found = contents(uri, tmp_path / "read")
+    assert sorted(found) == ["key-0", "key-1", "key-2"]
+    for i, run in enumerate(found[key] for key in sorted(found)):
+        assert run["params"] == {"i": str(i)}
+        assert [point[::2] for point in run["points"]["m"]] == [(0, float(i))]
+        assert [point[::2] for point in run["points"]["train/loss"]] == [(j, 1 / j) for j in range(1, 1201)]
+
+
+def test_recorders_and_replays_at_once_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
+    history = "step,loss\n1,2.0\n2,1.0\n"
+    told = [
+        Record(f"key-{i}", f"run-{i}", {"i": i}, {stage: 1.0}, history=history, stage=stage)
+        for i in range(3)
+        for stage in ("pretrain", "evaluate")
+    ]
+    for one in told[:4]:
+        kept.keep(Record(**{**one.__dict__, "told": time.time()}), tmp_path, "down")
+    command = [sys.executable, "-m", "pretextbench.track", str(tmp_path), "--replay"]
+    with ThreadPoolExecutor(4) as pool:
+        replays = [pool.submit(subprocess.run, command, capture_output=True, text=True) for _ in range(2)]
+        records = [pool.submit(track.record, one, tmp_path) for one in (told[4], told[0])]  # told[0] is kept as well
+    assert all(record.result() for record in records), [r.result() for r in replays]
+    done = subprocess.run(command, capture_output=True, text=True)  # what the last to look has not seen
+    assert (done.returncode, kept.waiting(tmp_path)) == (0, []), done.stdout
+    found = contents(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "read")
+    assert {key: sorted(run["points"]) for key, run in found.items()} == {
+        "key-0": ["evaluate", "pretrain", "train/loss"],
+        "key-1": ["evaluate", "pretrain", "train/loss"],
+        "key-2": ["pretrain", "train/loss"],
+    }
+    points = {name: len(points) for run in found.values() for name, points in run["points"].items()}
+    assert points == {"pretrain": 1, "evaluate": 1, "train/loss": 2}

@@ -1,0 +1,226 @@
+"""Records written late are the same as records written at once, exactly once, whoever dies and however often."""
+
+import dataclasses
+import itertools
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pretextbench import track
+from pretextbench.files import sha256
+from pretextbench.track import Record, kept, runs
+from pretextbench.track.replay import replay
+from tests.track.stores import contents
+
+# All from MLflow 3.17's own code: its tables, and its chat models, imported with every logged model.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType"),
+]
+
+
+Make = Callable[[str], Path]
+
+
+class Died(BaseException):
+    """The process is killed here. Not an Exception: nothing may handle it."""
+
+
+@pytest.fixture
+def told(trained: Path, evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Record]:
+    """The records of three stages as they were told, one after the other; the encoder is logged without torch."""
+    quick = SimpleNamespace(log=_log_small)  # instead of the module that imports torch
+    monkeypatch.setitem(sys.modules, "pretextbench.track.model", quick)
+    monkeypatch.setattr(track, "model", quick, raising=False)
+    (trained / kept.WEIGHTS).write_bytes(b"weights")
+    card = trained / "encoder.json"
+    card.write_text(card.read_text().replace("ab" * 32, sha256(trained / kept.WEIGHTS)))
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    (reports / "recommendation.md").write_text("Use simclr.")
+    what = [runs.pretrained(trained, tmp_path), runs.evaluated(evaluated, trained), runs.compared(reports, [trained])]
+    return [dataclasses.replace(one, told=1.8e9 + i) for i, one in enumerate(what)]
+
+
+def _log_small(run_id: str, folder: Path, key: str) -> str:
+    """In the order of MLflow's own: there, half written, ready."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient()
+    model = client.create_logged_model(client.get_run(run_id).info.experiment_id, "encoder", run_id)
+    client.log_model_artifact(model.model_id, str(folder / kept.WEIGHTS))
+    client.finalize_logged_model(model.model_id, "READY")
+    return str(model.model_uri)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store: MLflow takes seconds to create one."""
+    from mlflow.tracking import MlflowClient
+
+    path = tmp_path_factory.mktemp("tables") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def project(tables: Path, tmp_path: Path) -> Make:
+    """Makes a project with a store of its own."""
+
+    def make(name: str) -> Path:
+        os.environ["MLFLOW_TRACKING_URI"] = ""  # MLflow sets it to the store that was opened last
+        (tmp_path / name).mkdir()
+        shutil.copy(tables, tmp_path / name)
+        return tmp_path / name
+
+    return make
+
+
+def written(root: Path) -> dict[str, Any]:
+    scratch = root / f"read-{len(list(root.glob('read-*')))}"
+    return contents(f"sqlite:///{root}/mlflow.db", scratch)
+
+
+@pytest.fixture
+def direct(told: list[Record], project: Make) -> dict[str, Any]:
+    """What a store holds that was there all the time."""
+    from pretextbench.track.writer import Writer
+
+    root = project("direct")
+    for one in told:
+        Writer(root).write(one)
+    return written(root)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 1, 0)])
+def test_written_late_and_in_any_order_it_is_the_same(
+    order: tuple[int, ...], told: list[Record], direct: dict[str, Any], project: Make
+) -> None:
+    from pretextbench.track.deliver import deliver
+    from pretextbench.track.writer import Writer
+
+    root, said = project("late"), list[str]()
+    for i in order[:1]:  # the store is back for one stage, and then what was kept follows
+        deliver(Writer(root), told[i])
+    for i in order[1:]:
+        kept.keep(told[i], root, "down")
+    assert replay(root, said.append) == 0
+    assert len(said) == 3  # the store, and a line per record
+    late = written(root)
+    if order[0] == 1:  # MLflow keeps the start of whoever creates the run, and here evaluate did
+        late, direct = (
+            {k: {**run, "times": 0, "points": _values(run)} for k, run in d.items()} for d in (late, direct)
+        )
+    assert late == direct
+    (encoder,) = [run for run in late.values() if run["parent"]]
+    assert encoder["models"] == ["READY"]
+    assert _values(encoder)["train/loss"] == [(1, 2.5), (2, 1.5)]
+    assert not kept.waiting(root)
+
+
+def _values(run: dict[str, Any]) -> dict[str, Any]:
+    return {name: [(point[0], point[-1]) for point in points] for name, points in run["points"].items()}
+
+
+def test_killed_between_any_two_words_to_the_store_it_is_told_once(
+    told: list[Record], direct: dict[str, Any], project: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    for lives in itertools.count(1):
+        root = project(f"late-{lives}")
+        for one in told:
+            kept.keep(one, root, "down")
+        with monkeypatch.context() as patched:
+            _mortal(patched, lives)
+            try:
+                replay(root, said.append)
+                break  # it has outlived all there was to do
+            except Died:
+                pass
+        assert replay(root, said.append) == 0
+        assert written(root) == direct, f"after {lives} words"
+    assert lives > 25
+
+
+def _mortal(patched: pytest.MonkeyPatch, lives: int) -> None:
+    """Whoever calls the client for the `lives`-th time to write something dies when it is written."""
+    from mlflow.tracking import MlflowClient
+
+    left = iter(range(lives - 1, -1, -1))
+
+    def dying(call: Callable[..., Any]) -> Callable[..., Any]:
+        def after(*words: Any, **named: Any) -> Any:
+            result = call(*words, **named)
+            if not next(left):
+                raise Died
+            return result
+
+        return after
+
+    writes = ("create_run", "log_batch", "log_artifact", "set_tag", "set_terminated", "create_logged_model")
+    for name in (*writes, "log_model_artifact", "finalize_logged_model", "delete_logged_model"):
+        patched.setattr(MlflowClient, name, dying(getattr(MlflowClient, name)))
+    path_unlink = Path.unlink  # dies also before it deletes what it has written, and after
+    patched.setattr(
+        Path, "unlink", lambda p, **k: dying(path_unlink)(p, **k) if p.suffix == ".json" else path_unlink(p, **k)
+    )
+
+
+def test_what_a_stage_told_earlier_does_not_undo_what_it_told_later(told: list[Record], project: Make) -> None:
+    from pretextbench.track.writer import Writer
+
+    root = project("late")
+    old, new = told[1], dataclasses.replace(told[1], tags={"knn_layer": "layer1"}, told=told[1].told + 9)
+    Writer(root).write(new)
+    before = written(root)
+    kept.keep(old, root, "down")
+    assert replay(root, print) == 0
+    assert written(root) == before
+
+
+def test_what_a_slow_server_created_twice_becomes_one(told: list[Record], project: Make) -> None:
+    from pretextbench.track.writer import KEY, Writer
+
+    writer = Writer(project("slow"))
+    for _ in range(2):  # the request that got no answer in time, and its repetition
+        writer.client.create_run(writer.experiment, 1, {KEY: told[1].key})
+    assert len({writer.write(told[i]) for i in (1, 0)}) == 1
+    assert list(written(writer.root)) == [told[0].key]
+
+
+def test_one_bad_record_does_not_hold_up_the_others(told: list[Record], project: Make) -> None:
+    root, said = project("late"), list[str]()
+    kept.keep(Record("k", "odd", metrics={"no:such*name": 1.0}, stage="evaluate", told=1.0), root, "down")
+    (kept.folder(root) / "00000000000000-torn-pretrain.json").write_text("{")
+    kept.keep(told[1], root, "down")
+    assert replay(root, said.append) == 2
+    assert "stays: " in said[1]
+    assert "stays: MlflowException: " in said[2]
+    assert told[1].key in written(root)
+    assert len(kept.waiting(root)) == 2
+
+
+def test_two_that_write_one_run_at_once_write_one_run(
+    told: list[Record], project: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    from pretextbench.track.writer import Writer
+
+    root, create = project("busy"), MlflowClient.create_run
+    writers = [Writer(root) for _ in range(2)]
+    # Long enough for the other to look for the run, and not find it.
+    monkeypatch.setattr(MlflowClient, "create_run", lambda *words: time.sleep(1) or create(*words))
+    with ThreadPoolExecutor(2) as pool:
+        ids = list(pool.map(lambda writer, one: writer.write(one), writers, told))
+    assert len(set(ids)) == 1
+    assert list(written(root)) == [told[0].key]
