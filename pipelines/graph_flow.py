@@ -18,6 +18,7 @@ from pipelines.children import Children, Stopping, threads
 from pipelines.flow import patient
 from pipelines.graph import Node
 from pipelines.outcome import Outcome
+from pretextbench.errors import UserError
 from stages.run import RECORDED
 
 BACK_OFF = float(os.environ.get("PRETEXTBENCH_BACK_OFF", "5"))  # seconds before the first retry; then 2x, 4x, ...
@@ -80,10 +81,14 @@ def execute(
     """Bring all `nodes` up to date and return how each ended, in their order. Failures are outcomes, not exceptions.
 
     `began` is called when the flow has begun.
+
+    Raises:
+        UserError: DVC cannot tell what is stale, for example because somebody's `dvc repro` is at work here.
     """
     stages = Stages(root, children, jobs)
     roots = {node.name for node in nodes if node.always and not node.needs}
     outcomes: dict[str, Outcome] = {}
+    untold: list[UserError] = []  # Prefect would keep it in the state of the flow
 
     @flow(name="pipeline", task_runner=ThreadPoolTaskRunner(max_workers=len(nodes) or 1), validate_parameters=False)
     def pipeline() -> State[Any]:
@@ -94,7 +99,11 @@ def execute(
         first = submit(stages, [node for node in nodes if node.name in roots], {}, retries)
         outcomes.update(collect(first))
         rest = [node for node in nodes if node.name not in roots]
-        stages.stale |= graph.stale([node.name for node in rest]) | {n.name for n in rest if n.always}
+        try:
+            stages.stale |= graph.stale([node.name for node in rest]) | {n.name for n in rest if n.always}
+        except UserError as error:
+            untold.append(error)
+            return Failed(message=str(error))
         # What always runs has been judged by now: it makes a stage stale only where DVC says so.
         outcomes.update(collect(submit(stages, rest, first, retries)))
         bad = [name for name, result in outcomes.items() if not result.good]
@@ -102,6 +111,8 @@ def execute(
 
     with patient():
         pipeline(return_state=True)
+    if untold:
+        raise untold[0]
     return [outcomes[node.name] for node in nodes]
 
 

@@ -130,6 +130,9 @@ def main(words: list[str] | None = None) -> int:
 
     try:
         outcomes = graph_flow.execute(root, nodes, children, options.jobs, options.retries, began)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 128 + came[0] if came else 2
     except Exception as error:  # Prefect's, not a stage's: those are outcomes
         children.stop()
         if came:

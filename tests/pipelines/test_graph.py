@@ -1,5 +1,6 @@
 """What is read from DVC, and the whole graph as a flow, on a toy project with shell commands for stages."""
 
+import json
 import os
 import re
 import signal
@@ -152,6 +153,20 @@ def test_stopping_leaves_no_process(toy: Toy, server_url: str, number: signal.Si
     assert "stopped" in out
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+@pytest.mark.slow
+def test_beside_somebodys_dvc_the_flow_says_who_is_at_work(toy: Toy, server_url: str) -> None:
+    project = toy(DIAMOND.replace("PRETRAIN", "echo x > ${item.method}.out"))
+    (project / ".dvc/tmp").mkdir()
+    held = {str(project / "inventory.json"): {"pid": os.getpid(), "cmd": "dvc repro"}}
+    (project / ".dvc/tmp/rwlock").write_text(json.dumps({"read": {}, "write": held}))
+    done = pipeline(project, server_url)
+    assert done.returncode == 2
+    assert "inventory.json' is busy, it is being blocked by:" in done.stderr
+    assert f"(PID {os.getpid()}): dvc repro" in done.stderr
+    assert "KeyError" not in done.stderr
+    assert "not recorded in Prefect" not in done.stderr
 
 
 @pytest.mark.slow
