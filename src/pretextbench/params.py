@@ -67,7 +67,7 @@ class Augment(Section):
     sheet_draws: int = Field(6, ge=1, le=32, description="draws of each image on the contact sheet")
     derive_images: Positive = Field(10_000, description="images a method may use to measure what it needs beforehand")
     view_images: Positive = Field(
-        500,
+        250,
         description="test images that are corrupted for the robustness curves, and validation images for alignment",
     )
     seed: int = Field(0, ge=0, description="of the contact sheet, the views and what the methods derive")
@@ -138,7 +138,7 @@ class Evaluate(Section):
     finetune: tuple[str, ...] = Field((), description="label budgets at which the whole network is trained too: '100%'")
     finetune_images: Positive = Field(20_000, description="images seen by each fine-tuning, at most")
     finetune_lr: float = Field(1e-3, gt=0, description="peak learning rate of the fine-tuning, AdamW")
-    map_images: int = Field(500, ge=0, description="validation images on the maps of the features; 0 = no maps")
+    map_images: int = Field(300, ge=0, description="validation images on the maps of the features; 0 = no maps")
     seed: int = Field(0, ge=0, description="of the subsets, the fine-tuning and the maps")
 
 
