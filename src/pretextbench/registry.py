@@ -73,7 +73,7 @@ def load(name: str) -> Any:
     plugin = find(name)
     try:
         method = EntryPoint(name, plugin.target, GROUP).load()
-    except Exception as error:  # whatever a plugin's import raises is that plugin's fault
+    except (Exception, SystemExit) as error:  # whatever a plugin's import raises is that plugin's fault
         raise PluginError(f"{plugin} does not import: {type(error).__name__}: {error}") from error
     if not (isinstance(method, type) and issubclass(method, PretextMethod)):
         raise PluginError(

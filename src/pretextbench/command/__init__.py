@@ -5,17 +5,20 @@ Exit status: 0 done; 2 a mistake of the user or of the machine, told in one mess
 """
 
 import errno
-import os
+import io
 import sys
+from typing import Any
 
-import click
 import typer
 
 from pretextbench import quiet
+from pretextbench.command import methods, run
 from pretextbench.errors import UserError
 from pretextbench.files import REASONS
 
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+INTERRUPTED = 130
+MISUSE: Any = typer.BadParameter.__mro__[2]  # ClickException; Typer carries a Click of its own, under a private name
 
 app = typer.Typer(
     name="pretextbench",
@@ -32,27 +35,38 @@ def command() -> None:
     """Which self-supervised pretext task should you use on your images?"""
 
 
+app.command("run")(run.run)
+app.add_typer(methods.app, name="methods")
+
+
 def main(words: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     quiet.apply()
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks must not end the command
+        stream.reconfigure(errors="backslashreplace") if isinstance(stream, io.TextIOWrapper) else None
     try:
-        return int(app(words, standalone_mode=False) or 0)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.exceptions.Abort:
-        return _say("stopped by Ctrl-C.", 130)
-    except KeyboardInterrupt:
-        return _say("stopped by Ctrl-C.", 130)
+        code = int(app(words, prog_name=app.info.name, standalone_mode=False) or 0)
+    except MISUSE as error:
+        return _misused(error)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except UserError as error:
         return _say(str(error), 2)
-    except BrokenPipeError:  # `pretextbench methods | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         if error.errno not in MACHINE:
             raise
         return _say(f"{error.filename or 'writing'}: {REASONS.get(error.errno or 0, error.strerror)}.", 2)
+    return _say("stopped by Ctrl-C.", code) if code == INTERRUPTED else code
+
+
+def _misused(error: Any) -> int:
+    """A word of the command line that is not understood: say which, and where the help is."""
+    message = error.format_message().strip()
+    if not message:  # no words at all: the help has been shown
+        return 2
+    command = error.ctx.command_path if getattr(error, "ctx", None) else app.info.name
+    stop = "" if message.endswith((".", "?")) else "."
+    return _say(f"{message}{stop} `{command} --help` shows what is allowed.", 2)
 
 
 def _say(message: str, code: int) -> int:

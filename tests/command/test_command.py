@@ -1,0 +1,120 @@
+"""The command as a whole: its help is light, and every kind of mistake is one message with the right status."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pretextbench import command
+from pretextbench.errors import UserError
+from tests.command.conftest import Said, Type
+from tests.conftest import Install
+
+HEAVY = {"torch", "torchvision", "kornia", "lightning_fabric", "numpy", "pandas", "scipy", "sklearn", "matplotlib"}
+HEAVY |= {"mlflow", "prefect", "dvc", "PIL", "onnx", "timm", "yaml", "psutil"}
+HELP = """
+import json, sys
+from pretextbench.command import app, main
+groups = {group.name: group.typer_instance for group in app.registered_groups}
+calls = [[], *([command.name] for command in app.registered_commands), *([name] for name in groups)]
+calls += [[name, command.callback.__name__] for name, group in groups.items() for command in group.registered_commands]
+codes = {" ".join(words): main([*words, "--help"]) for words in calls}
+print(json.dumps([codes, sorted(name for name in sys.modules if "." not in name)]))
+"""
+
+
+def test_help_of_every_command_imports_nothing_heavy() -> None:
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, timeout=120, check=True)
+    codes, imported = json.loads(done.stdout.splitlines()[-1])
+    assert len(codes) >= 4
+    assert set(codes.values()) == {0}
+    assert HEAVY & set(imported) == set()
+    assert done.stdout.count("Examples") == len(codes) - 1  # of every command; the app itself lists the commands
+
+
+def test_no_words_show_the_help(typed: Type) -> None:
+    said = typed()
+    assert said.code == 2
+    assert "Usage" in said.out + said.error
+    assert "error:" not in said.error
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["methds"], "No such command 'methds'. Did you mean 'methods'? `pretextbench --help` shows what is allowed."),
+        (
+            ["run", "--job", "2"],
+            "No such option: --job (Possible options: --jobs). `pretextbench run --help` shows what is allowed.",
+        ),
+        (["run", "--jobs", "many"], "Invalid value for '--jobs': "),
+        (["run", "--jobs", "0"], "Invalid value for '--jobs': "),
+        (["methods", "show"], "Missing argument 'NAME'. `pretextbench methods show --help` shows what is allowed."),
+    ],
+)
+def test_what_is_not_understood_is_one_message(words: list[str], message: str, typed: Type) -> None:
+    said = typed(*words)
+    assert said.code == 2
+    assert said.message.startswith(message)
+
+
+def ending(error: BaseException, typed: Type, monkeypatch: pytest.MonkeyPatch) -> Said:
+    def raise_it(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(command.methods, "states", raise_it)
+    return typed("methods")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (UserError("Not so."), 2, "Not so."),
+        (KeyboardInterrupt(), 130, "stopped by Ctrl-C."),
+        (OSError(errno.ENOSPC, "No space", "/full/file"), 2, "/full/file: no space left on the device: free some"),
+        (OSError(errno.EACCES, "Denied", "/shut"), 2, "/shut: no permission to write there"),
+    ],
+)
+def test_how_a_command_can_end(
+    error: BaseException, code: int, message: str, typed: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = ending(error, typed, monkeypatch)
+    assert said.code == code
+    assert said.message.startswith(message)
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), OSError(errno.EINTR, "Interrupted")])
+def test_a_fault_of_ours_is_no_message(error: Exception, typed: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(type(error)):
+        ending(error, typed, monkeypatch)
+
+
+SIGMA = """
+from pretextbench.method import PretextMethod
+class Ours(PretextMethod):
+    api_version = 1
+    reference = "Σ 2020"
+"""
+
+
+def test_names_that_the_terminal_cannot_show_end_nothing(install: Install) -> None:
+    """A paper in Greek, where the output is ASCII."""
+    site = install("pretext-ours", {"ours": "pretext_ours:Ours"}, {"pretext_ours.py": SIGMA})
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(site)}
+    show = [sys.executable, "-m", "pretextbench.command", "methods", "show", "ours"]
+    done = subprocess.run(show, capture_output=True, timeout=120, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.endswith(b"Reference\n  \\u03a3 2020\n")
+
+
+def test_a_reader_that_has_gone_is_told_nothing() -> None:
+    """`pretextbench methods | head -1`: no traceback after the line that was wanted."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "pretextbench.command", "methods"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=120)
+    os.close(write)
+    assert done.stderr == b""

@@ -1,0 +1,36 @@
+"""The project is found from anywhere inside it; outside, the message says how to get one."""
+
+from pathlib import Path
+
+import pytest
+
+from pretextbench.command.project import root
+from pretextbench.errors import UserError
+
+
+def test_found_from_inside_and_from_below(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert root() == project
+    (deep := project / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    assert root() == project
+    assert root(project / "stages") == project
+
+
+def test_outside_the_message_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is not inside a project: .* dvc\.yaml\. .*clone it, run `uv sync`"):
+        root(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["stages", "pipelines"])
+def test_another_dvc_project_is_not_taken_for_one(project: Path, missing: str) -> None:
+    (project / missing).rmdir()
+    with pytest.raises(UserError, match=rf"dvc\.yaml is not pretextbench's: there is no {missing}/ beside it"):
+        root()
+
+
+def test_a_working_folder_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (gone := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(UserError, match="working folder has been removed"):
+        root()
