@@ -7,7 +7,7 @@ import shutil
 
 import torch
 
-from pretextbench import saved
+from pretextbench import checkpoint, saved
 from pretextbench.data.prepared import Prepared
 from pretextbench.evaluate.protocol import Subject, evaluate
 from pretextbench.evaluate.record import save
@@ -36,8 +36,16 @@ def main() -> None:
             if (source / file).is_file():
                 shutil.copy(source / file, out)
     record_evaluate(target, source, layout.ROOT)
+    forget_evaluated(name, seed)
     print(f"{name}-{seed}: {headline(result.metrics)}")
     print(f"time: {who.clock}")
+
+
+def forget_evaluated(name: str, seed: int) -> None:
+    """Free the scratch of a finished training: DVC evaluates what it has committed."""
+    for folder in checkpoint.finished(layout.kept(name, seed)):
+        if checkpoint.same_files(folder, layout.pretrained(name, seed)):
+            checkpoint.forget(folder)
 
 
 def transfer() -> Prepared | None:

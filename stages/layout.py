@@ -27,6 +27,11 @@ def pretrained(method: str, seed: int) -> Path:
     return Path("runs/pretrain") / f"{method}-{seed}"
 
 
+def kept(method: str, seed: int) -> Path:
+    """Where a training keeps what it needs to go on, until its outputs are committed."""
+    return SCRATCH / "pretrain" / f"{method}-{seed}"
+
+
 def evaluated(method: str, seed: int) -> Path:
     """What the evaluate stage leaves for a method and seed."""
     return Path("runs/evaluate") / f"{method}-{seed}"

@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 
-from pretextbench import saved
+from pipelines.committed import committed
+from pretextbench import checkpoint, saved
 from pretextbench.errors import UserError
 from pretextbench.params import load
 from pretextbench.track.runs import record_pretrain
@@ -19,6 +20,7 @@ from stages.worker import complaint, train
 def main() -> None:
     """Train one method with one seed and record it."""
     name, seed = method_and_seed("pretrain", __doc__)
+    forget_committed(name, seed)
     devices = load(layout.PARAMS).pretrain.devices
     if devices > 1:
         side_by_side(name, seed, devices)
@@ -28,6 +30,13 @@ def main() -> None:
     record_pretrain(layout.pretrained(name, seed), layout.augmented(name), layout.ROOT)
     pace = f"{card.seconds:.1f} s, {card.images_per_second:,.0f} images/s"
     print(f"{name}-{seed}: {card.images_seen:,} images in {pace}")
+
+
+def forget_committed(name: str, seed: int) -> None:
+    """Let a training begin anew that DVC asks for although it has committed the last one: `dvc repro --force`."""
+    for folder in checkpoint.finished(layout.kept(name, seed)):
+        if committed(layout.pretrained(name, seed), folder):
+            checkpoint.forget(folder)
 
 
 def side_by_side(name: str, seed: int, devices: int) -> None:

@@ -29,7 +29,7 @@ def train(name: str, seed: int) -> Card:
 
 def complaint(name: str, seed: int) -> Path:
     """Where a worker leaves the message for a user's mistake: the stage tells it, once."""
-    return layout.SCRATCH / "pretrain" / f"{name}-{seed}.error"
+    return layout.kept(name, seed).with_suffix(".error")
 
 
 def main() -> int:

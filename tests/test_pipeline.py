@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,42 @@ def test_editing_a_methods_source_reruns_that_method_and_the_comparison(project:
     ran = set(project.repro())
     assert {"inventory", "augment@mean-colour", "pretrain@mean-colour-0"} <= ran
     assert not {stage for stage in ran if "random" in stage or stage == "prepare"}
+
+
+def test_killed_between_the_last_step_and_the_commit_it_is_not_trained_again(project: Project) -> None:
+    params = (project.root / "params.yaml").read_text()
+    project.write_params(params.replace("crop_min: 0.9", "crop_min: 0.8"))
+    scratch, command = project.root / ".scratch/pretrain/mean-colour-0", [sys.executable, "-m", "dvc", "repro"]
+    env = {
+        **project.env,
+        "PRETEXTBENCH_RECORDED": "1",
+    }  # no flow of Prefect's: the stage is in the group that is killed
+    repro = subprocess.Popen(command, cwd=project.root, env=env, start_new_session=True, stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 120
+        while not list(scratch.glob("*/finished")):
+            assert repro.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    finally:
+        os.killpg(repro.pid, signal.SIGKILL)
+        repro.wait()
+    (kept,) = scratch.glob("*/finished")
+    made = {path.name: path.read_bytes() for path in kept.iterdir()}
+    lock = (project.root / "dvc.lock").read_text()
+    assert "crop_min: 0.8" in lock  # of augment
+    assert {"pretrain@mean-colour-0", "evaluate@mean-colour-0"} <= set(project.repro())
+    output = project.root / "runs/pretrain/mean-colour-0"
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == made  # its seconds too
+    assert not list(scratch.glob("*/*")), "evaluated, so committed"
+
+    done = project.run("dvc", "repro", "--force", "--single-item", "pretrain@mean-colour-0")
+    assert done.returncode == 0, done.stderr[-2000:]
+    first = json.loads((output / "encoder.json").read_text())
+    project.run("dvc", "repro", "--force", "--single-item", "pretrain@mean-colour-0")
+    second = json.loads((output / "encoder.json").read_text())
+    assert first["weights_sha256"] == second["weights_sha256"] == json.loads(made["encoder.json"])["weights_sha256"]
+    assert len({first["seconds"], second["seconds"], json.loads(made["encoder.json"])["seconds"]}) == 3, "not trained"
 
 
 TWO = TINY.replace("images: 64,", "images: 64, devices: 2, accelerator: cpu,").replace("crop_min: 0.5", "crop_min: 0.9")

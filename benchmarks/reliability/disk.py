@@ -30,7 +30,7 @@ class Scene:
 
 def checkpoints(root: Path) -> list[Path]:
     """The finished checkpoints of trainings that are under way."""
-    return list((root / ".scratch/pretrain").glob("*/checkpoint.pt"))
+    return list((root / ".scratch/pretrain").glob("*/*/checkpoint.pt"))
 
 
 def at_once(_root: Path) -> bool:

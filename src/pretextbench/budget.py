@@ -4,7 +4,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
 from torch import Tensor
 
@@ -13,6 +15,8 @@ from pretextbench.method import PretextMethod
 from pretextbench.params import EncoderParams, MethodParams, Pretrain
 from pretextbench.recipe import Recipe
 from pretextbench.registry import Plugin
+
+LOOP = ("encoder.py", "optim.py", "pretrain.py", "training.py")  # as in dvc.yaml: edited, a training is stale
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,15 @@ class Job:
             "seed": self.seed,
             "data": data_sha256,
             "derived": {name: _digest(value) for name, value in self.derived.items()},
-            "library": version("pretextbench"),
+            "library": [version("pretextbench"), _loop()],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def _loop() -> str:
+    """SHA-256 of the code that trains."""
+    return hashlib.sha256(b"".join((Path(__file__).parent / name).read_bytes() for name in LOOP)).hexdigest()
 
 
 def _digest(tensor: Tensor) -> list[str]:

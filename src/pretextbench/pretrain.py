@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import resource
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ def facts(data: Prepared, job: Job) -> Data:
 def pretrain(job: Job, data: Prepared, folder: Path, scratch: Path, show: bool = True) -> Card:
     """Train `job` on the training split and write encoder, card, history, pictures and health into `folder`.
 
-    Killed at any moment, the next call with the same job, data and `scratch` continues from the last checkpoint.
+    Killed at any moment, the next call with the same job, data and `scratch` continues from the last checkpoint. What
+    is finished is kept in `scratch` too, and copied instead of trained again, until `checkpoint.forget` removes it.
 
     Raises:
         UserError: the budget does not fit the data, one image is too few for a batch norm, the loss is no longer
@@ -91,19 +93,31 @@ def pretrain(job: Job, data: Prepared, folder: Path, scratch: Path, show: bool =
     """
     fabric = start_fabric(job.pretrain)
     labels = np.array(data.labels("train")) if job.method.uses_labels else None
-    training = Training(job, facts(data, job), fabric, labels)
     digests = [] if labels is None else [hashlib.sha256(labels.tobytes()).hexdigest()]
-    checkpoint = Checkpoint(scratch / job.key(data.fingerprint, *digests))
-    stream = Batches(data.images("train"), fabric.device, job.pretrain.resident)
-    run(training, stream, checkpoint, show and fabric.is_global_zero)
+    checkpoint = Checkpoint(scratch / f"{job.plugin.name}-{job.seed}" / job.key(data.fingerprint, *digests))
+    if not fabric.broadcast(checkpoint.finished.is_dir()):
+        training = Training(job, facts(data, job), fabric, labels)
+        if fabric.is_global_zero:
+            checkpoint.remove_others()
+        stream = Batches(data.images("train"), fabric.device, job.pretrain.resident)
+        run(training, stream, checkpoint, show and fabric.is_global_zero)
+        if fabric.is_global_zero:
+            leave(training, data, checkpoint)
     if fabric.is_global_zero:
         with whole_folder(folder) as out:
-            card = saved.save(training.method.encoder, describe(training, data), out)
-            write_whole(out / "history.csv", as_csv(training.history).encode())
-            examine(training, data, out)
-        checkpoint.remove()
+            for file in checkpoint.finished.iterdir():
+                shutil.copy(file, out)
     fabric.barrier()
-    return card if fabric.is_global_zero else saved.read_card(folder)
+    return saved.read_card(folder)
+
+
+def leave(training: Training, data: Prepared, checkpoint: Checkpoint) -> None:
+    """What a finished training has made, kept in the place of its state."""
+    with whole_folder(checkpoint.finished) as out:
+        saved.save(training.method.encoder, describe(training, data), out)
+        write_whole(out / "history.csv", as_csv(training.history).encode())
+        examine(training, data, out)
+    checkpoint.remove()
 
 
 def describe(training: Training, data: Prepared) -> Card:
