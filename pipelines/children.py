@@ -8,6 +8,10 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
+
+TICK = 0.05  # seconds between two looks at what still runs
+
 
 class Stopping(Exception):
     """The run is being stopped: nothing new is started."""
@@ -39,6 +43,9 @@ class Children:
     def run(self, command: list[str], log: Path, env: dict[str, str]) -> int:
         """Run `command` to its end with its output in `log`; returns its exit status.
 
+        When `command` alone is killed, what it has started goes on: that is waited for too, so that nothing is started
+        a second time beside it.
+
         Raises:
             Stopping: `stop` was called before it could start.
         """
@@ -46,7 +53,10 @@ class Children:
         with log.open("wb") as stream:
             process = self._start(command, stream.fileno(), env)
         try:
-            return process.wait()
+            status = process.wait()
+            while self._at_work(process):
+                time.sleep(TICK)
+            return status
         finally:
             with self._lock:
                 self._running.discard(process)
@@ -76,14 +86,28 @@ class Children:
         self._signal(signal.SIGKILL if impatient else signal.SIGINT)
         end = time.monotonic() + self.grace
         while self._alive() and time.monotonic() < end:
-            time.sleep(0.05)
+            time.sleep(TICK)
         self._signal(signal.SIGKILL)
 
     def _alive(self) -> list[subprocess.Popen[bytes]]:
         with self._lock:
-            return [process for process in self._running if process.poll() is None]
+            return [process for process in self._running if self._at_work(process)]
+
+    @staticmethod
+    def _at_work(process: "subprocess.Popen[bytes]") -> bool:
+        status = process.poll()
+        return status is None or (status < 0 and lives(process.pid))
 
     def _signal(self, number: signal.Signals) -> None:
         for process in self._alive():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
+
+
+def lives(group: int) -> bool:
+    """Whether a process group has a member that runs; one that has ended and that nobody has reaped does not count."""
+    for number in psutil.pids():
+        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getpgid(number) == group and psutil.Process(number).status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MISTAKE = 2  # exit status of a stage for a mistake of the user
+BUSY = "is at work here already"  # what a stage says that finds another process at its work: that one will end
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # met by DVC itself at its commit: to train again would not help
 STOPPED = {130, 143, -signal.SIGINT, -signal.SIGTERM}
 
@@ -39,7 +40,8 @@ def read(stage: str, status: int, log: Path, seconds: float) -> Outcome:
         return Outcome(stage, "stopped", seconds)
     reason = _reason(text)
     full = any(f"[Errno {number}]" in reason for number in MACHINE)
-    return Outcome(stage, "failed", seconds, f"{reason}; see {log}", mistake=code == MISTAKE or full)
+    mistake = full or (code == MISTAKE and BUSY not in reason)
+    return Outcome(stage, "failed", seconds, f"{reason}; see {log}", mistake=mistake)
 
 
 def _how(stage: str, text: str) -> str:

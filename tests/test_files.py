@@ -3,6 +3,8 @@
 import errno
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +103,68 @@ def test_folder_below_a_file(tmp_path: Path, parts: tuple[str, ...]) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="is a file, not a folder"), whole_folder(tmp_path.joinpath(*parts)):
         pass
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from pretextbench.files import whole_folder
+with whole_folder(Path(sys.argv[1])) as scratch:
+    (scratch / "half.txt").write_text("half")
+    print(scratch.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def writer(target: Path) -> "tuple[subprocess.Popen[str], str]":
+    """A process in the middle of writing `target`, and the name of the folder that it writes into."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(target)], stdin=pipe, stdout=pipe, text=True)
+    assert process.stdout is not None
+    return process, process.stdout.readline().strip()
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_of_the_same_target(tmp_path: Path) -> None:
+    (killed, left), (other, beside) = writer(tmp_path / "out"), writer(tmp_path / "out-2")
+    with killed, other:
+        killed.kill()
+        other.kill()
+    mine = [".out.original", ".out.abcdefgh", ".out.abcdefgh.partial.d"]
+    for name in mine:
+        (tmp_path / name).mkdir()
+    assert names(tmp_path) == sorted([left, beside, *mine])
+    with whole_folder(tmp_path / "out"):
+        assert left not in names(tmp_path)
+    assert names(tmp_path) == sorted([beside, "out", *mine])
+
+
+def test_a_writer_at_work_is_left_alone(tmp_path: Path) -> None:
+    alive, scratch = writer(tmp_path / "out")
+    with alive:
+        with whole_folder(tmp_path / "out") as mine:
+            assert names(tmp_path) == sorted([scratch, mine.name])
+        alive.communicate("")
+    assert alive.returncode == 0
+    assert (tmp_path / "out/half.txt").read_text() == "half"
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_folder_that_is_swept_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may take it for a killed one's in that moment."""
+    made, real = [], files.tempfile.mkdtemp
+
+    def swept(**where: str) -> str:
+        made.append(real(**where))
+        if len(made) == 1:
+            os.rmdir(made[0])
+        return made[-1]
+
+    monkeypatch.setattr(files.tempfile, "mkdtemp", swept)
+    with whole_folder(tmp_path / "out") as scratch:
+        assert [str(scratch)] == made[1:]
+    assert names(tmp_path) == ["out"]
 
 
 # --- write_whole --------------------------------------------------------------------------------------------------

@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +23,8 @@ REASONS = {
     errno.EEXIST: "a part of that path is a file, not a folder: remove it or choose another place",
 }
 
+PARTIAL = ".partial"  # ends the names of folders that are being written
+
 
 def explain(error: OSError, path: Path) -> UserError:
     """Turn what the system said about writing `path` into an error for people; unknown ones are raised as they are."""
@@ -33,14 +37,16 @@ def explain(error: OSError, path: Path) -> UserError:
 def whole_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes `target` when the block ends well, and vanishes when it does not.
 
+    What a process that was killed left behind of the same `target` is removed first.
+
     Raises:
         UserError: the place cannot be written or is full; an existing `target` is then left as it was.
     """
-    scratch: Path | None = None
+    scratch, lock = None, None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        scratch.chmod(0o755)  # mkdtemp makes it private; a shared cache wants to read it
+        _sweep(target)
+        scratch, lock = _scratch(target)
         yield scratch
         if target.exists():
             shutil.rmtree(target)
@@ -50,6 +56,39 @@ def whole_folder(target: Path) -> Iterator[Path]:
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _scratch(target: Path) -> tuple[Path, int]:
+    """A folder beside `target`, and a descriptor through which this process holds a lock on it until it ends."""
+    while True:
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=PARTIAL, dir=target.parent))
+        try:
+            lock = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:  # swept before it was locked
+            continue
+        with contextlib.suppress(OSError):  # a network file system that keeps no locks on folders: nobody sweeps there
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):  # swept while this waited for the lock
+            scratch.chmod(0o755)  # mkdtemp makes it private; a shared cache wants to read it
+            return scratch, lock
+        os.close(lock)
+
+
+def _sweep(target: Path) -> None:
+    """Remove the folders of earlier writers of `target` that hold their lock no more, because they were killed."""
+    mine = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}{re.escape(PARTIAL)}")
+    for name in filter(mine.fullmatch, os.listdir(target.parent)):
+        found = target.parent / name
+        try:
+            lock = os.open(found, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:  # gone meanwhile, or no folder
+            continue
+        with contextlib.suppress(OSError):  # somebody is writing there
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(found, ignore_errors=True)
+        os.close(lock)
 
 
 def write_whole(target: Path, content: bytes) -> None:

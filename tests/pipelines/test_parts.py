@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import outcome, project, server
-from pipelines.children import Children, Stopping, threads
+from pipelines.children import Children, Stopping, lives, threads
 from pipelines.flow import Once
 from pipelines.locks import locked, take
 from pretextbench.errors import UserError
@@ -218,6 +218,56 @@ def test_a_polite_child_gets_ctrl_c_first(tmp_path: Path) -> None:
     thread.join(5)
     assert codes == [130]
     assert "bye" in (tmp_path / "log").read_text()
+
+
+def test_what_a_killed_child_has_started_is_waited_for(tmp_path: Path) -> None:
+    """As DVC is killed alone and its stage goes on: to try again at once would meet it at work."""
+    children = Children(tmp_path)
+    script = "(sleep 1; echo done > end) & echo $$ > leader; wait"
+    ended: list[tuple[int, bool]] = []
+
+    def run() -> None:
+        status = children.run([SH, "-c", script], tmp_path / "log", {})
+        ended.append((status, (tmp_path / "end").exists()))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    os.kill(leader(tmp_path), signal.SIGKILL)
+    thread.join(20)
+    assert ended == [(-signal.SIGKILL, True)]
+
+
+def test_what_a_killed_child_has_started_is_stopped_with_the_run(tmp_path: Path) -> None:
+    children = Children(tmp_path, grace=0.2)
+    thread = threading.Thread(
+        target=children.run, args=([SH, "-c", "sleep 60 & echo $$ > leader; wait"], tmp_path / "log", {})
+    )
+    thread.start()
+    group = leader(tmp_path)
+    os.kill(group, signal.SIGKILL)
+    time.sleep(0.2)
+    assert thread.is_alive()
+    children.stop()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert not lives(group)
+
+
+def leader(folder: Path) -> int:
+    """The number that a script has written into `leader`."""
+    path, end = folder / "leader", time.monotonic() + 20
+    while not (path.exists() and path.read_text().strip()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return int(path.read_text())
+
+
+def test_a_stage_that_is_at_work_elsewhere_is_tried_again(tmp_path: Path) -> None:
+    text = "Running stage 'x':\nerror: x is at work here already, as process 7\n"
+    text += "ERROR: failed to reproduce 'x': failed to run: c, exited with 2\n"
+    found = outcome.read("x", 255, say(text, tmp_path), 1.0)
+    assert (found.state, found.mistake) == ("failed", False)
+    assert found.reason.startswith("x is at work here already")
 
 
 def test_children_inherit_the_lock_of_the_run(tmp_path: Path) -> None:
