@@ -104,6 +104,30 @@ def test_jitter_equals_kornias_with_the_same_numbers() -> None:
         torch.testing.assert_close(fast(image, params=numbers), kornias(image, params=theirs), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("side", [8, 32, 96])
+@pytest.mark.parametrize(
+    "strength", [(0.4, 0.0, 0.0), (0.0, 0.4, 0.0), (0.0, 0.0, 0.4), (0.8, 0.8, 0.8), (0.0, 0.0, 0.0)]
+)
+def test_steps_but_hue_equal_kornias_bitwise(side: int, strength: tuple[float, float, float]) -> None:
+    """Also where the batch is worked on in pieces, the last of them smaller."""
+    image = torch.rand(67, 3, side, side) * 1.2 - 0.1  # also what has to be clamped first
+    before = image.clone()
+    fast, kornias = FastColorJitter(*strength, 0.0, p=0.8), K.ColorJitter(*strength, 0.0, p=0.8)
+    for seed in range(6):
+        torch.manual_seed(seed)
+        numbers = fast.forward_parameters(image.shape)
+        assert torch.equal(fast(image, params=numbers), kornias(image, params=numbers))
+    assert torch.equal(image, before)
+
+
+def test_pieces_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, jitter = torch.rand(10, 3, 16, 16), FastColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8)
+    numbers = jitter.forward_parameters(image.shape)
+    whole = jitter(image, params=numbers)
+    monkeypatch.setattr("pretextbench.kernels.PIECE", 3 * image[0].nbytes)
+    assert torch.equal(jitter(image, params=numbers), whole)
+
+
 # --- crops ---------------------------------------------------------------------------------------------------------
 
 

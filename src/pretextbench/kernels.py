@@ -1,7 +1,8 @@
 """Kornia's two slowest operations, same numbers drawn, with their arithmetic written for whole batches.
 
-Kornia crops in a Python loop over the images, on a GPU several launches for each, and turns hue through HSV planes.
-Both are written out here; tests hold them equal to Kornia and torchvision, `benchmarks/NOTES.md` has the times.
+Kornia crops in a Python loop over the images, on a GPU several launches for each; it turns hue through HSV planes, and
+its colour steps write a new batch for each of their operations. They are written out here; tests hold them equal to
+Kornia and torchvision, `benchmarks/NOTES.md` has the times.
 """
 
 import math
@@ -64,9 +65,61 @@ def turn_hue(image: Tensor, angle: Tensor) -> Tensor:
     return torch.addcmul(high.unsqueeze(-3), chroma.unsqueeze(-3), weight, value=-1)
 
 
+PIECE = 2**19  # bytes of images that a CPU core's second-level cache holds beside what is computed from them
+
+
+def luma(image: Tensor) -> Tensor:
+    """RGB images (B, 3, H, W) to their luma (B, 1, H, W), ITU-R BT.601."""
+    red, green, blue = image.unbind(1)
+    return torch.add(red * 0.299, green, alpha=0.587).add_(blue, alpha=0.114).unsqueeze(1)
+
+
+def brighten(image: Tensor, factor: Tensor) -> Tensor:
+    """Images times `factor` (B, 1, 1, 1), in place."""
+    return image.mul_(factor).clamp_(0, 1)
+
+
+def contrast(image: Tensor, factor: Tensor) -> Tensor:
+    """Images blended with the mean of their luma, in place."""
+    mean = luma(image).mean((-2, -1), keepdim=True)
+    return image.mul_(factor).add_(mean * (1 - factor)).clamp_(0, 1)
+
+
+def saturate(image: Tensor, factor: Tensor) -> Tensor:
+    """Images blended with their luma, in place."""
+    grey = luma(image).mul_(1 - factor)
+    return image.mul_(factor).add_(grey).clamp_(0, 1)
+
+
+def shift_hue(image: Tensor, turns: Tensor) -> Tensor:
+    """Images with their hue turned by `turns` (B, 1, 1, 1) of a circle."""
+    return turn_hue(image, (turns * 2 * math.pi).flatten())
+
+
 class FastColorJitter(K.ColorJitter):  # type: ignore[misc]  # Kornia's classes are not checked
-    """Kornia's ColorJitter, same numbers drawn and same order of steps, with `turn_hue` for its hue step."""
+    """Kornia's ColorJitter, same numbers drawn and same order of steps.
+
+    The steps work in place, on the CPU on pieces that stay in the cache, and none asks the device whether it has
+    anything to do: that would make a GPU wait four times per view.
+    """
+
+    STEPS = (brighten, contrast, saturate, shift_hue)  # Kornia's numbering of them
+    FACTORS = ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor")
 
     def __init__(self, brightness: float, contrast: float, saturation: float, hue: float, **options: Any) -> None:
         super().__init__(brightness, contrast, saturation, hue, **options)
-        self._hue_fn = turn_hue
+        self._active = [strength > 0 for strength in (brightness, contrast, saturation, hue)]
+
+    def apply_transform(self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], **_: Any) -> Tensor:
+        """Images (B, 3, H, W) and drawn factors (B,) to images in [0, 1]; the input is left as it is."""
+        order = [step for step in params["order"].tolist() if self._active[step]]
+        factors = [params[name].to(input).view(-1, 1, 1, 1) for name in self.FACTORS]
+        out = torch.empty_like(input)
+        several = max(1, PIECE // input[0].nbytes) if input.device.type == "cpu" else len(input)
+        for i in range(0, len(input), several):
+            part = slice(i, i + several)
+            image = input[part].clamp(0, 1)
+            for step in order:
+                image = self.STEPS[step](image, factors[step][part])
+            torch.clamp(image, 0, 1, out=out[part])
+        return out
