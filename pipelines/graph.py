@@ -1,14 +1,14 @@
 """What DVC knows, as plain data: the stages, what each waits for, and which are stale."""
 
-import json
-import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import networkx
 from dvc.exceptions import DvcException
-from dvc.repo import Repo
+from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import get_active_graph
 
 from pretextbench.errors import UserError
@@ -46,6 +46,12 @@ def read(targets: list[str]) -> list[Node]:
         raise UserError(f"DVC cannot read the pipeline in {Path.cwd()}: {error}{detail}") from error
 
 
+def within(repo: Repo, names: Iterable[str]) -> list[Any]:
+    """DVC's own objects of the stages with these names."""
+    wanted = set(names)
+    return [stage for stage in repo.index.stages if stage.addressing in wanted]
+
+
 def stale(names: list[str]) -> set[str]:
     """Those of `names` that DVC would run or check out now.
 
@@ -54,7 +60,10 @@ def stale(names: list[str]) -> set[str]:
     """
     if not names:
         return set()
-    done = subprocess.run([*DVC, "status", "--json", *names], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise UserError(f"DVC cannot tell what is stale: {done.stderr.strip()}")
-    return set(json.loads(done.stdout))
+    try:
+        # In this process and over DVC's index: another process would take a second to start, and `repo.status(names)`
+        # reads dvc.yaml and dvc.lock again for each name.
+        with Repo(_wait_for_lock=True) as repo, lock_repo(repo):
+            return {stage.addressing for stage in within(repo, names) if stage.status(check_updates=True)}
+    except DvcException as error:
+        raise UserError(f"DVC cannot tell what is stale: {error}") from error

@@ -1,6 +1,7 @@
-"""The whole DVC graph as one Prefect flow: `uv run python -m pipelines.run [--jobs N] [TARGET ...]`.
+"""The whole DVC graph as one Prefect flow: `uv run python -m pipelines.run [--jobs N] [--only METHOD] [TARGET ...]`.
 
-DVC says what is stale and keeps what was made; Prefect orders, runs side by side, retries and records. Exit status:
+DVC says what is stale and keeps what was made; Prefect orders, runs side by side, retries and records. When DVC finds
+nothing to run, Prefect is not started and has no record of it; with `--dry-run` DVC's reasons are printed. Exit status:
 0 all current; 2 a mistake of the user; 1 something failed; 130 and 143 stopped by Ctrl-C and SIGTERM.
 """
 
@@ -15,7 +16,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from pipelines import graph, project, server
+from pipelines import current, graph, project, selection, server, why
 from pipelines.children import Children
 from pipelines.locks import Lock, take
 from pipelines.mend import mend
@@ -30,11 +31,31 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__.splitlines()[0])
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="stages to bring up to date (default: all)")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="stages side by side, at most")
+    parser.add_argument("--only", metavar="METHOD", help="the stages of this method, and what they need")
+    parser.add_argument("--methods", type=names, default=[], metavar="A,B", help="the same for several methods")
+    parser.add_argument("--dry-run", action="store_true", help="say what would run and why, and run nothing")
     parser.add_argument("--retries", type=int, default=2, help="attempts after a failure that is no mistake of yours")
     options = parser.parse_args(words)
     if options.jobs < 1 or options.retries < 0:
         parser.error(f"--jobs must be 1 or more and --retries 0 or more, found {options.jobs} and {options.retries}")
     return options
+
+
+def names(words: str) -> list[str]:
+    """`a,b` as a list."""
+    return [word.strip() for word in words.split(",") if word.strip()]
+
+
+def chosen(options: argparse.Namespace) -> list[str]:
+    """The targets that were asked for; none: everything.
+
+    Raises:
+        UserError: a method is unknown, or DVC cannot read the pipeline.
+    """
+    methods = [*options.methods, *([options.only] if options.only else [])]
+    if not methods:
+        return options.targets
+    return [*options.targets, *selection.targets(methods, [node.name for node in graph.read([])])]
 
 
 def alone(root: Path) -> Lock:
@@ -112,15 +133,22 @@ def main(words: list[str] | None = None) -> int:
     os.chdir(root)  # DVC names stages relative to the working folder
     try:
         children = Children(root, (alone(root).descriptor,), GRACE)
+        if options.dry_run:
+            print(why.explain(graph.read(chosen(options))))
+            return 0
         for mended in mend(root):
             print(f"warning: {mended}", file=sys.stderr)
-        url = server.begin(root)  # comes up while DVC reads the graph
-        nodes = graph.read(options.targets)
+        targets = chosen(options)
+        nodes = graph.read(targets)
+        if done := current.settled(nodes, children):
+            print("everything is current: nothing was to be run, and nothing is recorded in Prefect")
+            return finish(done, [])
+        url = server.begin(root)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if not server.ready(url):
-        return without_prefect(root, options.targets, "its server does not answer")
+        return without_prefect(root, targets, "its server does not answer")
     from pipelines import graph_flow  # here: Prefect reads the server's address when it is imported
 
     came: list[int] = []
@@ -137,7 +165,7 @@ def main(words: list[str] | None = None) -> int:
         children.stop()
         if came:
             return 128 + came[0]
-        return without_prefect(root, options.targets, f"{type(error).__name__}: {error}")
+        return without_prefect(root, targets, f"{type(error).__name__}: {error}")
     return finish(outcomes, came)
 
 
