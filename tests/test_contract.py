@@ -21,7 +21,10 @@ def test_there_are_methods():
     assert {"simclr", "rotation", "denoising", "context-encoder", "colorization"} <= set(METHODS)
 
 
-@pytest.mark.parametrize("check", testing.CHECKS)
+SLOW = {"two_processes": pytest.mark.slow}  # two processes are started, for a method that communicates
+
+
+@pytest.mark.parametrize("check", [pytest.param(name, marks=SLOW.get(name, ())) for name in testing.CHECKS])
 @pytest.mark.parametrize("name", METHODS)
 def test_contract(name, check):
     testing.CHECKS[check](registry.load(name))

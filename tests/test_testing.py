@@ -1,185 +1,166 @@
 """The kit judges the judges: every check passes a sound method, and catches the fault that it is there for."""
 
-import random
+import subprocess
+import sys
 
 import pytest
 import torch
-from torch import nn
 
 from pretextbench import testing
-from pretextbench.method import Loss, Picture, PretextMethod
-from pretextbench.params import MethodParams, OptimizerParams
-from pretextbench.recipe import HorizontalFlip, Recipe, augmented
+from pretextbench.method import Loss, PretextMethod
+from pretextbench.params import MethodParams
+from pretextbench.recipe import Recipe
+from pretextbench.testing import machines
+from tests import faults
 
 CHECKS = testing.CHECKS
+IDS = [method.__name__ for method, _, _ in faults.FAULTS]
 
 
-class Sound(PretextMethod):
-    """Predict the mean colour of the view: a method with nothing wrong."""
-
-    api_version = 1
-    reference = "none: made for these tests"
-
-    def __init__(self, params, encoder, data):
-        super().__init__(params, encoder, data)
-        self.head = nn.Linear(encoder.dim, 3)
-
-    @classmethod
-    def recipe(cls, params, image_size):
-        return augmented(HorizontalFlip())
-
-    def loss(self, batch):
-        x = batch.views[0] + 0.01 * torch.randn_like(batch.views[0])
-        error = (self.head(self.encoder(x)).float() - x.mean((2, 3))).square().mean()
-        return Loss(error, {"error": error})
+def marked(check):
+    return [pytest.mark.slow] if check == "two_processes" else []  # two are started
 
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_sound_method_passes(check):
-    CHECKS[check](Sound)
+    CHECKS[check](faults.Sound)
 
 
-class NoVersion(Sound):
-    api_version = 0
-
-
-class Undocumented(Sound):
-    class Params(MethodParams):
-        width: int = 3
-
-
-class AsksForLabels(Sound):
-    uses_labels = True
-
-
-class RecipeMovesOn(Sound):
-    @classmethod
-    def recipe(cls, params, image_size):
-        return augmented(HorizontalFlip(p=random.random()))
-
-
-class NotANumber(Sound):
-    def loss(self, batch):
-        return Loss(super().loss(batch).total * float("nan"))
-
-
-class NotAScalar(Sound):
-    def loss(self, batch):
-        return Loss(self.head(self.encoder(batch.views[0])).square().mean(1))
-
-
-class WritesIntoViews(Sound):
-    def loss(self, batch):
-        batch.views[0].mul_(0.5)
-        return super().loss(batch)
-
-
-class DeadHead(Sound):
-    def __init__(self, params, encoder, data):
-        super().__init__(params, encoder, data)
-        self.unused = nn.Linear(2, 2)
-
-
-class SeedsItself(Sound):
-    def __init__(self, params, encoder, data):
-        torch.manual_seed(0)
-        super().__init__(params, encoder, data)
-        for module in self.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
-
-    def loss(self, batch):
-        x = torch.zeros_like(batch.views[0])
-        return Loss((self.head(self.encoder(x)).float() - 1).square().mean())
-
-
-class DrawsElsewhere(Sound):
-    def loss(self, batch):
-        return Loss(super().loss(batch).total * (1 + random.random()))
-
-
-class HidesState(Sound):
-    """A counter that is not a buffer, and so is lost at a checkpoint."""
-
-    def __init__(self, params, encoder, data):
-        super().__init__(params, encoder, data)
-        self.count = 1
-
-    def after_step(self, progress):
-        self.count += 1
-
-    def loss(self, batch):
-        return Loss(super().loss(batch).total * self.count)
-
-
-class NeverLearns(Sound):
-    class Params(MethodParams):
-        optimizer: OptimizerParams = OptimizerParams(name="sgd", lr=1e-12, momentum=0.0)
-
-    def loss(self, batch):
-        total = super().loss(batch).total
-        return Loss(total - total.detach() + batch.progress)
-
-
-class RoundsInHalf(Sound):
-    def loss(self, batch):
-        rounded = self.head(self.encoder(batch.views[0])) + 1002 - 1000  # bf16 has steps of 4 up there
-        return Loss(rounded.float().square().mean())
-
-
-class BadPicture(Sound):
-    def show(self, batch):
-        return [Picture("views", ("one", "two"), torch.stack(batch.views, 1))]
-
-
-class BadHealth(Sound):
-    def health(self, batch):
-        return {"rank": float("inf")}
-
-
-class BreaksOnOne(Sound):
-    def loss(self, batch):
-        return Loss(super().loss(batch).total + batch.views[0].std(0).mean())
-
-
-class Warns(Sound):
-    def loss(self, batch):
-        import warnings
-
-        warnings.warn("something is off", stacklevel=1)
-        return super().loss(batch)
-
-
-FAULTS = [
-    (NoVersion, "api_version", "api_version is 0"),
-    (Undocumented, "parameters_documented", "without a description: \\['width'\\]"),
-    (AsksForLabels, "no_labels", "uses_labels"),
-    (RecipeMovesOn, "recipe_is_data", "another recipe"),
-    (NotANumber, "loss_well_formed", "nan at initialisation"),
-    (NotAScalar, "loss_well_formed", "expected a scalar"),
-    (WritesIntoViews, "views_untouched", "in place"),
-    (DeadHead, "gradients_reach", "no gradient reaches \\['unused.weight'"),
-    (SeedsItself, "seeded", "same losses"),
-    (DrawsElsewhere, "seeded", "torch's global generator"),
-    (HidesState, "resumes", "registered buffers"),
-    (NeverLearns, "learns", "does not fall"),
-    (RoundsInHalf, "half_precision", "bf16 autocast"),
-    (BadPicture, "speaks", "2 columns"),
-    (BadHealth, "speaks", "not finite: \\['rank'\\]"),
-    (BreaksOnOne, "batch_of_one", "single image is nan"),
-    (Warns, "quiet", "something is off"),
-]
+@pytest.mark.slow
+def test_a_method_that_gathers_with_gradients_passes():
+    CHECKS["two_processes"](faults.Gathers)
 
 
 @pytest.mark.filterwarnings("ignore:something is off", "ignore:std\\(\\)")
-@pytest.mark.parametrize(("method", "check", "message"), FAULTS, ids=[m.__name__ for m, _, _ in FAULTS])
+@pytest.mark.parametrize(
+    ("method", "check", "message"),
+    [pytest.param(*row, marks=marked(row[1]), id=name) for row, name in zip(faults.FAULTS, IDS, strict=True)],
+)
 def test_each_fault_is_caught_by_its_check(method, check, message):
     with pytest.raises(testing.CheckFailed, match=message):
         CHECKS[check](method)
 
 
-def test_no_check_is_without_a_fault_that_it_catches():
-    assert {check for _, check, _ in FAULTS} == set(CHECKS)
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:something is off", "ignore:std\\(\\)")
+@pytest.mark.parametrize(("method", "check"), [row[:2] for row in faults.FAULTS], ids=IDS)
+def test_no_other_check_catches_it(method, check):
+    """The matrix, method by check: exactly one fails, but for the methods that `ALSO` explains."""
+    failed = [verdict.check for verdict in testing.judge(method, CHECKS) if verdict.state == "failed"]
+    assert check in failed
+    assert failed == [check] or method in faults.ALSO
+
+
+def test_every_check_has_a_fault_that_only_it_catches():
+    assert {check for method, check, _ in faults.FAULTS if method not in faults.ALSO} == set(CHECKS)
+
+
+# --- what the verdicts say ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:something is off")
+@pytest.mark.parametrize(("method", "check"), [row[:2] for row in faults.FAULTS if row[1] != "two_processes"])
+def test_every_failure_says_what_to_do(method, check):
+    (verdict,) = testing.judge(method, {check: CHECKS[check]})
+    assert (verdict.check, verdict.state) == (check, "failed")
+    assert len(verdict.found) > 10
+    assert len(verdict.hint) > 20
+    assert not (verdict.found + verdict.hint).endswith(".")
+
+
+def test_every_check_says_what_it_means():
+    for check in CHECKS.values():
+        sentence = testing.meaning(check)
+        assert sentence.endswith(".")
+        assert "\n" not in sentence
+
+
+class Breaks(faults.Sound):
+    def loss(self, batch):
+        raise KeyError("head")
+
+
+def test_an_exception_of_the_method_is_a_verdict_with_its_line():
+    (verdict,) = testing.judge(Breaks, {"quiet": CHECKS["quiet"]})
+    assert verdict.state == "failed"
+    assert verdict.found == "KeyError: 'head'"
+    assert verdict.hint.startswith("Look at test_testing.py, line ")
+    assert verdict.hint.endswith('raise KeyError("head")')
+
+
+def test_a_failed_check_does_not_stop_the_others():
+    names = ["api_version", "described"]
+    found = list(testing.judge(faults.NoVersion, {name: CHECKS[name] for name in names}))
+    assert [(verdict.check, verdict.state) for verdict in found] == [("api_version", "failed"), ("described", "ok")]
+
+
+# --- machines -----------------------------------------------------------------------------------------------------
+
+
+class ReadsValues(faults.Sound):
+    def loss(self, batch):
+        total = super().loss(batch).total
+        return Loss(total if total.item() > -1 else -total)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of machines without a GPU")
+def test_without_a_gpu_the_check_is_skipped_and_says_why():
+    (simulated, blind) = (
+        next(testing.judge(method, {"accelerator": CHECKS["accelerator"]})) for method in (faults.Sound, ReadsValues)
+    )
+    assert (simulated.state, blind.state) == ("skipped", "skipped")
+    assert simulated.found == "no GPU here; with a simulated one nothing was left on the CPU"
+    assert blind.found.startswith("no GPU here, and a simulated one cannot follow this loss (")
+
+
+def test_nothing_is_started_for_a_method_that_does_not_communicate(monkeypatch):
+    monkeypatch.setattr(machines.subprocess, "Popen", None)
+    CHECKS["two_processes"](faults.Sound)
+    with pytest.raises(TypeError):
+        CHECKS["two_processes"](faults.Gathers)
+
+
+class GathersNoise(faults.Gathers):
+    def loss(self, batch):
+        return Loss(super().loss(batch).total + torch.rand(()))
+
+
+class NotAtTop:
+    class Gathers(faults.Gathers):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("method", "said"), [(GathersNoise, "draws random numbers"), (NotAtTop.Gathers, "cannot import this class")]
+)
+def test_two_processes_that_cannot_be_compared_are_skipped(method, said):
+    (verdict,) = testing.judge(method, {"two_processes": CHECKS["two_processes"]})
+    assert verdict.state == "skipped"
+    assert said in verdict.found
+
+
+class OneFails(faults.Gathers):
+    """Counts on the whole batch."""
+
+    def loss(self, batch):
+        if len(batch.index) != 16:
+            raise RuntimeError("16 images or none")
+        return super().loss(batch)
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_is_a_failure_with_its_last_words():
+    with pytest.raises(testing.CheckFailed, match=r"one of two processes failed: .*16 images or none"):
+        CHECKS["two_processes"](OneFails)
+
+
+def test_processes_are_ended_when_one_hangs(monkeypatch):
+    words = [sys.executable, "-c", "import time; time.sleep(600)"]
+    hung = [subprocess.Popen(words) for _ in range(2)]
+    monkeypatch.setattr(machines, "PATIENCE", 0.2)
+    with pytest.raises(testing.CheckFailed, match=r"not done after 0\.2 s"):
+        machines._wait(hung)
+    assert all(process.returncode is not None for process in hung)
 
 
 def test_a_method_without_a_recipe_sees_the_image():

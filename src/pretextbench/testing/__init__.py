@@ -7,32 +7,39 @@
     def test_contract(check):
         testing.CHECKS[check](MyMethod)
 
-Each check raises CheckFailed, which says what was found and what is expected. They run in seconds on a CPU.
+Each check raises CheckFailed, which says what was found and what to do, or CheckSkipped, which says why it cannot be
+made here (pytest takes it for a skip). They run in seconds on a CPU. `judge` runs all of them and returns verdicts, as
+`pretextbench check` does.
 """
 
-from collections.abc import Callable
+from pretextbench.testing import losses, machines, people, recipes, repeats, statement
+from pretextbench.testing.verdict import Check, CheckFailed, CheckSkipped, Method, Verdict, judge, meaning
 
-from pretextbench.testing import checks
-from pretextbench.testing.bench import CheckFailed, Method
-
-CHECKS: dict[str, Callable[[Method], None]] = {
+CHECKS: dict[str, Check] = {
     check.__name__: check
     for check in (
-        checks.api_version,
-        checks.parameters_documented,
-        checks.no_labels,
-        checks.recipe_is_data,
-        checks.loss_well_formed,
-        checks.views_untouched,
-        checks.gradients_reach,
-        checks.seeded,
-        checks.resumes,
-        checks.learns,
-        checks.half_precision,
-        checks.speaks,
-        checks.batch_of_one,
-        checks.quiet,
+        statement.api_version,
+        statement.parameters_documented,
+        statement.described,
+        statement.no_labels,
+        recipes.recipe_is_data,
+        recipes.views_untouched,
+        recipes.image_sizes,
+        losses.loss_well_formed,
+        losses.gradients_reach,
+        losses.gradients_stay,
+        losses.learns,
+        losses.batch_of_one,
+        losses.quiet,
+        repeats.same_seed,
+        repeats.other_seed,
+        repeats.resumes,
+        machines.half_precision,
+        machines.accelerator,
+        machines.two_processes,
+        people.show_well_formed,
+        people.health_well_formed,
     )
 }
 
-__all__ = ["CHECKS", "CheckFailed", "Method"]
+__all__ = ["CHECKS", "CheckFailed", "CheckSkipped", "Method", "Verdict", "judge", "meaning"]

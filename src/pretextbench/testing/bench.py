@@ -1,33 +1,22 @@
 """A tiny world in which a method can be tried: 64 small images, a narrow encoder, the project's own loop."""
 
 import functools
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
 
 from pretextbench.augment import Augmenter, as_float
 from pretextbench.budget import Job
-from pretextbench.errors import UserError
-from pretextbench.method import Batch, Data, PretextMethod
+from pretextbench.method import Batch, Data
 from pretextbench.params import EncoderParams, MethodParams, Pretrain
 from pretextbench.pretrain import start_fabric
 from pretextbench.registry import Plugin
+from pretextbench.testing.verdict import Method
 from pretextbench.training import Training
 
-Method = type[PretextMethod[Any]]
 IMAGES, SIZE, BATCH = 64, 32, 16  # images in all, pixels, images per step
 ENCODER = EncoderParams(name="resnet10", width=8)
-
-
-class CheckFailed(UserError):
-    """A method broke the contract: which rule, what was found, what is expected."""
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise CheckFailed with `message` unless the condition holds."""
-    if not condition:
-        raise CheckFailed(message)
 
 
 @functools.cache
@@ -46,15 +35,22 @@ def default_params(method: Method) -> MethodParams:
     return method.Params()
 
 
-def build(method: Method, seed: int = 0, params: MethodParams | None = None, steps: int = 4) -> Training:
-    """A tiny training of `method` in float32 on the CPU, at step 0."""
+def build(
+    method: Method,
+    seed: int = 0,
+    params: MethodParams | None = None,
+    steps: int = 4,
+    size: int = SIZE,
+    accelerator: Literal["cpu", "gpu"] = "cpu",
+) -> Training:
+    """A tiny training of `method` in float32 on images of `size` pixels, at step 0."""
     params = params or default_params(method)
-    recipe = method.recipe(params, SIZE)
+    recipe = method.recipe(params, size)
     torch.manual_seed(0)
-    chunks = (as_float(torch.from_numpy(chunk)) for chunk in np.split(images(), 4))
-    facts = Data(SIZE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), IMAGES, method.derive(params, chunks, SIZE))
+    chunks = (as_float(torch.from_numpy(chunk)) for chunk in np.split(images(size=size), 4))
+    facts = Data(size, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), IMAGES, method.derive(params, chunks, size))
     params = params.model_copy(update={"batch_size": BATCH})
-    pretrain = Pretrain(images=steps * BATCH, batch_size=BATCH, precision="fp32", accelerator="cpu")
+    pretrain = Pretrain(images=steps * BATCH, batch_size=BATCH, precision="fp32", accelerator=accelerator)
     plugin = Plugin(getattr(method, "__name__", "method"), "under:test", "under-test", "0")
     job = Job(plugin, "0", method, params, ENCODER, pretrain, recipe, facts.derived, seed)
     return Training(job, facts, start_fabric(pretrain))
@@ -63,16 +59,18 @@ def build(method: Method, seed: int = 0, params: MethodParams | None = None, ste
 def advance(training: Training, steps: int) -> list[float]:
     """Take so many steps of the real loop on the tiny data set; returns the losses of the first player."""
     training.module.train()
-    losses = []
+    pixels, losses = images(size=training.method.data.image_size), []
     for _ in range(steps):
         index = training.share(training.step)
-        losses.append(float(training.advance(index, torch.from_numpy(images()[index])).get("loss", torch.tensor(0.0))))
+        values = training.advance(index, torch.from_numpy(pixels[index]).to(training.fabric.device))
+        losses.append(float(values.get("loss", torch.tensor(0.0))))
         training.step += 1
     return losses
 
 
-def batch(training: Training, count: int = BATCH) -> Batch:
-    """A batch of the tiny data set through the method's own recipe."""
+def batch(training: Training, count: int = BATCH, player: str = "main") -> Batch:
+    """A batch of the tiny data set through the method's own recipe, the same at every call, on the CPU."""
+    size = training.method.data.image_size
     torch.manual_seed(1)
-    views = Augmenter(training.job.recipe, SIZE)(as_float(torch.from_numpy(images()[:count])))
-    return Batch(views, torch.arange(count))
+    views = Augmenter(training.job.recipe, size)(as_float(torch.from_numpy(images(size=size)[:count])))
+    return Batch(views, torch.arange(count), player=player)

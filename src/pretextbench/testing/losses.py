@@ -1,0 +1,99 @@
+"""What is minimised: a number with a gradient that reaches whom it should and falls."""
+
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pretextbench.errors import UserError
+from pretextbench.method import Loss
+from pretextbench.testing.bench import advance, batch, build
+from pretextbench.testing.verdict import Method, require
+
+
+def loss_well_formed(method: Method) -> None:
+    """Every player's loss is one finite float32 with a gradient, and `parts` holds scalars."""
+    training = build(method)
+    for player in training.players:
+        loss = training.method.loss(batch(training, player=player.name))
+        _well_formed(loss, f"the loss of player {player.name!r}")
+
+
+def _well_formed(loss: Loss, where: str) -> None:
+    total, mean = loss.total, "Return Loss(total) with the mean over the batch"
+    require(total.shape == (), f"{where} has shape {tuple(total.shape)}, expected a scalar", mean)
+    wide = "Call .float() on the network's outputs before the loss"
+    require(total.dtype == torch.float32, f"{where} is {total.dtype}, expected float32", wide)
+    value = total.detach().item()
+    require(bool(total.isfinite()), f"{where} is {value} at initialisation", "Look for log(0), 0 / 0 and square roots")
+    require(total.requires_grad, f"{where} has no gradient", "Do not detach what is minimised")
+    odd = [name for name, part in loss.parts.items() if not isinstance(part, Tensor) or part.shape != ()]
+    require(not odd, f"parts {odd} are not scalar tensors", "Each is a column of history.csv: average it")
+
+
+def gradients_reach(method: Method) -> None:
+    """After a player's turn each of its parameters has a finite gradient; no parameter is owned twice or by nobody."""
+    training = build(method)
+    owned = [id(p) for player in training.players for p in player.parameters]
+    hint = "Let players() give each parameter to one"
+    require(len(owned) == len(set(owned)), "a parameter belongs to two players", hint)
+    names = {id(p): name for name, p in training.method.named_parameters()}
+    free = [names[id(p)] for p in training.method.parameters() if p.requires_grad and id(p) not in set(owned)]
+    require(not free, f"trainable parameters that no player owns: {free[:5]}", "List them in players(), or freeze them")
+    for player in training.players:
+        training.method.zero_grad(set_to_none=True)
+        training.method.loss(batch(training, player=player.name)).total.backward()
+        missed = [names.get(id(p), "one outside the method") for p in player.parameters if p.grad is None]
+        found = f"no gradient reaches {missed[:5]} of player {player.name!r}"
+        require(not missed, found, "Use them in the loss, freeze them, or delete them")
+        wild = [names[id(p)] for p in player.parameters if p.grad is not None and not p.grad.isfinite().all()]
+        require(not wild, f"the gradient of {wild[:5]} is not finite", "Look for roots and divisions at zero")
+
+
+def gradients_stay(method: Method) -> None:
+    """The gradient reaches nothing else: a loss moves no frozen weight, and no buffer keeps a graph."""
+    training = build(method)
+    frozen = {name: p for name, p in training.method.named_parameters() if not p.requires_grad}
+    before = {name: p.detach().clone() for name, p in frozen.items()}
+    for player in training.players:
+        training.method.loss(batch(training, player=player.name)).total.backward()
+    kept = [name for name, buffer in training.method.named_buffers() if buffer.requires_grad]
+    require(not kept, f"buffers that keep a graph: {kept[:5]}", "Store x.detach(): a graph per step fills the memory")
+    moved = [name for name, p in frozen.items() if not torch.equal(p, before[name])]
+    hint = "Move twins in after_step: with accumulated parts loss() is called several times a step"
+    require(not moved, f"loss() moved frozen weights: {moved[:5]}", hint)
+    reached = [name for name, p in frozen.items() if p.grad is not None]
+    require(not reached, f"frozen weights with a gradient: {reached[:5]}", "Freeze them in __init__")
+
+
+def learns(method: Method) -> None:
+    """Thirty steps on 64 images lower the loss of the first player."""
+    losses = advance(build(method, steps=30), 30)
+    hint = "Lower optimizer.lr, or look for a division by zero"
+    require(bool(np.isfinite(losses).all()), f"the loss is not finite: {losses}", hint)
+    early, late = float(np.mean(losses[:5])), float(np.mean(losses[-5:]))
+    found = f"the loss does not fall in 30 steps: {early:.4f} -> {late:.4f}"
+    require(late < early, found, "Look at optimizer.lr, and whether what is minimised depends on the encoder")
+
+
+def batch_of_one(method: Method) -> None:
+    """One image alone gives a finite loss in evaluation mode, or a UserError that says why it cannot."""
+    training = build(method)
+    training.method.eval()
+    try:
+        with torch.no_grad():
+            total = training.method.loss(batch(training, 1)).total
+    except UserError:
+        return
+    hint = "Guard statistics over the batch, or raise a UserError that says how many images it takes"
+    require(bool(total.isfinite()), f"the loss of a single image is {float(total)}", hint)
+
+
+def quiet(method: Method) -> None:
+    """Two steps raise no warning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        advance(build(method), 2)
+    found = [str(w.message)[:200] for w in caught][:3]
+    require(not caught, f"warnings: {found}", "Mend what they say: a run would repeat them at every step")

@@ -1,0 +1,149 @@
+"""Where a method runs: half precision, an accelerator, several processes."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from unittest import mock
+
+import torch
+import torch.distributed as dist
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
+
+from pretextbench.method import Batch
+from pretextbench.testing import pair
+from pretextbench.testing.bench import advance, batch, build
+from pretextbench.testing.verdict import CheckFailed, CheckSkipped, Method, require
+from pretextbench.training import Training
+
+PATIENCE = 120  # seconds until two processes that wait for each other are given up
+LOSS_GAP, GRADIENT_GAP = 1e-4, 1e-3  # of the value and of the norm; a gather without gradients is off by 1e-2
+
+
+def half_precision(method: Method) -> None:
+    """Under bf16 autocast the loss stays within 5 % (and 0.05) of float32."""
+    losses = []
+    for enabled in (False, True):
+        training = build(method)
+        views = batch(training)
+        torch.manual_seed(2)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            losses.append(float(training.method.loss(views).total.detach()) if training.players else 0.0)
+    plain, half = losses
+    hint = "Compute losses in float32: .float() on the network's outputs, autocast off around exp and log"
+    require(abs(plain - half) <= 0.05 * abs(plain) + 0.05, f"float32 gives {plain:.4f}, bf16 autocast {half:.4f}", hint)
+
+
+def accelerator(method: Method) -> None:
+    """Two steps on a GPU give finite losses; without a GPU, nothing of the loss stays on the CPU of a simulated one."""
+    if torch.cuda.is_available():
+        losses = advance(build(method, accelerator="gpu"), 2)
+        require(all(torch.tensor(losses).isfinite()), f"on the GPU the losses are {losses}", "Compare with the CPU")
+        return
+    training = build(method)
+    for player in training.players:
+        _simulate(training, batch(training, player=player.name))
+    raise CheckSkipped("no GPU here; with a simulated one nothing was left on the CPU")
+
+
+def _simulate(training: Training, views: Batch) -> None:
+    """The loss with weights and views that claim to lie on a GPU: shapes and devices are followed, values are not."""
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        named = [*training.method.named_parameters(), *training.method.named_buffers()]
+        state = {name: mode.from_tensor(tensor).to("cuda") for name, tensor in named}
+        there = tuple(mode.from_tensor(view).to("cuda") for view in views.views)
+        index = mode.from_tensor(views.index).to("cuda")
+        try:
+            functional_call(training.method, state, (there, index, 0.0, views.player, None))
+        except RuntimeError as error:
+            if "device" not in str(error).lower():
+                raise CheckSkipped(f"no GPU here, and a simulated one cannot follow this loss ({error})") from error
+            hint = "Give device=x.device where a tensor is made, and register constants as buffers"
+            raise CheckFailed(f"tensors of two devices meet in the loss: {error}", hint) from error
+
+
+def two_processes(method: Method) -> None:
+    """Where processes communicate, two with half a batch each give the loss and the gradients of one with all of it.
+
+    A loss that never asks whether there are other processes cannot communicate: nothing is started for it.
+    """
+    training = build(method)
+    if not any(_communicates(training, batch(training, player=p.name)) for p in training.players):
+        return
+    alone = pair.turns(method, slice(None))
+    if any(not torch.equal(value, alone[name]) for name, value in pair.turns(method, slice(None), seed=3).items()):
+        raise CheckSkipped("loss() draws random numbers, and every process draws its own: compare without them")
+    found = _run(_path(method))
+    for name, value in alone.items():
+        mean, limit = found[name], LOSS_GAP if name.endswith("loss") else GRADIENT_GAP
+        gap = float((mean - value).norm() / value.norm().clamp_min(1e-12))
+        hint = "Use pretextbench.distributed.gather and mean, which carry gradients, and average over all images"
+        require(gap <= limit, f"two processes differ from one in {name} by {gap:.1e}", hint)
+
+
+def _communicates(training: Training, views: Batch) -> bool:
+    """Whether the loss asks if there are other processes, as everything does that talks to them."""
+    with mock.patch.object(dist, "is_initialized", return_value=False) as asked:
+        training.method.loss(views)
+    return asked.called
+
+
+def _path(method: Method) -> str:
+    """`module:Class`, for another process to import."""
+    module = sys.modules.get(method.__module__)
+    if "<" in method.__qualname__ or method.__module__ == "__main__" or not hasattr(module, method.__name__):
+        raise CheckSkipped("another process cannot import this class: put it at the top of a module")
+    return f"{method.__module__}:{method.__qualname__}"
+
+
+def _run(path: str) -> dict[str, torch.Tensor]:
+    """Start both processes, wait for them, and average what they found."""
+    with tempfile.TemporaryDirectory() as folder:
+        targets = [Path(folder) / f"{rank}.pt" for rank in range(2)]
+        words = [sys.executable, "-m", pair.__name__, path, f"{folder}/meeting"]
+        paths = os.pathsep.join(entry for entry in sys.path if entry)
+        env = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
+        env = {**env, **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+        with contextlib.ExitStack() as said:
+            both = [
+                subprocess.Popen(
+                    [*words, str(rank), str(target)],
+                    env=env,
+                    stderr=said.enter_context(target.with_suffix(".said").open("w")),
+                )
+                for rank, target in enumerate(targets)
+            ]
+            _wait(both)
+        failed = [_last(target) for process, target in zip(both, targets, strict=True) if process.returncode]
+        hint = "A method sees half of the batch in each process, and must not count on all of it"
+        require(not failed, f"one of two processes failed: {failed}", hint)
+        one, two = (torch.load(target, weights_only=True) for target in targets)
+    return {name: (value + two[name]) / 2 for name, value in one.items()}
+
+
+def _last(target: Path) -> str:
+    """The last line that a process said."""
+    return "".join(target.with_suffix(".said").read_text().strip().splitlines()[-1:])
+
+
+def _wait(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Until all have ended, by themselves or by force: none is left behind.
+
+    Raises:
+        CheckFailed: they wait for each other.
+    """
+    end = time.monotonic() + PATIENCE
+    try:
+        for process in processes:
+            process.wait(max(0.0, end - time.monotonic()))
+    except subprocess.TimeoutExpired as error:
+        hint = "Every process must call gather and mean equally often, in the same order"
+        raise CheckFailed(f"two processes were not done after {PATIENCE} s", hint) from error
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
