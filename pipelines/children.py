@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -37,11 +38,12 @@ class Children:
     def __init__(self, root: Path, keep: tuple[int, ...] = (), grace: float = 20.0) -> None:
         self.root, self.keep, self.grace = root, keep, grace
         self.stopping = threading.Event()
+        self.others: Callable[[], None] = lambda: None  # stops those that other processes have started for the run
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
 
-    def run(self, command: list[str], log: Path, env: dict[str, str]) -> int:
-        """Run `command` to its end with its output in `log`; returns its exit status.
+    def run(self, command: list[str], log: Path, env: dict[str, str], keep: tuple[int, ...] = ()) -> int:
+        """Run `command` to its end with its output in `log`; returns its exit status. It inherits `keep` too.
 
         When `command` alone is killed, what it has started goes on: that is waited for too, so that nothing is started
         a second time beside it.
@@ -51,7 +53,7 @@ class Children:
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as stream:
-            process = self._start(command, stream.fileno(), env)
+            process = self._start(command, stream.fileno(), env, keep)
         try:
             status = process.wait()
             while self._at_work(process):
@@ -61,7 +63,9 @@ class Children:
             with self._lock:
                 self._running.discard(process)
 
-    def _start(self, command: list[str], output: int, env: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, command: list[str], output: int, env: dict[str, str], keep: tuple[int, ...] = ()
+    ) -> subprocess.Popen[bytes]:
         with self._lock:
             if self.stopping.is_set():
                 raise Stopping
@@ -73,7 +77,7 @@ class Children:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=self.keep,
+                pass_fds=(*self.keep, *keep),
             )
             self._running.add(process)
             return process
@@ -83,6 +87,7 @@ class Children:
         impatient = self.stopping.is_set()
         with self._lock:
             self.stopping.set()
+        self.others()
         self._signal(signal.SIGKILL if impatient else signal.SIGINT)
         end = time.monotonic() + self.grace
         while self._alive() and time.monotonic() < end:

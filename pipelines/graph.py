@@ -12,8 +12,10 @@ from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import get_active_graph
 
 from pretextbench.errors import UserError
+from pretextbench.params import load
 
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]  # without the switch, stages side by side refuse each other
+TRAINING = "pretrain.devices"  # what dvc.yaml says of stages that train
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Node:
     name: str  # as DVC addresses it: pretrain@simclr-0
     needs: tuple[str, ...]  # the stages it waits for
     always: bool  # runs every time (always_changed)
+    devices: int = 0  # accelerators that it uses, where there are any
 
 
 def read(targets: list[str]) -> list[Node]:
@@ -38,7 +41,12 @@ def read(targets: list[str]) -> list[Node]:
             ancestors = {need for stage in wanted for need in networkx.descendants(graph, stage)}
             part = graph.subgraph(wanted | ancestors)
             return [
-                Node(stage.addressing, tuple(need.addressing for need in part.successors(stage)), stage.always_changed)
+                Node(
+                    stage.addressing,
+                    tuple(need.addressing for need in part.successors(stage)),
+                    stage.always_changed,
+                    _devices(stage),
+                )
                 for stage in networkx.dfs_postorder_nodes(part)
             ]
     except DvcException as error:
@@ -50,6 +58,18 @@ def within(repo: Repo, names: Iterable[str]) -> list[Any]:
     """DVC's own objects of the stages with these names."""
     wanted = set(names)
     return [stage for stage in repo.index.stages if stage.addressing in wanted]
+
+
+def _devices(stage: Any) -> int:
+    """What `meta: {devices: ...}` in dvc.yaml says: a number, or the parameter that holds it."""
+    told = (getattr(stage, "meta", None) or {}).get("devices", 0)
+    if told != TRAINING:
+        return int(told)
+    try:
+        training = load(Path("params.yaml")).pretrain
+    except UserError:  # the inventory tells it, and nothing is trained
+        return 1
+    return 0 if training.accelerator == "cpu" else training.devices
 
 
 def stale(names: list[str]) -> set[str]:

@@ -22,6 +22,7 @@ class Outcome:
     seconds: float = 0.0
     reason: str = ""
     mistake: bool = False  # of the user: trying again would not help
+    where: str = ""  # machine and device, where a process ran
 
     @property
     def good(self) -> bool:
@@ -61,6 +62,7 @@ def _reason(text: str) -> str:
 
 def table(outcomes: Iterable[Outcome]) -> str:
     """One line per stage, columns aligned, and the reasons of what failed."""
-    rows = [("stage", "result", "seconds"), *((o.stage, o.state, f"{o.seconds:.1f}") for o in outcomes)]
+    rows = [("stage", "result", "seconds", "where")]
+    rows += [(o.stage, o.state, f"{o.seconds:.1f}", o.where) for o in outcomes]
     wide = [max(len(row[i]) for row in rows) for i in range(3)]
-    return "\n".join(f"{a:<{wide[0]}}  {b:<{wide[1]}}  {c:>{wide[2]}}" for a, b, c in rows)
+    return "\n".join(f"{a:<{wide[0]}}  {b:<{wide[1]}}  {c:>{wide[2]}}  {d}".rstrip() for a, b, c, d in rows)

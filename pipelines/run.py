@@ -6,6 +6,7 @@ nothing to run, Prefect is not started and has no record of it; with `--dry-run`
 """
 
 import argparse
+import contextlib
 import os
 import re
 import signal
@@ -16,26 +17,33 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from pipelines import current, graph, project, selection, server, why
+from pipelines import current, devices, graph, project, selection, server, why
 from pipelines.children import Children
+from pipelines.cluster import LOCAL, Cluster
+from pipelines.graph import Node
 from pipelines.locks import Lock, take
 from pipelines.mend import mend
 from pipelines.outcome import Outcome, table
+from pipelines.work import GRACE
 from pretextbench.errors import UserError
-
-GRACE = float(os.environ.get("PRETEXTBENCH_GRACE", "20"))  # seconds that stages get to end after Ctrl-C
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__.splitlines()[0])
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="stages to bring up to date (default: all)")
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="stages side by side, at most")
+    parser.add_argument("--jobs", type=int, help="stages side by side, at most (default: from cores and devices)")
     parser.add_argument("--only", metavar="METHOD", help="the stages of this method, and what they need")
     parser.add_argument("--methods", type=names, default=[], metavar="A,B", help="the same for several methods")
     parser.add_argument("--dry-run", action="store_true", help="say what would run and why, and run nothing")
     parser.add_argument("--retries", type=int, default=2, help="attempts after a failure that is no mistake of yours")
+    parser.add_argument(
+        "--dask", nargs="?", const=LOCAL, metavar="ADDRESS", help="on Dask workers, of this machine or of a scheduler"
+    )
     options = parser.parse_args(words)
+    if options.dask and options.dask != LOCAL and ":" not in options.dask:
+        parser.error(f"--dask takes an address such as tcp://HOST:8786, found {options.dask!r}; name targets before it")
+    options.jobs = devices.jobs(devices.found()) if options.jobs is None else options.jobs
     if options.jobs < 1 or options.retries < 0:
         parser.error(f"--jobs must be 1 or more and --retries 0 or more, found {options.jobs} and {options.retries}")
     return options
@@ -68,7 +76,8 @@ def alone(root: Path) -> Lock:
     """
     path = server.folder(root) / "run.lock"
     lock = take(path, wait=False)
-    if lock is None:
+    left = take(server.folder(root) / "stages.lock", wait=False)  # shared by stages that Dask workers have started
+    if lock is None or left is None:
         who = path.read_text().strip()
         if killed(who):
             raise UserError(
@@ -79,6 +88,7 @@ def alone(root: Path) -> Lock:
             f"Another pipeline run holds {root}: {who}. Wait until it and its stages have ended, or stop it with "
             "Ctrl-C in its terminal."
         )
+    left.close()
     lock.write(f"process {os.getpid()}, started {time.strftime('%Y-%m-%d %H:%M:%S')}")
     return lock
 
@@ -149,6 +159,11 @@ def main(words: list[str] | None = None) -> int:
         return 2
     if not server.ready(url):
         return without_prefect(root, targets, "its server does not answer")
+    return as_flow(root, nodes, children, options, targets)
+
+
+def as_flow(root: Path, nodes: list[Node], children: Children, options: argparse.Namespace, targets: list[str]) -> int:
+    """Run the stages as one Prefect flow; returns the exit status."""
     from pipelines import graph_flow  # here: Prefect reads the server's address when it is imported
 
     came: list[int] = []
@@ -157,7 +172,9 @@ def main(words: list[str] | None = None) -> int:
         handle_signals(children, came)
 
     try:
-        outcomes = graph_flow.execute(root, nodes, children, options.jobs, options.retries, began)
+        with Cluster(options.dask, options.jobs, root) if options.dask else contextlib.nullcontext() as cluster:
+            plan = graph_flow.Plan(nodes, children, options.jobs, options.retries, cluster)
+            outcomes = graph_flow.execute(plan, began)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 128 + came[0] if came else 2

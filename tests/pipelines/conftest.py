@@ -1,9 +1,11 @@
 """A toy DVC project whose stages are one-line shell commands, and one Prefect server for all tests that need one."""
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,6 +49,26 @@ def start(project: Path, module: str, *words: str, **env: str) -> "subprocess.Po
         text=True,
         start_new_session=True,
     )
+
+
+def pipeline(project: Path, url: str, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    """Run the graph flow to its end."""
+    with start(project, "pipelines.run", *words, PREFECT_API_URL=url, PRETEXTBENCH_BACK_OFF="0.1", **env) as process:
+        out, err = process.communicate(timeout=120)
+    return subprocess.CompletedProcess([], process.returncode, out, err)
+
+
+def results(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
+    """Stage -> how it ended, from the printed table."""
+    rows = done.stdout.partition("\nstage ")[2].splitlines()[1:]
+    return {m[1]: m[2] for row in rows if (m := re.fullmatch(r"(\S+)  +(.+?)  +[\d.]+(  .*)?", row))}
+
+
+def wait_for(path: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} does not appear"
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

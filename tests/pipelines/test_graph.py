@@ -2,17 +2,15 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from pretextbench.errors import UserError
-from tests.pipelines.conftest import Toy, start
+from tests.pipelines.conftest import Toy, pipeline, results, start, wait_for
 
 # From pygtrie, by which DVC looks up who makes a file.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise")
@@ -40,26 +38,6 @@ stages:
 MEET = (
     "touch ${item.method}.here; until [ -e a.here ] && [ -e b.here ]; do sleep 0.05; done; echo x > ${item.method}.out"
 )
-
-
-def pipeline(project: Path, url: str, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
-    """Run the graph flow to its end."""
-    with start(project, "pipelines.run", *words, PREFECT_API_URL=url, PRETEXTBENCH_BACK_OFF="0.1", **env) as process:
-        out, err = process.communicate(timeout=120)
-    return subprocess.CompletedProcess([], process.returncode, out, err)
-
-
-def results(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
-    """Stage -> how it ended, from the printed table."""
-    rows = done.stdout.partition("\nstage ")[2].splitlines()[1:]
-    return {m[1]: m[2] for row in rows if (m := re.fullmatch(r"(\S+)  +(.+?)  +[\d.]+", row))}
-
-
-def wait_for(path: Path, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < end, f"{path} does not appear"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

@@ -290,9 +290,14 @@ def test_stages_side_by_side_share_the_cores(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_table_is_aligned() -> None:
-    rows = [outcome.Outcome("prepare", "ran", 1.25), outcome.Outcome("pretrain@simclr-0", "failed", 100.0)]
+    rows = [
+        outcome.Outcome("prepare", "ran", 1.25, where="host"),
+        outcome.Outcome("pretrain@simclr-0", "failed", 100.0, where="host device 1"),
+        outcome.Outcome("compare", "not run"),
+    ]
     assert outcome.table(rows).splitlines() == [
-        "stage              result  seconds",
-        "prepare            ran         1.2",
-        "pretrain@simclr-0  failed    100.0",
+        "stage              result   seconds  where",
+        "prepare            ran          1.2  host",
+        "pretrain@simclr-0  failed     100.0  host device 1",
+        "compare            not run      0.0",
     ]

@@ -1,0 +1,151 @@
+"""The graph flow on Dask workers: whatever holds with threads holds in processes elsewhere."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines import run
+from pipelines.cluster import Cluster
+from pretextbench.errors import UserError
+from tests.pipelines.conftest import Toy, pipeline, results, start, wait_for
+from tests.pipelines.test_graph import DIAMOND, MEET
+
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise")  # from pygtrie, which DVC uses
+BRANCHES = """
+stages:
+  mistake:
+    cmd: "echo x >> mistaken; echo 'error: lr is -1' >&2; exit 2"
+    outs: [mistake.out]
+  after-mistake:
+    cmd: cp mistake.out after-mistake.out
+    deps: [mistake.out]
+    outs: [after-mistake.out]
+  flaky:
+    cmd: echo x >> tried; [ $(wc -l < tried) -gt 2 ] && echo x > flaky.out
+    outs: [flaky.out]
+  after-flaky:
+    cmd: cp flaky.out after-flaky.out; echo $OMP_NUM_THREADS > threads
+    deps: [flaky.out]
+    outs: [after-flaky.out]
+"""
+LONG = "stages:\n  long:\n    cmd: echo $$ > pid; exec sleep 600\n    outs: [out]\n"
+
+
+def test_without_the_extra_one_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "prefect_dask", None)
+    with pytest.raises(UserError, match=r"not installed here \(prefect_dask\)\. Run `uv sync --extra dask`"):
+        Cluster("local", 1, tmp_path)
+
+
+def test_an_address_without_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("pipelines.cluster.PATIENCE", 0.3)
+    with pytest.raises(UserError, match=r"No Dask scheduler answers at 'tcp://127\.0\.0\.1:9'"):
+        Cluster("tcp://127.0.0.1:9", 1, tmp_path)
+
+
+def test_a_target_that_is_taken_for_an_address_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.arguments(["compare", "--dask"]).dask == "local"
+    assert run.arguments(["--dask", "tcp://h:8786", "compare"]).targets == ["compare"]
+    with pytest.raises(SystemExit):
+        run.arguments(["--dask", "compare"])
+    assert "found 'compare'; name targets before it" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_branches_run_side_by_side_and_a_second_run_does_nothing(toy: Toy, server_url: str) -> None:
+    project = toy(DIAMOND.replace("PRETRAIN", MEET))
+    first = pipeline(project, server_url, "--jobs", "2", "--dask")
+    assert (first.returncode, first.stderr) == (0, "")
+    assert list(results(first).values()) == ["ran"] * 5
+    assert len(re.findall(r"^pretrain@\S+ +ran +[\d.]+  \S+$", first.stdout, re.M)) == 2, "where it ran"
+    assert (project / "report").read_text() == "x\nx\n"
+    second = pipeline(project, server_url, "--dask")
+    assert results(second) == {name: "ran" if name == "inventory" else "up to date" for name in results(first)}
+
+
+@pytest.mark.slow
+def test_failures_stay_in_their_branch(toy: Toy, server_url: str) -> None:
+    project = toy(BRANCHES)
+    done = pipeline(project, server_url, "--jobs", "2", "--dask", OMP_NUM_THREADS="3")
+    assert results(done) == {"mistake": "failed", "after-mistake": "not run", "flaky": "ran", "after-flaky": "ran"}
+    assert done.returncode == 2
+    assert "mistake: lr is -1; see " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (project / "mistaken").read_text() == "x\n"
+    assert (project / "tried").read_text() == "x\n" * 3
+    assert (project / "threads").read_text() == "3\n", "Dask would have set 1"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("everybody", [False, True], ids=["the flow", "the terminal"])
+def test_ctrl_c_ends_stages_in_workers(toy: Toy, server_url: str, everybody: bool) -> None:
+    project = toy(LONG)
+    process = start(project, "pipelines.run", "--dask", "--jobs", "1", PREFECT_API_URL=server_url)
+    wait_for(project / "pid")
+    time.sleep(0.2)
+    child = int((project / "pid").read_text())
+    (os.killpg if everybody else os.kill)(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert re.search(r"^long +stopped", out, re.M)
+    assert "Traceback" not in err
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+@pytest.mark.slow
+def test_stages_that_outlive_a_killed_flow_are_told_to_the_next(toy: Toy, server_url: str) -> None:
+    project = toy(LONG)
+    process = start(project, "pipelines.run", "--dask", "--jobs", "1", PREFECT_API_URL=server_url)
+    wait_for(project / "pid")
+    process.kill()
+    process.communicate(timeout=60)
+    try:
+        second = pipeline(project, server_url)
+        assert second.returncode == 2
+        assert "It was killed, and stages of it are still at work." in second.stderr
+    finally:
+        os.kill(int((project / "pid").read_text()), signal.SIGKILL)
+
+
+@pytest.fixture
+def cluster(toy: Toy) -> Iterator[str]:
+    """A scheduler, and a worker in the toy's folder, as somebody would start them by hand."""
+    project, processes = toy(DIAMOND.replace("PRETRAIN", MEET)), []
+    url = project / "scheduler.json"
+    for words in (["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"], ["worker", "--nthreads", "2"]):
+        words = [*words, "--scheduler-file", str(url), *(["--no-dashboard"] if words[0] == "worker" else [])]
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "dask", *words],
+                cwd=project,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+        wait_for(url)
+    yield re.findall(r"tcp://[\d.:]+", url.read_text())[0]
+    for process in reversed(processes):
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.slow
+def test_a_cluster_at_an_address(cluster: str, server_url: str) -> None:
+    project = Path.cwd()
+    for expected in ("ran", "restored"):  # the worker serves one run after another
+        (project / "report").unlink(missing_ok=True)
+        end = time.monotonic() + 60
+        done = pipeline(project, server_url, "--dask", cluster)
+        while "has no workers" in done.stderr and time.monotonic() < end:  # it is still starting
+            done = pipeline(project, server_url, "--dask", cluster)
+        assert done.returncode == 0, done.stderr
+        assert results(done)["compare"] == expected
