@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pretextbench.kernels import BatchedResizedCrop, FastColorJitter, resize_boxes, turn_hue
+from pretextbench.kernels import DENSE, BatchedResizedCrop, FastColorJitter, resize_boxes, turn_hue
 
 COLOURS = {
     "red": (1, 0, 0),
@@ -131,7 +131,9 @@ def test_pieces_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- crops ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("side", "size"), [(32, 32), (96, 64), (24, 48), (17, 1), (1, 8)])
+@pytest.mark.parametrize(
+    ("side", "size"), [(32, 32), (64, 64), (96, 64), (224, 224), (24, 48), (17, 1), (1, 8), (65, 1)]
+)
 def test_crop_equals_kornias_with_the_same_numbers(side: int, size: int) -> None:
     """Boxes of a hundredth of the area and less: some are one pixel wide."""
     images, ranges = (
@@ -140,7 +142,15 @@ def test_crop_equals_kornias_with_the_same_numbers(side: int, size: int) -> None
     )
     ours, kornias = BatchedResizedCrop((size, size), **ranges), K.RandomResizedCrop((size, size), **ranges)
     numbers = ours.forward_parameters(images.shape)
-    torch.testing.assert_close(ours(images, params=numbers), kornias(images, params=numbers), rtol=0, atol=1e-5)
+    gap = 1e-5 if side <= DENSE else 1e-4  # of noise: smooth images differ by less
+    torch.testing.assert_close(ours(images, params=numbers), kornias(images, params=numbers), rtol=0, atol=gap)
+
+
+def test_oblong_boxes_of_oblong_images_are_read_alike_by_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, box = torch.rand(1, 3, 40, 56), torch.tensor([[[3, 5], [50, 5], [50, 36], [3, 36]]])
+    dense = resize_boxes(images, box, (30, 20))
+    monkeypatch.setattr("pretextbench.kernels.DENSE", 1)
+    torch.testing.assert_close(resize_boxes(images, box, (30, 20)), dense, rtol=0, atol=2e-5)
 
 
 def test_the_whole_image_is_its_own_crop_bitwise() -> None:

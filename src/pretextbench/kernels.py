@@ -10,32 +10,44 @@ from typing import Any
 
 import kornia.augmentation as K
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+DENSE = 64  # px: up to here a product with all pixels of a line is as fast as reading the two that count
 
-def sampling(low: Tensor, high: Tensor, side: int, size: int) -> Tensor:
-    """The weights (B, size, side) that read `size` points, bilinearly, off the pixels low..high (B,) of a line.
 
-    Point i lies at low + (i + 1/2) (high - low + 1) / size - 1/2, kept inside the crop, and pixel j weighs 1 - |i - j|,
-    at least 0: half-pixel centres, as torchvision and Pillow resize (`align_corners=False`).
+def points(low: Tensor, high: Tensor, size: int) -> Tensor:
+    """Where `size` points (B, size) lie on the pixels low..high (B,) of a line, in pixels.
+
+    Point i lies at low + (i + 1/2) (high - low + 1) / size - 1/2, kept inside the crop: half-pixel centres, as
+    torchvision and Pillow resize (`align_corners=False`).
     """
     low, high = low.view(-1, 1), high.view(-1, 1)
-    points = torch.arange(size, device=low.device, dtype=low.dtype) + 0.5  # (size,)
-    points = torch.clamp(low + points * (high - low + 1) / size - 0.5, low, high)  # (B, size)
-    pixels = torch.arange(side, device=low.device, dtype=low.dtype)  # (side,)
-    return (1 - (points.unsqueeze(-1) - pixels).abs()).clamp_min_(0)
+    steps = torch.arange(size, device=low.device, dtype=low.dtype) + 0.5  # (size,)
+    return torch.clamp(low + steps * (high - low + 1) / size - 0.5, low, high)
+
+
+def weights(where: Tensor, side: int) -> Tensor:
+    """The weights (B, size, side) that read points (B, size) bilinearly: pixel j weighs 1 - |i - j|, at least 0."""
+    pixels = torch.arange(side, device=where.device, dtype=where.dtype)  # (side,)
+    return (1 - (where.unsqueeze(-1) - pixels).abs()).clamp_min_(0)
 
 
 def resize_boxes(images: Tensor, corners: Tensor, size: tuple[int, int]) -> Tensor:
-    """A box of every image (B, C, H, W), resized to (B, C, *size): one product of matrices for each axis.
+    """A box of every image (B, C, H, W), resized bilinearly to (B, C, *size), all boxes at once.
 
-    Corners (B, 4, 2) are the (x, y) of the box's corner pixels, clockwise from top left.
+    Corners (B, 4, 2) are the (x, y) of the box's corner pixels, clockwise from top left. Small images take one product
+    of matrices for each axis, larger ones torch's grid_sample, whose coordinates in [-1, 1] cost a few 1e-5.
     """
     corners = corners.to(images)
     (left, top), (right, bottom) = corners[:, 0].unbind(1), corners[:, 2].unbind(1)  # each (B,)
-    rows = sampling(top, bottom, images.shape[-2], size[0])  # (B, h, H)
-    columns = sampling(left, right, images.shape[-1], size[1])  # (B, w, W)
-    return torch.einsum("bhy,bcyx,bwx->bchw", rows, images, columns)
+    y, x = points(top, bottom, size[0]), points(left, right, size[1])  # (B, h), (B, w)
+    height, width = images.shape[-2:]
+    if max(height, width) <= DENSE:
+        return torch.einsum("bhy,bcyx,bwx->bchw", weights(y, height), images, weights(x, width))
+    y, x = y * (2 / max(1, height - 1)) - 1, x * (2 / max(1, width - 1)) - 1
+    grid = torch.stack(torch.broadcast_tensors(x.unsqueeze(1), y.unsqueeze(2)), dim=-1)  # (B, h, w, 2)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=True)
 
 
 class BatchedResizedCrop(K.RandomResizedCrop):  # type: ignore[misc]  # Kornia's classes are not checked
