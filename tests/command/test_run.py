@@ -18,6 +18,8 @@ FLOW = "import sys, time\nprint(sys.argv[1:], flush=True)\n"
         ([], []),
         (["--jobs", "3", "--retries", "0"], ["--jobs", "3", "--retries", "0"]),
         (["pretrain@simclr-0", "compare"], ["--", "pretrain@simclr-0", "compare"]),
+        (["--only", "simclr", "--dry-run"], ["--only", "simclr", "--dry-run"]),
+        (["--methods", "simclr,rotation", "compare"], ["--methods", "simclr,rotation", "--", "compare"]),
         (["--jobs", "1", "--", "-odd"], ["--jobs", "1", "--", "-odd"]),
     ],
 )

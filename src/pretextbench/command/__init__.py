@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from pretextbench import quiet
-from pretextbench.command import methods, run
+from pretextbench.command import init, methods, run
 from pretextbench.errors import UserError
 from pretextbench.files import REASONS
 
@@ -35,6 +35,7 @@ def command() -> None:
     """Which self-supervised pretext task should you use on your images?"""
 
 
+app.command("init")(init.init)
 app.command("run")(run.run)
 app.add_typer(methods.app, name="methods")
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pretextbench.command.methods import names
 from pretextbench.command.project import root
 
 
@@ -13,6 +14,12 @@ def run(
     targets: Annotated[
         list[str] | None, typer.Argument(metavar="TARGET", help="Stages of dvc.yaml to bring up to date [all].")
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="METHOD", help="The stages of one method, and what they need.", autocompletion=names),
+    ] = None,
+    methods: Annotated[str | None, typer.Option(metavar="A,B", help="The same for several methods.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and why, and run nothing.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Stages side by side, at most.")] = None,
     retries: Annotated[
         int | None, typer.Option(min=0, help="Attempts after a failure that is no mistake of yours.")
@@ -28,10 +35,13 @@ def run(
 
     * `pretextbench run`: everything that is stale
     * `pretextbench run --jobs 2`: two stages side by side, each with its share of the cores
+    * `pretextbench run --dry-run`: what is stale, and why
+    * `pretextbench run --only rotation`: what this method needs, without the comparison
     * `pretextbench run pretrain@simclr-0`: one stage of dvc.yaml, and what it needs
     """
-    options = {"--jobs": jobs, "--retries": retries}
+    options = {"--only": only, "--methods": methods, "--jobs": jobs, "--retries": retries}
     words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
+    words += ["--dry-run"] if dry_run else []
     become([*words, *(["--", *targets] if targets else [])])
 
 

@@ -1,0 +1,172 @@
+"""What `init` puts into params.yaml for a folder of images and a machine, each value with its reason."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pretextbench.command.profile import Profile
+from pretextbench.command.survey import Survey
+from pretextbench.command.template import Choice
+
+ALL = ["simclr", "rotation", "denoising", "context-encoder", "colorization"]
+USUAL = (0.1, 0.2)  # of train for validation, of all for test
+FEW = 2000  # images below which the shares that validate and test are raised
+ROUND = 8  # image sizes are multiples of it: three stages halve the side
+
+SURER = ("one run of each method; a difference that must hold wants three", "chance has its say in every training")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The numbers of a profile, before the images have had their say."""
+
+    side: int  # pixels, at most
+    images: int  # the budget
+    passes: int  # over the training images, at most: Gidaris 2018 trains 200, Chen 2020 up to 1000
+    batch: int
+    most: int | None  # images of the folder, at most
+    methods: list[str]
+    seeds: list[int]
+    encoder: tuple[str, int]  # name, width
+    why: str
+
+
+SMALL = ("resnet10", 16)
+PLANS = {
+    Profile.quick: Plan(
+        32, 24_000, 200, 128, 10_000, ["simclr", "rotation"], [0], SMALL, "a first answer in minutes, on a CPU"
+    ),
+    Profile.standard: Plan(
+        64, 100_000, 1000, 128, None, ALL, [0, 1, 2], SMALL, "an answer to act on, overnight on a CPU"
+    ),
+    Profile.gpu: Plan(
+        128, 2_000_000, 1000, 256, None, ALL, [0, 1, 2], ("resnet18", 64), "the papers' network, on a GPU"
+    ),
+    Profile.multi_gpu: Plan(
+        128, 5_000_000, 1000, 512, None, ALL, [0, 1, 2], ("resnet18", 64), "the papers' network, on several GPUs"
+    ),
+}
+
+
+def choose(found: Survey, profile: Profile, path: str, gpus: int) -> list[Choice]:
+    """All choices, in the order of the file."""
+    plan = PLANS[profile]
+    return [*_prepare(found, plan, path), *_pretrain(found, plan, profile, gpus), *_judged(found, plan)]
+
+
+def _prepare(found: Survey, plan: Plan, path: str) -> Iterator[Choice]:
+    yield Choice("prepare", "source", "folder", "your images")
+    yield Choice("prepare", "path", path, f"{found.images:,} images")
+    yield _image_size(found, plan)
+    yield from _splits(found)
+    if plan.most and found.images > plan.most:
+        reason = f"{plan.most:,} of {found.images:,}, drawn evenly, are enough for a first answer; null = all"
+        yield Choice("prepare", "max_images", plan.most, reason)
+    if found.refused_share > 0.005:
+        share = min(0.9, round(max(0.02, 2 * found.refused_share), 2))
+        reason = f"{len(found.refused)} of {found.sampled} files looked at cannot be read; twice that share is let pass"
+        yield Choice("prepare", "max_refused", share, f"{reason}, and each is named in refused.csv")
+
+
+def _image_size(found: Survey, plan: Plan) -> Choice:
+    usual, fine = found.short_side(0.5), found.short_side(0.25)
+    side = max(ROUND, min(plan.side, fine // ROUND * ROUND))
+    if side == plan.side:
+        reason = f"the shorter side of your images is {usual} px in the middle; {side} px are {plan.why}"
+    else:
+        reason = f"a quarter of your images is no larger than {fine} px: more would only enlarge them"
+    return Choice("prepare", "image_size", side, reason)
+
+
+def _splits(found: Survey) -> Iterator[Choice]:
+    for split, usual, share in zip(("val", "test"), USUAL, shares(found), strict=True):
+        if share != usual and not found.splits[split]:
+            reason = f"{found.images:,} images are few, and what is held out decides how wide the intervals are"
+            yield Choice("prepare", f"{split}_fraction", share, f"raised from {usual:g}: {reason}")
+
+
+def training_images(found: Survey, most: int | None = None) -> int:
+    """Images of the training split, about: what cannot be read is taken off."""
+    val, test = shares(found)
+    kept = min(1.0, (most or found.images) / found.images) * (1 - found.refused_share)
+    train = found.splits["train"] * kept
+    train *= 1 if found.splits["test"] else 1 - test
+    train *= 1 if found.splits["val"] else 1 - val
+    return int(train)
+
+
+def shares(found: Survey) -> tuple[float, float]:
+    """(val, test) that are held out where the folder has no such split."""
+    return USUAL if found.images >= FEW else (0.2, 0.3)
+
+
+def _pretrain(found: Survey, plan: Plan, profile: Profile, gpus: int) -> Iterator[Choice]:
+    train = training_images(found, plan.most)
+    name, width = plan.encoder
+    if plan.encoder != SMALL:
+        yield Choice("encoder", "name", name, plan.why)
+        yield Choice("encoder", "width", width, "the papers' width")
+    devices = max(2, gpus) if profile is Profile.multi_gpu else 1
+    batch = _batch(plan.batch, train, devices)
+    images = min(plan.images, plan.passes * train)
+    why = f"{images / max(1, train):,.0f} passes over about {train:,} training images; {plan.why}"
+    yield Choice("pretrain", "images", images, why)
+    if batch < plan.batch:
+        yield Choice("pretrain", "batch_size", batch, f"at most half of the {train:,} training images, a power of two")
+    elif batch != 128:
+        yield Choice("pretrain", "batch_size", batch, "fills the device; learning rates are for 128, see methods")
+    if devices > 1:
+        yield Choice("pretrain", "devices", devices, f"one process per GPU; {gpus} found on this machine")
+
+
+def _batch(wanted: int, train: int, devices: int) -> int:
+    """The largest power of two that is wanted and is at most half of the training images, so that batches differ."""
+    batch = wanted
+    while batch > 2 * devices and batch > train // 2:
+        batch //= 2
+    return batch
+
+
+def _judged(found: Survey, plan: Plan) -> Iterator[Choice]:
+    if found.classes and (budgets := _budgets(found)) != ["5", "20", "1%", "10%"]:
+        smallest = min(found.classes.values())
+        reason = f"those that the smallest class, {smallest} images, can give from its training share"
+        yield Choice("evaluate", "budgets", budgets, reason)
+    yield Choice("compare", "methods", plan.methods, plan.why)
+    if not found.classes:
+        reason = "no `supervised`: it learns from labels, and these images have none. Methods are compared by "
+        yield Choice("compare", "controls", ["random"], f"{reason}label-free measures; see docs/protocol.md")
+    yield Choice("compare", "seeds", plan.seeds, SURER[len(plan.seeds) > 1])
+
+
+def _budgets(found: Survey) -> list[str]:
+    """Label budgets that every class can pay out of the training split, and that give it more than one image."""
+    val, test = shares(found)
+    smallest = min(found.classes.values()) * (1 - val) * (1 - test)
+    counts = [n for n in ("5", "20") if int(n) <= smallest]
+    return counts + [share for share, fewest in (("1%", 150), ("10%", 15)) if smallest >= fewest] or ["1"]
+
+
+def warnings(found: Survey) -> Iterator[str]:
+    """What the user should know before any time is spent."""
+    train = training_images(found)
+    if train < 500:
+        yield (
+            f"About {train:,} images to learn from are very few: expect little above the untrained encoder, and wide "
+            "intervals. Thousands are usual; images without labels help too, in a folder unlabelled/ beside train/."
+        )
+    if found.copies:
+        yield f"{found.copies:,} of {found.hashed:,} files repeat another byte for byte: remove them."
+    if found.near:
+        yield (
+            f"{found.near:,} of {found.halves[0]:,} images have a near duplicate among {found.halves[1]:,} others: "
+            "frames of one film or shots of one thing leak from train to test. Make train/ and test/ folders that keep "
+            "them apart."
+        )
+    if found.classes and min(found.classes.values()) < 10:
+        small = min(found.classes, key=lambda name: found.classes[name])
+        yield f"Class {small!r} has {found.classes[small]} image(s): too few to be told from the others."
+    long = sum(max(h.width, h.height) > 1.5 * min(h.width, h.height) for h in found.headers) / max(
+        1, len(found.headers)
+    )
+    if long > 0.25:
+        yield f"{long:.0%} of the images are longer than 3:2, and `fit: crop` keeps the middle; `pad` keeps all."

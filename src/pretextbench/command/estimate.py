@@ -1,0 +1,171 @@
+"""How long a comparison will take here, and how much memory and disk: measured on the real training step.
+
+Every contestant is built as params.yaml asks for it and takes a few steps on images of the sample. What is not measured
+is taken from the table below, of a whole run on the machine that it names, and scaled by the number of images and by
+how fast an encoder is read out here.
+"""
+
+import contextlib
+import resource
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pretextbench import registry
+from pretextbench.augment import as_float
+from pretextbench.budget import Job
+from pretextbench.encoder import build
+from pretextbench.inventory import contestants
+from pretextbench.method import Data
+from pretextbench.params import Params
+from pretextbench.pretrain import start_fabric
+from pretextbench.section import parse
+from pretextbench.training import Training
+
+STEPS, ENOUGH = 4, 1.5  # timed steps at most, and seconds of them after which no more are taken
+CORRUPTED = 35  # copies of each image of the views
+GREY = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of the whole comparison."""
+
+    training: Mapping[str, float]  # contestant -> seconds per seed
+    evaluation: float  # seconds per contestant and seed
+    rest: float  # seconds: prepare, augment, compare, and the start of every stage
+    memory: int  # bytes of the largest process
+    device_memory: int  # bytes on the GPU; 0 without one
+    disk: int  # bytes that the project will hold
+    seeds: int
+
+    @property
+    def seconds(self) -> float:
+        """Of all stages one after another."""
+        return self.seeds * (sum(self.training.values()) + len(self.training) * self.evaluation) + self.rest
+
+
+def estimate(params: Params, pixels: np.ndarray, counts: tuple[int, int], classes: int) -> Estimate:
+    """Measure here; takes seconds per contestant.
+
+    Args:
+        params: what will be run.
+        pixels: (n, H, W, 3) uint8, some of the images at any size; they are brought to `image_size` by repetition.
+        counts: images of the training split, and of all splits.
+        classes: for the supervised control.
+
+    Raises:
+        UserError: a contestant cannot be used or its parameters have mistakes.
+    """
+    train, images = counts
+    sample = resized(pixels, params.prepare.image_size)
+    training = {name: _training(name, params, sample, train, classes) for name in contestants(params)}
+    forward = _forward(params, sample)
+    views = CORRUPTED * min(params.augment.view_images, images) if classes else 0
+    runs = len(training) * len(params.compare.seeds)
+    return Estimate(
+        training,
+        FITS.evaluation * images * _dim(params) / FITS.dim + forward * (images + views),
+        FITS.stage * (2 * runs + len(training) + 5) + FITS.decode * images,
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
+        torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
+        _disk(params, images, runs),
+        len(params.compare.seeds),
+    )
+
+
+@dataclass(frozen=True)
+class Table:
+    """Seconds of what is not measured: the default run (9,000 images of 32 px) on two busy cores of a server."""
+
+    stage: float  # start and end of a stage: imports, Prefect, DVC, the record
+    evaluation: float  # per image, fits and pictures, at `dim` features
+    dim: int
+    decode: float  # per image
+
+
+FITS = Table(stage=6.0, evaluation=1.9e-3, dim=128, decode=1.2e-3)
+
+
+def resized(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Nearest pixels at the wanted side: a step costs the same whatever is on its images."""
+    rows = np.arange(side) * pixels.shape[1] // side
+    return pixels[:, rows][:, :, rows]
+
+
+def _training(name: str, params: Params, sample: np.ndarray, train: int, classes: int) -> float:
+    """Seconds that one contestant trains."""
+    with _undisturbed():
+        training = _build(name, params, sample, train, classes)
+        if not training.players:
+            return 0.0
+        training.module.train()
+        _step(training, sample)  # the first step allocates
+        seconds: list[float] = []
+        while len(seconds) < STEPS and sum(seconds) < ENOUGH:
+            start = time.perf_counter()
+            _step(training, sample)
+            seconds.append(time.perf_counter() - start)
+    return training.steps * statistics.median(seconds) / params.pretrain.devices
+
+
+def _build(name: str, params: Params, sample: np.ndarray, train: int, classes: int) -> Training:
+    method = registry.load(name)
+    own = parse(method.Params, params.methods.get(name) or {}, "params.yaml", f"methods.{name}")
+    side, alone = params.prepare.image_size, params.pretrain.model_copy(update={"devices": 1})
+    chunks = iter([as_float(torch.from_numpy(sample))])
+    derived = method.derive(own, chunks, side)
+    facts = Data(side, *GREY, train, derived, classes if method.uses_labels else 0)
+    labels = np.arange(train) % classes if method.uses_labels else None
+    job = Job(registry.find(name), "", method, own, params.encoder, alone, method.recipe(own, side), derived, 0)
+    return Training(job, facts, start_fabric(alone), labels)
+
+
+def _step(training: Training, sample: np.ndarray) -> None:
+    index = training.share(training.step)
+    pixels = torch.from_numpy(sample[index % len(sample)]).to(training.fabric.device)
+    training.advance(index, pixels)
+    training.step += 1
+    if training.fabric.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What a training sets for its process stays as it was: the random generator."""
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+def _forward(params: Params, sample: np.ndarray) -> float:
+    """Seconds per image of an encoder that is only read out."""
+    device = start_fabric(params.pretrain.model_copy(update={"devices": 1})).device
+    encoder = build(params.encoder, params.prepare.image_size, *GREY).to(device).eval()
+    batch = as_float(torch.from_numpy(sample[:128])).to(device)
+    seconds = []
+    with torch.no_grad():
+        for _ in range(3):
+            start = time.perf_counter()
+            encoder(batch)
+            seconds.append(time.perf_counter() - start)
+    return min(seconds[1:]) / len(batch)
+
+
+def _dim(params: Params) -> int:
+    return build(params.encoder, params.prepare.image_size, *GREY).dim
+
+
+def _disk(params: Params, images: int, runs: int) -> int:
+    """The prepared array and the views; encoders, pictures and the record of every run. DVC's cache links or copies."""
+    square = 3 * params.prepare.image_size**2
+    encoder = sum(p.numel() for p in build(params.encoder, params.prepare.image_size, *GREY).parameters()) * 4
+    views = (CORRUPTED + 2) * params.augment.view_images
+    once = square * (images + views) + runs * (2 * encoder + 3_000_000)
+    return 2 * once

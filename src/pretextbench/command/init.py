@@ -1,0 +1,165 @@
+"""`pretextbench init`: a folder of images in, params.yaml out, with the reason of every choice and an estimate."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pretextbench.command.console import console, plain
+from pretextbench.command.profile import Profile
+from pretextbench.command.project import root
+from pretextbench.errors import UserError
+
+if TYPE_CHECKING:
+    from pretextbench.command.survey import Survey
+    from pretextbench.params import Params
+
+PARAMS, LINKS = "params.yaml", Path("data/labelled")
+NEXT = """
+Next:
+  pretextbench run      trains, measures and compares; stop it with Ctrl-C at any time, it goes on from there
+  pretextbench report   opens the answer"""
+
+
+def init(
+    images: Annotated[Path, typer.Option(metavar="DIR", help="The folder of images; nothing in it is changed.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="A table with the columns file and label."),
+    ] = None,
+    profile: Annotated[
+        Profile, typer.Option(help="How much machine and patience there is; docs/own-images.md has the numbers.")
+    ] = Profile.quick,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a params.yaml that was edited; it is kept as params.yaml.bak.")
+    ] = False,
+    measure: Annotated[bool, typer.Option(help="Measure the training step here, for the estimate: seconds.")] = True,
+) -> None:
+    """Look at a folder of images and write the params.yaml that compares methods on them.
+
+    Counts images, sizes, modes, classes, duplicates and unreadable files; chooses image size, budget, batch, splits and
+    controls, each with its reason beside it; estimates time, memory and disk on this machine; and says what to type
+    next. The images stay where they are. The file is written whole or not at all.
+
+    **Examples**
+
+    * `pretextbench init --images ~/photos`: a first answer in minutes, with or without class folders
+    * `pretextbench init --images ~/photos --labels labels.csv`: labels from a table
+    * `pretextbench init --images ~/photos --profile standard`: five methods, three seeds, overnight
+    """
+    from pretextbench.command import template
+    from pretextbench.command.choose import choose, warnings
+    from pretextbench.command.survey import look
+    from pretextbench.command.words import found_in_words
+
+    place, folder = root(), Path(os.path.abspath(images))
+    backup = writable(place / PARAMS, template.SHIPPED.read_bytes(), force)
+    path = _text(folder)
+    out = console()
+    with _patience("looking at the images"):
+        if labels is not None:
+            folder = _linked(folder, labels, place)
+            path = str(LINKS)
+        found = look(folder)
+    for line in found_in_words(found):
+        out.print(line)
+    for line in warnings(found):
+        out.print(f"warning: {plain(line)}", style="yellow")
+    text = template.fill(template.SHIPPED.read_text("utf-8"), choose(found, profile, path, _gpus()), _head(profile))
+    params = template.check(text)
+    _write(place / PARAMS, text, backup)
+    out.print(f"\nWritten: {place / PARAMS}, each choice with its reason (the lines that begin with # ->).")
+    if backup:
+        out.print(f"The file before it is kept as {backup.name}.")
+    _tell_cost(found, params, profile, place) if measure else None
+    out.print(
+        "\nNext:\n  pretextbench run      trains, measures and compares; Ctrl-C at any time, it goes on from there"
+    )
+    out.print("  pretextbench report   opens the answer")
+
+
+def writable(path: Path, shipped: bytes, force: bool) -> Path | None:
+    """Whether params.yaml may be replaced; returns where an edited one is kept, None when there is none to keep.
+
+    Raises:
+        UserError: it was edited, and `--force` was not given.
+    """
+    if not path.exists() or path.read_bytes() == shipped:
+        return None
+    if not force:
+        raise UserError(
+            f"{path} is not the file that the project ships: somebody's choices are in it. Give --force to replace "
+            f"it; it is then kept as {PARAMS}.bak."
+        )
+    taken = [PARAMS + ".bak", *(f"{PARAMS}.bak{n}" for n in range(2, 1000))]
+    return next(free for name in taken if not (free := path.with_name(name)).exists())
+
+
+def _write(path: Path, text: str, backup: Path | None) -> None:
+    from pretextbench.files import write_whole
+
+    if backup:
+        write_whole(backup, path.read_bytes())
+    write_whole(path, text.encode())
+
+
+def _text(folder: Path) -> str:
+    """The path as it can stand in a text file.
+
+    Raises:
+        UserError: it is not UTF-8.
+    """
+    path = str(folder)
+    if re.search("[\ud800-\udfff]", path):
+        raise UserError(f"--images: {plain(path)} is not written in UTF-8, which params.yaml is. Rename or link it.")
+    return path
+
+
+def _linked(folder: Path, labels: Path, place: Path) -> Path:
+    from pretextbench.command.labels import link
+
+    made = link(folder, labels, place / LINKS)
+    console().print(
+        f"{made.labelled:,} images in {made.classes} classes, {made.unlabelled:,} without a label, from "
+        f"{plain(labels)}: linked in {LINKS}."
+    )
+    return place / LINKS
+
+
+def _head(profile: Profile) -> str:
+    written = f"Written by `pretextbench init --profile {profile.value}`; yours to edit."
+    return f"{written} The lines that begin with # -> are its reasons."
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+@contextlib.contextmanager
+def _patience(what: str) -> Iterator[None]:
+    """A spinner on a terminal."""
+    with console().status(what):
+        yield
+
+
+def _tell_cost(found: "Survey", params: "Params", profile: Profile, place: Path) -> None:
+    if profile in (Profile.gpu, Profile.multi_gpu) and not _gpus():
+        text = "no GPU is found here, so there is no estimate, and a run here would take very long"
+        console().print(f"warning: {text}: copy the project to the machine that has one.", style="yellow")
+        return
+    from pretextbench.command.choose import training_images
+    from pretextbench.command.estimate import estimate
+    from pretextbench.command.words import cost_in_words
+
+    images = min(found.images, params.prepare.max_images or found.images)
+    counts = (training_images(found, params.prepare.max_images), images)
+    with _patience("measuring the training step"):
+        cost = estimate(params, found.pixels, counts, len(found.classes))
+    for line in cost_in_words(cost, place):
+        console().print(line)

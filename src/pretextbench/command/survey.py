@@ -1,0 +1,162 @@
+"""A look at somebody's folder of images before anything is decided: all names, and the pixels of a sample."""
+
+import hashlib
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as pil
+
+from pretextbench.data import folder
+from pretextbench.data.decode import FORMATS
+from pretextbench.data.source import Listing
+from pretextbench.errors import UserError
+from pretextbench.seed import Seed
+
+SAMPLE = 400  # images that are opened and decoded: seconds
+SIDE = 64  # pixels at which the sample is compared: finer than that JPEGs of one shot differ
+HASHED = 20_000  # files compared byte for byte, at most
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself."""
+
+    format: str
+    mode: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is in a folder of images. Counts are of all images; headers, refusals and near duplicates of a sample."""
+
+    root: Path
+    images: int
+    ignored: int
+    splits: Counter[str]  # "train", "val", "test"
+    classes: dict[str, int]  # class -> images; empty where nothing is labelled
+    unlabelled: int
+    headers: tuple[Header, ...]
+    sampled: int
+    refused: tuple[tuple[str, str], ...]  # of the sample: (file, reason), and folders that cannot be listed
+    pixels: npt.NDArray[np.uint8]  # (n, SIDE, SIDE, 3): what could be decoded of the sample
+    hashed: int
+    copies: int  # files that repeat another, byte for byte
+    near: int  # of one half of the sample: images with a near duplicate in the other half
+    halves: tuple[int, int]
+
+    @property
+    def refused_share(self) -> float:
+        """Of the sample."""
+        return len(self.refused) / max(1, self.sampled)
+
+    def short_side(self, quantile: float) -> int:
+        """Pixels of the shorter side: at most this share of the images has a shorter one."""
+        sides = [min(header.width, header.height) for header in self.headers]
+        return int(np.quantile(sides, quantile, method="lower"))
+
+
+def look(root: Path) -> Survey:
+    """Survey a folder; reads every name and at most SAMPLE images.
+
+    Raises:
+        UserError: the folder is missing, holds no images, is laid out in a way that says nothing, or no image of the
+            sample can be read.
+    """
+    try:
+        listing = folder.listing(root, SIDE, "crop")
+    except UserError as error:
+        raise UserError(str(error).replace("prepare.path", "--images")) from None
+    labels = Counter(listing.labels.tolist())
+    numbers = _sample(len(listing.names), SAMPLE)
+    images, refused = _decoded(listing, numbers)
+    copies, hashed = _copies(root, listing.names)
+    halves = images[: len(images) // 2], images[len(images) // 2 :]
+    return Survey(
+        root,
+        len(listing.names),
+        listing.ignored,
+        Counter(listing.splits),
+        {name: labels[k] for k, name in enumerate(listing.classes)},
+        labels[-1],
+        tuple(header for number in numbers if (header := _header(root / listing.names[number]))),
+        len(numbers),
+        (*listing.refused, *refused),
+        images,
+        hashed,
+        copies,
+        _near(*halves),
+        (len(halves[0]), len(halves[1])),
+    )
+
+
+def _sample(images: int, most: int) -> list[int]:
+    """Numbers of the images to look at: all, or so many drawn evenly and always the same."""
+    if images <= most:
+        return list(range(images))
+    return sorted(Seed(0).numpy("survey").choice(images, most, replace=False).tolist())
+
+
+def _decoded(listing: Listing, numbers: Sequence[int]) -> tuple[npt.NDArray[np.uint8], list[tuple[str, str]]]:
+    images, refused = [], []
+    for number, image in zip(numbers, listing.read(numbers), strict=True):
+        if isinstance(image, str):
+            refused.append((listing.names[number], image))
+        else:
+            images.append(image)
+    if not images:
+        file, reason = refused[0]
+        raise UserError(f"--images: none of {len(numbers)} files can be read as an image. The first, {file}: {reason}.")
+    return np.stack(images), refused
+
+
+def _header(path: Path) -> Header | None:
+    """Format, mode and size; None where the file does not say, which decoding it has told already."""
+    try:
+        with warnings.catch_warnings(), path.open("rb") as stream:
+            warnings.simplefilter("ignore")  # of large images
+            with pil.open(stream, formats=FORMATS) as image:
+                return Header(image.format or "?", image.mode, *image.size)
+    except Exception:  # a parser given broken bytes may raise anything
+        return None
+
+
+def _copies(root: Path, names: Sequence[str]) -> tuple[int, int]:
+    """Files that repeat an earlier one byte for byte, and how many files were compared. Equal sizes are read alone."""
+    sizes: defaultdict[int, list[Path]] = defaultdict(list)
+    numbers = _sample(len(names), HASHED)
+    for number in numbers:
+        path = root / names[number]
+        try:
+            sizes[path.stat().st_size].append(path)
+        except OSError:  # told by decoding
+            continue
+    copies = 0
+    for paths in sizes.values():
+        if len(paths) > 1:
+            copies += len(paths) - len({_digest(path) for path in paths})
+    return copies, len(numbers)
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "blake2b").digest()
+    except OSError:
+        return str(path).encode(errors="surrogateescape")  # equal to no other
+
+
+def _near(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> int:
+    """Images of one half that the other half shows too, nearly: other size, other JPEG, mirrored."""
+    if not len(one):
+        return 0
+    from pretextbench import audit  # imports torch
+
+    found = audit.matches(audit.Index("one", one, None), audit.Index("other", other, None))
+    return sum(not pair.exact for pair in found)

@@ -1,0 +1,100 @@
+"""What is chosen for images and machine: always accepted, always explained, and it fits what prepare will make."""
+
+from pathlib import Path
+
+import pytest
+
+from pretextbench.command import choose
+from pretextbench.command.profile import Profile
+from pretextbench.command.survey import Survey
+from pretextbench.command.template import SHIPPED, check, fill
+from pretextbench.params import Params
+
+
+def survey(**changes: object) -> Survey:
+    """A folder as somebody may have it, without its files."""
+    from collections import Counter
+
+    import numpy as np
+
+    from pretextbench.command.survey import Header
+
+    headers = (Header("JPEG", "RGB", 640, 480),) * 10
+    facts = {"splits": Counter(train=10_000), "classes": {"a": 5000, "b": 5000}, "unlabelled": 0, "headers": headers}
+    facts |= {"root": Path("/x"), "images": 10_000, "ignored": 0, "sampled": 100, "refused": (), "hashed": 10_000}
+    facts |= {"pixels": np.zeros((1, 64, 64, 3), np.uint8), "copies": 0, "near": 0, "halves": (50, 50)}
+    return Survey(**(facts | changes))  # type: ignore[arg-type]
+
+
+def chosen(profile: Profile = Profile.quick, gpus: int = 0, **changes: object) -> Params:
+    return check(fill(SHIPPED.read_text(), choose.choose(survey(**changes), profile, "/x", gpus), "By me."))
+
+
+@pytest.mark.parametrize("profile", list(Profile))
+@pytest.mark.parametrize("labelled", [True, False])
+def test_every_profile_is_accepted_and_every_choice_has_a_reason(profile: Profile, labelled: bool) -> None:
+    changes = {} if labelled else {"classes": {}, "unlabelled": 10_000}
+    choices = choose.choose(survey(**changes), profile, "/x", 4)
+    assert all(choice.reason for choice in choices)
+    params = chosen(profile, 4, **changes)
+    assert (params.prepare.source, params.prepare.path) == ("folder", "/x")
+    assert params.compare.controls == (("random", "supervised") if labelled else ("random",))
+    assert params.pretrain.batch_size % params.pretrain.devices == 0
+
+
+def test_without_labels_it_says_why_there_is_no_supervised_control() -> None:
+    reasons = {c.key: c.reason for c in choose.choose(survey(classes={}), Profile.quick, "/x", 0)}
+    assert reasons["controls"].startswith("no `supervised`: it learns from labels")
+
+
+@pytest.mark.parametrize(("short", "side"), [(480, 32), (40, 32), (31, 24), (9, 8), (3, 8)])
+def test_images_are_not_enlarged(short: int, side: int) -> None:
+    from pretextbench.command.survey import Header
+
+    assert chosen(headers=(Header("PNG", "RGB", 800, short),) * 4).prepare.image_size == side
+
+
+@pytest.mark.parametrize("images", [10, 12, 20, 60, 300, 5000])
+def test_the_batch_fits_the_training_split_that_prepare_will_make(images: int) -> None:
+    import numpy as np
+
+    from pretextbench.data.split import assign
+
+    params = chosen(images=images, splits={"train": images, "val": 0, "test": 0}, classes={"a": images})
+    rows = assign(["train"] * images, np.full(images, -1), params.prepare)
+    assert 2 <= params.pretrain.batch_size <= len(rows["train"])
+    assert params.pretrain.images is not None
+    assert params.pretrain.images <= 24_000
+
+
+def test_few_images_are_split_for_the_sake_of_the_intervals() -> None:
+    few = chosen(images=90, splits={"train": 90, "val": 0, "test": 0}, classes={"a": 30, "b": 60}).prepare
+    assert (few.val_fraction, few.test_fraction) == (0.2, 0.3)
+    assert (chosen().prepare.val_fraction, chosen().prepare.test_fraction) == (0.1, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("smallest", "budgets"),
+    [(2, ("1",)), (10, ("5",)), (30, ("5", "10%")), (60, ("5", "20", "10%")), (900, ("5", "20", "1%", "10%"))],
+)
+def test_label_budgets_are_those_that_the_smallest_class_can_pay(smallest: int, budgets: tuple[str, ...]) -> None:
+    assert chosen(images=900, classes={"a": smallest, "b": 900}).evaluate.budgets == budgets
+
+
+def test_unreadable_files_are_let_pass_when_there_are_some() -> None:
+    assert chosen(refused=(("a", "b"),) * 10).prepare.max_refused == 0.2
+    assert chosen().prepare.max_refused == 0.01
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"images": 90, "splits": {"train": 90, "val": 0, "test": 0}}, "very few"),
+        ({"copies": 3}, "3 of 10,000 files repeat another"),
+        ({"near": 4}, "near duplicate"),
+        ({"classes": {"a": 9990, "b": 3}}, "Class 'b' has 3"),
+    ],
+)
+def test_trouble_is_told_before_time_is_spent(changes: dict[str, object], word: str) -> None:
+    assert not list(choose.warnings(survey()))
+    assert any(word in line for line in choose.warnings(survey(**changes)))

@@ -1,0 +1,113 @@
+"""`init`: the file it writes is whole or not at all, and accepted; what was there is kept; what comes next is said."""
+
+import errno
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from pretextbench.command import init, template
+from pretextbench.command.survey import look
+from pretextbench.command.template import SHIPPED
+from pretextbench.errors import UserError
+from pretextbench.params import load
+from tests.command.conftest import Type
+from tests.command.photographs import classes, mixed
+
+
+def test_the_file_is_written_and_what_comes_next_is_said(tmp_path: Path, project: Path, typed: Type) -> None:
+    said = typed("init", "--images", classes(tmp_path / "images"), "--no-measure")
+    assert (said.code, said.error) == (0, "")
+    for part in ("60 images (no splits)", "labels: 2 classes: cat 30, dog 30", "unreadable: none", "pretextbench run"):
+        assert part in said.out
+    params = load(project / "params.yaml")
+    assert params.prepare.path == str(tmp_path / "images")
+    assert list(project.glob("params*")) == [project / "params.yaml"]
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path, project: Path, typed: Type) -> None:
+    said = typed("init", "--images", mixed(tmp_path / "images"), "--no-measure")
+    assert said.code == 0
+    for part in ("empty.jpg: empty: zero bytes", "torn.png: ", "labels: none", "1 of 27 files repeat another"):
+        assert part in said.out
+    assert load(project / "params.yaml").compare.controls == ("random",)
+
+
+def test_an_edited_file_is_refused_or_kept(tmp_path: Path, project: Path, typed: Type) -> None:
+    images, mine = classes(tmp_path / "images", 10), b"compare: {seeds: [5]}\n"
+    (project / "params.yaml").write_bytes(mine)
+    said = typed("init", "--images", images, "--no-measure")
+    assert said.code == 2
+    assert "Give --force to replace it" in said.message
+    assert (project / "params.yaml").read_bytes() == mine
+    assert typed("init", "--images", images, "--no-measure", "--force").code == 0
+    assert (project / "params.yaml.bak").read_bytes() == mine
+    assert typed("init", "--images", images, "--no-measure", "--force").code == 0
+    assert (project / "params.yaml.bak").read_bytes() == mine
+    assert (project / "params.yaml.bak2").read_bytes() == (project / "params.yaml").read_bytes()
+
+
+def test_an_absent_file_needs_no_force(tmp_path: Path, project: Path, typed: Type) -> None:
+    (project / "params.yaml").unlink()
+    assert typed("init", "--images", classes(tmp_path / "images", 10), "--no-measure").code == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_disk_that_refuses_leaves_the_old_file(
+    number: int, tmp_path: Path, project: Path, typed: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    images, before = classes(tmp_path / "images", 10), (project / "params.yaml").read_bytes()
+    monkeypatch.setattr("pretextbench.files.os.fsync", refuse)
+    said = typed("init", "--images", images, "--no-measure")
+    assert said.code == 2
+    assert f"error: Cannot write {project / 'params.yaml'}: " in said.error
+    assert (project / "params.yaml").read_bytes() == before
+    assert [path.name for path in project.glob("*params*")] == ["params.yaml"]
+
+
+def test_ctrl_c_while_looking_leaves_the_old_file(
+    tmp_path: Path, project: Path, typed: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (project / "params.yaml").read_bytes()
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pretextbench.command.survey.look", interrupt)
+    said = typed("init", "--images", classes(tmp_path / "images", 10))
+    assert (said.code, said.message) == (130, "stopped by Ctrl-C.")
+    assert (project / "params.yaml").read_bytes() == before
+
+
+def test_unknown_profiles_are_told_with_those_there_are(project: Path, typed: Type) -> None:
+    said = typed("init", "--images", ".", "--profile", "quik")
+    assert said.code == 2
+    assert "quick" in said.message
+
+
+def test_a_path_that_is_not_text(tmp_path: Path, project: Path) -> None:
+    with pytest.raises(UserError, match="is not written in UTF-8"):
+        init._text(Path("/data/\udcff"))
+
+
+def test_the_estimate_is_of_the_run_that_is_asked_for(tmp_path: Path, project: Path, typed: Type) -> None:
+    """Every contestant that trains has its seconds, a control without players none; all stages are in the sum."""
+    from pretextbench.command import estimate
+
+    found = look(classes(tmp_path / "images"))
+    shipped = template.check(SHIPPED.read_text())
+    small = shipped.model_copy(update={"pretrain": shipped.pretrain.model_copy(update={"batch_size": 8})})
+    cost = estimate.estimate(small, found.pixels, (48, 60), 2)
+    assert set(cost.training) == {"simclr", "rotation", "random", "supervised"}
+    assert cost.training["random"] == 0
+    assert min(cost.training[name] for name in ("simclr", "rotation", "supervised")) > 0
+    assert cost.seconds == pytest.approx(sum(cost.training.values()) + 4 * cost.evaluation + cost.rest)
+    said = typed("init", "--images", tmp_path / "images")
+    assert said.code == 0
+    assert re.search(r"Time: about .* take it as .* to .*\n  training simclr .*, rotation .*, supervised ", said.out)
+    assert "Memory: about" in said.out
+    assert "Disk: about" in said.out
