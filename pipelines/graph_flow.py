@@ -29,6 +29,7 @@ class Plan:
         self.nodes, self.children, self.jobs, self.retries, self.cluster = nodes, children, jobs, retries, cluster
         self.run = ""  # known when the flow has begun
         self.began: Callable[[], None] = lambda: None
+        self.ended: Callable[[Outcome], None] = lambda outcome: None  # of each stage, from any thread
         self.outcomes: dict[str, Outcome] = {}
         self.untold: UserError | None = None  # Prefect would keep it in the state of the flow
 
@@ -86,7 +87,7 @@ class Plan:
             order, gates = self._order(node, node.name in stale), [first[need] for need in node.needs if need in first]
             needs = [futures[need] for need in node.needs if need in futures]
             futures[node.name] = bound.submit(order, needs, wait_for=gates)
-            futures[node.name].add_done_callback(lambda future, name=node.name: tell(ending(name, future)))
+            futures[node.name].add_done_callback(lambda future, name=node.name: self.ended(ending(name, future)))
         return futures
 
     def _order(self, node: Node, stale: bool) -> Order:
@@ -142,9 +143,3 @@ def ending(name: str, future: PrefectFuture[Outcome]) -> Outcome:
     if isinstance(result, StageFailed):
         result = result.outcome
     return result if isinstance(result, Outcome) else Outcome(name, "not run")
-
-
-def tell(result: Outcome) -> None:
-    """One line when a stage has ended."""
-    if result.state != "not run":
-        print(f"{result.stage}: {result.state} ({result.seconds:.1f} s)", flush=True)

@@ -14,10 +14,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
-from pipelines import current, devices, graph, project, selection, server, why
+from pipelines import current, devices, graph, live, project, selection, server, why
 from pipelines.children import Children
 from pipelines.cluster import LOCAL, Cluster
 from pipelines.graph import Node
@@ -123,9 +124,11 @@ def without_prefect(root: Path, targets: list[str], reason: str) -> int:
     return subprocess.run([*graph.DVC, "repro", "--keep-going", *targets], cwd=root).returncode
 
 
-def finish(outcomes: list[Outcome], came: list[int]) -> int:
-    """Print the summary and return the exit status."""
+def finish(outcomes: list[Outcome], came: list[int], notes: Mapping[str, tuple[str, ...]]) -> int:
+    """Print the summary, with what trainings have warned of, and return the exit status."""
     print("\n" + table(outcomes))
+    for run, found in sorted(notes.items()):
+        print(*(f"\nwarning: {run}: {note}" for note in found), sep="", file=sys.stderr)
     for outcome in outcomes:
         if outcome.reason:
             print(f"\n{outcome.stage}: {outcome.reason}", file=sys.stderr)
@@ -152,7 +155,7 @@ def main(words: list[str] | None = None) -> int:
         nodes = graph.read(targets)
         if done := current.settled(nodes, children):
             print("everything is current: nothing was to be run, and nothing is recorded in Prefect")
-            return finish(done, [])
+            return finish(done, [], {})
         url = server.begin(root)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -174,7 +177,9 @@ def as_flow(root: Path, nodes: list[Node], children: Children, options: argparse
     try:
         with Cluster(options.dask, options.jobs, root) if options.dask else contextlib.nullcontext() as cluster:
             plan = graph_flow.Plan(nodes, children, options.jobs, options.retries, cluster)
-            outcomes = graph_flow.execute(plan, began)
+            with live.screen(root, [node.name for node in nodes]) as screen:
+                plan.ended = screen.ended
+                outcomes = graph_flow.execute(plan, began)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 128 + came[0] if came else 2
@@ -183,7 +188,7 @@ def as_flow(root: Path, nodes: list[Node], children: Children, options: argparse
         if came:
             return 128 + came[0]
         return without_prefect(root, targets, f"{type(error).__name__}: {error}")
-    return finish(outcomes, came)
+    return finish(outcomes, came, screen.notes)
 
 
 if __name__ == "__main__":
