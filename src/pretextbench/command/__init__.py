@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from pretextbench import quiet
-from pretextbench.command import init, methods, run
+from pretextbench.command import doctor, init, methods, report, run, ui
 from pretextbench.errors import UserError
 from pretextbench.files import REASONS
 
@@ -37,6 +37,9 @@ def command() -> None:
 
 app.command("init")(init.init)
 app.command("run")(run.run)
+app.command("report")(report.report)
+app.command("ui")(ui.ui)
+app.command("doctor")(doctor.doctor)
 app.add_typer(methods.app, name="methods")
 
 

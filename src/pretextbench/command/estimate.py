@@ -18,6 +18,7 @@ import torch
 from pretextbench import registry
 from pretextbench.augment import as_float
 from pretextbench.budget import Job
+from pretextbench.command.size import CORRUPTED, disk
 from pretextbench.encoder import build
 from pretextbench.inventory import contestants
 from pretextbench.method import Data
@@ -27,7 +28,6 @@ from pretextbench.section import parse
 from pretextbench.training import Training
 
 STEPS, ENOUGH = 4, 1.5  # timed steps at most, and seconds of them after which no more are taken
-CORRUPTED = 35  # copies of each image of the views
 GREY = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
@@ -73,7 +73,7 @@ def estimate(params: Params, pixels: np.ndarray, counts: tuple[int, int], classe
         FITS.stage * (2 * runs + len(training) + 5) + FITS.decode * images,
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
         torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
-        _disk(params, images, runs),
+        disk(params, images),
         len(params.compare.seeds),
     )
 
@@ -160,12 +160,3 @@ def _forward(params: Params, sample: np.ndarray) -> float:
 
 def _dim(params: Params) -> int:
     return build(params.encoder, params.prepare.image_size, *GREY).dim
-
-
-def _disk(params: Params, images: int, runs: int) -> int:
-    """The prepared array and the views; encoders, pictures and the record of every run. DVC's cache links or copies."""
-    square = 3 * params.prepare.image_size**2
-    encoder = sum(p.numel() for p in build(params.encoder, params.prepare.image_size, *GREY).parameters()) * 4
-    views = (CORRUPTED + 2) * params.augment.view_images
-    once = square * (images + views) + runs * (2 * encoder + 3_000_000)
-    return 2 * once

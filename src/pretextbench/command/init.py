@@ -51,12 +51,13 @@ def init(
     * `pretextbench init --images ~/photos --labels labels.csv`: labels from a table
     * `pretextbench init --images ~/photos --profile standard`: five methods, three seeds, overnight
     """
+    place = root()
     from pretextbench.command import template
     from pretextbench.command.choose import choose, warnings
     from pretextbench.command.survey import look
     from pretextbench.command.words import found_in_words
 
-    place, folder = root(), Path(os.path.abspath(images))
+    folder = Path(os.path.abspath(images))
     backup = writable(place / PARAMS, template.SHIPPED.read_bytes(), force)
     path = _text(folder)
     out = console()

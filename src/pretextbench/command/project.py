@@ -1,5 +1,7 @@
 """The project that a command works on: the folder of a checkout, found upwards from the working folder."""
 
+import os
+import sys
 from pathlib import Path
 
 from pretextbench.errors import UserError
@@ -32,3 +34,10 @@ def _working_folder() -> Path:
         return Path.cwd()
     except FileNotFoundError:
         raise UserError("The working folder has been removed. Go into another one with `cd`.") from None
+
+
+def become(module: str, words: list[str]) -> None:
+    """Turn this process into `python -m module` in the project: Ctrl-C reaches it once, its exit status is ours."""
+    os.chdir(root())
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *words])

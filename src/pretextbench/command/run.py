@@ -1,13 +1,11 @@
 """`pretextbench run`: the whole graph as one Prefect flow, by the project's own `pipelines.run`."""
 
-import os
-import sys
 from typing import Annotated
 
 import typer
 
 from pretextbench.command.methods import names
-from pretextbench.command.project import root
+from pretextbench.command.project import become
 
 
 def run(
@@ -42,11 +40,4 @@ def run(
     options = {"--only": only, "--methods": methods, "--jobs": jobs, "--retries": retries}
     words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
     words += ["--dry-run"] if dry_run else []
-    become([*words, *(["--", *targets] if targets else [])])
-
-
-def become(words: list[str]) -> None:
-    """Turn this process into `python -m pipelines.run`: Ctrl-C reaches it once, and its exit status is ours."""
-    os.chdir(root())
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "pipelines.run", *words])
+    become("pipelines.run", [*words, *(["--", *targets] if targets else [])])

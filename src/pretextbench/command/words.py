@@ -9,6 +9,7 @@ import psutil
 
 from pretextbench.command.console import plain
 from pretextbench.command.estimate import Estimate
+from pretextbench.command.size import size
 from pretextbench.command.survey import Survey
 
 SHOWN = 5  # unreadable files and classes that are named
@@ -78,8 +79,3 @@ def duration(seconds: float) -> str:
             value = seconds / length
             return f"{value:.0f} {unit}" if value >= 10 or unit == "min" else f"{value:.1f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def size(count: int) -> str:
-    """Bytes as MB or GB."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -1,0 +1,71 @@
+"""`pretextbench ui`: MLflow's pages on the record of this project."""
+
+import os
+import socket
+from typing import Annotated
+
+import typer
+
+from pretextbench.command.project import become, root
+from pretextbench.errors import UserError
+
+PAGE = "#/experiments?workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
+HIGHEST = 65_535
+LOOPBACK = "127.0.0.1"  # nobody else on the network: MLflow asks for no password
+
+
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=HIGHEST, help="Port on 127.0.0.1.")] = 5000,
+) -> None:
+    """Open MLflow on the record of this project: every run with its history, pictures, tables and encoder.
+
+    Runs until Ctrl-C. Only this machine can reach it. Where MLFLOW_TRACKING_URI names a server, that server has the
+    record: its address is printed, and nothing is started.
+
+    **Examples**
+
+    * `pretextbench ui`: then open the address that it prints
+    * `pretextbench ui --port 5001`: where 5000 is taken
+    """
+    from pretextbench.track import store
+    from pretextbench.track.facts import without_secrets
+
+    place = root()
+    uri = store(place)
+    if uri.startswith(("http://", "https://")):
+        typer.echo(
+            f"MLFLOW_TRACKING_URI names a server, which has the record:\n{without_secrets(uri).rstrip('/')}/{PAGE}"
+        )
+        return
+    if uri.startswith("sqlite:///") and not os.path.exists(uri.removeprefix("sqlite:///")):
+        raise UserError(f"There is no record yet: {uri.removeprefix('sqlite:///')}. `pretextbench run` makes it.")
+    free(port)
+    typer.echo(f"http://{LOOPBACK}:{port}/{PAGE}\n(answers in some seconds; Ctrl-C ends it)")
+    quietly = ["--uvicorn-opts", "--log-level warning", "--workers", "1"]
+    become("mlflow", ["ui", "--backend-store-uri", uri, "--host", LOOPBACK, "--port", str(port), *quietly])
+
+
+def free(port: int) -> None:
+    """Make sure that a server can listen on the port.
+
+    Raises:
+        UserError: another process does already, or it may not be used; another port is offered.
+    """
+    if trouble := _trouble(port):
+        other = next(
+            (p for p in (*range(port + 1, min(port + 50, HIGHEST)), *range(5000, 5050)) if not _trouble(p)), None
+        )
+        offer = f" Port {other} is free: `pretextbench ui --port {other}`." if other else ""
+        raise UserError(f"Port {port} of {LOOPBACK} {trouble}.{offer}")
+
+
+def _trouble(port: int) -> str:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            probe.bind((LOOPBACK, port))
+        except PermissionError:
+            return "may be used by the administrator alone"
+        except OSError:
+            return "is in use by another program"
+    return ""

@@ -1,0 +1,162 @@
+"""`ui` and `report`: the right store, the right page, and a clear word where there is nothing to open."""
+
+import socket
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+
+from pretextbench.command.ui import free
+from pretextbench.errors import UserError
+from tests.command.conftest import Type
+
+
+@pytest.fixture
+def listener() -> socket.socket:
+    """Somebody who listens on a port."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What the command would have turned into."""
+    seen: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda program, words: seen.append(words))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return seen
+
+
+def unused() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# --- ui -----------------------------------------------------------------------------------------------------------
+
+
+def test_mlflow_is_started_on_the_store_of_the_project(project: Path, typed: Type, begun: list[list[str]]) -> None:
+    (project / "mlflow.db").touch()
+    (project / "below").mkdir()
+    port = unused()
+    said = typed("ui", "--port", port)
+    assert said.code == 0
+    assert said.out.startswith(f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning\n")
+    (words,) = begun
+    assert words[:4] == [sys.executable, "-m", "mlflow", "ui"]
+    assert words[words.index("--backend-store-uri") + 1] == f"sqlite:///{project}/mlflow.db"
+    assert words[words.index("--host") + 1] == "127.0.0.1"
+    assert words[words.index("--port") + 1] == str(port)
+
+
+def test_a_server_that_has_the_record_is_named_and_nothing_started(
+    project: Path, typed: Type, begun: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@record.example/")
+    said = typed("ui")
+    assert said.code == 0
+    assert said.out.endswith("https://***@record.example/#/experiments?workflowType=machine_learning\n")
+    assert "secret" not in said.out
+    assert begun == []
+
+
+def test_without_a_record_it_says_what_makes_one(project: Path, typed: Type, begun: list[list[str]]) -> None:
+    said = typed("ui")
+    assert said.code == 2
+    assert said.message == f"There is no record yet: {project}/mlflow.db. `pretextbench run` makes it."
+    assert begun == []
+
+
+def test_a_port_in_use_is_told_and_another_offered(
+    project: Path, typed: Type, begun: list[list[str]], listener: socket.socket
+) -> None:
+    (project / "mlflow.db").touch()
+    port = listener.getsockname()[1]
+    said = typed("ui", "--port", port)
+    assert said.code == 2
+    assert said.message.startswith(f"Port {port} of 127.0.0.1 is in use by another program. Port ")
+    assert begun == []
+    offered = int(said.message.rpartition("--port ")[2].rstrip("`."))
+    free(offered)
+    assert offered != port
+
+
+def test_a_port_of_the_administrator_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bind(self: socket.socket, address: tuple[str, int]) -> None:
+        if address[1] < 1024:
+            raise PermissionError
+
+    monkeypatch.setattr("socket.socket.bind", bind)
+    with pytest.raises(UserError, match=r"Port 80 .* may be used by the administrator alone\. Port 5000 is free"):
+        free(80)
+
+
+# --- report -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("browser", "word"), [(True, "opened "), (False, "No browser is found here")])
+def test_the_report_is_opened_or_its_place_told(
+    browser: bool, word: str, project: Path, typed: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or browser)
+    (project / "reports").mkdir()
+    (project / "reports" / "report.html").touch()
+    said = typed("report")
+    assert said.code == 0
+    assert said.out.startswith(word)
+    assert str(project / "reports" / "report.html") in said.out
+    assert opened == [(project / "reports" / "report.html").as_uri()]
+    said = typed("report", "--path")
+    assert said.out == f"{project / 'reports' / 'report.html'}\n"
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize("words", [[], ["--path"]])
+def test_without_a_report_it_says_what_makes_one(words: list[str], project: Path, typed: Type) -> None:
+    said = typed("report", *words)
+    assert said.code == 2
+    assert said.message == f"There is no report yet: {project}/reports/report.html. `pretextbench run` makes it."
+
+
+@pytest.mark.parametrize("words", [["ui"], ["report"], ["init", "--images", "."]])
+def test_outside_a_project(words: list[str], tmp_path: Path, typed: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = typed(*words)
+    assert said.code == 2
+    assert "is not inside a project" in said.message
+
+
+@pytest.mark.slow
+def test_mlflow_really_answers_and_ends_with_ctrl_c(project: Path) -> None:
+    """The real server, started by the real command, on an empty store."""
+    import signal
+    import subprocess
+    import time
+    import urllib.error
+    import urllib.request
+
+    port = unused()
+    (project / "mlflow.db").touch()  # an empty file is an empty data base, in which MLflow makes its tables
+    command = [sys.executable, "-m", "pretextbench.command", "ui", "--port", str(port)]
+    process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        end = time.monotonic() + 240
+        answered = 0
+        while not answered and time.monotonic() < end and process.poll() is None:
+            try:
+                answered = urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).status
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        assert answered == 200, process.communicate(timeout=60)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+        assert out.startswith(f"http://127.0.0.1:{port}/#/experiments")
+    finally:
+        process.kill()
+    with sqlite3.connect(project / "mlflow.db") as base:
+        assert base.execute("select name from experiments").fetchall() == [("Default",)]
