@@ -1,0 +1,60 @@
+"""Evaluation: features per second; k-NN and the linear probe on features of 512 numbers, against scikit-learn."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from benchmarks.harness import Measure, alternate, ratio, seconds, spread
+from benchmarks.loops import Case, pixels, training
+from pretextbench.evaluate import knn, linear
+from pretextbench.evaluate.features import extract
+
+DIM, CLASSES, QUERIES = 512, 10, 1000
+
+
+def measure(rounds: int) -> Iterator[Measure]:
+    """Images/s through the encoder; seconds of both classifiers at three sizes, ratios where both can be run."""
+    case = Case("simclr")
+    images = pixels(case, 5000)
+    encoder = training(case, images).method.encoder
+    passes = [seconds(lambda: extract(encoder, images, torch.device("cpu"))) for _ in range(rounds)]
+    yield spread(
+        f"{case.encoder} x{case.width}, features of every stage", [len(images) / s for s in passes], "images/s"
+    )
+    for count in (10_000, 50_000, 500_000):
+        yield from classifiers(count, 1 if count > 50_000 else min(rounds, 3))
+
+
+def classifiers(count: int, rounds: int) -> Iterator[Measure]:
+    """k-NN of 1,000 queries and the whole path of penalties, on `count` features."""
+    bank, labels, queries = features(count)
+    held = (bank.numpy(), labels.numpy())
+    ours = {
+        "k-NN": lambda: knn.knn(bank, labels, queries, CLASSES, 20, 0.07, torch.device("cpu")),
+        "probe, one penalty": lambda: linear.path(bank, labels, CLASSES, [1e-3], 200, torch.device("cpu")),
+    }
+    theirs = {
+        "k-NN": lambda: (
+            KNeighborsClassifier(20, metric="cosine", algorithm="brute").fit(*held).predict(queries.numpy())
+        ),
+        "probe, one penalty": lambda: LogisticRegression(C=1 / (1e-3 * count), max_iter=200).fit(*held),
+    }
+    for name, work in ours.items():
+        rivals = {"ours": work} | ({"scikit-learn": theirs[name]} if count <= 50_000 else {})
+        times = alternate(rivals, rounds)
+        yield spread(f"{name}, {count:,} x {DIM}: ours", times["ours"], "s")
+        if len(rivals) == 2:
+            yield ratio(f"{name}, {count:,} x {DIM}: ours", times["scikit-learn"], times["ours"], "times scikit-learn")
+
+
+def features(count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ten overlapping clouds in 512 dimensions: bank (count, 512), labels (count,), queries (1000, 512)."""
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(CLASSES, DIM)).astype(np.float32)
+    labels = random.integers(0, CLASSES, count + QUERIES)
+    cloud = 0.12 * centres[labels] + random.standard_normal((count + QUERIES, DIM), dtype=np.float32)
+    points = torch.from_numpy(cloud)
+    return points[:count], torch.from_numpy(labels[:count]), points[count:]
