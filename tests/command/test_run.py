@@ -12,17 +12,21 @@ from tests.command.conftest import Type
 FLOW = "import sys, time\nprint(sys.argv[1:], flush=True)\n"
 
 
-@pytest.mark.parametrize(
+HANDED = pytest.mark.parametrize(
     ("words", "handed"),
     [
         ([], []),
         (["--jobs", "3", "--retries", "0"], ["--jobs", "3", "--retries", "0"]),
         (["pretrain@simclr-0", "compare"], ["--", "pretrain@simclr-0", "compare"]),
         (["--only", "simclr", "--dry-run"], ["--only", "simclr", "--dry-run"]),
+        (["--dask", "local", "compare"], ["--dask", "local", "--", "compare"]),
         (["--methods", "simclr,rotation", "compare"], ["--methods", "simclr,rotation", "--", "compare"]),
         (["--jobs", "1", "--", "-odd"], ["--jobs", "1", "--", "-odd"]),
     ],
 )
+
+
+@HANDED
 def test_options_and_targets_are_handed_on(
     words: list[str], handed: list[str], project: Path, typed: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -33,6 +37,18 @@ def test_options_and_targets_are_handed_on(
     assert typed("run", *words).code == 0
     assert seen == [(sys.executable, [sys.executable, "-m", "pipelines.run", *handed])]
     assert Path.cwd() == project
+
+
+@HANDED
+def test_the_flow_understands_what_it_is_handed(words: list[str], handed: list[str]) -> None:
+    from pipelines.run import arguments
+
+    read = arguments(handed)
+    assert [read.targets, read.only, read.methods] == [
+        handed[handed.index("--") + 1 :] if "--" in handed else [],
+        "simclr" if "--only" in handed else None,
+        ["simclr", "rotation"] if "--methods" in handed else [],
+    ]
 
 
 def begin(project: Path, flow: str, *words: str) -> "subprocess.Popen[str]":

@@ -18,7 +18,15 @@ def run(
     ] = None,
     methods: Annotated[str | None, typer.Option(metavar="A,B", help="The same for several methods.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and why, and run nothing.")] = False,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Stages side by side, at most.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Stages side by side, at most [from cores and devices].")
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE", help="Stages on Dask workers: `local`, or a scheduler's address tcp://HOST:8786."
+        ),
+    ] = None,
     retries: Annotated[
         int | None, typer.Option(min=0, help="Attempts after a failure that is no mistake of yours.")
     ] = None,
@@ -35,9 +43,10 @@ def run(
     * `pretextbench run --jobs 2`: two stages side by side, each with its share of the cores
     * `pretextbench run --dry-run`: what is stale, and why
     * `pretextbench run --only rotation`: what this method needs, without the comparison
+    * `pretextbench run --dask local`: on Dask workers of this machine
     * `pretextbench run pretrain@simclr-0`: one stage of dvc.yaml, and what it needs
     """
-    options = {"--only": only, "--methods": methods, "--jobs": jobs, "--retries": retries}
+    options = {"--only": only, "--methods": methods, "--jobs": jobs, "--dask": dask, "--retries": retries}
     words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
     words += ["--dry-run"] if dry_run else []
     become("pipelines.run", [*words, *(["--", *targets] if targets else [])])

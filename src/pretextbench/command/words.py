@@ -1,5 +1,6 @@
 """What `init` found and what it expects, in words: counts of a folder, durations, sizes."""
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pretextbench.command.estimate import Estimate
 from pretextbench.command.size import size
 from pretextbench.command.survey import Survey
 
+LEAST, MOST = 0.6, 1.6  # of the estimate: what runs took, where the load stayed as it was
 SHOWN = 5  # unreadable files and classes that are named
 
 
@@ -56,12 +58,15 @@ def cost_in_words(cost: Estimate, place: Path) -> Iterator[str]:
     """Time, memory and disk, for people."""
     each = ", ".join(f"{name} {duration(seconds)}" for name, seconds in cost.training.items() if seconds)
     times = f" x {cost.seeds} seeds" if cost.seeds > 1 else ""
+    load = os.getloadavg()[0]
     yield (
-        f"\nTime: about {duration(cost.seconds)} on this machine, as busy as it is now; take it as "
-        f"{duration(cost.seconds * 0.6)} to {duration(cost.seconds * 1.6)}."
+        f"\nTime: about {duration(cost.seconds)} on this machine, as busy as it is now (load {load:.1f}); take it as "
+        f"{duration(cost.seconds * LEAST)} to {duration(cost.seconds * MOST)}."
     )
     yield f"  training {each}{times}"
     yield f"  evaluation {duration(cost.evaluation)} for each of them{times}; all the rest {duration(cost.rest)}"
+    if load > (os.cpu_count() or 1) + 1:
+        yield "  other programs are at work here: when they rest it will be less, when more begin, more."
     memory = psutil.virtual_memory()
     yield f"Memory: about {size(cost.memory)} per stage; {size(memory.available)} of {size(memory.total)} are free."
     if cost.device_memory:
