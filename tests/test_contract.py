@@ -18,7 +18,9 @@ STEPS = 20
 
 def test_there_are_methods():
     """An empty list would make the tests below a silent skip."""
-    assert {"simclr", "rotation", "denoising", "context-encoder", "colorization"} <= set(METHODS)
+    assert {"simclr", "rotation", "denoising", "context-encoder", "colorization", "jigsaw", "relative-location"} <= set(
+        METHODS
+    )
 
 
 SLOW = {"two_processes": pytest.mark.slow}  # two processes are started, for a method that communicates

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from pretextbench import quiet
-from pretextbench.command import doctor, init, methods, report, run, ui
+from pretextbench.command import check, doctor, init, methods, new, report, run, ui
 from pretextbench.errors import UserError
 from pretextbench.files import REASONS
 
@@ -41,6 +41,8 @@ app.command("report")(report.report)
 app.command("ui")(ui.ui)
 app.command("doctor")(doctor.doctor)
 app.add_typer(methods.app, name="methods")
+app.command("new")(new.new)
+app.command("check")(check.check)
 
 
 def main(words: list[str] | None = None) -> int:

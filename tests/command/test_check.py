@@ -1,0 +1,89 @@
+"""`pretextbench check`: a verdict for each rule, what to do for each failure, and a status that CI can use."""
+
+import json
+
+import pytest
+
+from pretextbench import testing
+from tests.command.conftest import Type
+from tests.conftest import Install
+
+SOUND = """
+from torch import nn
+from pretextbench.method import Loss, PretextMethod
+class Ours(PretextMethod):
+    '''Ours.'''
+    api_version = 1
+    reference = "none"
+    def __init__(self, params, encoder, data):
+        super().__init__(params, encoder, data)
+        self.head = nn.Linear(encoder.dim, 3)
+    def loss(self, batch):
+        x = batch.views[0]
+        return Loss((self.head(self.encoder(x)).float() - x.mean((2, 3))).square().mean())
+"""
+TORN = SOUND.replace('reference = "none"', 'reference = ""')
+
+
+def ours(install: Install, source: str) -> None:
+    install("pretext-ours", {"ours": "pretext_ours:Ours"}, {"pretext_ours.py": source})
+
+
+def test_a_sound_method_has_no_failure(typed: Type, install: Install) -> None:
+    ours(install, SOUND)
+    said = typed("check", "ours")
+    assert said.code == 0
+    assert all(name in said.out for name in testing.CHECKS)
+    assert "0 failed" in said.out
+    assert "What to do" not in said.out
+
+
+def test_a_failure_says_what_was_found_and_what_to_do(typed: Type, install: Install) -> None:
+    ours(install, TORN)
+    said = typed("check", "ours")
+    assert said.code == 1
+    assert "described failed: `reference` is empty." in said.out
+    assert "What to do: Name the paper, or say that there is none." in said.out
+    assert "1 failed" in said.out
+
+
+def test_json_holds_every_verdict_and_nothing_else_is_printed(typed: Type, install: Install) -> None:
+    ours(install, TORN)
+    said = typed("check", "ours", "--json")
+    (found,) = json.loads(said.out).values()
+    assert said.code == 1
+    assert [verdict["check"] for verdict in found] == list(testing.CHECKS)
+    assert [verdict["check"] for verdict in found if verdict["state"] == "failed"] == ["described"]
+    assert set(found[0]) == {"check", "meaning", "state", "seconds", "found", "hint"}
+
+
+def test_an_unknown_name_brings_the_nearest(typed: Type) -> None:
+    said = typed("check", "rotaton")
+    assert said.code == 2
+    assert said.message.startswith("Unknown method 'rotaton'. Did you mean 'rotation'?")
+
+
+def test_a_control_is_not_judged(typed: Type) -> None:
+    said = typed("check", "random")
+    assert said.code == 2
+    assert "'random' is a control" in said.message
+
+
+def test_a_method_that_does_not_import_ends_its_own_check(typed: Type, install: Install) -> None:
+    ours(install, "1 / 0")
+    said = typed("check", "ours")
+    assert said.code == 2
+    assert "does not import: ZeroDivisionError" in said.message
+
+
+def test_without_a_name_all_are_judged_and_a_broken_one_stops_none(
+    typed: Type, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours(install, "1 / 0")
+    monkeypatch.setattr(testing, "CHECKS", {"api_version": testing.CHECKS["api_version"]})
+    said = typed("check")
+    assert said.code == 1
+    for name in ("simclr: 1 ok", "rotation: 1 ok", "ours: 0 ok, 0 skipped, 1 failed"):
+        assert name in said.out
+    assert "random" not in said.out
+    assert "loads failed: method 'ours'" in said.out

@@ -1,0 +1,62 @@
+"""`pretextbench new`: where the files go, what is said to type next, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.command.conftest import Type
+
+
+def commands(out: str) -> list[str]:
+    """What is said to type next."""
+    block = out.split("Type next:\n")[1].split("\n\n")[0]
+    return [line.split("  # ")[0].strip() for line in block.splitlines()]
+
+
+def test_in_a_project_it_becomes_a_member_of_the_workspace(typed: Type, project: Path) -> None:
+    said = typed("new", "hue-guess")
+    assert said.code == 0
+    assert (project / "plugins/hue-guess/pretext_hue_guess.py").is_file()
+    assert "plugins/hue-guess/README.md" in said.out
+    assert commands(said.out) == [
+        "uv add --group methods pretext-hue-guess",
+        "uv run pretextbench check hue-guess",
+        "uv run pytest plugins/hue-guess",
+        "uv run pretextbench run --methods hue-guess",
+    ]
+
+
+def test_elsewhere_it_lies_in_the_working_folder(typed: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = typed("new", "hue-guess")
+    assert said.code == 0
+    assert (tmp_path / "hue-guess/pyproject.toml").is_file()
+    assert commands(said.out)[0] == "uv pip install -e hue-guess"
+
+
+def test_into_a_folder_of_ones_own(typed: Type, project: Path, tmp_path: Path) -> None:
+    said = typed("new", "hue-guess", "--into", tmp_path / "mine")
+    assert said.code == 0
+    assert (tmp_path / "mine/hue-guess/pyproject.toml").is_file()
+    assert not (project / "plugins").exists()
+    assert commands(said.out)[0] == f"uv pip install -e {tmp_path / 'mine/hue-guess'}"
+
+
+@pytest.mark.parametrize(("name", "said"), [("Hue", "cannot be the name"), ("simclr", "There is a method 'simclr'")])
+def test_a_name_that_cannot_be_is_one_message_and_writes_nothing(
+    typed: Type, project: Path, name: str, said: str
+) -> None:
+    answer = typed("new", name)
+    assert answer.code == 2
+    assert said in answer.message
+    assert not (project / "plugins").exists()
+
+
+def test_a_second_time_is_refused(typed: Type, project: Path) -> None:
+    typed("new", "hue-guess")
+    mine = project / "plugins/hue-guess/pretext_hue_guess.py"
+    mine.write_text("# edited\n")
+    answer = typed("new", "hue-guess")
+    assert answer.code == 2
+    assert "plugins/hue-guess exists already" in answer.message
+    assert mine.read_text() == "# edited\n"

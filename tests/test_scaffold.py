@@ -1,0 +1,124 @@
+"""A new method is written whole or not at all, passes the kit as it is, and has a name that can be one."""
+
+import importlib
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pretextbench import registry, scaffold, testing
+from pretextbench.errors import UserError
+from tests.conftest import Install
+
+FILES = ["README.md", "pretext_hue_guess.py", "pyproject.toml", "test_hue_guess.py"]
+
+
+def test_the_files_of_a_distribution_are_written(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "hue-guess"
+    written = scaffold.write("hue-guess", folder)
+    assert sorted(path.name for path in written) == sorted(path.name for path in folder.iterdir()) == FILES
+    project = tomllib.loads((folder / "pyproject.toml").read_text())
+    assert project["project"]["name"] == "pretext-hue-guess"
+    assert project["project"]["entry-points"] == {registry.GROUP: {"hue-guess": "pretext_hue_guess:HueGuess"}}
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"] == ["pretext_hue_guess.py"]
+    assert all("{{" not in path.read_text() for path in written)
+
+
+@pytest.fixture
+def untouched(tmp_path: Path, install: Install) -> None:
+    """The method hue-guess, written and installed, not edited."""
+    source = scaffold.write("hue-guess", tmp_path / "hue-guess")[2].read_text()
+    install("pretext-hue-guess", {"hue-guess": "pretext_hue_guess:HueGuess"}, {"pretext_hue_guess.py": source})
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize("check", testing.CHECKS)
+def test_untouched_it_passes_the_kit(check: str) -> None:
+    testing.CHECKS[check](registry.load("hue-guess"))
+
+
+@pytest.mark.usefixtures("untouched")
+def test_its_own_test_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path / "hue-guess"))
+    own = importlib.import_module("test_hue_guess")
+    own.test_a_network_that_says_grey_is_wrong_by_the_distance_to_grey()
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_name_that_is_installed_is_refused_and_so_is_its_distribution(tmp_path: Path, install: Install) -> None:
+    with pytest.raises(UserError, match="There is a method 'hue-guess' already: method 'hue-guess' \\(pretext_hue"):
+        scaffold.write("hue-guess", tmp_path / "again")
+    install("pretext-other", {}, {})
+    with pytest.raises(UserError, match="A distribution 'pretext-other' is installed already"):
+        scaffold.write("other", tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Hue", "cannot be the name of a method"),
+        ("hue_guess", "cannot be the name"),
+        ("hue--guess", "cannot be the name"),
+        ("-hue", "cannot be the name"),
+        ("2hue", "cannot be the name"),
+        ("../hue", "cannot be the name"),
+        ("hue guess", "cannot be the name"),
+        ("", "cannot be the name"),
+        ("farbe\n", "cannot be the name"),
+        ("x" * 41, "at most 40"),
+        ("import", "is a word of Python"),
+        ("none", "is a word of Python"),
+        ("pretext-hue", "named without 'pretext-'.*Try 'hue'"),
+        ("random", "There is a method 'random' already"),
+    ],
+)
+def test_names_that_cannot_be(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        scaffold.write(name, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("hue-guess", "HueGuess"), ("moco2", "Moco2"), ("loss", "LossMethod"), ("f", "FMethod")]
+)
+def test_the_class_is_called_after_the_method_and_hides_nothing(name: str, expected: str) -> None:
+    assert scaffold.class_name(name) == expected
+
+
+def test_every_name_that_the_module_uses_is_taken() -> None:
+    """A class of one of these names would hide what the template imports."""
+    for template in ("module.py.j2", "test.py.j2"):
+        for line in (scaffold.TEMPLATES / template).read_text().splitlines():
+            words = line.replace(",", "").split()
+            if words[:1] == ["from"] and "{{" not in words:
+                imported = {word for word in words[words.index("import") + 1 :] if word[0].isupper()}
+                assert imported <= scaffold.TAKEN, line
+
+
+@pytest.mark.parametrize("there", ["folder", "file", "dangling link"])
+def test_what_exists_is_refused_and_left_alone(tmp_path: Path, there: str) -> None:
+    target = tmp_path / "hue-guess"
+    if there == "folder":
+        target.mkdir()
+    elif there == "file":
+        target.write_text("mine")
+    else:
+        target.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="exists already"):
+        scaffold.write("hue-guess", target)
+    assert [path.name for path in tmp_path.iterdir()] == ["hue-guess"]
+
+
+def test_a_failure_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    def full(path: Path, text: str, **_: str) -> None:
+        written.append(path)
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(UserError, match="no space left"):
+        scaffold.write("hue-guess", tmp_path / "hue-guess")
+    assert list(tmp_path.iterdir()) == []
