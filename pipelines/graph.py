@@ -1,5 +1,6 @@
 """What DVC knows, as plain data: the stages, what each waits for, and which are stale."""
 
+import logging
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dvc.repo.reproduce import get_active_graph
 from pretextbench.errors import UserError
 from pretextbench.params import load
 
+logging.getLogger("dvc.progress").setLevel(logging.CRITICAL)  # no bars of DVC's within our table of stages
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]  # without the switch, stages side by side refuse each other
 TRAINING = "pretrain.devices"  # what dvc.yaml says of stages that train
 

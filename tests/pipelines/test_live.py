@@ -178,6 +178,7 @@ def test_on_a_terminal_the_table_goes_and_the_summary_stays(toy: Toy, server_url
     assert process == 0, shown
     assert re.search(r"one\S* +\S*running", shown), "the table has been there"
     assert "hello" not in shown, "what stages print is in their logs"
+    assert "!" not in shown, "DVC's bars begin with one"
     last = shown[shown.rindex("\x1b[?25h") :]  # the cursor is there again: the table has gone
     assert re.search(r"stage +result +seconds.*\r\none +ran ", last)
 
