@@ -1,10 +1,11 @@
 """What a comparison survives, measured on small projects in a temporary folder, printed as Markdown.
 
-    uv run python -m benchmarks.reliability [--kills 50] [--only NAME ...]
+    uv run python -m benchmarks.reliability [--kills 50] [--first 0] [--only NAME ...]
 
-kills: SIGKILL at random moments; torn: half-written files of DVC; locks: stages that end together; disk: full disks
-(needs root); people: two runs in one checkout; side: stages side by side; overhead, real: what orchestration costs. The
-last three are timings: let nothing else run. All together an hour or two on two cores, most of it kills.
+kills: SIGKILL at random moments of every phase (`--first 30` does the last twenty of fifty); torn: half-written files
+of DVC; locks: stages that end together; disk: full disks (needs root); people: two runs in one checkout; side: stages
+side by side; overhead, real: what orchestration costs. The last three are timings: let nothing else run. All together
+an hour or two on two cores, most of it kills.
 """
 
 import argparse
@@ -24,12 +25,13 @@ def main() -> None:
     """Run the experiments that are asked for, in that order. The folder stays when one of them breaks off."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--first", type=int, default=0, help="kills that an earlier run has done")
     parser.add_argument("--only", choices=EXPERIMENTS, nargs="+", default=EXPERIMENTS)
     words = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="reliability-"))
     print(f"at work in {folder}", flush=True)
     run = {
-        "kills": lambda: kills.measure(folder, words.kills),
+        "kills": lambda: kills.measure(folder, words.kills, words.first),
         "torn": lambda: torn.measure(folder),
         "locks": lambda: toys.locks(folder),
         "disk": lambda: disk.measure(folder),

@@ -1,4 +1,4 @@
-"""The comparison that the experiments disturb: made once, kept before its trainings and after its end."""
+"""The comparison that the experiments disturb: made once, and kept at every point from which one of them starts."""
 
 import functools
 from pathlib import Path
@@ -8,6 +8,7 @@ from benchmarks.reliability.project import Project, encoders, stage_names
 
 COMMANDS = {"dvc repro": ("dvc", "repro"), "flow, 2 jobs": ("pipelines.run", "--jobs", "2")}
 BEFORE = ("prepare", "audit", "transfer", "views", "augment", "augment-control", "evaluate-control")  # not repeated
+LAST = {"pretrain": "pretrain@simclr-0", "evaluate": "evaluate@simclr-0", "compare": "compare"}  # one after another
 
 
 class Base(NamedTuple):
@@ -15,6 +16,7 @@ class Base(NamedTuple):
 
     project: Project
     begun: Path  # kept when only the trainings, their evaluations and the comparison were to be done
+    due: dict[str, Path]  # kept when only this one of `LAST`, and those after it, were to be done
     ended: Path
     lengths: dict[str, float]  # seconds from `begun` to the end, by command
     encoders: dict[str, str]  # file -> SHA-256
@@ -30,13 +32,16 @@ def base(folder: Path) -> Base:
     """
     project = Project(folder / "comparison")
     project.must("dvc", "repro", *BEFORE)
-    begun = project.keep("begun")
-    lengths, found = {}, []
-    for name, words in COMMANDS.items():
-        project.restore(begun)
-        lengths[name] = project.must(*words).seconds
-        found.append(encoders(project.root))
-    if found[0] != found[1]:
-        raise RuntimeError(f"two undisturbed runs differ: {found}")
+    begun, due = project.keep("begun"), {}
+    seconds = project.must("dvc", "repro", "evaluate@rotation-0").seconds
+    for word, stage in LAST.items():
+        due[word] = project.keep(word)
+        seconds += project.must("dvc", "repro", stage).seconds
+    ended, found, stages = project.keep("ended"), encoders(project.root), stage_names(project.root)
+    project.restore(begun)
+    flow = project.must(*COMMANDS["flow, 2 jobs"]).seconds
+    if found != encoders(project.root):
+        raise RuntimeError(f"two undisturbed runs differ: {found} and {encoders(project.root)}")
+    lengths = dict(zip(COMMANDS, (seconds, flow), strict=True))
     print(f"undisturbed: {', '.join(f'{name} {s:.1f} s' for name, s in lengths.items())}", flush=True)
-    return Base(project, begun, project.keep("ended"), lengths, found[0], stage_names(project.root))
+    return Base(project, begun, due, ended, lengths, found, stages)

@@ -1,21 +1,28 @@
-"""SIGKILL at random moments of `dvc repro` and of the graph flow; the same command again until it has finished."""
+"""SIGKILL at moments drawn within every phase of `dvc repro` and of the flow; the same command until it is done."""
 
 import collections
 import contextlib
 import dataclasses
 import os
 import random
+import re
 import signal
 import statistics
 import time
 from pathlib import Path
 
-from benchmarks.reliability.base import COMMANDS, Base, base
+from benchmarks.reliability.base import COMMANDS, LAST, Base, base
+from benchmarks.reliability.phases import PHASES, Phase, end_server, rehearse, wait_for, words
 from benchmarks.reliability.project import Project, Running, clean, encoders, leftovers, missing, stage_names
 from benchmarks.reliability.table import show
 
 ATTEMPTS, PAUSE = 30, 2.0  # runs after a kill, seconds between a refused one and the next
+NOTHING = "nothing"
 VICTIMS = ("flow", "dvc", "stage")
+# Of ten kills: commits are short, and what DVC writes in them is shared by all stages.
+ORDER = ("pretrain", "commit of pretrain", "evaluate", "start", "commit of evaluate", "end")
+ORDER = (*ORDER, "pretrain", "commit of pretrain", "evaluate", "pretrain")
+TORN = re.compile(r"required key not provided|YAML file structure is corrupted|JSON structure is corrupted")
 
 
 @dataclasses.dataclass
@@ -24,40 +31,62 @@ class Kill:
 
     command: str
     scope: str  # "group" | "single"
-    moment: float  # seconds after the start
+    phase: str
+    moment: float = 0.0  # seconds after the phase has begun, as `rehearse` measures them
     victim: str = ""
-    during: str = ""
+    during: str = ""  # what was at work
     refused: int = 0  # runs that were told that what the kill had left behind is still at work
+    mended: int = 0  # files of DVC that the kill had cut off
     failed: list[str] = dataclasses.field(default_factory=list)  # errors of runs that ended badly otherwise
     seconds: float = 0.0  # from the kill to the end of the work
     finished: bool = False
     faults: list[str] = dataclasses.field(default_factory=list)  # what is wrong at the end
 
 
-def measure(folder: Path, kills: int) -> None:
-    """Kill so many times and print what came of it."""
-    there, dice, done = base(folder), random.Random(0), []
+def measure(folder: Path, kills: int, first: int = 0) -> None:
+    """Kill so many times and print what came of it; `first` leaves out as many, which an earlier run has done."""
+    there, dice, done = base(folder), random.Random(first), list[Kill]()
+    lengths = {name: rehearse(there, command) for name, command in COMMANDS.items()}
+    for name, found in lengths.items():
+        print(f"{name}: {', '.join(f'{phase} {s:.2f} s' for phase, s in found.items())}", flush=True)
+    kinds = collections.Counter[str]()
     for number in range(kills):
-        command, scope = list(COMMANDS)[number % 2], ("group", "single")[number // 2 % 2]
-        there.project.restore(there.begun)
-        kill = Kill(command, scope, dice.uniform(0.02, 0.95) * there.lengths[command])
-        one(there.project, kill, dice)
-        judge(there, kill)
+        aim = ORDER[number % len(ORDER)]
+        turn, kinds[aim] = kinds[aim], kinds[aim] + 1  # each phase meets the commands and the scopes in turn
+        command, scope = list(COMMANDS)[turn % 2], ("group", "single")[(turn // 2 + list(PHASES).index(aim)) % 2]
+        if number < first:
+            continue
+        kill = aimed(there, Kill(command, scope, aim), lengths[command][PHASES[aim].aim], dice)
+        judge(there, kill, PHASES[aim])
         print(f"kill {number + 1}: {kill}", flush=True)
         done.append(kill)
     report(done)
 
 
-def one(project: Project, kill: Kill, dice: random.Random) -> None:
+def aimed(there: Base, kill: Kill, length: float, dice: random.Random) -> Kill:
+    """Kill within a phase; again, where the command was quicker than in the rehearsal and had ended."""
+    while True:
+        again = dataclasses.replace(kill, moment=dice.random() * length, failed=[], faults=[])
+        one(there, again, PHASES[kill.phase], dice)
+        if again.during != NOTHING:
+            return again
+        length *= 0.7
+
+
+def one(there: Base, kill: Kill, phase: Phase, dice: random.Random) -> None:
     """Start, kill, and start again until the work is done."""
-    words = COMMANDS[kill.command]
-    running = project.start(*words)
-    time.sleep(kill.moment)
+    project, command = there.project, (*COMMANDS[kill.command], LAST[phase.due])
+    project.restore(there.due[phase.due])
+    if phase.name == "start":
+        end_server(project)
+    running = project.start(*command)
+    wait_for(project, running, phase, kill.moment)
     strike(project, running, kill, dice)
     began = time.monotonic()
     # What was killed alone may have left the run able to go on: then this is the run that finishes.
     done = running.wait()
     for attempt in range(ATTEMPTS):
+        kill.mended += done.text.count("was half written")
         if done.code == 0:
             break
         if done.busy:
@@ -65,7 +94,9 @@ def one(project: Project, kill: Kill, dice: random.Random) -> None:
             time.sleep(PAUSE)
         elif attempt:  # the first is the killed one itself
             kill.failed.append(done.error)
-        done = project.run(*words)
+        # DVC alone refuses to read what it has half written: the flow mends it, as docs/reliability.md says.
+        mending = (*COMMANDS["flow, 2 jobs"], LAST[phase.due])
+        done = project.run(*(mending if TORN.search(done.text) else command))
     kill.finished, kill.seconds = done.code == 0, time.monotonic() - began
 
 
@@ -92,25 +123,23 @@ def strike(project: Project, running: Running, kill: Kill, dice: random.Random) 
 
 
 def working(alive: dict[int, str]) -> str:
-    """The stages at work, or that DVC or the flow works between them."""
-    names = set()
-    for number, what in alive.items():
-        if what == "stage":
-            with contextlib.suppress(OSError):
-                words = Path(f"/proc/{number}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
-                names.add(words.partition("-m stages ")[2].split(" ")[0])
-    return "+".join(sorted(names)) or "between stages"
+    """The stages at work; without one DVC, at a commit or on its way to a stage; else the flow."""
+    stages = sorted({words(number) for number, what in alive.items() if what == "stage"})
+    between = [what for what in ("dvc", "flow") if what in alive.values()]
+    return "+".join(stages) or (f"{between[0]}, no stage" if between else NOTHING)
 
 
-def judge(there: Base, kill: Kill) -> None:
+def judge(there: Base, kill: Kill, phase: Phase) -> None:
     """Compare what is there at the end with an undisturbed run."""
-    project = there.project
+    project, due = there.project, list(LAST)
     left = project.settled()
+    later = due[due.index(phase.due) + 1 :]  # was not asked for
+    expected = stage_names(there.due[later[0]]) if later else there.stages
     checks = {
         "encoders": encoders(project.root) == there.encoders,
-        "lock": stage_names(project.root) == there.stages,
+        "lock": stage_names(project.root) == expected,
         "cache": not missing(project.root),
-        "status": kill.finished and clean(project),
+        "status": kill.finished and clean(project, {LAST[word] for word in later}),
         "orphans": not left,
         "leftovers": not leftovers(project.root),
     }
@@ -123,18 +152,12 @@ def report(kills: list[Kill]) -> None:
     for kill in kills:
         groups[kill.command, kill.scope].append(kill)
     head = ["killed", "what", "kills", "finished", "same encoders", "status clean", "lock complete", "cache complete"]
-    head += [
-        "orphans",
-        "half-written folders left",
-        "refused meanwhile",
-        "other failed runs",
-        "median s to the end",
-        "longest",
-    ]
+    head += ["orphans", "half-written folders left", "DVC's files cut off", "refused meanwhile", "other failed runs"]
+    head += ["median s to the end", "longest"]
     show("Kills", head, [row(*key, group) for key, group in sorted(groups.items())])
-    where = collections.Counter(stage for kill in kills for stage in kill.during.split("+"))
+    where = collections.Counter((kill.phase, kill.during) for kill in kills)
+    show("Where the kills fell", ["aimed at", "at work", "kills"], [[*key, n] for key, n in sorted(where.items())])
     who = collections.Counter(kill.victim for kill in kills if kill.scope == "single")
-    show("Where the kills fell", ["at work", "kills"], sorted(where.items()))
     show("Whom the single kills met", ["process", "kills"], sorted(who.items()))
     errors = collections.Counter(error for kill in kills for error in kill.failed)
     if errors:
@@ -156,6 +179,7 @@ def row(command: str, scope: str, kills: list[Kill]) -> list[object]:
         *map(fine, ("encoders", "status", "lock", "cache")),
         sum("orphans" in kill.faults for kill in kills),
         sum("leftovers" in kill.faults for kill in kills),
+        sum(kill.mended for kill in kills),
         sum(kill.refused for kill in kills),
         sum(len(kill.failed) for kill in kills),
         statistics.median(seconds),

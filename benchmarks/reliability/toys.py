@@ -87,7 +87,7 @@ def overhead(folder: Path) -> None:
     for count in (1, 12):
         fresh(project, pipeline("echo > o${item}", count))
         done = project.must("pipelines.run", "--jobs", "1")
-        stages = sum(map(float, re.findall(r"^s@\d+ +ran +([\d.]+)$", done.text, re.M)))
+        stages = sum(map(float, re.findall(r"^s@\d+ +ran +([\d.]+)\b", done.text, re.M)))
         rows.append([f"{count} empty stages", done.seconds, stages, (done.seconds - stages) / count, stages / count])
     head = [
         "flow, 1 job, server up",
@@ -123,7 +123,7 @@ def real(folder: Path) -> None:
         project.restore(kept)
         start = time.monotonic()
         done = project.must("pipelines.run", "--jobs", str(jobs))
-        seconds = [float(s) for s in re.findall(r"^\S+ +ran +([\d.]+)$", done.text, re.M)]
+        seconds = [float(s) for s in re.findall(r"^\S+ +ran +([\d.]+)\b", done.text, re.M)]
         wall = time.monotonic() - start
         rows.append([jobs, len(seconds), wall, sum(seconds), (wall - sum(seconds)) / len(seconds)])
     nothing = [project.must("pipelines.run").seconds for _ in range(3)]
