@@ -75,7 +75,7 @@ def ending(error: BaseException, typed: Type, monkeypatch: pytest.MonkeyPatch) -
         (UserError("Not so."), 2, "Not so."),
         (KeyboardInterrupt(), 130, "stopped by Ctrl-C."),
         (OSError(errno.ENOSPC, "No space", "/full/file"), 2, "/full/file: no space left on the device: free some"),
-        (OSError(errno.EACCES, "Denied", "/shut"), 2, "/shut: no permission to write there"),
+        (OSError(errno.EACCES, "Denied", "/shut"), 2, "/shut: no permission: change the permissions or the place."),
     ],
 )
 def test_how_a_command_can_end(

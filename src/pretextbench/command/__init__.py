@@ -17,6 +17,7 @@ from pretextbench.errors import UserError
 from pretextbench.files import REASONS
 
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+ALSO = dict.fromkeys((errno.EACCES, errno.EPERM), "no permission: change the permissions or the place")  # or to read
 INTERRUPTED = 130
 MISUSE: Any = typer.BadParameter.__mro__[2]  # ClickException; Typer carries a Click of its own, under a private name
 
@@ -61,7 +62,7 @@ def main(words: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in MACHINE:
             raise
-        return _say(f"{error.filename or 'writing'}: {REASONS.get(error.errno or 0, error.strerror)}.", 2)
+        return _say(f"{error.filename or 'writing'}: {ALSO.get(error.errno) or REASONS[error.errno]}.", 2)
     return _say("stopped by Ctrl-C.", code) if code == INTERRUPTED else code
 
 
