@@ -21,6 +21,7 @@ REASONS = {
     errno.EPERM: "no permission to write there: change the permissions or the place",
     errno.ENOTDIR: "a part of that path is a file, not a folder: remove it or choose another place",
     errno.EEXIST: "a part of that path is a file, not a folder: remove it or choose another place",
+    errno.EISDIR: "it is a folder: give the name of a file",
 }
 
 PARTIAL = ".partial"  # ends the names of folders that are being written
@@ -91,8 +92,9 @@ def _sweep(target: Path) -> None:
         os.close(lock)
 
 
-def write_whole(target: Path, content: bytes) -> None:
-    """Write one file atomically: readers see the old bytes or the new ones, also after a kill.
+@contextlib.contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Yield a path to write to, whose file becomes `target` when the block ends well, and vanishes when it does not.
 
     Raises:
         UserError: the place cannot be written or is full; an existing `target` is then left as it was.
@@ -100,9 +102,8 @@ def write_whole(target: Path, content: bytes) -> None:
     scratch = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
+        yield scratch
+        with scratch.open("rb") as stream:
             os.fsync(stream.fileno())
         scratch.replace(target)
     except OSError as error:
@@ -110,6 +111,16 @@ def write_whole(target: Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):  # the error of the write is the one to tell
             scratch.unlink()
+
+
+def write_whole(target: Path, content: bytes) -> None:
+    """Write one file atomically: readers see the old bytes or the new ones, also after a kill.
+
+    Raises:
+        UserError: the place cannot be written or is full; an existing `target` is then left as it was.
+    """
+    with whole_file(target) as scratch:
+        scratch.write_bytes(content)
 
 
 def sha256(path: Path) -> str:

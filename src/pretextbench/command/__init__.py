@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from pretextbench import quiet
-from pretextbench.command import check, doctor, init, methods, new, report, run, ui
+from pretextbench.command import check, doctor, embed, export, init, methods, neighbours, new, report, run, ui
 from pretextbench.errors import UserError
 from pretextbench.files import REASONS
 
@@ -41,6 +41,9 @@ app.command("run")(run.run)
 app.command("report")(report.report)
 app.command("ui")(ui.ui)
 app.command("doctor")(doctor.doctor)
+app.command("embed")(embed.embed)
+app.command("neighbours")(neighbours.neighbours)
+app.command("export")(export.export)
 app.add_typer(methods.app, name="methods")
 app.command("new")(new.new)
 app.command("check")(check.check)

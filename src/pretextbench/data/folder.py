@@ -6,7 +6,6 @@ none, the first-level folders are classes if there are two or more of them and e
 belong to the class above them. Images beside the class folders have no label. (3) Otherwise nothing is labelled.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 
 from pretextbench.data.decode import Fit, decode_all
 from pretextbench.data.source import Image, Listing
-from pretextbench.data.walk import SUFFIXES, Walk, shown
+from pretextbench.data.walk import explore, shown
 from pretextbench.errors import UserError
 
 ALIASES = {"training": "train", "valid": "val", "validation": "val", "testing": "test", "unlabeled": "unlabelled"}
@@ -33,7 +32,7 @@ def listing(root: Path, side: int, fit: Fit) -> Listing:
         UserError: the folder is missing or is a file, it holds no images, it has a val or test split but no train, or
             all of it is one class.
     """
-    walk = _walk(root)
+    walk = explore(root, "prepare.path")
     places = [_place(name) for name in walk.images]
     if has_splits := _has_splits(root, places):
         kept = [i for i, place in enumerate(places) if place]
@@ -62,24 +61,6 @@ def listing(root: Path, side: int, fit: Fit) -> Listing:
         ignored=walk.ignored.total() + outside,
         notes=tuple(map(shown, _notes(classes, walk.ignored, outside))),
     )
-
-
-def _walk(root: Path) -> Walk:
-    if not os.path.exists(root):  # not `Path.exists`, which raises where a folder above cannot be entered
-        raise UserError(f"prepare.path: {root} does not exist. Give the folder that holds the images.")
-    if not root.is_dir():
-        raise UserError(
-            f"prepare.path: {root} is a file. Give the folder that holds the images; unpack archives first."
-        )
-    walk = Walk(root)
-    walk.enter(Path())
-    if not walk.images:
-        others = ", ".join(f"{n} {suffix}" for suffix, n in walk.ignored.most_common(5)) or "nothing"
-        raise UserError(
-            f"prepare.path: {root} holds no images (found: {others}). Images are files ending in "
-            f"{', '.join(sorted(SUFFIXES))}, at any depth."
-        )
-    return walk
 
 
 def _place(name: Path) -> str:

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pretextbench.errors import UserError
+
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 SYSTEM = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 MOST_VISITS = 100  # of one folder, through links: folders that all link to each other have factorially many paths
@@ -67,6 +69,27 @@ class Walk:
         else:
             self.ignored[shown(suffix) or "no suffix"] += 1
         return False
+
+
+def explore(root: Path, said: str) -> Walk:
+    """All of a folder, walked; `said` names in the message what gave the folder.
+
+    Raises:
+        UserError: the folder is missing or is a file, or it holds no images.
+    """
+    if not os.path.exists(root):  # not `Path.exists`, which raises where a folder above cannot be entered
+        raise UserError(f"{said}: {root} does not exist. Give the folder that holds the images.")
+    if not root.is_dir():
+        raise UserError(f"{said}: {root} is a file. Give the folder that holds the images; unpack archives first.")
+    walk = Walk(root)
+    walk.enter(Path())
+    if not walk.images:
+        others = ", ".join(f"{n} {suffix}" for suffix, n in walk.ignored.most_common(5)) or "nothing"
+        raise UserError(
+            f"{said}: {root} holds no images (found: {others}). Images are files ending in "
+            f"{', '.join(sorted(SUFFIXES))}, at any depth."
+        )
+    return walk
 
 
 def shown(name: str) -> str:

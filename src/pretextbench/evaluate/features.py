@@ -71,11 +71,14 @@ def extract(
 
 
 def _forward(encoder: Encoder, images: npt.NDArray[np.uint8], device: torch.device) -> dict[str, Tensor]:
-    pixels = torch.from_numpy(np.array(images)).to(device)  # a copy: the memory map is read-only
-    x = pixels.permute(0, 3, 1, 2).float().div_(255)  # (B, 3, H, W), channels-last as it lies in the file
-    maps = encoder.stages(x)
+    maps = encoder.stages(as_input(np.array(images), device))  # a copy: the memory map is read-only
     length = list(maps.values())[-1].shape[1]
     return {stage: pool(feature_map, length).float().cpu() for stage, feature_map in maps.items()}
+
+
+def as_input(images: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
+    """uint8 (B, H, W, 3) to float32 (B, 3, H, W) in [0, 1] on the device, channels-last as it lies in memory."""
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(255)
 
 
 def _check_finite(stage: str, values: Tensor) -> None:

@@ -1,0 +1,132 @@
+"""`pretextbench embed`: the features of anyone's images, in a file."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pretextbench.command import encoders
+
+if TYPE_CHECKING:
+    from pretextbench.embedding.embed import Embedded, Embedder, Task
+    from pretextbench.saved import Card
+
+
+class Fit(StrEnum):
+    """How an image that is not square becomes so."""
+
+    crop = "crop"
+    squash = "squash"
+    pad = "pad"
+
+
+class Precision(StrEnum):
+    """What the network computes in."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+Encoder = Annotated[str, typer.Argument(metavar="ENCODER", help=encoders.HELP)]
+Images = Annotated[
+    Path, typer.Argument(metavar="IMAGES", help="An image, a folder of them at any depth, or a prepared images folder.")
+]
+Layer = Annotated[
+    str, typer.Option(help="`last`; a stage, such as layer2; or `best`, the one that the evaluation chose.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Images at once; changes memory and speed only.")]
+FitOption = Annotated[Fit, typer.Option("--fit", help="How an image that is not square becomes so, as in params.yaml.")]
+
+
+def embed(
+    encoder: Encoder,
+    images: Images,
+    output: Annotated[Path, typer.Option("-o", "--output", help="features.parquet, or features.npy.")],
+    layer: Layer = "last",
+    batch_size: BatchSize = None,
+    device: Device = "auto",
+    fit: FitOption = Fit.crop,
+    precision: Annotated[Precision, typer.Option(help="bf16 is for devices that are faster in it.")] = Precision.fp32,
+) -> None:
+    """Write the features of your images: a row per image, with the name of its file.
+
+    Images are brought to the size that the encoder was trained on, as the prepare stage does it. Files that cannot be
+    read are named with their reason in `features.refused.csv`, and counted.
+
+    **Examples**
+
+    * `pretextbench embed best photos/ -o features.parquet`: columns `file` and `features`
+    * `pretextbench embed simclr-0 photos/ -o features.npy`: an array, with the names in `features.files.txt`
+    * `pretextbench embed runs/pretrain/simclr-0 data/prepared/images -o all.npy --layer layer3`
+    """
+    from pretextbench.embedding import store
+
+    store.check(output)
+    folder = encoders.find(encoder)
+    network, card = ready(folder, layer, device, precision.value)
+    task = task_of(images, card, fit)
+    with store.writing(output, about(card, network, fit), task.refused) as writer:
+        for names, features in followed(task, network, batch_size):
+            writer.add(names, features.numpy())
+    tell(task, output, f"{card.method}-{card.seed}")
+
+
+def ready(folder: Path, layer: str, device: str, precision: str = "fp32") -> "tuple[Embedder, Card]":
+    """The encoder in a folder, on its device."""
+    from pretextbench import saved
+    from pretextbench.embedding.embed import Embedder
+    from pretextbench.embedding.embed import device as find_device
+
+    place = find_device(device)
+    encoder, card = saved.load(folder)
+    layer = encoders.best_layer(folder) if layer == "best" else layer
+    return Embedder(encoder, place, layer, "bf16" if precision == "bf16" else "fp32"), card
+
+
+def task_of(images: Path, card: "Card", fit: Fit) -> "Task":
+    """The embedding of what IMAGES names, at the size of the encoder."""
+    from pretextbench.data.gather import gather
+    from pretextbench.embedding.embed import Task
+
+    return Task(gather(images), card.image_size, fit.value)
+
+
+def about(card: "Card", network: "Embedder", fit: Fit) -> dict[str, Any]:
+    """What a features file says of where its features come from."""
+    kept = ("method", "seed", "distribution", "version", "weights_sha256", "image_size")
+    return {
+        **card.model_dump(include=set(kept)),
+        "layer": network.layer,
+        "precision": network.precision,
+        "fit": fit.value,
+    }
+
+
+def followed(task: "Task", network: "Embedder", batch_size: int | None) -> "Iterator[Embedded]":
+    """The batches of a task, with a progress bar on the standard error where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    total = len(task.album.names)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("embedding", total=total)
+        for batch in task.batches(network, batch_size or network.batch_size(task.side)):
+            yield batch
+            progress.update(bar, completed=task.done + len(task.refused))
+
+
+def tell(task: "Task", output: Path, name: str) -> None:
+    """Say what was written, what was not, and where the time went."""
+    typer.echo(f"{output}: {name}, {task.done:,} images ({task.clock})")
+    if task.refused:
+        from pretextbench.embedding.embed import first
+
+        typer.echo(
+            f"{len(task.refused):,} refused, named in {output.with_suffix('.refused.csv')}. {first(task.refused)}"
+        )
+    if task.album.ignored:
+        typer.echo(f"{task.album.ignored:,} files that are no images were passed over.")

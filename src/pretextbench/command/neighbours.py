@@ -1,0 +1,100 @@
+"""`pretextbench neighbours`: the images that an encoder takes for the most alike."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pretextbench.command import encoders
+from pretextbench.command.console import console, table
+from pretextbench.command.embed import BatchSize, Device, Fit, FitOption, Images, Layer, followed, ready, task_of
+from pretextbench.errors import UserError
+
+if TYPE_CHECKING:
+    from pretextbench.embedding.similar import Bank, Found
+
+FEATURES = (".parquet", ".npy")
+Source = Annotated[
+    str, typer.Argument(metavar="ENCODER|FEATURES", help=f"{encoders.HELP} Or a file that `embed` wrote of IMAGES.")
+]
+Queries = Annotated[list[str], typer.Argument(metavar="QUERY...", help="An image file, or a name of one of IMAGES.")]
+
+
+def neighbours(
+    source: Source,
+    images: Images,
+    query: Queries,
+    k: Annotated[int, typer.Option("-k", min=1, help="Neighbours of each query.")] = 5,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Draw them too: a contact sheet, PNG.")] = None,
+    layer: Layer = "last",
+    batch_size: BatchSize = None,
+    device: Device = "auto",
+    fit: FitOption = Fit.crop,
+) -> None:
+    """Find the images that are the most similar to a query, by cosine of their features.
+
+    The query itself is left out of its neighbours. With a features file nothing is computed again, and the query must
+    be one of its images.
+
+    **Examples**
+
+    * `pretextbench neighbours best photos/ cat.jpg`
+    * `pretextbench neighbours features.parquet photos/ photos/cats/1.jpg -k 10 -o alike.png`
+    """
+    _check(output)
+    from pretextbench.data.gather import gather
+    from pretextbench.embedding.similar import Bank, lookup
+
+    if Path(source).suffix in FEATURES:
+        from pretextbench.embedding import store
+
+        kept = store.read(Path(source))
+        bank = Bank(kept.names, kept.values, gather(images))
+    else:
+        bank = _embedded(encoders.find(source), images, layer, batch_size, device, fit)
+    found = [lookup(bank, word, k) for word in query]
+    for one in found:
+        _print(one)
+    if output is not None:
+        _draw(bank, found, output)
+
+
+def _check(output: Path | None) -> None:
+    if output is not None and output.suffix.lower() != ".png":
+        raise UserError(f"-o: {output} does not end in .png, as a contact sheet does.")
+
+
+def _embedded(folder: Path, images: Path, layer: str, batch_size: int | None, device: str, fit: Fit) -> "Bank":
+    """The features of IMAGES, and a way to have those of a query."""
+    import torch
+
+    from pretextbench.embedding.similar import Bank
+
+    network, card = ready(folder, layer, device)
+    task = task_of(images, card, fit)
+    batches = list(followed(task, network, batch_size))
+    if task.refused:
+        from pretextbench.embedding.embed import first
+
+        typer.echo(f"{len(task.refused):,} images cannot be read and are left out. {first(task.refused)}", err=True)
+    names = [name for batch in batches for name in batch.names]
+
+    def embed(query: Path) -> torch.Tensor:
+        return next(task_of(query, card, fit).batches(network, 1)).features[0]
+
+    return Bank(names, torch.cat([batch.features for batch in batches]).numpy(), task.album, embed)
+
+
+def _print(found: "Found") -> None:
+    rows = table("", "similarity", found.query)
+    for rank, (name, similarity) in enumerate(zip(found.names, found.similarity, strict=True), 1):
+        rows.add_row(str(rank), f"{similarity:.4f}", name)
+    console().print(rows)
+
+
+def _draw(bank: "Bank", found: "list[Found]", output: Path) -> None:
+    from pretextbench.embedding.similar import sheet
+    from pretextbench.picture import draw
+
+    draw([sheet(bank, found)], output)
+    typer.echo(f"{output}: the images.")

@@ -1,0 +1,129 @@
+"""Which images an encoder takes for the most alike: cosine of their features, as a table and as a contact sheet."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pretextbench.data.gather import Album, gather
+from pretextbench.data.source import Image
+from pretextbench.data.walk import shown
+from pretextbench.errors import UserError
+from pretextbench.method import Picture
+from pretextbench.picture import CELL
+
+CHUNK = 2**16  # rows of the bank at once: the copy that is normalised stays small
+LETTER = 7  # pixels of a letter of a caption, about
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Images and their features."""
+
+    names: Sequence[str]
+    values: npt.NDArray[np.float32]  # (n, D), in the order of the names
+    album: Album  # holds an image of every name
+    embed: Callable[[Path], Tensor] | None = None  # the features (D,) of another image; None where no encoder is given
+
+    def row(self, query: str) -> int | None:
+        """The row of a name, or of the path to a file of the album; None if it is none of them."""
+        within = Path(query).resolve()
+        root = self.album.root.resolve()
+        inside = shown(within.relative_to(root).as_posix()) if within.is_relative_to(root) else query
+        return next((self.names.index(name) for name in (query, inside) if name in self.names), None)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The neighbours of one query, nearest first."""
+
+    query: str
+    names: list[str]
+    similarity: list[float]  # cosine, in [-1, 1]
+
+
+def lookup(bank: Bank, query: str, k: int) -> Found:
+    """The k images of the bank that are the most similar to a query: a name in it, or a path; itself left out.
+
+    Raises:
+        UserError: the query is neither in the bank nor a file that can be embedded, or the bank holds nothing else.
+    """
+    row = bank.row(query)
+    if row is not None:
+        return nearest(bank, torch.from_numpy(bank.values[row]), query, k, row)
+    if bank.embed is None:
+        raise UserError(f"QUERY: {query} is not among these features. Give an encoder in place of the features file.")
+    if not Path(query).is_file():
+        raise UserError(f"QUERY: {query} is neither a file nor the name of one of IMAGES.")
+    return nearest(bank, bank.embed(Path(query)), query, k)
+
+
+def nearest(bank: Bank, query: Tensor, asked: str, k: int, itself: int | None = None) -> Found:
+    """The k rows that are the most similar to features (D,), without the row `itself`; fewer where there are fewer.
+
+    Equal similarities keep the order of the bank.
+
+    Raises:
+        UserError: there is nothing to compare with.
+    """
+    similarity = cosine(torch.from_numpy(bank.values), query)
+    order = similarity.argsort(descending=True, stable=True).tolist()
+    rows = [row for row in order[: k + 1] if row != itself][:k]
+    if not rows:
+        raise UserError(f"There is no image to compare {asked} with: give a folder that holds others.")
+    return Found(asked, [bank.names[row] for row in rows], [float(similarity[row]) for row in rows])
+
+
+def cosine(bank: Tensor, query: Tensor) -> Tensor:
+    """(n, D) and (D,) to the cosines (n,); a vector of zeros is similar to nothing."""
+    unit = F.normalize(query, dim=0)
+    return torch.cat([F.normalize(part) @ unit for part in bank.split(CHUNK)])
+
+
+def sheet(bank: Bank, found: Sequence[Found]) -> Picture:
+    """A row per query: its image, then its neighbours', each with its similarity and the end of its name.
+
+    What can no longer be read is left white.
+    """
+    images = [list(_images(bank, one)) for one in found]
+    columns = max(map(len, images))
+    cells = torch.stack(
+        [torch.stack([_cell(image) for image in [*row, *[""] * (columns - len(row))]]) for row in images]
+    )
+    said = [(_short(one.query), *map(_caption, one.similarity, one.names)) for one in found]
+    captions = tuple((*row, *[""] * (columns - len(row))) for row in said)
+    names = ("image", "most alike", *(str(i) for i in range(2, columns)))
+    return Picture("Images that are the most alike, by cosine of their features", names, cells, captions)
+
+
+def _images(bank: Bank, found: Found) -> Iterator[Image | str]:
+    row = bank.row(found.query)
+    if row is None:
+        yield from gather(Path(found.query), "QUERY").read([0], CELL, "pad")
+    names = [*([] if row is None else [bank.names[row]]), *found.names]
+    numbers = {name: i for i, name in enumerate(bank.album.names)}
+    gone = [name for name in names if name not in numbers]
+    if gone:
+        raise UserError(f"IMAGES: {bank.album.root} holds no {gone[0]}: give the images that the features are of.")
+    yield from bank.album.read([numbers[name] for name in names], CELL, "pad")
+
+
+def _cell(image: Image | str) -> Tensor:
+    if isinstance(image, str):
+        return torch.ones(3, CELL, CELL)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+
+
+def _caption(similarity: float, name: str) -> str:
+    return f"{similarity:.2f} {_short(name, 5)}"
+
+
+def _short(name: str, taken: int = 0) -> str:
+    """The end of a name, which tells files apart, as long as a cell is wide."""
+    room = CELL // LETTER - taken
+    return name if len(name) <= room else "…" + name[1 - room :]

@@ -1,0 +1,268 @@
+"""`embed`, `neighbours` and `export` as typed: what they write and print, and one message for each mistake."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pretextbench.command import encoders as words
+from pretextbench.command import main
+from pretextbench.embedding import store
+from pretextbench.errors import UserError
+from tests import encoders
+from tests.command.conftest import Type
+from tests.data.test_gather import paint
+
+
+@pytest.fixture
+def trained(project: Path) -> Path:
+    """A project with encoders of two methods, a control, an evaluation and a leaderboard; and photos/, two broken."""
+    for run in ("simclr-1", "simclr-0", "rotation-2", "random-0"):
+        folder = encoders.write(project / "runs" / "pretrain" / run)
+        card = json.loads((folder / "encoder.json").read_text())
+        name, _, seed = run.rpartition("-")  # the method stays "random", which can be built here
+        (folder / "encoder.json").write_text(json.dumps(card | {"seed": int(seed), "control": name == "random"}))
+    evaluated = project / "runs" / "evaluate" / "simclr-0"
+    evaluated.mkdir(parents=True)
+    (evaluated / "metrics.json").write_text(json.dumps({"linear": {"best": "layer2"}}))
+    (project / "reports").mkdir()
+    rows = {"random": {"linear": 0.9}, "simclr": {"linear": 0.8}, "rotation": {"linear": 0.7}}
+    (project / "reports" / "metrics.json").write_text(json.dumps(rows))
+    for i in range(6):
+        paint(project / "photos" / f"{i}.png", (i * 40, 255 - 40 * i, 9))
+    (project / "photos" / "4.png").write_bytes(b"")
+    (project / "photos" / "5.png").write_bytes(b"GIF89a")
+    return project
+
+
+# Which encoder.
+
+
+@pytest.mark.parametrize(
+    ("word", "run"),
+    [("simclr", "simclr-0"), ("simclr-1", "simclr-1"), ("rotation", "rotation-2"), ("best", "simclr-0")],
+)
+def test_a_word_stands_for_an_encoder_of_the_project(trained: Path, word: str, run: str) -> None:
+    assert words.find(word) == trained / "runs" / "pretrain" / run
+
+
+def test_a_folder_is_itself_also_outside_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoders.write(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    assert words.find("mine") == Path("mine")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("simclt", r"there is no 'simclt'\. Did you mean 'simclr'\? Trained: random-0, rotation-2, simclr-0"),
+        ("simclr-7", r"there is no 'simclr-7'"),
+        ("photos", r"ENCODER: photos holds no encoder\.json\. A folder with"),
+        ("no/where", r"ENCODER: no/where holds no encoder\.json"),
+    ],
+)
+def test_unknown_encoders_are_told(trained: Path, word: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        words.find(word)
+
+
+def test_best_needs_a_recommendation(trained: Path) -> None:
+    metrics = trained / "reports" / "metrics.json"
+    metrics.write_text(json.dumps({"simclr": {"rankme": 3}}))
+    with pytest.raises(UserError, match=r"nothing is recommended without labels\. Name a method: simclr"):
+        words.find("best")
+    metrics.write_text(json.dumps({"random": {"linear": 1}}))
+    with pytest.raises(UserError, match="names no pretext method"):
+        words.find("best")
+    for content in ("{", "[]"):
+        metrics.write_text(content)
+        with pytest.raises(UserError, match="pretextbench run"):
+            words.find("best")
+    metrics.unlink()
+    with pytest.raises(UserError, match=r"Cannot read .*metrics\.json"):
+        words.find("best")
+
+
+def test_the_best_layer_is_the_one_that_was_chosen(trained: Path) -> None:
+    assert words.best_layer(words.find("simclr")) == "layer2"
+    with pytest.raises(UserError, match=r"Cannot read .*`--layer best` needs the evaluation"):
+        words.best_layer(words.find("rotation"))
+    (trained / "runs" / "evaluate" / "simclr-0" / "metrics.json").write_text('{"labelled": false}')
+    with pytest.raises(UserError, match="for want of labels"):
+        words.best_layer(words.find("simclr"))
+
+
+# What they do.
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".npy"])
+def test_embed_writes_a_row_per_readable_image_and_names_the_others(trained: Path, typed: Type, suffix: str) -> None:
+    said = typed("embed", "best", "photos", "-o", f"out/f{suffix}", "--batch-size", 2, "--layer", "best")
+    assert (said.code, said.error) == (0, "")
+    assert "4 images" in said.out
+    assert "2 refused, named in out/f.refused.csv. The first: 4.png: empty: zero bytes; 5.png" in said.out
+    kept = store.read(Path(f"out/f{suffix}"))
+    assert kept.names == [f"{i}.png" for i in range(4)]
+    assert kept.about["layer"] == "layer2"
+    with Path("out/f.refused.csv").open() as stream:
+        assert [row[0] for row in csv.reader(stream)] == ["file", "4.png", "5.png"]
+    typed("embed", "simclr", "photos", "-o", f"g{suffix}", "--layer", "layer2")
+    np.testing.assert_allclose(store.read(Path(f"g{suffix}")).values, kept.values, rtol=1e-5, atol=1e-5)
+
+
+def test_neighbours_of_an_encoder_and_of_a_file_are_the_same(trained: Path, typed: Type) -> None:
+    by_encoder = typed("neighbours", "simclr", "photos", "photos/0.png", "-k", 2)
+    assert by_encoder.code == 0
+    assert "2 images cannot be read" in by_encoder.error
+    typed("embed", "simclr", "photos", "-o", "f.npy")
+    by_file = typed("neighbours", "f.npy", "photos", "0.png", "-k", 2, "-o", "sheet.png")
+    rows = [line.split() for line in by_file.out.splitlines()[1:3]]
+    assert rows == [line.split() for line in by_encoder.out.splitlines()[1:3]]
+    assert rows[0][2] == "1.png"
+    with Image.open("sheet.png") as sheet:
+        assert sheet.width > 3 * 96
+
+
+def test_a_query_from_elsewhere(trained: Path, typed: Type) -> None:
+    paint(Path("other.png"), (40, 215, 9))  # as 1.png
+    said = typed("neighbours", "simclr", "photos", "other.png", "-k", 1, "-o", "sheet.png")
+    assert said.out.splitlines()[1].split() == ["1", "1.0000", "1.png"]
+    assert "sheet.png" in said.out
+
+
+def test_export_says_how_near_it_is_and_how_to_load_it(trained: Path, typed: Type) -> None:
+    said = typed("export", "best", "--to", "torchscript", "-o", "it.pt")
+    assert said.code == 0
+    assert "Compared with the original: largest absolute difference" in said.out
+    assert "torch.jit.load('it.pt')" in said.out
+    assert json.loads(Path("it.pt.json").read_text())["format"] == "torchscript"
+
+
+def test_an_export_that_differs_ends_with_status_1_and_no_file(
+    trained: Path, typed: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pretextbench.export.check.LIMIT", -1.0)
+    said = typed("export", "best", "--to", "torchscript", "-o", "it.pt")
+    assert said.code == 1
+    assert "it.pt was not written" in said.message
+    assert not list(Path().glob("*it.pt*"))
+
+
+# Mistakes: one message, status 2, nothing written.
+
+OUT = ["-o", "f.npy"]
+MISTAKES = [
+    (["embed", "simclr", "nowhere", *OUT], "IMAGES: nowhere does not exist"),
+    (["embed", "simclr", "stages", *OUT], "IMAGES: stages holds no images"),
+    (["embed", "simclr", "photos/4.png", *OUT], "None of the 1 images can be read. The first: 4.png: empty"),
+    (["embed", "simclt", "photos", *OUT], "Did you mean 'simclr'?"),
+    (["embed", "simclr", "photos", "-o", "f.csv"], "Allowed: .parquet, .npy"),
+    (["embed", "simclr", "photos", "-o", "photos"], "Allowed: .parquet, .npy"),
+    (["embed", "simclr", "photos", *OUT, "--layer", "layer9"], "there is no layer 'layer9'"),
+    (["embed", "simclr", "photos", *OUT, "--device", "abacus"], "--device: 'abacus' cannot be used here"),
+    (["embed", "simclr", "photos", *OUT, "--fit", "bend"], "crop"),
+    (["embed", "simclr", "photos", *OUT, "--batch-size", "0"], "batch-size"),
+    (["embed", "simclr", "photos", "-o", "params.yaml/f.npy"], "a part of that path is a file"),
+    (["neighbours", "f.parquet", "photos", "0.png"], "holds no features that can be read (No such file"),
+    (["neighbours", "simclr", "photos", "7.png"], "neither a file nor the name of one of IMAGES"),
+    (["neighbours", "simclr", "photos/0.png", "photos/0.png"], "no image to compare"),
+    (["neighbours", "simclr", "photos", "0.png", "-o", "sheet.jpg"], "does not end in .png"),
+    (["export", "simclr", "--to", "onx", "-o", "it.onnx"], "Did you mean 'onnx'?"),
+    (["export", "simclr", "--to", "onnx", "-o", "it.pt"], "does not end in .onnx"),
+    (["export", "photos", "--to", "onnx", "-o", "it.onnx"], "holds no encoder.json"),
+    (["export", "simclr", "--to", "torchscript", "-o", "params.yaml/it.pt"], "a part of that path is a file"),
+]
+
+
+@pytest.mark.parametrize(("typing", "said"), MISTAKES, ids=[f"{i}" for i in range(len(MISTAKES))])
+def test_mistakes(trained: Path, typed: Type, typing: list[str], said: str) -> None:
+    before = sorted(trained.rglob("*"))
+    found = typed(*typing)
+    assert found.code == 2
+    assert said in found.error
+    assert (found.out, found.error.count("error:")) == ("", 1)
+    assert "Traceback" not in found.error
+    assert sorted(trained.rglob("*")) == before
+
+
+@pytest.mark.parametrize("typing", [["embed", "simclr", "photos", *OUT], ["export", "simclr", "--to", "torchscript"]])
+@pytest.mark.parametrize(("number", "said"), [(28, "no space left"), (13, "no permission to write")])
+def test_a_place_that_cannot_be_written(
+    trained: Path, typed: Type, monkeypatch: pytest.MonkeyPatch, typing: list[str], number: int, said: str
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.fsync", refuse)
+    before = sorted(trained.rglob("*"))
+    found = typed(*typing, *([] if "-o" in typing else ["-o", "it.pt"]))
+    assert found.code == 2
+    assert said in found.message
+    assert sorted(trained.rglob("*")) == before
+
+
+@pytest.mark.parametrize("typing", [["embed", "simclr", "photos", *OUT], ["neighbours", "simclr", "photos", "0.png"]])
+def test_ctrl_c_leaves_nothing(trained: Path, typed: Type, monkeypatch: pytest.MonkeyPatch, typing: list[str]) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pretextbench.embedding.embed.check_finite", stop)
+    before = sorted(trained.rglob("*"))
+    assert typed(*typing).code == 130
+    assert sorted(trained.rglob("*")) == before
+
+
+def test_a_damaged_encoder_is_told(trained: Path, typed: Type) -> None:
+    weights = trained / "runs" / "pretrain" / "simclr-0" / "encoder.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    for typing in (["embed", "simclr", "photos", *OUT], ["export", "simclr", "--to", "torchscript", "-o", "it.pt"]):
+        found = typed(*typing)
+        assert (found.code, "is not the file that encoder.json describes" in found.message) == (2, True)
+
+
+@pytest.mark.slow
+def test_ctrl_c_of_a_real_process(trained: Path) -> None:
+    """From outside, in the midst of reading a pipe's worth of images: status 130, one message, no file."""
+    for i in range(3000):
+        os.link(trained / "photos" / "0.png", trained / "photos" / f"again{i}.png")
+    command = [sys.executable, "-m", "pretextbench.command", "embed", "simclr", "photos", "-o", "f.npy"]
+    process = subprocess.Popen([*command, "--batch-size", "1"], stderr=subprocess.PIPE, text=True, cwd=trained)
+    wait_until(lambda: any(trained.glob(".f.npy.*")), process)
+    process.send_signal(signal.SIGINT)
+    assert "stopped by Ctrl-C" in process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert not list(trained.glob("*f.npy*"))
+
+
+def wait_until(true: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    import time
+
+    for _ in range(1200):
+        if true():
+            return
+        assert process.poll() is None, "it ended before it was stopped"
+        time.sleep(0.05)
+    raise AssertionError("it never began")
+
+
+def test_help_of_all_three_teaches_without_torch() -> None:
+    look = "import sys; from pretextbench.command import main; main([sys.argv[1], '-h']); print('torch' in sys.modules)"
+    for name in ("embed", "neighbours", "export"):
+        done = subprocess.run([sys.executable, "-c", look, name], capture_output=True, text=True, timeout=60)
+        assert "Examples" in done.stdout
+        assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_the_words_are_those_of_the_library() -> None:
+    from pretextbench import saved
+
+    assert saved.CARD == words.CARD
+    assert callable(main)

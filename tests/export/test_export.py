@@ -1,0 +1,176 @@
+"""Exports give the features of the original, the printed lines load them, and a wrong one is never written."""
+
+import itertools
+import json
+import types
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pretextbench import saved
+from pretextbench.errors import UserError
+from pretextbench.export import check, image_models, vision
+from pretextbench.export.check import LIMIT, Agreement, compare, run, scenes
+from pretextbench.export.formats import KINDS
+from pretextbench.export.script import DEPRECATED
+from pretextbench.export.write import DiffersError, export
+from tests import encoders
+from tests.conftest import Install
+from tests.test_saved import OWN_BACKBONE, card
+
+Design = tuple[str, int, str]
+QUICK = [("resnet10", 16, "small"), ("resnet18", 64, "large")]
+ALL = itertools.product(["resnet10", "resnet18", "resnet34", "resnet50"], [16, 64], ["small", "large"])
+DESIGNS = [pytest.param(design, marks=[] if design in QUICK else pytest.mark.slow) for design in ALL]
+
+
+def target(folder: Path, to: str) -> Path:
+    return folder / f"it{KINDS[to].suffix}"
+
+
+@pytest.mark.parametrize(
+    "to", [name if name != "onnx" else pytest.param(name, marks=pytest.mark.slow) for name in KINDS]
+)
+@pytest.mark.parametrize("design", DESIGNS)
+def test_every_design_keeps_its_features(tmp_path: Path, design: Design, to: str) -> None:
+    folder = encoders.write(tmp_path / "encoder", *design)
+    exported = export(folder, to, target(tmp_path, to))
+    assert exported.agreement.relative <= LIMIT
+    features(folder, exported.code)
+
+
+def features(folder: Path, code: str) -> None:
+    """The printed lines, run by hand on images of other sizes and numbers than the export was made with."""
+    encoder, _ = saved.load(folder)
+    for shape in ((1, 3, 16, 16), (5, 3, 24, 40)):
+        images = torch.rand(shape)
+        names: dict[str, object] = {"images": images}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", DEPRECATED)
+            exec(code, names)
+        with torch.no_grad():
+            ours = encoder(images)
+        theirs = torch.as_tensor(names["features"])
+        assert float((ours - theirs).abs().max() / ours.abs().max()) < LIMIT
+
+
+def test_onnx_is_one_checked_file_with_free_sizes(tmp_path: Path) -> None:
+    import onnx
+
+    folder = encoders.write(tmp_path / "encoder", "resnet10", 16)
+    exported = export(folder, "onnx", tmp_path / "it.onnx")
+    features(folder, exported.code)
+    graph = onnx.load(tmp_path / "it.onnx").graph
+    (taken,), (given,) = graph.input, graph.output
+    assert (taken.name, given.name) == ("images", "features")
+    sizes = [size.dim_param or size.dim_value for size in taken.type.tensor_type.shape.dim]
+    assert sizes[1] == 3
+    assert all(isinstance(size, str) for size in (sizes[0], *sizes[2:]))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["encoder", "it.onnx", "it.onnx.json"]
+
+
+def test_timm_knows_the_statistics_and_the_size(tmp_path: Path) -> None:
+    for design in QUICK:
+        folder = encoders.write(tmp_path / "encoder", *design, side=24)
+        names: dict[str, object] = {"images": torch.rand(1, 3, 24, 24)}
+        exec(export(folder, "timm", tmp_path / "it.safetensors").code, names)
+        config = names["config"]
+        assert isinstance(config, dict)
+        assert config["input_size"] == (3, 24, 24)
+        assert config["mean"] == pytest.approx(encoders.MEAN)
+        assert config["std"] == pytest.approx(encoders.STD)
+
+
+def test_the_lines_name_what_the_libraries_have(tmp_path: Path) -> None:
+    def lines(to: str, *design: object) -> str:
+        encoder, card = saved.load(encoders.write(tmp_path / "e", *design))  # type: ignore[arg-type]
+        return {"torchvision": vision, "timm": image_models}[to].code(encoder, card, tmp_path / "it")
+
+    assert "torchvision.models.resnet18()" in lines("torchvision", "resnet18", 64, "large")
+    assert "maxpool" not in lines("torchvision", "resnet18", 64, "large")
+    assert "timm.create_model('resnet50'" in lines("timm", "resnet50", 64, "small")
+    assert "maxpool" in lines("timm", "resnet50", 64, "small")
+    assert "no name in timm" in lines("timm", "resnet10", 64, "large")
+
+
+@pytest.mark.parametrize("to", [name for name in KINDS if name != "onnx"])
+def test_the_card_says_what_it_is(tmp_path: Path, to: str) -> None:
+    folder = encoders.write(tmp_path / "encoder", side=16)
+    exported = export(folder, to, target(tmp_path, to))
+    facts = json.loads(exported.card.read_text())
+    original = saved.read_card(folder)
+    assert facts["weights_sha256"] == original.weights_sha256
+    assert (facts["method"], facts["seed"], facts["image_size"], facts["dim"]) == ("random", 0, 16, 32)
+    assert facts["mean"] == pytest.approx(encoders.MEAN)
+    assert "\n".join(facts["load"]) == exported.code
+    assert ("in the file" in facts["normalisation"]) == (to == "torchscript")
+    assert facts["versions"]["torch"]
+
+
+@pytest.mark.parametrize("fault", ["weight", "nan", "mean"])
+def test_features_that_differ_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    real = vision.weights
+
+    def wrong(encoder: object) -> dict[str, torch.Tensor]:
+        tensors = {name: value.clone() for name, value in real(encoder).items()}  # type: ignore[arg-type]
+        name = {"weight": "conv1.weight", "nan": "bn1.bias", "mean": "layer4.0.bn1.running_mean"}[fault]
+        tensors[name] += {"weight": 1e-3, "nan": torch.nan, "mean": 1e-3}[fault]
+        return tensors
+
+    monkeypatch.setattr(vision, "weights", wrong)
+    folder = encoders.write(tmp_path / "encoder")
+    with pytest.raises(DiffersError, match=r"was not written: .*largest absolute difference"):
+        export(folder, "torchvision", tmp_path / "it.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
+
+
+def test_the_comparison_measures_what_it_says() -> None:
+    class Twice(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean((2, 3))
+
+    found = compare(Twice(), "features = images.mean((2, 3)) * 1.5", 16)  # type: ignore[arg-type]
+    assert found.relative == pytest.approx(0.5)
+    assert found.images == sum(len(batch) for batch in scenes(16)) == 20
+    assert not found.holds
+    assert Agreement(1, 0.0, 0.0).holds  # all zeros are all zeros
+    assert not Agreement(1, 1.0, 0.0).holds
+    assert not Agreement(1, float("nan"), 1.0).holds
+    assert run("features = images.numpy()", torch.ones(1)).tolist() == [1]
+    assert check.LIMIT == 1e-5
+
+
+def test_a_backbone_of_a_methods_own_goes_where_it_can(tmp_path: Path, install: Install) -> None:
+    from pretextbench import registry
+
+    install("pretext-ours", {"ours": "pretext_ours:Ours"}, {"pretext_ours.py": OWN_BACKBONE})
+    tiny = registry.load("ours").build_encoder(None, None, types.SimpleNamespace(mean=(0.5,) * 3, std=(0.2,) * 3))
+    folder = tmp_path / "encoder"
+    saved.save(tiny, card("ours"), folder)
+    assert export(folder, "torchscript", tmp_path / "it.pt").agreement.holds
+    for to in ("torchvision", "timm"):
+        with pytest.raises(UserError, match=f"--to {to}: this encoder is a Tiny.*onnx or torchscript"):
+            export(folder, to, tmp_path / "it.safetensors")
+
+
+def test_mistakes_are_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = encoders.write(tmp_path / "encoder")
+    weights = (folder / saved.WEIGHTS).read_bytes()
+    for to, name, said in (
+        ("onx", "it.onnx", r"no format 'onx'\. Did you mean 'onnx'\? Allowed: torchvision, timm"),
+        ("onnx", "it.pt", r"does not end in \.onnx"),
+        ("timm", "encoder/encoder.safetensors", "is the encoder itself"),
+        ("torchscript", "encoder/encoder.json/it.pt", "a part of that path is a file"),
+    ):
+        with pytest.raises(UserError, match=said):
+            export(folder, to, tmp_path / name)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "timm" else object())
+    with pytest.raises(UserError, match=r"--to timm needs timm, which is not installed.*uv sync --extra export"):
+        export(folder, "timm", tmp_path / "it.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
+    assert (folder / saved.WEIGHTS).read_bytes() == weights
+    assert np.isfinite(LIMIT)
