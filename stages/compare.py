@@ -25,7 +25,7 @@ def main() -> None:
     runs = read(evaluations, evaluations, folders)
     appendix = Appendix.read(layout.AUDIT, recipe([evaluations / folder for folder in folders]))
     written = write(compare(runs, params.compare, params.compare.seed), runs, layout.REPORTS, appendix)
-    record_compare(layout.REPORTS, [evaluations / folder for folder in folders], layout.ROOT)
+    record_compare(layout.REPORTS, [evaluations / folder for folder in folders], layout.ROOT, layout.experiment(params))
     for path in written:
         if path.suffix == ".md":
             print(path.read_text(encoding="utf-8"))
@@ -38,11 +38,16 @@ def recipe(evaluations: list[Path]) -> dict[str, str]:
     plugins = sorted({f"{card['distribution']} {card['version']}" for card in cards})
     packages = [f"{name} {version(name)}" for name in PACKAGES]
     machine = sorted({f"{card['device']}, {card['precision']}" for card in cards})
+    monitored = sorted({card["method"] for card in cards if card.get("monitored")})
+    watched = (
+        f"while {', '.join(monitored)} trained; it chose nothing, and the seconds leave it out" if monitored else ""
+    )
     return {
         "command": (f"git checkout {commit}\n" if commit else "") + "uv sync\nuv run dvc repro",
         "commit": commit or "not a git repository",
         "images, SHA-256": "\n".join(sorted({card["data_sha256"] for card in cards})),
         "trained on": "; ".join(machine),
+        **({"k-NN on validation labels watched": watched} if watched else {}),
         "versions": "\n".join(dict.fromkeys([f"Python {platform.python_version()}", *packages, *plugins])),
         "params.yaml": layout.PARAMS.read_text(encoding="utf-8"),
     }

@@ -28,14 +28,15 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder, _ = saved.load(source)
     data = Prepared(layout.IMAGES, layout.LABELS)
-    who = Subject(encoder.to(device), load(layout.PARAMS).evaluate, device, Views(layout.VIEWS, data), transfer())
+    params = load(layout.PARAMS)
+    who = Subject(encoder.to(device), params.evaluate, device, Views(layout.VIEWS, data), transfer())
     result = evaluate(who, data)
     with whole_folder(target) as out:
         save(result, out)
         for file in KEPT:
             if (source / file).is_file():
                 shutil.copy(source / file, out)
-    record_evaluate(target, source, layout.ROOT)
+    record_evaluate(target, source, layout.ROOT, layout.experiment(params))
     forget_evaluated(name, seed)
     print(f"{name}-{seed}: {headline(result.metrics)}")
     print(f"time: {who.clock}")

@@ -1,8 +1,10 @@
 """Where every stage finds its inputs and leaves its outputs, relative to the project: the paths that dvc.yaml names."""
 
+import re
 from pathlib import Path
 
 from pipelines import project
+from pretextbench.params import Params
 
 ROOT = project.root()  # where the record is kept, also for an experiment that DVC runs in a temporary folder
 PARAMS = Path("params.yaml")
@@ -32,6 +34,21 @@ def kept(method: str, seed: int) -> Path:
     return SCRATCH / "pretrain" / f"{method}-{seed}"
 
 
+def progress(method: str, seed: int) -> Path:
+    """How far a training is, for whoever watches."""
+    return SCRATCH / "progress" / f"{method}-{seed}.json"
+
+
+def told(method: str, seed: int) -> Path:
+    """What a training tells MLflow while it trains."""
+    return SCRATCH / "live" / f"{method}-{seed}"
+
+
 def evaluated(method: str, seed: int) -> Path:
     """What the evaluate stage leaves for a method and seed."""
     return Path("runs/evaluate") / f"{method}-{seed}"
+
+
+def experiment(params: Params) -> str:
+    """The MLflow experiment of this comparison: `compare.name`, else the project's folder."""
+    return params.compare.name or re.sub(r"""[/:"'%\\\s]+""", "-", ROOT.name) or "pretextbench"

@@ -8,7 +8,7 @@ import os
 import sys
 
 from pipelines.committed import committed
-from pretextbench import checkpoint, saved
+from pretextbench import checkpoint, saved, track
 from pretextbench.errors import UserError
 from pretextbench.params import load
 from pretextbench.track.runs import record_pretrain
@@ -21,13 +21,16 @@ def main() -> None:
     """Train one method with one seed and record it."""
     name, seed = method_and_seed("pretrain", __doc__)
     forget_committed(name, seed)
-    devices = load(layout.PARAMS).pretrain.devices
-    if devices > 1:
-        side_by_side(name, seed, devices)
+    params, told = load(layout.PARAMS), layout.told(name, seed)
+    if params.watch.live:
+        track.follow(layout.ROOT, told)
+    if params.pretrain.devices > 1:
+        side_by_side(name, seed, params.pretrain.devices)
         card = saved.read_card(layout.pretrained(name, seed))
     else:
         card = train(name, seed)
-    record_pretrain(layout.pretrained(name, seed), layout.augmented(name), layout.ROOT)
+    output, experiment = layout.pretrained(name, seed), layout.experiment(params)
+    record_pretrain(output, layout.augmented(name), layout.ROOT, layout.IMAGES, told, experiment)
     pace = f"{card.seconds:.1f} s, {card.images_per_second:,.0f} images/s"
     print(f"{name}-{seed}: {card.images_seen:,} images in {pace}")
 

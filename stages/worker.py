@@ -11,9 +11,10 @@ from pathlib import Path
 
 from pretextbench.data.prepared import Prepared
 from pretextbench.errors import UserError
-from pretextbench.params import load
+from pretextbench.params import Params, load
 from pretextbench.pretrain import pretrain
 from pretextbench.saved import Card
+from pretextbench.watch import Watching
 from stages import layout
 from stages.arguments import method_and_seed
 from stages.jobs import job
@@ -22,9 +23,18 @@ from stages.memory import keep_freed
 
 def train(name: str, seed: int) -> Card:
     """Train one method with one seed, alone or as one process of several."""
-    work = job(name, seed, load(layout.PARAMS))
+    params = load(layout.PARAMS)
+    work = job(name, seed, params)
     data = Prepared(layout.IMAGES, layout.LABELS if work.method.uses_labels else None)
-    return pretrain(work, data, layout.pretrained(name, seed), layout.SCRATCH / "pretrain")
+    scratch = layout.SCRATCH / "pretrain"
+    return pretrain(work, data, layout.pretrained(name, seed), scratch, watch=watching(name, seed, params, data))
+
+
+def watching(name: str, seed: int, params: Params, data: Prepared) -> Watching:
+    """Who looks on. The labels of a pretext method's images are opened only where `watch.knn` asks for it."""
+    labelled = Prepared(layout.IMAGES, layout.LABELS) if params.watch.knn else None
+    places = layout.progress(name, seed), layout.told(name, seed)
+    return Watching(params.watch, data, *places, layout.experiment(params), layout.IMAGES, labelled)
 
 
 def complaint(name: str, seed: int) -> Path:

@@ -28,7 +28,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.file = folder / "checkpoint.pt"
+        self.key, self.file = folder.name, folder / "checkpoint.pt"
         self.finished = folder / FINISHED  # there when the training is over: copies of its output files
 
     def save(self, state: dict[str, Any]) -> None:

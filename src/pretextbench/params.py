@@ -120,6 +120,18 @@ class Pretrain(Section):
         return self
 
 
+class Watch(Section):
+    """What is looked at while a method trains. It changes no result, so no stage depends on it."""
+
+    live: bool = Field(True, description="tell MLflow while it trains, and not only at the end")
+    epochs: float = Field(
+        1, gt=0, description="passes over the training images between two looks at health and pictures"
+    )
+    share: Fraction = Field(0.015, description="of the training's time that these looks may take; 0 = none")
+    knn: float | None = Field(None, gt=0, description="passes between two k-NN on validation labels; null = none")
+    knn_images: Positive = Field(2000, description="training images that vote in it, at most")
+
+
 class Evaluate(Section):
     """The protocol, equal for every encoder."""
 
@@ -145,6 +157,9 @@ class Evaluate(Section):
 class Compare(Section):
     """Who competes and how the differences are judged."""
 
+    name: str | None = Field(
+        None, min_length=1, max_length=100, pattern=r"^[^/:\"'%\\\x00-\x1f]+$", description="of the MLflow experiment"
+    )
     methods: tuple[MethodName, ...] = Field(("simclr", "rotation"), description="pretext methods, by entry-point name")
     controls: tuple[Literal["random", "supervised"], ...] = Field(
         ("random", "supervised"), description="rows that are not pretext methods"
@@ -173,6 +188,7 @@ class Params(Section):
     augment: Augment = Field(default_factory=Augment)
     encoder: EncoderParams = Field(default_factory=EncoderParams)
     pretrain: Pretrain = Field(default_factory=Pretrain)
+    watch: Watch = Field(default_factory=Watch)
     evaluate: Evaluate = Field(default_factory=Evaluate)
     transfer: Transfer = Field(default_factory=Transfer)
     compare: Compare = Field(default_factory=Compare)

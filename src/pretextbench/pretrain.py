@@ -1,5 +1,6 @@
 """Pretrain one method under the budget, and leave its encoder, history, pictures and signs of life in a folder."""
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -8,9 +9,10 @@ import logging
 import os
 import resource
 import shutil
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,13 +26,21 @@ from pretextbench.data.batches import Batches
 from pretextbench.data.prepared import Prepared
 from pretextbench.errors import UserError
 from pretextbench.files import whole_folder, write_whole
-from pretextbench.method import Batch, Data
+from pretextbench.method import Batch, Data, Picture
 from pretextbench.params import Pretrain
 from pretextbench.picture import draw
 from pretextbench.saved import Card
-from pretextbench.training import History, Training, run
+from pretextbench.training import History, Training, Watch, run
 
 SHOWN, EXAMINED = 8, 256  # validation images in the pictures and in the health measures
+
+
+class Look(NamedTuple):
+    """What a method shows and says of itself."""
+
+    pictures: list[Picture]
+    health: dict[str, float]
+    symptoms: list[str]
 
 
 def bf16_pays(device: torch.device) -> bool:
@@ -81,11 +91,14 @@ def facts(data: Prepared, job: Job) -> Data:
     return Data(data.image_size, tuple(data.mean), tuple(data.std), images, job.derived, classes)
 
 
-def pretrain(job: Job, data: Prepared, folder: Path, scratch: Path, show: bool = True) -> Card:
+def pretrain(
+    job: Job, data: Prepared, folder: Path, scratch: Path, show: bool = True, watch: Watch | None = None
+) -> Card:
     """Train `job` on the training split and write encoder, card, history, pictures and health into `folder`.
 
     Killed at any moment, the next call with the same job, data and `scratch` continues from the last checkpoint. What
     is finished is kept in `scratch` too, and copied instead of trained again, until `checkpoint.forget` removes it.
+    `watch` looks on in the first process, and changes nothing.
 
     Raises:
         UserError: the budget does not fit the data, one image is too few for a batch norm, the loss is no longer
@@ -96,13 +109,14 @@ def pretrain(job: Job, data: Prepared, folder: Path, scratch: Path, show: bool =
     digests = [] if labels is None else [hashlib.sha256(labels.tobytes()).hexdigest()]
     checkpoint = Checkpoint(scratch / f"{job.plugin.name}-{job.seed}" / job.key(data.fingerprint, *digests))
     if not fabric.broadcast(checkpoint.finished.is_dir()):
-        training = Training(job, facts(data, job), fabric, labels)
+        training = Training(job, facts(data, job), fabric, labels, checkpoint.key)
         if fabric.is_global_zero:
             checkpoint.remove_others()
         stream = Batches(data.images("train"), fabric.device, job.pretrain.resident)
-        run(training, stream, checkpoint, show and fabric.is_global_zero)
+        with told(watch if fabric.is_global_zero else None) as watching:
+            run(training, stream, checkpoint, show and fabric.is_global_zero, watching)
         if fabric.is_global_zero:
-            leave(training, data, checkpoint)
+            watching.end(training, leave(training, data, checkpoint))
     if fabric.is_global_zero:
         with whole_folder(folder) as out:
             for file in checkpoint.finished.iterdir():
@@ -111,13 +125,25 @@ def pretrain(job: Job, data: Prepared, folder: Path, scratch: Path, show: bool =
     return saved.read_card(folder)
 
 
-def leave(training: Training, data: Prepared, checkpoint: Checkpoint) -> None:
+@contextlib.contextmanager
+def told(watch: Watch | None) -> Iterator[Watch]:
+    """Tell who watches of a mistake that ends the training."""
+    watching = watch or Watch()
+    try:
+        yield watching
+    except UserError as error:
+        watching.fail(str(error))
+        raise
+
+
+def leave(training: Training, data: Prepared, checkpoint: Checkpoint) -> Look:
     """What a finished training has made, kept in the place of its state."""
     with whole_folder(checkpoint.finished) as out:
         saved.save(training.method.encoder, describe(training, data), out)
         write_whole(out / "history.csv", as_csv(training.history).encode())
-        examine(training, data, out)
+        found = examine(training, data, out)
     checkpoint.remove()
+    return found
 
 
 def describe(training: Training, data: Prepared) -> Card:
@@ -147,6 +173,8 @@ def describe(training: Training, data: Prepared) -> Card:
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         precision="bf16" if "bf16" in training.fabric._precision.precision else "fp32",
         data_sha256=data.fingerprint,
+        training=training.key,
+        monitored=training.monitored,
         versions={name: version(name) for name in ("torch", "kornia", "lightning-fabric", "pretextbench")},
     )
 
@@ -161,16 +189,34 @@ def as_csv(history: History) -> str:
     return stream.getvalue()
 
 
-@torch.no_grad()
-def examine(training: Training, data: Prepared, out: Path) -> None:
-    """Pictures (samples.png) and signs of life (health.json) on validation images, in evaluation mode."""
-    training.method.eval()
-    torch.manual_seed(training.seed.key("examine"))
-    pixels = torch.from_numpy(data.images("val")[:EXAMINED].copy()).to(training.fabric.device)
-    augmenter = Augmenter(training.job.recipe, data.image_size, training.fabric.device)
-    batch = Batch(augmenter(as_float(pixels)), torch.arange(len(pixels)), progress=1.0)
-    few = Batch(tuple(view[:SHOWN] for view in batch.views), batch.index[:SHOWN], progress=1.0)
-    draw(training.method.show(few), out / "samples.png")
-    health: dict[str, Any] = {k: float(v) for k, v in training.method.health(batch).items()}
-    content = {"measures": health, "symptoms": training.method.symptoms(health)}
+def examine(training: Training, data: Prepared, out: Path) -> Look:
+    """Pictures (samples.png) and signs of life (health.json) on validation images."""
+    found = look(training, data, EXAMINED, SHOWN)
+    draw(found.pictures, out / "samples.png")
+    content = {"measures": found.health, "symptoms": found.symptoms}
     write_whole(out / "health.json", (json.dumps(content, indent=2) + "\n").encode())
+    return found
+
+
+@torch.no_grad()
+def look(training: Training, data: Prepared, examined: int, shown: int) -> Look:
+    """Look at a method on its first validation images, always with the same draws; leaves the training as it is.
+
+    Args:
+        examined: images in the health measures, at most.
+        shown: images in the pictures, at most.
+    """
+    device, method = training.fabric.device, training.method
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(training.seed.key("examine"))
+        pixels = torch.from_numpy(data.images("val")[:examined].copy()).to(device)
+        method.eval()
+        try:
+            views = Augmenter(training.job.recipe, data.image_size, device)(as_float(pixels))
+            batch = Batch(views, torch.arange(len(pixels)), progress=1.0)
+            few = Batch(tuple(view[:shown] for view in views), batch.index[:shown], progress=1.0)
+            pictures = method.show(few)
+            health = {name: float(value) for name, value in method.health(batch).items()}
+        finally:
+            training.module.train()
+    return Look(pictures, health, method.symptoms(health))

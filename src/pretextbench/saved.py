@@ -49,6 +49,8 @@ class Card(BaseModel):
     device: str
     precision: str
     data_sha256: str  # of the prepared images
+    training: str = ""  # names all that determined the training: see budget.Job.key
+    monitored: bool = False  # k-NN on validation labels was watched meanwhile; it chose nothing
     weights_sha256: str = ""
     versions: dict[str, str]
 

@@ -32,8 +32,8 @@ History = list[dict[str, float]]
 class Training:
     """One run of one method: built from a job, stepped by `run`, saved and restored whole."""
 
-    def __init__(self, job: Job, facts: Data, fabric: Fabric, labels: np.ndarray | None = None) -> None:
-        self.job, self.fabric, self.seed = job, fabric, Seed(job.seed)
+    def __init__(self, job: Job, facts: Data, fabric: Fabric, labels: np.ndarray | None = None, key: str = "") -> None:
+        self.job, self.fabric, self.seed, self.key = job, fabric, Seed(job.seed), key  # key: see Job.key
         self.labels = None if labels is None else torch.from_numpy(labels).to(fabric.device)  # of the training images
         self.budget: Budget = budget(job, facts.images)
         self.order = Order(facts.images, self.budget.batch, Seed(self.seed.key("data")))
@@ -42,7 +42,7 @@ class Training:
         optimizers = [optim.build(player.parameters, player.optimizer) for player in self.players]
         self.module, self.optimizers = self._set_up(optimizers)
         self.augmenter = Augmenter(job.recipe, facts.image_size, fabric.device)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.monitored = 0, 0.0, False  # monitored: by k-NN on validation labels
         self.history: History = []
 
     @property
@@ -137,6 +137,28 @@ class Training:
         return self.order[step][self.fabric.global_rank :: self.fabric.world_size]
 
 
+class Watch:
+    """Who looks on while a training runs, in its first process. This one does not look.
+
+    What it does must leave the training as it is: the same bytes come out. It is not in the training's seconds.
+    """
+
+    def begin(self, training: Training) -> None:
+        """The first step comes next, or the first since the last checkpoint."""
+
+    def step(self, training: Training) -> None:
+        """A step is taken: called each time, so it must cost microseconds."""
+
+    def row(self, training: Training, row: dict[str, float]) -> None:
+        """A row of the history is complete."""
+
+    def end(self, training: Training, found: Any) -> None:
+        """The last step is taken; `found` is what the method showed and said then, a `pretrain.Look`."""
+
+    def fail(self, message: str) -> None:
+        """A mistake of the user's ends the training."""
+
+
 class Log:
     """Rows of history.csv, and the watch for a loss that is no longer a number.
 
@@ -146,6 +168,10 @@ class Log:
     def __init__(self, training: Training) -> None:
         self.training, self.pending = training, list[dict[str, Tensor]]()
         self.since, self.first = time.perf_counter(), training.step
+
+    def go_on(self) -> None:
+        """What was done since the last row was no training."""
+        self.since = time.perf_counter()
 
     def add(self, values: dict[str, Tensor]) -> None:
         """Keep one step's numbers."""
@@ -190,11 +216,14 @@ class Log:
                 )
 
 
-def run(training: Training, data: Batches, checkpoint: Checkpoint, show: bool = True) -> None:
+def run(
+    training: Training, data: Batches, checkpoint: Checkpoint, show: bool = True, watch: Watch | None = None
+) -> None:
     """Train to the end of the budget, from the last checkpoint if there is one."""
-    state = checkpoint.load()
+    state, watch = checkpoint.load(), watch or Watch()
     if state is not None:
         training.restore(state)
+    watch.begin(training)
     training.module.train()
     every, due = training.job.pretrain.log_every, training.job.pretrain.checkpoint_seconds
     log, saved = Log(training), time.monotonic()
@@ -203,6 +232,7 @@ def run(training: Training, data: Batches, checkpoint: Checkpoint, show: bool = 
             log.add(training.advance(index, pixels))
             training.step += 1
             bar.update()
+            watch.step(training)
             last = training.step == training.steps
             if training.step % every and not last:
                 continue
@@ -211,6 +241,8 @@ def run(training: Training, data: Batches, checkpoint: Checkpoint, show: bool = 
             if training.fabric.is_global_zero and not last and time.monotonic() - saved >= due:
                 checkpoint.save(training.state())
                 saved = time.monotonic()
+            watch.row(training, row)
+            log.go_on()
 
 
 def _shares(training: Training) -> Iterator[np.ndarray]:

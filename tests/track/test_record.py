@@ -1,5 +1,6 @@
 """What a stage left, as one record."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,9 +15,10 @@ def test_pretrain_becomes_one_record(trained: Path, tmp_path: Path) -> None:
     assert (what.key, what.name) == (f"simclr-3-{WEIGHTS}", "simclr-3")
     assert what.params["params.optimizer.lr"] == 0.01
     assert what.params["encoder.width"] == 16
-    assert what.metrics["health.rank"] == 7.5
+    assert what.points == (("health/rank", 0, 12.5, 7.5),)
     assert what.tags["plugin"] == "pretext-simclr==0.1.0"
     assert what.tags["data_sha256"] == "ef"
+    assert what.training is None  # of a card that does not say
     assert what.files["pretrain"] == [str(trained / "samples.png")]
     assert "augment" not in what.files  # a missing picture is no reason to fail
 
@@ -25,7 +27,7 @@ def test_evaluate_belongs_to_the_run_of_its_encoder(trained: Path, evaluated: Pa
     what = runs.evaluated(evaluated, trained)
     assert what.key == runs.pretrained(trained, tmp_path).key
     assert what.metrics["knn"] == 0.5  # of the best layer, as validation chose it
-    assert what.metrics["knn.layers.layer4.val"] == 0.3
+    assert what.metrics["evaluate/knn.layers.layer4.val"] == 0.3
     assert "labelled" not in what.metrics  # a truth value is no number
     assert what.tags["knn_layer"] == "layer3"
 
@@ -51,3 +53,29 @@ def test_importing_the_record_imports_neither_mlflow_nor_torch() -> None:
 def test_telemetry_is_off_once_the_record_is_imported() -> None:
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert os.environ["DO_NOT_TRACK"] == "true"
+
+
+def test_a_comparison_says_who_is_best_and_which_seed_by_validation(trained: Path, tmp_path: Path) -> None:
+    folders = []
+    for name, seed, val in (("simclr", 0, 0.5), ("simclr", 1, 0.6), ("rotation", 0, 0.9), ("random", 0, 1.0)):
+        folder = tmp_path / f"{name}-{seed}"
+        folder.mkdir()
+        told = {"method": name, "seed": seed, "control": name == "random", "weights_sha256": f"{name}{seed}"}
+        (folder / "encoder.json").write_text(json.dumps(json.loads((trained / "encoder.json").read_text()) | told))
+        probe = {"best": "layer3", "layers": {"layer3": {"val": val, "test": {"top1": 1 - val}}}}
+        (folder / "metrics.json").write_text(json.dumps({"linear": probe}))
+        folders.append(folder)
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    board = "name,kind,linear,tie_group\nrandom,control,0.9,a\nsimclr,method,0.8,b\nrotation,method,0.7,bc\n"
+    (reports / "leaderboard.csv").write_text(board)
+    what = runs.compared(reports, folders, "flowers")
+    assert what.models == {
+        "flowers-simclr": "simclr-1-simclr1",
+        "flowers-rotation": "rotation-0-rotation0",
+        "flowers": "simclr-1-simclr1",
+    }
+    assert what.marks["rotation-0-rotation0"] == {"rank": "3", "tie": "bc", "best": "False"}
+    assert what.marks["simclr-0-simclr0"] == {"rank": "2", "tie": "b", "best": "True"}
+    assert what.tables["leaderboard.json"]["linear"] == [0.9, 0.8, 0.7]
+    assert what.experiment == "flowers"

@@ -22,13 +22,12 @@ from typing import Any
 from pretextbench import quiet
 from pretextbench.errors import UserError
 from pretextbench.track import kept
-from pretextbench.track.facts import Record, Scalar, without_secrets
+from pretextbench.track.facts import EXPERIMENT, Record, Scalar, without_secrets
 
-__all__ = ["EXPERIMENT", "PATIENCE", "Record", "Scalar", "record", "store", "warm"]
+__all__ = ["EXPERIMENT", "PATIENCE", "Record", "Scalar", "follow", "record", "store", "warm"]
 
 quiet.apply()  # MLflow reads its switches when it is imported
 
-EXPERIMENT = "pretextbench"
 PATIENCE = 120.0  # seconds that a record may take, whatever the store does
 log = logging.getLogger(__name__)
 
@@ -54,6 +53,20 @@ def warm(root: Path, *, encoder: bool = False) -> None:
     if root not in _waiting:
         with contextlib.suppress(OSError):  # `record` tries again, and says so
             _waiting[root] = _start(root, encoder)
+
+
+def follow(root: Path, folder: Path) -> None:
+    """Let the recorder tell MLflow what the training in this process, or one that it starts, writes to a spool.
+
+    It goes on until `record`, or until this process ends. See `track.spool`.
+    """
+    root = root.resolve()
+    warm(root, encoder=True)
+    process = _waiting.get(root)
+    if process is not None and process.stdin is not None:
+        with contextlib.suppress(OSError):  # it has ended: `record` says so
+            process.stdin.write(json.dumps({"follow": str(folder.resolve()), "since": time.time()}) + "\n")
+            process.stdin.flush()
 
 
 def record(what: Record, root: Path, patience: float = PATIENCE) -> str | None:

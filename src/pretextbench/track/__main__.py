@@ -1,5 +1,7 @@
 """The recorder: `python -m pretextbench.track ROOT [--encoder]` reads one record as JSON, writes it, prints its id.
 
+A line before it may name a spool to follow meanwhile: then MLflow shows the training while it trains.
+
 It ends without a word when its input ends without one: the stage was stopped or had nothing to tell.
 `python -m pretextbench.track ROOT --replay` writes the records that were kept when the store could not be reached,
 prints a line about each, and exits with 1 when some are kept still.
@@ -25,8 +27,9 @@ def main(root: Path, encoder: bool) -> None:
 
 
 def tell(root: Path, encoder: bool) -> dict[str, Any] | None:
-    """Open the store, then wait for the record, write it, and let those follow that were kept."""
-    from pretextbench.track.deliver import deliver, why  # a replay that finds another at work needs no MLflow
+    """Open the store, tell what is followed, wait for the record, write it, and let those follow that were kept."""
+    from pretextbench.track import live  # a replay that finds another at work needs no MLflow
+    from pretextbench.track.deliver import deliver, why
     from pretextbench.track.writer import Writer
 
     writer = Writer(root)
@@ -34,7 +37,11 @@ def tell(root: Path, encoder: bool) -> dict[str, Any] | None:
         writer.open()
     if encoder:
         import pretextbench.track.model  # noqa: F401  imports torch (3 s), before it is needed
-    told = sys.stdin.read()
+    told = sys.stdin.readline()
+    if told.startswith('{"follow"'):
+        following = live.start(writer, json.loads(told))
+        told = sys.stdin.read()
+        following.end(recorded=bool(told))
     if not told:
         return None
     try:

@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass, field
 
+EXPERIMENT = "pretextbench"  # of records that name none, and of those of version 0.1
 Scalar = str | int | float | bool | None
+Point = tuple[str, int, float, float]  # metric, step, seconds after the run's start, value
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,13 @@ class Record:
     seconds: float = 0.0  # that the work took: the run's duration
     members: tuple[str, ...] = ()  # keys of the runs that belong under this one
     stage: str = ""  # who tells it
+    experiment: str = EXPERIMENT
+    training: str | None = None  # key of the run that was told while it trained: this record completes it
+    points: tuple[Point, ...] = ()  # metrics over steps, under their full names, beside those of `history`
+    data: dict[str, str] | None = None  # the data set: name, digest, source, schema, profile
+    tables: dict[str, dict[str, list[Scalar]]] = field(default_factory=dict)  # file.json -> column -> cells
+    marks: dict[str, dict[str, str]] = field(default_factory=dict)  # key of a member -> tags that this record gives it
+    models: dict[str, str] = field(default_factory=dict)  # registered model -> key of the member that becomes its @best
     told: float = 0.0  # when, in seconds since 1970; `record` fills it in, and writing it later keeps it
 
 

@@ -3,51 +3,88 @@
 One run per pretrained encoder holds its pretraining and its evaluation; one run per comparison is their parent.
 """
 
-import hashlib
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pretextbench.track import Record, Scalar, record
+from pretextbench.track import Record, record, spool
+from pretextbench.track.cards import dataset, existing, identity, numbers, provisional, read_json, settings, tags
+from pretextbench.track.facts import EXPERIMENT, Point
+from pretextbench.track.ranking import compared
 
 
-def record_pretrain(folder: Path, augmented: Path, root: Path) -> str | None:
-    """Record the encoder in `folder`, with what its augment stage left in `augmented`; returns the run id or None."""
-    return record(pretrained(folder, augmented), root)
+def record_pretrain(
+    folder: Path,
+    augmented: Path,
+    root: Path,
+    images: Path | None = None,
+    told: Path | None = None,
+    experiment: str = EXPERIMENT,
+) -> str | None:
+    """Record the encoder in `folder`, with what its augment stage left in `augmented`; returns the run id or None.
+
+    `images`: the prepared images. `told`: the spool of the training.
+    """
+    return record(pretrained(folder, augmented, images, told, experiment), root)
 
 
-def record_evaluate(folder: Path, encoder: Path, root: Path) -> str | None:
+def record_evaluate(folder: Path, encoder: Path, root: Path, experiment: str = EXPERIMENT) -> str | None:
     """Add what the evaluate stage left in `folder` to the run of `encoder`, the folder of the pretrain stage."""
-    return record(evaluated(folder, encoder), root)
+    return record(evaluated(folder, encoder, experiment), root)
 
 
-def record_compare(reports: Path, encoders: Sequence[Path], root: Path) -> str | None:
+def record_compare(reports: Path, encoders: Sequence[Path], root: Path, experiment: str = EXPERIMENT) -> str | None:
     """Record the comparison in `reports` as the parent of the runs of `encoders`."""
-    return record(compared(reports, encoders), root)
+    return record(compared(reports, encoders, experiment), root)
 
 
-def pretrained(folder: Path, augmented: Path) -> Record:
-    """Parameters, cost, history, pictures and the encoder itself."""
-    card = read_json(folder / "encoder.json")
-    cost = ("seconds", "images_per_second", "peak_memory_bytes", "peak_device_memory_bytes", "parameters")
-    health = read_json(folder / "health.json").get("measures", {})
+def started(card: Mapping[str, Any], images: Path, experiment: str) -> Record:
+    """A training that begins: what is known of it, under a key that is replaced when its encoder is there."""
     return Record(
-        *identity(card),
-        params=dict(flat({k: card[k] for k in ("params", "encoder", "image_size", "images_seen", "batch_size")})),
-        metrics={name: card[name] for name in cost} | numbers({"health": health}),
-        tags=tags(card),
-        history=history.read_bytes().decode() if (history := folder / "history.csv").is_file() else None,
-        files=existing({"pretrain": folder / "samples.png", "augment": augmented / "sheet.png"})
-        | existing({"": folder / "encoder.json", "policy": augmented / "policy.json"}),
-        encoder=str(folder.resolve()),
-        seconds=card["seconds"],
-        stage="pretrain",
+        key=str(provisional(card)),
+        name=identity(card)[1],
+        params=settings(card),
+        tags=tags(card) | source(images),
+        experiment=experiment,
+        data=dataset(images),
+        stage="begin",
     )
 
 
-def evaluated(folder: Path, encoder: Path) -> Record:
+def pretrained(
+    folder: Path, augmented: Path, images: Path | None = None, told: Path | None = None, experiment: str = EXPERIMENT
+) -> Record:
+    """Parameters, cost, history, pictures and the encoder itself."""
+    card, health = read_json(folder / "encoder.json"), read_json(folder / "health.json")
+    cost = ("seconds", "images_per_second", "peak_memory_bytes", "peak_device_memory_bytes", "parameters")
+    said = spool.story(told) if told else spool.Story()
+    if said.key != provisional(card):
+        said = spool.Story()  # of another training
+    last = int(card.get("steps", 0)), float(card["seconds"])
+    signs: list[Point] = [
+        (f"health/{name}", *last, value) for name, value in numbers(health.get("measures", {})).items()
+    ]
+    warning = "; ".join([*health.get("symptoms", ()), *said.notes])
+    return Record(
+        *identity(card),
+        params=settings(card),
+        metrics={name: card[name] for name in cost},
+        tags=tags(card) | {"warning": warning} | (source(images) if images else {}),
+        history=history.read_bytes().decode() if (history := folder / "history.csv").is_file() else None,
+        files=existing({"pretrain": folder / "samples.png", "augment": augmented / "sheet.png"})
+        | existing({"": folder / "encoder.json", "policy": augmented / "policy.json"})
+        | ({"watch": pictures} if (pictures := [path for path in said.pictures if Path(path).is_file()]) else {}),
+        encoder=str(folder.resolve()),
+        seconds=card["seconds"],
+        stage="pretrain",
+        experiment=experiment,
+        training=provisional(card),
+        points=(*said.points, *signs),
+        data=dataset(images) if images else None,
+    )
+
+
+def evaluated(folder: Path, encoder: Path, experiment: str = EXPERIMENT) -> Record:
     """Every number of the evaluation, the headline ones under short names, and its tables and plots."""
     card, metrics = read_json(encoder / "encoder.json"), read_json(folder / "metrics.json")
     headline = {}
@@ -58,77 +95,17 @@ def evaluated(folder: Path, encoder: Path) -> Record:
     best = {f"{probe}_layer": str(metrics[probe]["best"]) for probe in headline}
     return Record(
         *identity(card),
-        metrics=numbers(metrics) | headline,
+        metrics={f"evaluate/{name}": value for name, value in numbers(metrics).items()} | headline,
         tags=tags(card) | best,
         files={"evaluate": [str(path.resolve()) for path in files]},
         seconds=card["seconds"],
         stage="evaluate",
+        experiment=experiment,
+        training=provisional(card),
     )
 
 
-def compared(reports: Path, encoders: Sequence[Path]) -> Record:
-    """The leaderboard, plots and recommendation; the same encoders compared again are the same comparison."""
-    cards = [read_json(folder / "encoder.json") for folder in encoders]
-    keys = sorted(identity(card)[0] for card in cards)
-    files = sorted(path for path in reports.iterdir() if path.is_file())
-    text = reports / "recommendation.md"
-    return Record(
-        key="comparison-" + hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16],
-        name=f"comparison of {len(keys)} encoders",
-        params={"methods": ", ".join(sorted({card["method"] for card in cards}))},
-        metrics=numbers(read_json(reports / "metrics.json")),
-        tags={"kind": "comparison", "data_sha256": ", ".join(sorted({card["data_sha256"] for card in cards}))},
-        files={"": [str(path.resolve()) for path in files]},
-        note=text.read_text(encoding="utf-8") if text.is_file() else None,
-        members=tuple(keys),
-        stage="compare",
-    )
-
-
-def identity(card: Mapping[str, Any]) -> tuple[str, str]:
-    """Key and name of the run of an encoder: the weights are part of the key, so another training is another run."""
-    name = f"{card['method']}-{card['seed']}"
-    return f"{name}-{card['weights_sha256']}", name
-
-
-def tags(card: Mapping[str, Any]) -> dict[str, str]:
-    """What a run is searched by."""
-    names = (
-        "method",
-        "seed",
-        "control",
-        "distribution",
-        "version",
-        "source_hash",
-        "data_sha256",
-        "device",
-        "precision",
-    )
-    plugin = f"{card['distribution']}=={card['version']}"
-    return {name: str(card[name]) for name in names} | {"plugin": plugin, "kind": "encoder"}
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scalar]]:
-    """Nested mappings as dotted names; what is no scalar becomes JSON text."""
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            scalar = value is None or isinstance(value, str | int | float | bool)
-            yield f"{prefix}{name}", value if scalar else json.dumps(value)
-
-
-def numbers(tree: Mapping[str, Any]) -> dict[str, float]:
-    """The numeric leaves of nested mappings, under names that MLflow accepts."""
-    leaves = ((name, value) for name, value in flat(tree) if isinstance(value, int | float))
-    return {re.sub(r"[^\w\-. /]", "_", name): float(value) for name, value in leaves if not isinstance(value, bool)}
-
-
-def existing(files: Mapping[str, Path]) -> dict[str, list[str]]:
-    """Those of `files` (folder in the run -> file) that are there."""
-    return {folder: [str(path.resolve())] for folder, path in files.items() if path.is_file()}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; empty when there is none."""
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+def source(images: Path) -> dict[str, str]:
+    """Where the images come from, as a tag."""
+    found = read_json(images / "card.json").get("source")
+    return {"source": found} if found else {}

@@ -4,31 +4,28 @@ Everything here may be interrupted anywhere and done again, by whoever, in any o
 its key, a point of a metric has the time at which it was told, and what has no such identity is looked for first.
 """
 
-import csv
-import hashlib
-import io
-import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import mlflow
 from filelock import FileLock
-from mlflow.entities import LoggedModelStatus, Metric, Param, Run, RunTag
+from mlflow.entities import LoggedModelStatus, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
-from pretextbench.track import EXPERIMENT, Record, kept, store
+from pretextbench.track import Record, kept, store, tables
 from pretextbench.track.commit import git_commit
+from pretextbench.track.facts import EXPERIMENT, Point
+from pretextbench.track.points import history, values, write
+from pretextbench.track.relatives import Relatives
 
 KEY = "pretextbench.key"
-MEMBERS = "pretextbench.members"  # of a comparison: its runs, which may be written after it
-PARENT = "mlflow.parentRunId"
+OURS = "pretextbench"  # tag of our experiments
 DONE = "pretextbench.done."  # + part: hash of what was written, so that telling it again repeats nothing
 TOLD = "pretextbench.told."  # + stage: when (ms) that stage told what is written; what it told earlier comes too late
-BATCH = 500  # metrics per request; the servers' limit is 1000
 LONGEST = 6000  # characters of a parameter, MLflow's limit
 
 
@@ -44,8 +41,8 @@ class Writer:
         self.lock = FileLock(self.root / "mlruns" / ".lock", timeout=60)
 
     def open(self) -> None:
-        """Reach the store now, and create its tables and the experiment if need be."""
-        _ = self.experiment
+        """Reach the store now, and create its tables if need be."""
+        self.experiments()
 
     @cached_property
     def client(self) -> MlflowClient:
@@ -53,17 +50,46 @@ class Writer:
         with self.lock:
             return MlflowClient(self.uri)
 
-    @cached_property
-    def experiment(self) -> str:
-        """The id of the experiment, which is created where there is none."""
-        found = self.client.get_experiment_by_name(EXPERIMENT)  # without the lock: a server may let us wait
+    def experiments(self) -> list[str]:
+        """The ids of all experiments that are ours: a run is continued where it is."""
+        found = self.client.search_experiments(filter_string=f"tags.`{OURS}` = 'true'")
+        old = self.client.get_experiment_by_name(EXPERIMENT)
+        return list(dict.fromkeys(str(one.experiment_id) for one in [*found, *([old] if old else [])]))
+
+    def experiment(self, name: str) -> str:
+        """The id of an experiment, which is created where there is none."""
+        found = self.client.get_experiment_by_name(name)  # without the lock: a server may let us wait
         if found is not None:
             return str(found.experiment_id)
         with self.lock:
-            if found := self.client.get_experiment_by_name(EXPERIMENT):
+            if found := self.client.get_experiment_by_name(name):
                 return str(found.experiment_id)
             place = str(self.root / "mlruns") if self.own else None  # a server has a place of its own for artifacts
-            return str(self.client.create_experiment(EXPERIMENT, place))
+            return str(self.client.create_experiment(name, place, {OURS: "true"}))
+
+    def begin(self, what: Record, instead: str | None = None) -> str:
+        """Create or continue the run of a training that is under way; returns its id.
+
+        `instead`: key of a training that was given up for this one.
+        """
+        with self._alone(what.key):
+            run = self.client.get_run(self._find_or_create(what, round(time.time() * 1000)))
+            self.client.update_run(run.info.run_id, status="RUNNING")
+            self._values(run, what, 0)
+        for old in self.find(instead) if instead else []:
+            self.stop(old.info.run_id)
+        return str(run.info.run_id)
+
+    def tell(self, run_id: str, points: Sequence[Point]) -> None:
+        """Add points to a run that is under way."""
+        if points:
+            write(self.client, self.client.get_run(run_id), points)
+
+    def stop(self, run_id: str, failed: str | None = None) -> None:
+        """A training under way is no more: it was killed, or it has failed for the reason given."""
+        if failed:
+            self.client.set_tag(run_id, "mlflow.note.content", failed[:LONGEST])
+        self.client.set_terminated(run_id, "FAILED" if failed else "KILLED")
 
     def write(self, what: Record) -> str:
         """Create or continue the run of `what.key`; returns its id. Doing it again changes nothing."""
@@ -81,14 +107,21 @@ class Writer:
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{kept.short(key)[0]}.lock", timeout=60)  # 16 files, not one per run for ever
 
-    def _find(self, key: str) -> list[Run]:
+    def find(self, key: str) -> list[Run]:
         """The run of a key, behind it those that a server made of the same request when it was slow to answer."""
         text = key.replace("'", "")
-        runs = self.client.search_runs([self.experiment], f"tags.`{KEY}` = '{text}'", max_results=10)
+        ours = self.experiments()
+        runs = self.client.search_runs(ours, f"tags.`{KEY}` = '{text}'", max_results=10) if ours else []
         return sorted(runs, key=lambda run: (-len(run.data.tags), run.info.run_id))
 
     def _find_or_create(self, what: Record, told: int) -> str:
-        if found := self._find(what.key):
+        found, live = self.find(what.key), self.find(what.training) if what.training else []
+        if live and not found:  # it was told while it trained, and becomes what it has made
+            self.client.set_tag(live[0].info.run_id, KEY, what.key.replace("'", ""))
+            found, live = live, []
+        for other in live:  # the same was made before
+            self.client.delete_run(other.info.run_id)
+        if found:
             for other in found[1:]:
                 if not other.data.params and not other.data.metrics:
                     self.client.delete_run(other.info.run_id)
@@ -97,27 +130,28 @@ class Writer:
         if commit := git_commit(self.root):
             tags["mlflow.source.git.commit"] = commit
         start = told - round(what.seconds * 1000)  # milliseconds
-        return str(self.client.create_run(self.experiment, start, tags, what.name).info.run_id)
+        return str(self.client.create_run(self.experiment(what.experiment), start, tags, what.name).info.run_id)
 
     def _parts(self, run: Run, what: Record, told: int) -> None:
         run_id = run.info.run_id
         self._values(run, what, told)
-        if what.history and self._new(run, "history", digest := hashlib.sha256(what.history.encode()).hexdigest()):
-            self._history(run, what.history)
-            self.client.set_tag(run_id, DONE + "history", digest)
+        write(self.client, run, [*what.points, *history(what.history or "")])
         for folder, files in what.files.items():
             for file in files:
                 self.client.log_artifact(run_id, file, folder or None)
+        for file, columns in what.tables.items():
+            tables.log(self.client, run, file, columns)
         if what.encoder and self._new(run, "encoder", what.key):
-            self._encoder(run_id, Path(what.encoder), what.key)
+            self._encoder(run, Path(what.encoder), what.key)
             self.client.set_tag(run_id, DONE + "encoder", what.key)
-        self._family(run, what)
+        Relatives(self.client, self.experiments(), self.find).tell(run, what, told)
         if run.info.status != "FINISHED" or what.encoder:
             self.client.set_terminated(run_id, end_time=run.info.start_time + round(what.seconds * 1000))
 
-    def _encoder(self, run_id: str, folder: Path, key: str) -> None:
+    def _encoder(self, run: Run, folder: Path, key: str) -> None:
         """Log the encoder, unless a recorder that was killed before it could say so has; half of one is removed."""
-        models = self.client.search_logged_models([self.experiment], f"source_run_id = '{run_id}'")
+        run_id, experiment = run.info.run_id, run.info.experiment_id
+        models = self.client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
         for model in models:
             if model.status == LoggedModelStatus.READY:
                 return
@@ -125,18 +159,6 @@ class Writer:
         from pretextbench.track import model as encoders  # torch takes 3 s, and only pretraining needs it
 
         encoders.log(run_id, folder, key)
-
-    def _family(self, run: Run, what: Record) -> None:
-        """Put the members under their comparison, whichever is written first."""
-        run_id = run.info.run_id
-        if what.members:
-            self.client.set_tag(run_id, MEMBERS, " ".join(map(kept.short, what.members))[:LONGEST])
-            for member in (found[0] for key in what.members if (found := self._find(key))):
-                self.client.set_tag(member.info.run_id, PARENT, run_id)
-        elif PARENT not in run.data.tags:
-            one_of = f"tags.`{MEMBERS}` LIKE '%{kept.short(what.key)}%'"
-            for parent in self.client.search_runs([self.experiment], one_of, max_results=1):  # the latest
-                self.client.set_tag(run_id, PARENT, parent.info.run_id)
 
     @staticmethod
     def _new(run: Run, part: str, digest: str) -> bool:
@@ -150,35 +172,14 @@ class Writer:
         tags = what.tags | changed
         if what.note:
             tags["mlflow.note.content"] = what.note
-        metrics = [m for m in what.metrics.items() if not _same(run.data.metrics.get(m[0]), m[1])]
         for part in _batches(new, 100):
             self.client.log_batch(run.info.run_id, params=part)
         for part in _batches([RunTag(n, v[:LONGEST]) for n, v in tags.items()], 100):
             self.client.log_batch(run.info.run_id, tags=part)
-        for part in _batches([Metric(name, float(value), told, 0) for name, value in metrics], BATCH):
-            self.client.log_batch(run.info.run_id, metrics=part)
-
-    def _history(self, run: Run, table: str) -> None:
-        """One metric per numeric column of the CSV. The times are the run's own, so that a point told twice is one."""
-        points = []
-        for row in csv.DictReader(io.StringIO(table, newline="")):
-            step = int(float(row.pop("step")))
-            numbers = ((name, _number(text)) for name, text in row.items())
-            points += [Metric(f"train/{n}", x, run.info.start_time + step, step) for n, x in numbers if x is not None]
-        for part in _batches(points, BATCH):
-            self.client.log_batch(run.info.run_id, metrics=part)
+        values(self.client, run, what.metrics, told)
+        if what.data:
+            tables.dataset(self.client, run, what.data)
 
 
-def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
-    return (items[i : i + size] for i in range(0, len(items), size))
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text or "")
-    except ValueError:
-        return None
-
-
-def _same(old: float | None, new: float) -> bool:
-    return old is not None and (old == new or (math.isnan(old) and math.isnan(new)))
+def _batches(items: list[Any], size: int) -> list[list[Any]]:
+    return [items[i : i + size] for i in range(0, len(items), size)]

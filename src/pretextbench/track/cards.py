@@ -1,0 +1,101 @@
+"""What the cards and tables that stages leave say, as plain data for records. No MLflow, no torch here."""
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pretextbench.track.facts import Scalar
+
+
+def identity(card: Mapping[str, Any]) -> tuple[str, str]:
+    """Key and name of the run of an encoder: the weights are part of the key, so another training is another run."""
+    name = f"{card['method']}-{card['seed']}"
+    return f"{name}-{card['weights_sha256']}", name
+
+
+def provisional(card: Mapping[str, Any]) -> str | None:
+    """Key of the run of an encoder while it trains."""
+    return f"training-{identity(card)[1]}-{card['training']}" if card.get("training") else None
+
+
+def settings(card: Mapping[str, Any]) -> dict[str, Scalar]:
+    """The parameters of a run."""
+    return dict(flat({k: card[k] for k in ("params", "encoder", "image_size", "images_seen", "batch_size")}))
+
+
+def tags(card: Mapping[str, Any]) -> dict[str, str]:
+    """What a run is searched by."""
+    names = (
+        "method",
+        "seed",
+        "control",
+        "distribution",
+        "version",
+        "source_hash",
+        "data_sha256",
+        "device",
+        "precision",
+        "image_size",
+        "images_seen",
+    )
+    plugin, network = f"{card['distribution']}=={card['version']}", card["encoder"]
+    told = {"plugin": plugin, "kind": "encoder", "encoder": f"{network.get('name')}-{network.get('width')}"}
+    return {name: str(card[name]) for name in names} | told
+
+
+def dataset(images: Path) -> dict[str, str] | None:
+    """The prepared images as MLflow describes a data set; None where there is no card."""
+    card = read_json(images / "card.json")
+    if not card:
+        return None
+    size = card["image_size"]
+    tensor = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, size, size, 3]}}
+    return {
+        "name": card["source"],
+        "digest": card["sha256"][:36],  # MLflow's limit
+        "source": json.dumps({"uri": images.resolve().as_uri()}),
+        "schema": json.dumps({"mlflow_tensorspec": {"features": json.dumps([tensor]), "targets": None}}),
+        "profile": json.dumps({split: stop - start for split, (start, stop) in card["splits"].items()}),
+    }
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scalar]]:
+    """Nested mappings as dotted names; what is no scalar becomes JSON text."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            scalar = value is None or isinstance(value, str | int | float | bool)
+            yield f"{prefix}{name}", value if scalar else json.dumps(value)
+
+
+def numbers(tree: Mapping[str, Any]) -> dict[str, float]:
+    """The numeric leaves of nested mappings, under names that MLflow accepts."""
+    leaves = ((name, value) for name, value in flat(tree) if isinstance(value, int | float))
+    return {re.sub(r"[^\w\-. /]", "_", name): float(value) for name, value in leaves if not isinstance(value, bool)}
+
+
+def existing(files: Mapping[str, Path]) -> dict[str, list[str]]:
+    """Those of `files` (folder in the run -> file) that are there."""
+    return {folder: [str(path.resolve())] for folder, path in files.items() if path.is_file()}
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV; none where there is no file."""
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.is_file() else []
+
+
+def cell(text: str) -> Scalar:
+    """A number where it is one; None where it is empty."""
+    try:
+        return float(text)
+    except ValueError:
+        return text or None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty when there is none."""
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -1,0 +1,157 @@
+"""A training that MLflow shows while it trains: killed, resumed, recorded, each point once; real recorders."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretextbench import track
+from pretextbench.track import kept, runs
+from pretextbench.track.spool import Spool
+from tests.track.stores import free_port
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType"),
+]
+
+
+def tell(spool: Spool, steps: range) -> None:
+    for step in steps:
+        spool.values(step, step / 10, {"train/loss": 1 / step})
+
+
+def history(folder: Path, last: int) -> None:
+    rows = [f"{step},{step / 10 + 5},{1 / step}" for step in range(1, last + 1)]  # other seconds: trained twice
+    (folder / "history.csv").write_text("\n".join(["step,seconds,loss", *rows]) + "\n")
+
+
+@pytest.fixture
+def card(trained: Path, tmp_path: Path) -> dict[str, Any]:
+    """The card of a training that says which it was; the store is there."""
+    from pretextbench.track.writer import Writer
+
+    Writer(tmp_path).open()  # two that create its tables at once would meet
+    os.environ["MLFLOW_TRACKING_URI"] = ""  # MLflow sets it
+    path = trained / "encoder.json"
+    told: dict[str, Any] = json.loads(path.read_text()) | {"training": "0123456789abcdef", "steps": 6}
+    path.write_text(json.dumps(told))
+    return told
+
+
+def until(what: Callable[[], Any]) -> Any:
+    end = time.monotonic() + 120
+    while not (found := what()):
+        assert time.monotonic() < end
+        time.sleep(0.3)
+    return found
+
+
+def all_runs(root: Path) -> list[Any]:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{root}/mlflow.db")
+    return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
+
+
+def points(root: Path, run: Any, name: str) -> list[tuple[int, float, int]]:
+    from mlflow.tracking import MlflowClient
+
+    found = MlflowClient(f"sqlite:///{root}/mlflow.db").get_metric_history(run.info.run_id, name)
+    return [(point.step, point.value, point.timestamp - run.info.start_time) for point in found]
+
+
+def stop(root: Path) -> None:
+    """What the stage's death is to its recorder."""
+    process = track._waiting.pop(root.resolve())
+    process.communicate(timeout=120)
+
+
+def test_a_training_is_seen_while_it_trains_and_its_record_completes_the_same_run(
+    trained: Path, card: dict[str, Any], tmp_path: Path
+) -> None:
+    live, root = Spool(tmp_path / "live"), tmp_path
+    track.follow(root, live.folder)
+    live.begin(runs.started(card, tmp_path, "flowers"))
+    tell(live, range(1, 4))
+    run = until(lambda: [r for r in all_runs(root) if "train/loss" in r.data.metrics])[0]
+    assert run.info.status == "RUNNING"
+    assert run.data.params["params.temperature"] == "0.5"
+    assert [r[0] for r in points(root, run, "train/loss")] == [1, 2, 3]
+    until(lambda: [name for name in all_runs(root)[0].data.metrics if name.startswith("system/")])
+    stop(root)
+    assert all_runs(root)[0].info.status == "KILLED"
+
+    again = Spool(tmp_path / "live")  # it goes on from step 2
+    track.follow(root, again.folder)
+    again.begin(runs.started(card, tmp_path, "flowers"))
+    tell(again, range(2, 6))
+    until(lambda: len(points(root, run, "train/loss")) == 5)
+    assert all_runs(root)[0].info.status == "RUNNING"
+    again.notes(["it collapsed"])
+    history(trained, 6)
+    what = runs.pretrained(trained, tmp_path, None, again.folder, "flowers")
+    run_id = track.record(type(what)(**{**what.__dict__, "encoder": None}), root)
+    assert run_id == run.info.run_id
+    (final,) = all_runs(root)
+    assert final.info.status == "FINISHED"
+    assert final.data.tags["pretextbench.key"] == what.key
+    assert final.data.tags["warning"] == "it collapsed"
+    told = points(root, final, "train/loss")
+    assert [p[:2] for p in told] == [(step, 1 / step) for step in range(1, 7)]
+    assert [p[2] for p in told] == [100, 200, 300, 400, 500, 5600]  # ms: as first told, and the last by the record
+    assert points(root, final, "health/rank") == [(6, 7.5, 12_500)]
+
+
+def test_a_store_that_is_away_while_it_trains_loses_nothing(
+    trained: Path, card: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pretextbench.track.replay import replay
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    live = Spool(tmp_path / "live")
+    track.follow(tmp_path, live.folder)
+    live.begin(runs.started(card, tmp_path, "flowers"))
+    tell(live, range(1, 4))
+    live.values(2, 0.2, {"health/rank": 3.0})
+    history(trained, 6)
+    what = runs.pretrained(trained, tmp_path, None, live.folder, "flowers")
+    assert track.record(type(what)(**{**what.__dict__, "encoder": None}), tmp_path) is None
+    assert len(kept.waiting(tmp_path)) == 1
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert replay(tmp_path, lambda _: None) == 0
+    (run,) = all_runs(tmp_path)
+    assert [p[0] for p in points(tmp_path, run, "train/loss")] == [1, 2, 3, 4, 5, 6]
+    assert [p[:2] for p in points(tmp_path, run, "health/rank")] == [(2, 3.0), (6, 7.5)]
+
+
+def test_trained_once_more_to_the_same_weights_it_is_the_same_run(
+    trained: Path, card: dict[str, Any], tmp_path: Path
+) -> None:
+    from pretextbench.track.writer import Writer
+
+    writer, what = Writer(tmp_path), runs.pretrained(trained, tmp_path)
+    what = type(what)(**{**what.__dict__, "encoder": None})
+    first = writer.write(what)
+    second = writer.begin(runs.started(card, tmp_path, "flowers"))
+    assert first != second
+    assert writer.write(what) == first
+    (run,) = all_runs(tmp_path)
+    assert run.info.run_id == first
+
+
+def test_a_training_that_was_given_up_or_has_failed_does_not_run_for_ever(card: dict[str, Any], tmp_path: Path) -> None:
+    from pretextbench.track.writer import Writer
+
+    writer = Writer(tmp_path)
+    other = card | {"training": "fedcba9876543210"}
+    first = writer.begin(runs.started(card, tmp_path, "flowers"))
+    second = writer.begin(runs.started(other, tmp_path, "flowers"), runs.provisional(card))
+    writer.stop(second, "diverged")
+    found = {run.info.run_id: run.info.status for run in all_runs(tmp_path)}
+    assert found == {first: "KILLED", second: "FAILED"}
