@@ -1,6 +1,6 @@
 """The whole pipeline as a user runs it: DVC, Prefect and MLflow, with a method that lives in a distribution of its own.
 
-The method is the one of docs/write-a-method.md, read from that page: if the guide is wrong, this fails.
+The method is the one that `pretextbench new` writes, as it writes it.
 """
 
 import json
@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from pretextbench import scaffold
+
 PROJECT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 TINY = """
@@ -28,16 +30,10 @@ methods: {mean-colour: {crop_min: 0.5}}
 """
 
 
-def install_from_the_guide(folder: Path) -> Path:
-    """Write the files that the guide shows and install them as a distribution; returns where it was installed."""
-    guide = (PROJECT / "docs/write-a-method.md").read_text()
-    toml, code = (re.search(rf"```{kind}\n(.*?)```", guide, re.S) for kind in ("toml", "python"))
-    assert toml is not None
-    assert code is not None
+def install_from_the_scaffold(folder: Path) -> Path:
+    """Write a new method and install it as a distribution; returns where it was installed."""
     source, site = folder / "mean-colour", folder / "site"
-    source.mkdir()
-    (source / "pyproject.toml").write_text(toml[1])
-    (source / "pretext_mean_colour.py").write_text(code[1])
+    scaffold.write("mean-colour", source)
     uv = os.environ.get("UV") or shutil.which("uv")
     assert uv, "the tests are run with `uv run pytest`"
     command = [uv, "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(source)]
@@ -80,7 +76,7 @@ class Project:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("project")
-    made = Project(folder / "checkout", install_from_the_guide(folder))
+    made = Project(folder / "checkout", install_from_the_scaffold(folder))
     made.first = made.repro()  # type: ignore[attr-defined]
     return made
 
@@ -115,7 +111,8 @@ def test_a_method_from_elsewhere_is_judged_and_ranked_by_name_alone(project: Pro
         assert part in page, part
     code = (
         "from pretextbench import registry, testing\n"
-        "for check in testing.CHECKS.values(): check(registry.load('mean-colour'))"
+        "found = testing.judge(registry.load('mean-colour'), testing.CHECKS)\n"
+        "assert [v for v in found if v.state == 'failed'] == []"
     )
     judged = subprocess.run([sys.executable, "-c", code], env=project.env, capture_output=True, text=True)
     assert judged.returncode == 0, judged.stderr[-2000:]

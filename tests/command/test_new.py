@@ -18,11 +18,11 @@ def test_in_a_project_it_becomes_a_member_of_the_workspace(typed: Type, project:
     assert said.code == 0
     assert (project / "plugins/hue-guess/pretext_hue_guess.py").is_file()
     assert "plugins/hue-guess/README.md" in said.out
+    assert "add hue-guess to compare.methods in params.yaml, and type\n  uv run pretextbench run\n" in said.out
     assert commands(said.out) == [
         "uv add --group methods pretext-hue-guess",
         "uv run pretextbench check hue-guess",
         "uv run pytest plugins/hue-guess",
-        "uv run pretextbench run --methods hue-guess",
     ]
 
 

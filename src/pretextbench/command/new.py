@@ -41,7 +41,9 @@ def new(
     out.print("\nType next:")
     for command, purpose in _next(method, folder, member):
         out.print(f"  {command:<52}  # {purpose}")
-    out.print(f"\nThen change loss() in {files[2]}, and check again.")
+    out.print(f"\nTo rank it, add {method} to compare.methods in params.yaml, and type")
+    out.print(f"  {'uv run ' if member else ''}pretextbench run")
+    out.print(f"\nTo make it yours, change loss() in {files[2]}, and check again.")
 
 
 def _project() -> Path | None:
@@ -65,5 +67,4 @@ def _next(method: str, folder: Path, member: bool) -> list[tuple[str, str]]:
         (install, "installs it; uv keeps it" if member else "installs it; pip install -e does the same"),
         (f"{run}pretextbench check {method}", "the kit that judges every method"),
         (f"{run}pytest {folder}", "its own tests, the kit among them"),
-        (f"{run}pretextbench run --methods {method}", "trains, measures and ranks it beside the controls"),
     ]

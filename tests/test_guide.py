@@ -1,0 +1,96 @@
+"""docs/write-a-method.md, run: every block of it, in the order of the page."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pretextbench import registry, scaffold, testing
+from pretextbench.params import Params
+from pretextbench.section import parse
+from tests.conftest import Install
+
+PROJECT = Path(__file__).parents[1]
+PATIENCE = 500  # seconds for a command: `uv add` fills an environment
+GUIDE = (PROJECT / "docs/write-a-method.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE, re.S | re.M)
+TINY = """
+prepare: {synthetic: {train: 200, val: 40, test: 60}}
+augment: {derive_images: 50, view_images: 20}
+encoder: {width: 4}
+pretrain: {images: 64, batch_size: 16, log_every: 2}
+evaluate: {budgets: ["10%"], redraws: 1, linear_l2: [0.001, 0.1], linear_steps: 20}
+compare: {methods: [mean-colour], controls: [random], seeds: [0], resamples: 200}
+"""
+
+
+def test_the_page_has_the_blocks_that_are_run_here() -> None:
+    assert [kind for kind, _ in BLOCKS] == ["sh", "yaml", "sh", "python", "python"]
+
+
+def test_the_names_of_all_checks_are_on_the_page_and_no_others() -> None:
+    table = GUIDE.split("| theme | checks |")[1].split("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", table)) == set(testing.CHECKS)
+
+
+def test_the_parameters_are_allowed(install: Install) -> None:
+    params = parse(Params, yaml.safe_load(BLOCKS[1][1]), "the guide")
+    assert params.compare.methods[-1] == "mean-colour"
+    source = scaffold.TEMPLATES / "module.py.j2"
+    assert set(params.methods["mean-colour"] or {}) <= set(re.findall(r"^    (\w+):", source.read_text(), re.M))
+
+
+@pytest.mark.parametrize("check", testing.CHECKS)
+def test_the_method_on_the_page_passes_the_kit(check: str, install: Install) -> None:
+    install(
+        "pretext-brightness", {"brightness": "pretext_brightness:Brightness"}, {"pretext_brightness.py": BLOCKS[3][1]}
+    )
+    testing.CHECKS[check](registry.load("brightness"))
+
+
+def test_the_test_on_the_page_judges(tmp_path: Path, install: Install) -> None:
+    module = scaffold.write("mean-colour", tmp_path / "mean-colour")[2].read_text()
+    install(
+        "pretext-mean-colour", {"mean-colour": "pretext_mean_colour:MeanColour"}, {"pretext_mean_colour.py": module}
+    )
+    names: dict[str, object] = {}
+    exec(BLOCKS[4][1], names)  # a block of our own documentation
+    names["test_contract"]("learns")  # type: ignore[operator]
+    names["MeanColour"].reference = ""  # type: ignore[attr-defined]
+    with pytest.raises(testing.CheckFailed):
+        names["test_contract"]("described")  # type: ignore[operator]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What a clone has, without tests; small parameters. `uv` may ask nobody for anything: all of it is cached."""
+    root = tmp_path / "checkout"
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    files = subprocess.run(listed, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
+    for name in [*files, "uv.lock"]:
+        if (PROJECT / name).is_file() and not name.startswith(("tests/", "benchmarks/")):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT / name, root / name)
+    with (root / ".dvc/config").open("a") as config:
+        config.write("    no_scm = true\n")
+    (root / "params.yaml").write_text(TINY)
+    return root
+
+
+@pytest.mark.slow
+def test_from_nothing_to_a_row_of_the_leaderboard(checkout: Path) -> None:
+    unwanted = {"VIRTUAL_ENV", "UV", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT"}
+    env = {name: value for name, value in os.environ.items() if name not in unwanted}
+    env |= {"UV_COMPILE_BYTECODE": "0", "UV_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PRETEXTBENCH_SERVER_LINGER": "5"}
+    for line in (BLOCKS[0][1] + BLOCKS[2][1]).splitlines():
+        done = subprocess.run(line.split(), cwd=checkout, env=env, capture_output=True, text=True, timeout=PATIENCE)
+        assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    kept = (checkout / "pyproject.toml").read_text()
+    assert '"pretext-mean-colour",' in kept
+    assert "pretext-mean-colour = { workspace = true }" in kept
+    board = (checkout / "reports/leaderboard.csv").read_text()
+    assert {row.split(",")[0] for row in board.splitlines()[1:]} == {"mean-colour", "random"}
