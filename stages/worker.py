@@ -1,11 +1,7 @@
-"""One process of a training on several devices: `python -m stages.worker METHOD SEED`, started by torchrun.
+"""One process of a training on several devices: `python -m stages.worker METHOD SEED`, started by `stages.agent`."""
 
-The stage `pretrain` starts as many as `pretrain.devices` says on this machine. For several machines start them
-yourself, on each, with the project on a file system that they share; `devices` is then the number on one machine:
-
-    torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29400 -m stages.worker simclr 0
-"""
-
+import os
+import socket
 import sys
 from pathlib import Path
 
@@ -37,9 +33,9 @@ def watching(name: str, seed: int, params: Params, data: Prepared) -> Watching:
     return Watching(params.watch, data, *places, layout.experiment(params), layout.IMAGES, labelled)
 
 
-def complaint(name: str, seed: int) -> Path:
-    """Where a worker leaves the message for a user's mistake: the stage tells it, once."""
-    return layout.kept(name, seed).with_suffix(".error")
+def complaint(name: str, seed: int, agent: int) -> Path:
+    """Where the workers of an agent (a process of this machine) leave a user's mistake: it tells it, once."""
+    return layout.kept(name, seed).with_suffix(f".{socket.gethostname()}-{agent}.error")
 
 
 def main() -> int:
@@ -49,8 +45,9 @@ def main() -> int:
     try:
         train(name, seed)
     except UserError as error:
-        complaint(name, seed).parent.mkdir(parents=True, exist_ok=True)
-        complaint(name, seed).write_text(str(error), encoding="utf-8")
+        left = complaint(name, seed, os.getppid())
+        left.parent.mkdir(parents=True, exist_ok=True)
+        left.write_text(str(error), encoding="utf-8")
         return 2
     return 0
 

@@ -70,11 +70,13 @@ def test_a_batch_larger_than_the_split_is_refused() -> None:
         budget(pretrain(batch_size=100), 99)
 
 
-@pytest.mark.parametrize(("accumulate", "devices", "parts"), [(3, 1, 3), (1, 3, 3), (4, 2, 8)])
-def test_a_batch_that_does_not_divide_is_refused(accumulate: int, devices: int, parts: int) -> None:
+@pytest.mark.parametrize(
+    ("accumulate", "devices", "nodes", "parts"), [(3, 1, 1, 3), (1, 3, 1, 3), (1, 1, 3, 3), (4, 2, 1, 8), (2, 2, 2, 8)]
+)
+def test_a_batch_that_does_not_divide_is_refused(accumulate: int, devices: int, nodes: int, parts: int) -> None:
     with pytest.raises(UserError, match=f"100 images does not divide into {parts} equal parts .* multiple of {parts}"):
-        budget(pretrain(batch_size=100, accumulate=accumulate, devices=devices), 500)
-    assert budget(pretrain(batch_size=24, accumulate=accumulate, devices=devices), 500).batch == 24
+        budget(pretrain(batch_size=100, accumulate=accumulate, devices=devices, nodes=nodes), 500)
+    assert budget(pretrain(batch_size=24, accumulate=accumulate, devices=devices, nodes=nodes), 500).batch == 24
 
 
 # --- the key ------------------------------------------------------------------------------------------------------
@@ -93,6 +95,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "accumulate": {"pretrain": Pretrain(accumulate=2)},
     "precision": {"pretrain": Pretrain(precision="bf16")},
     "devices": {"pretrain": Pretrain(devices=2)},
+    "nodes": {"pretrain": Pretrain(nodes=2)},
     "clip": {"pretrain": Pretrain(clip=1.0)},
     "recipe": {"recipe": augmented(HorizontalFlip())},
     "probability": {"recipe": augmented(HorizontalFlip(p=0.4))},

@@ -80,10 +80,10 @@ def budget(job: Job, train_images: int) -> Budget:
     """Batches and steps of a job on a training split of so many images; at least one step.
 
     Raises:
-        UserError: the batch is larger than the split, or does not divide into `accumulate` parts and devices.
+        UserError: the batch is larger than the split, or does not divide into `accumulate` parts and processes.
     """
     batch = job.params.batch_size or job.pretrain.batch_size
-    parts = job.pretrain.accumulate * job.pretrain.devices
+    parts = job.pretrain.accumulate * job.pretrain.devices * job.pretrain.nodes
     if batch > train_images:
         raise UserError(
             f"A batch of {batch} images is asked for method {job.plugin.name!r}, but the training split has "
@@ -91,8 +91,8 @@ def budget(job: Job, train_images: int) -> Budget:
         )
     if batch % parts:
         raise UserError(
-            f"A batch of {batch} images does not divide into {parts} equal parts (pretrain.accumulate x devices). "
-            f"Use a multiple of {parts}."
+            f"A batch of {batch} images does not divide into {parts} equal parts (pretrain.accumulate x devices x "
+            f"nodes). Use a multiple of {parts}."
         )
     images = job.pretrain.images or (job.pretrain.epochs or 0) * train_images
     return Budget(batch, max(1, round(images / batch)))

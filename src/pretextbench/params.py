@@ -106,7 +106,8 @@ class Pretrain(Section):
         "auto", description="auto: bf16 where the machine computes in it"
     )
     accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to train")
-    devices: Positive = Field(1, description="processes, one per device")
+    devices: Positive = Field(1, description="processes on each machine, one per device")
+    nodes: Positive = Field(1, description="machines that train one encoder together")
     compile: bool = Field(False, description="torch.compile the encoder: pays on GPUs, not on small CPU networks")
     clip: float | None = Field(None, gt=0, description="largest norm of the gradient; null = no clipping")
     resident: Literal["auto", "always", "never"] = Field("auto", description="keep the images on the device")

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -54,18 +54,24 @@ def start_fabric(params: Pretrain) -> Fabric:
     """Devices, processes and precision as params.yaml asks for them.
 
     Raises:
-        UserError: an accelerator is asked for that the machine does not have.
+        UserError: an accelerator is asked for that the machine does not have, or another number of processes was
+            started than devices and nodes ask for.
     """
     if params.accelerator == "gpu" and not torch.cuda.is_available():
         raise UserError("pretrain.accelerator is 'gpu', but torch finds none here. Use 'auto' or 'cpu'.")
     device = torch.device("cuda" if params.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     bf16 = params.precision == "bf16" or (params.precision == "auto" and bf16_pays(device))
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would announce the precision in every stage
-    together = int(os.environ.get("WORLD_SIZE", params.devices))
+    together = params.devices * params.nodes
+    if (started := int(os.environ.get("WORLD_SIZE", together))) != together:
+        raise UserError(
+            f"{started} processes were started, but pretrain.devices x nodes is {params.devices} x {params.nodes}. "
+            "Give every machine the same params.yaml."
+        )
     fabric = Fabric(
         accelerator=device.type,
         devices=params.devices,
-        num_nodes=together // params.devices,
+        num_nodes=params.nodes,
         strategy="ddp_find_unused_parameters_true"
         if together > 1
         else "auto",  # a player moves its own parameters only
@@ -122,7 +128,8 @@ def pretrain(
             for file in checkpoint.finished.iterdir():
                 shutil.copy(file, out)
     fabric.barrier()
-    return saved.read_card(folder)
+    card = saved.read_card(folder) if fabric.is_global_zero else None  # other machines may not see it
+    return cast(Card, fabric.broadcast(card))
 
 
 @contextlib.contextmanager

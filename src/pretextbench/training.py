@@ -220,8 +220,8 @@ def run(
     training: Training, data: Batches, checkpoint: Checkpoint, show: bool = True, watch: Watch | None = None
 ) -> None:
     """Train to the end of the budget, from the last checkpoint if there is one."""
-    state, watch = checkpoint.load(), watch or Watch()
-    if state is not None:
+    watch = watch or Watch()
+    if (state := training.fabric.broadcast(checkpoint.load() if training.fabric.is_global_zero else None)) is not None:
         training.restore(state)
     watch.begin(training)
     training.module.train()

@@ -1,0 +1,179 @@
+"""Two machines that train one encoder: two agents that meet on the loopback interface, each in a checkout of its own.
+
+The second checkout shares nothing with the first: it has copies of what the stage reads, and no checkpoint.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pretextbench.errors import UserError
+from pretextbench.params import Pretrain
+from pretextbench.pretrain import start_fabric
+from stages import agent
+from tests.checkout import Project
+
+PARAMS = """
+prepare: {synthetic: {train: 200, val: 40, test: 60}}
+augment: {derive_images: 50, view_images: 20}
+encoder: {width: 4}
+pretrain: {images: 320, batch_size: 16, log_every: 2, checkpoint_seconds: 0, accelerator: cpu, TOGETHER}
+compare: {methods: [rotation], controls: [random], seeds: [0]}
+"""
+TWO_NODES = PARAMS.replace("TOGETHER", "nodes: 2")
+
+
+def test_the_place_to_meet_is_told_or_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(agent.RENDEZVOUS, raising=False)
+    assert agent.place(1) == "localhost:0"
+    with pytest.raises(UserError, match=r"nodes is 2, so PRETEXTBENCH_RENDEZVOUS must say .* HOST:PORT.*Found ''"):
+        agent.place(2)
+    for good in ("host:29400", "10.0.0.1:1", "[::1]:29400"):
+        monkeypatch.setenv(agent.RENDEZVOUS, good)
+        assert agent.place(2) == good
+    for bad in ("host", "host:", ":29400", "a:b", "host:1 2"):
+        monkeypatch.setenv(agent.RENDEZVOUS, bad)
+        with pytest.raises(UserError, match="HOST:PORT"):
+            agent.place(2)
+
+
+def test_patience_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(agent.WAIT, raising=False)
+    assert agent.patience() == 600
+    monkeypatch.setenv(agent.WAIT, "soon")
+    with pytest.raises(UserError, match="PRETEXTBENCH_NODE_WAIT is a number from 1 to 1000000, found 'soon'"):
+        agent.patience()
+
+
+def test_a_node_is_reached_by_the_interface_that_leads_to_the_meeting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
+    assert agent.own_address("127.0.0.1:29400") == "127.0.0.1"
+    assert os.environ.pop("GLOO_SOCKET_IFNAME") == "lo"
+    with pytest.raises(UserError, match=r"RENDEZVOUS is nowhere\.invalid:1, which cannot be reached"):
+        agent.own_address("nowhere.invalid:1")
+
+
+def test_as_many_processes_as_params_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UserError, match=r"3 processes were started, but pretrain\.devices x nodes is 1 x 2"):
+        start_fabric(Pretrain(nodes=2))
+
+
+class Machines:
+    """Two checkouts with the same prepared images, and what runs in them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.one = Project(folder / "one", folder)
+        self.one.env |= {"PRETEXTBENCH_RECORDED": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+        self.write(TWO_NODES)
+        for words in (["inventory"], ["prepare"], ["augment", "rotation"]):
+            done = self.one.run("stages", *words)
+            assert done.returncode == 0, done.stderr[-2000:]
+        self.two = Project(folder / "two", folder)
+        for name in ("data", "runs"):
+            shutil.copytree(self.one.root / name, self.two.root / name)
+        self.two.env = self.one.env
+
+    def write(self, params: str) -> None:
+        for name in ("one", "two"):
+            if hasattr(self, name):
+                getattr(self, name).write_params(params)
+
+    def start(self, wait: int = 120) -> "tuple[subprocess.Popen[str], subprocess.Popen[str]]":
+        """The stage in the first checkout, and the other node in the second."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            place = f"127.0.0.1:{free.getsockname()[1]}"
+        env = {**self.one.env, agent.RENDEZVOUS: place, agent.WAIT: str(wait)}
+        pair = []
+        for project, words in ((self.two, ["stages.agent"]), (self.one, ["stages", "pretrain"])):
+            command = [sys.executable, "-m", *words, "rotation", "0"]
+            pair.append(
+                subprocess.Popen(
+                    command, cwd=project.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                )
+            )
+        return pair[1], pair[0]
+
+    def weights(self) -> str:
+        card = json.loads((self.one.root / "runs/pretrain/rotation-0/encoder.json").read_text())
+        assert (card["images_seen"], card["steps"]) == (320, 20)
+        return str(card["weights_sha256"])
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Machines:
+    return Machines(tmp_path_factory.mktemp("machines"))
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    try:
+        _, err = process.communicate(timeout=240)
+    finally:
+        process.kill()
+    return process.returncode, err
+
+
+@pytest.mark.slow
+def test_two_nodes_are_two_devices_and_a_lost_node_costs_no_step(machines: Machines) -> None:
+    """One node of two devices, then two nodes of one, of which one is killed: the same bytes in the end."""
+    machines.write(PARAMS.replace("TOGETHER", "devices: 2"))
+    done = machines.one.run("stages", "pretrain", "rotation", "0")
+    assert done.returncode == 0, done.stderr[-2000:]
+    expected = machines.weights()
+    shutil.rmtree(machines.one.root / "runs/pretrain/rotation-0")
+    machines.write(TWO_NODES)
+
+    first, second = machines.start()
+    end = time.monotonic() + 120
+    while not list(machines.one.root.glob(".scratch/pretrain/rotation-0/*/checkpoint.pt")):
+        assert time.monotonic() < end
+        assert first.poll() is None, ended(first)
+        time.sleep(0.01)
+    for child in Path(f"/proc/{second.pid}/task/{second.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
+    second.kill()
+    code, said = ended(first)
+    assert code == 2, said[-3000:]
+    assert said.splitlines()[-1].startswith("error: rotation-0 ended on one of 2 nodes before its time")
+    ended(second)
+
+    first, second = machines.start()
+    for process in (first, second):
+        code, said = ended(process)
+        assert code == 0, said[-3000:]
+    assert machines.weights() == expected
+    assert not (machines.two.root / "runs/pretrain").exists(), "only the first node writes"
+    assert not list(machines.two.root.glob(".scratch/pretrain/rotation-0/*"))
+
+
+@pytest.mark.slow
+def test_a_node_that_does_not_come_is_one_message(machines: Machines) -> None:
+    machines.write(TWO_NODES)
+    for survivor in (0, 1):
+        pair = machines.start(wait=4)
+        pair[1 - survivor].kill()
+        ended(pair[1 - survivor])
+        code, said = ended(pair[survivor])
+        assert code == 2, said[-3000:]
+        assert "error: rotation-0 wants 2 nodes (pretrain.nodes), and they did not all meet at 127.0.0.1:" in said
+        assert "within 4 s (PRETEXTBENCH_NODE_WAIT)" in said
+        assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_mistake_is_told_once_on_each_node(machines: Machines) -> None:
+    machines.write(TWO_NODES.replace("batch_size: 16", "batch_size: 15"))
+    for process in machines.start():
+        code, said = ended(process)
+        assert code == 2, said[-3000:]
+        assert said.count("A batch of 15 images does not divide into 2 equal parts") == 1
+        assert "Traceback" not in said
