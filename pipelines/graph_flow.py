@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from prefect import flow, runtime, task
@@ -10,12 +11,13 @@ from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed, State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from pipelines import graph, work
-from pipelines.children import Children, threads
+from pipelines import graph, travel, work
+from pipelines.children import Children, Stopping, threads
 from pipelines.cluster import Cluster
 from pipelines.flow import patient
 from pipelines.graph import Node
 from pipelines.outcome import Outcome
+from pipelines.travel import Parcel
 from pipelines.work import Order, StageFailed
 from pretextbench.errors import UserError
 
@@ -25,8 +27,18 @@ BACK_OFF = float(os.environ.get("PRETEXTBENCH_BACK_OFF", "5"))  # seconds before
 class Plan:
     """One flow run: which stages, how they are brought to Prefect, and how they ended."""
 
-    def __init__(self, nodes: list[Node], children: Children, jobs: int, retries: int, cluster: Cluster | None) -> None:
-        self.nodes, self.children, self.jobs, self.retries, self.cluster = nodes, children, jobs, retries, cluster
+    def __init__(
+        self,
+        nodes: list[Node],
+        children: Children,
+        jobs: int,
+        retries: int,
+        cluster: Cluster | None = None,
+        remote: str = "",
+    ) -> None:
+        self.nodes, self.jobs, self.retries, self.cluster, self.remote = nodes, jobs, retries, cluster, remote
+        self.children, self.here = children, work.Site(children, threads(jobs), jobs)
+        self.parcel: Parcel | None = None
         self.run = ""  # known when the flow has begun
         self.began: Callable[[], None] = lambda: None
         self.ended: Callable[[Outcome], None] = lambda outcome: None  # of each stage, from any thread
@@ -44,55 +56,90 @@ class Plan:
     def carry_out(self) -> State[Any]:
         """Inside the flow: all stages, and the state of the whole."""
         self._begin()
-        # First what always runs (the inventory): what else is stale depends on what it finds.
+        # First what always runs (the inventory), and here: what else is stale depends on what it finds.
         roots = {node.name for node in self.nodes if node.always and not node.needs}
-        first = self._submit([node for node in self.nodes if node.name in roots], roots, {})
-        self.outcomes |= collect(first)
+        first = self._here([node for node in self.nodes if node.name in roots])
+        self.outcomes |= {name: ending(name, state) for name, state in first.items()}
         rest = [node for node in self.nodes if node.name not in roots]
         try:
             stale = graph.stale([node.name for node in rest]) | {n.name for n in rest if n.always}
+            if self.remote:
+                self._send([node.name for node in self.nodes if node.name not in stale])
         except UserError as error:
             self.untold = error
             return Failed(message=str(error))
         # What always runs has been judged by now: it makes a stage stale only where DVC says so.
         self.outcomes |= collect(self._submit(rest, stale, first))
+        self._receive()
         bad = [name for name, result in self.outcomes.items() if not result.good]
         return Failed(message=f"not current: {', '.join(bad)}") if bad else Completed(message="all current")
 
     def _begin(self) -> None:
         """What the stages are kept by, and what stops those that are elsewhere."""
         self.run = str(runtime.flow_run.id)
-        if self.cluster is None:
-            work.begin(self.run, work.Site(self.children, threads(self.jobs), self.jobs))
-        else:
+        work.begin(self.run, self.here)
+        if self.cluster is not None:
+            work.announce(self.children.root, self.run)
             cluster, run = self.cluster, self.run
             self.children.others = lambda: cluster.stop(run)
         self.began()
 
+    def _send(self, current: list[str]) -> None:
+        """Put what is current where other checkouts get it.
+
+        Raises:
+            UserError: the remote does not take it.
+        """
+        if current:
+            self.here.dvc("push", self.remote, current)
+        self.parcel = travel.pack(self.children.root, self.remote, current)
+
+    def _receive(self) -> None:
+        """Make what other checkouts have made current here; what this one has made is sent with its recipes."""
+        new = {name: result.entry for name, result in self.outcomes.items() if result.entry}
+        try:
+            if self.remote and self.cluster is None:
+                self.here.dvc("push", self.remote, ["--run-cache"])
+            self.here.fetch(new, self.remote)
+        except (UserError, Stopping) as error:
+            for name in new or self.outcomes:
+                self.outcomes[name] = replace(self.outcomes[name], state="failed", reason=str(error) or "stopped")
+
+    def _task(self, node: Node) -> Any:
+        return task(
+            name=node.name,
+            task_run_name=node.name,
+            retries=self.retries,
+            retry_delay_seconds=[BACK_OFF * 2**i for i in range(self.retries)],
+            retry_condition_fn=work.retryable,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )(work.repro)
+
+    def _here(self, nodes: list[Node]) -> dict[str, State[Any]]:
+        """Run stages in this process, one after another."""
+        states = {}
+        for node in nodes:
+            states[node.name] = self._task(node)(self._order(node, True), [], return_state=True)
+            self.ended(ending(node.name, states[node.name]))
+        return states
+
     def _submit(
-        self, nodes: list[Node], stale: set[str], first: dict[str, PrefectFuture[Outcome]]
+        self, nodes: list[Node], stale: set[str], first: dict[str, State[Any]]
     ) -> dict[str, PrefectFuture[Outcome]]:
         """Hand stages to Prefect, each to start when those it needs have ended well."""
         futures: dict[str, PrefectFuture[Outcome]] = {}
         for node in nodes:
-            bound = task(
-                name=node.name,
-                task_run_name=node.name,
-                retries=self.retries,
-                retry_delay_seconds=[BACK_OFF * 2**i for i in range(self.retries)],
-                retry_condition_fn=work.retryable,
-                cache_policy=NO_CACHE,
-                persist_result=False,
-            )(work.repro)
             order, gates = self._order(node, node.name in stale), [first[need] for need in node.needs if need in first]
             needs = [futures[need] for need in node.needs if need in futures]
-            futures[node.name] = bound.submit(order, needs, wait_for=gates)
+            futures[node.name] = self._task(node).submit(order, needs, wait_for=gates)
             futures[node.name].add_done_callback(lambda future, name=node.name: self.ended(ending(name, future)))
         return futures
 
     def _order(self, node: Node, stale: bool) -> Order:
         beside = self.cluster.beside if self.cluster else self.jobs
-        return Order(self.run, node, stale, beside, os.environ.get("OMP_NUM_THREADS", ""))
+        said = (os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "MLFLOW_TRACKING_URI"))
+        return Order(self.run, node, stale, beside, *said, bool(self.remote and not self.cluster), self.parcel)
 
 
 _plan: Plan  # here and not in a closure: Dask sends the function of the flow along with every task
@@ -133,13 +180,14 @@ def collect(futures: dict[str, PrefectFuture[Outcome]]) -> dict[str, Outcome]:
     return {name: ending(name, future) for name, future in futures.items()}
 
 
-def ending(name: str, future: PrefectFuture[Outcome]) -> Outcome:
+def ending(name: str, end: PrefectFuture[Outcome] | State[Any]) -> Outcome:
     """How a stage ended: one that needed a failed stage was not run, and a Dask worker may be lost."""
-    future.wait()  # reads the state, where the future has one
-    wrapped = getattr(future, "wrapped_future", None)
-    if getattr(wrapped, "status", "") in {"error", "cancelled", "lost"}:
-        return Outcome(name, "failed", reason="its Dask worker was lost, or the scheduler")
-    result = future.state.result(raise_on_failure=False) if future.state.is_final() else None
+    if not isinstance(end, State):
+        end.wait()  # reads the state, where the future has one
+        if getattr(getattr(end, "wrapped_future", None), "status", "") in {"error", "cancelled", "lost"}:
+            return Outcome(name, "failed", reason="its Dask worker was lost, or the scheduler")
+        end = end.state
+    result = end.result(raise_on_failure=False) if end.is_final() else None
     if isinstance(result, StageFailed):
         result = result.outcome
     return result if isinstance(result, Outcome) else Outcome(name, "not run")

@@ -3,9 +3,10 @@
 import errno
 import re
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 MISTAKE = 2  # exit status of a stage for a mistake of the user
 BUSY = "is at work here already"  # what a stage says that finds another process at its work: that one will end
@@ -22,7 +23,9 @@ class Outcome:
     seconds: float = 0.0
     reason: str = ""
     mistake: bool = False  # of the user: trying again would not help
-    where: str = ""  # machine and device, where a process ran
+    where: str = ""  # machine, device and other checkout, where a process ran
+    away: str = ""  # that other checkout, and what its dvc.lock says of the stage
+    entry: Mapping[str, Any] | None = None
 
     @property
     def good(self) -> bool:
@@ -58,6 +61,12 @@ def _reason(text: str) -> str:
     others = [line for line in lines if not line.startswith("ERROR: failed to reproduce")]
     met = re.findall(r"^ERROR: failed to reproduce '.*?': (?!failed to run)(.+)$", text, re.M)
     return (own or met or others or ["no output"])[-1]
+
+
+def last_words(log: Path) -> str:
+    """What DVC said last."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return next((line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")), "".join(lines[-1:]))
 
 
 def table(outcomes: Iterable[Outcome]) -> str:

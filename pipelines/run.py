@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
-from pipelines import current, devices, graph, live, project, selection, server, why
+from pipelines import current, devices, graph, live, project, selection, server, travel, why
 from pipelines.children import Children
 from pipelines.cluster import LOCAL, Cluster
 from pipelines.graph import Node
@@ -41,6 +41,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--dask", nargs="?", const=LOCAL, metavar="ADDRESS", help="on Dask workers, of this machine or of a scheduler"
     )
+    parser.add_argument("--remote", default="", metavar="NAME", help="exchange files by this DVC remote")
     options = parser.parse_args(words)
     if options.dask and options.dask != LOCAL and ":" not in options.dask:
         parser.error(f"--dask takes an address such as tcp://HOST:8786, found {options.dask!r}; name targets before it")
@@ -153,7 +154,9 @@ def main(words: list[str] | None = None) -> int:
             print(f"warning: {mended}", file=sys.stderr)
         targets = chosen(options)
         nodes = graph.read(targets)
-        if done := current.settled(nodes, children):
+        if options.remote:
+            travel.check_remote(options.remote, bool(options.dask))
+        elif done := current.settled(nodes, children):
             print("everything is current: nothing was to be run, and nothing is recorded in Prefect")
             return finish(done, [], {})
         url = server.begin(root)
@@ -176,7 +179,7 @@ def as_flow(root: Path, nodes: list[Node], children: Children, options: argparse
 
     try:
         with Cluster(options.dask, options.jobs, root) if options.dask else contextlib.nullcontext() as cluster:
-            plan = graph_flow.Plan(nodes, children, options.jobs, options.retries, cluster)
+            plan = graph_flow.Plan(nodes, children, options.jobs, options.retries, cluster, options.remote)
             with live.screen(root, [node.name for node in nodes]) as screen:
                 plan.ended = screen.ended
                 outcomes = graph_flow.execute(plan, began)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pretextbench import scaffold
+
 PROJECT = Path(__file__).parents[1]
 TINY = """
 prepare: {synthetic: {train: 200, val: 40, test: 60}}
@@ -19,16 +21,10 @@ methods: {mean-colour: {crop_min: 0.5}}
 """
 
 
-def install_from_the_guide(folder: Path) -> Path:
-    """Write the files that the guide shows and install them as a distribution; returns where it was installed."""
-    guide = (PROJECT / "docs/write-a-method.md").read_text()
-    toml, code = (re.search(rf"```{kind}\n(.*?)```", guide, re.S) for kind in ("toml", "python"))
-    assert toml is not None
-    assert code is not None
+def install_from_the_scaffold(folder: Path) -> Path:
+    """Write a new method and install it as a distribution; returns where it was installed."""
     source, site = folder / "mean-colour", folder / "site"
-    source.mkdir()
-    (source / "pyproject.toml").write_text(toml[1])
-    (source / "pretext_mean_colour.py").write_text(code[1])
+    scaffold.write("mean-colour", source)
     uv = os.environ.get("UV") or shutil.which("uv")
     assert uv, "the tests are run with `uv run pytest`"
     command = [uv, "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(source)]

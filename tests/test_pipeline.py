@@ -5,7 +5,6 @@ The method is the one that `pretextbench new` writes, as it writes it.
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -15,62 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from pretextbench import scaffold
+from tests.checkout import TINY, Project, install_from_the_scaffold
 
-PROJECT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
-TINY = """
-prepare: {synthetic: {train: 200, val: 40, test: 60}}
-augment: {derive_images: 50, view_images: 20}
-encoder: {width: 4}
-pretrain: {images: 64, batch_size: 16, log_every: 2}
-evaluate: {budgets: ["10%"], redraws: 1, linear_l2: [0.001, 0.1], linear_steps: 20}
-compare: {methods: [mean-colour], controls: [random], seeds: [0], resamples: 200}
-methods: {mean-colour: {crop_min: 0.5}}
-"""
-
-
-def install_from_the_scaffold(folder: Path) -> Path:
-    """Write a new method and install it as a distribution; returns where it was installed."""
-    source, site = folder / "mean-colour", folder / "site"
-    scaffold.write("mean-colour", source)
-    uv = os.environ.get("UV") or shutil.which("uv")
-    assert uv, "the tests are run with `uv run pytest`"
-    command = [uv, "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(source)]
-    subprocess.run([*command, "--python", sys.executable], check=True)
-    return site
-
-
-class Project:
-    """A checkout in a folder of its own, and what is run in it."""
-
-    def __init__(self, root: Path, site: Path) -> None:
-        self.root = root
-        for name in ("stages", "pipelines", "src", ".dvc/config", ".dvcignore", "dvc.yaml"):
-            origin, target = PROJECT / name, root / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            skip = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(origin, target, ignore=skip) if origin.is_dir() else shutil.copy(origin, target)
-        with (root / ".dvc/config").open("a") as config:
-            config.write("    no_scm = true\n")
-        self.write_params(TINY)
-        scripts = str(Path(sys.executable).parent)
-        paths = {"PYTHONPATH": str(site), "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
-        self.env = {**os.environ, **paths, "PRETEXTBENCH_SERVER_LINGER": "5"}
-
-    def write_params(self, text: str) -> None:
-        (self.root / "params.yaml").write_text(text)
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", *words], cwd=self.root, env=self.env, capture_output=True, text=True, timeout=500
-        )
-
-    def repro(self) -> list[str]:
-        """`dvc repro`; returns the stages that ran."""
-        done = self.run("dvc", "repro")
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return re.findall(r"^Running stage '(.+)':$", done.stdout, re.M)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +67,21 @@ def test_a_method_from_elsewhere_is_judged_and_ranked_by_name_alone(project: Pro
 def test_a_second_run_runs_nothing_but_the_inventory(project: Project) -> None:
     assert project.repro() == ["inventory"]
     assert project.run("dvc", "status").returncode == 0
+
+
+def test_another_machine_pulls_a_finished_comparison_and_runs_nothing(project: Project, tmp_path: Path) -> None:
+    """A second checkout gets dvc.lock and, by a remote, every output: the inventory runs, and the report is there."""
+    there = Project(tmp_path / "there", Path(project.env["PYTHONPATH"]))
+    shutil.copy(project.root / "dvc.lock", there.root)
+    for where, verb in ((project, "push"), (there, "pull")):
+        for words in (["remote", "add", "--local", "shared", str(tmp_path / "remote")], [verb, "--remote", "shared"]):
+            done = where.run("dvc", *words)
+            assert done.returncode == 0, done.stderr
+    assert there.repro() == ["inventory"]
+    assert there.run("dvc", "status").stdout.strip() == "inventory:\n\talways changed"
+    reports = {path.name: path.read_bytes() for path in (project.root / "reports").iterdir()}
+    assert len(reports["report.html"]) > 100_000
+    assert {path.name: path.read_bytes() for path in (there.root / "reports").iterdir()} == reports
 
 
 def test_the_encoder_opens_from_mlflow_in_a_fresh_process(project: Project) -> None:

@@ -21,6 +21,7 @@ HANDED = pytest.mark.parametrize(
         (["--only", "simclr", "--dry-run"], ["--only", "simclr", "--dry-run"]),
         (["--dask", "local", "compare"], ["--dask", "local", "--", "compare"]),
         (["--methods", "simclr,rotation", "compare"], ["--methods", "simclr,rotation", "--", "compare"]),
+        (["--remote", "shared"], ["--remote", "shared"]),
         (["--jobs", "1", "--", "-odd"], ["--jobs", "1", "--", "-odd"]),
     ],
 )

@@ -54,7 +54,7 @@ def start(project: Path, module: str, *words: str, **env: str) -> "subprocess.Po
 def pipeline(project: Path, url: str, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
     """Run the graph flow to its end."""
     with start(project, "pipelines.run", *words, PREFECT_API_URL=url, PRETEXTBENCH_BACK_OFF="0.1", **env) as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=400)  # on a busy machine
     return subprocess.CompletedProcess([], process.returncode, out, err)
 
 

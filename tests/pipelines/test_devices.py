@@ -102,7 +102,7 @@ def test_trainings_side_by_side_get_different_devices(tmp_path: Path, monkeypatc
     site = Site(Children(tmp_path), {}, jobs=4)
     orders = [Order("run", Node(f"pretrain@{i}", (), False, devices=1), stale=True) for i in range(4)]
     found: list[str] = []
-    crowd = [threading.Thread(target=lambda order=order: found.append(site.repro(order).where)) for order in orders]
+    crowd = [threading.Thread(target=lambda order=order: found.append(site.repro(order, []).where)) for order in orders]
     for thread in crowd:
         thread.start()
     for thread in crowd:
@@ -117,7 +117,7 @@ def test_waiting_for_a_device_ends_when_the_run_is_stopped(tmp_path: Path, monke
     site, ended = Site(Children(tmp_path), {}), []
     order = Order("run", Node("pretrain@a", (), False, devices=1), stale=True)
     with devices.share(1, ["0"], GOES):
-        thread = threading.Thread(target=lambda: ended.append(site.repro(order).state))
+        thread = threading.Thread(target=lambda: ended.append(site.repro(order, []).state))
         thread.start()
         time.sleep(0.1)
         site.children.stop()

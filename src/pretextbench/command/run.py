@@ -30,6 +30,7 @@ def run(
     retries: Annotated[
         int | None, typer.Option(min=0, help="Attempts after a failure that is no mistake of yours.")
     ] = None,
+    remote: Annotated[str | None, typer.Option(metavar="NAME", help="Exchange files by this DVC remote.")] = None,
 ) -> None:
     """Bring the comparison up to date: run the stages that a change made stale, and nothing else.
 
@@ -46,7 +47,8 @@ def run(
     * `pretextbench run --dask local`: on Dask workers of this machine
     * `pretextbench run pretrain@simclr-0`: one stage of dvc.yaml, and what it needs
     """
-    options = {"--only": only, "--methods": methods, "--jobs": jobs, "--dask": dask, "--retries": retries}
+    options = {"--only": only, "--methods": methods, "--jobs": jobs, "--dask": dask}
+    options |= {"--retries": retries, "--remote": remote}
     words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
     words += ["--dry-run"] if dry_run else []
     become("pipelines.run", [*words, *(["--", *targets] if targets else [])])
