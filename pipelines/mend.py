@@ -4,12 +4,15 @@ Until they are mended DVC refuses every run. Called when this process holds the 
 """
 
 import json
+import shutil
 import time
 from pathlib import Path
 
 import yaml
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from voluptuous import Invalid  # comes with DVC, which judges by it
+
+from pipelines import lockfile
 
 CONFLICT = "<<<<<<<"  # of a merge: for people to settle
 AGAIN = 1.0  # seconds until a second look: somebody's `dvc` may be writing at this moment
@@ -30,6 +33,8 @@ def mend(root: Path, again: float = AGAIN) -> list[str]:
             time.sleep(again)
             if not reads(path):
                 path.replace(path.with_name(path.name + ".torn"))
+                if name == str(lockfile.LOCK) and (root / lockfile.KEPT).is_file():
+                    shutil.copy(root / lockfile.KEPT, path)
                 told.append(f"{name} was half written, as a kill leaves it, and is now {name}.torn. {what}.")
     return told
 

@@ -7,8 +7,9 @@ import contextlib
 import importlib
 import os
 import sys
+from pathlib import Path
 
-from pipelines import project, server
+from pipelines import lockfile, project, server
 from pretextbench import track
 from pretextbench.errors import UserError, nearest
 from stages.memory import keep_freed
@@ -31,6 +32,10 @@ def main(name: str) -> int:
         with contextlib.suppress(OSError):  # told when the flow starts
             server.begin(root)
     keep_freed()
+    if os.environ.get("DVC_STAGE"):  # DVC has started this, and writes again when it has ended
+        if name == "inventory":
+            lockfile.complete(Path())
+        lockfile.keep(Path())
     if name in RECORDER:
         track.warm(root, encoder=RECORDER[name])
     return run(name, lambda: importlib.import_module(f"stages.{name}").main(), flow=name not in UNRECORDED)

@@ -15,10 +15,9 @@ class Base(NamedTuple):
     """A project and what an undisturbed run makes of it."""
 
     project: Project
-    begun: Path  # kept when only the trainings, their evaluations and the comparison were to be done
     due: dict[str, Path]  # kept when only this one of `LAST`, and those after it, were to be done
     ended: Path
-    lengths: dict[str, float]  # seconds from `begun` to the end, by command
+    lengths: dict[str, float]  # seconds of both trainings, their evaluations and the comparison, by command
     encoders: dict[str, str]  # file -> SHA-256
     stages: set[str]  # in dvc.lock
 
@@ -44,4 +43,4 @@ def base(folder: Path) -> Base:
         raise RuntimeError(f"two undisturbed runs differ: {found} and {encoders(project.root)}")
     lengths = dict(zip(COMMANDS, (seconds, flow), strict=True))
     print(f"undisturbed: {', '.join(f'{name} {s:.1f} s' for name, s in lengths.items())}", flush=True)
-    return Base(project, begun, due, ended, lengths, found, stages)
+    return Base(project, due, ended, lengths, found, stages)

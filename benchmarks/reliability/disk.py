@@ -61,7 +61,7 @@ def measure(folder: Path) -> None:
         return
     there, rows = base(folder), []
     for scene in SCENES:
-        there.project.restore(there.begun)
+        there.project.restore(there.due["pretrain"])
         with mounted(there.project, scene.mount):
             rows.append([scene.what, *play(there.project, scene, there.encoders)])
         print(rows[-1], flush=True)

@@ -19,8 +19,8 @@ def measure(folder: Path, rounds: int = ROUNDS) -> None:
     project = there.project
     for name, pair in PAIRS.items():
         for number in range(rounds):
-            project.restore(there.begun)
-            delay = dice.uniform(0, there.lengths["dvc repro"] / 2) if number else 0.0
+            project.restore(there.due["pretrain"])
+            delay = dice.uniform(0, there.lengths["dvc repro"] / 4) if number else 0.0
             first, second = both(project, pair, delay)
             project.settled()
             end = verdict(project, project.run(*DVC), there.encoders)
