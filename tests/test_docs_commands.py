@@ -1,0 +1,112 @@
+"""Every command that README and guides show is run by a test.
+
+The commands of the README run here, in a small comparison; those of a guide in the test file of that guide.
+"""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.checkout import PROJECT, Project
+from tests.command.photographs import classes
+
+BLOCK = re.compile(r"^```(?:console|bash|sh)?\n(.*?)^```", re.S | re.M)
+COMMAND = re.compile(r"^(?:\$ )?((?:uv|pretextbench|dvc|mlflow|pip|python|torchrun|prefect|dask)\s.+)$", re.M)
+PARAMS = """
+prepare: {synthetic: {train: 200, val: 40, test: 60}}
+augment: {derive_images: 50, view_images: 20}
+encoder: {width: 4}
+pretrain: {images: 64, batch_size: 16, log_every: 2}
+evaluate: {budgets: ["10%"], redraws: 1, linear_l2: [0.001, 0.1], linear_steps: 20, map_images: 40}
+compare: {methods: [simclr], controls: [random], seeds: [0], resamples: 200}
+"""
+
+
+GUIDES = {  # page -> the tests that run what it shows
+    "own-images.md": "tests/command/test_own_images.py",
+    "use-an-encoder.md": "tests/command/test_use_an_encoder.py",
+    "write-a-method.md": "tests/test_guide.py",
+}
+ELSEWHERE = {  # what other pages show -> the test that runs it, with addresses and names of its own
+    "uv run pretextbench ui": "tests/command/test_ui.py::test_mlflow_really_answers_and_ends_with_ctrl_c",
+    "uv run python -m pretextbench.track . --replay": "tests/track/test_outage.py::test_a_server_that_goes_and_comes",
+    "uv run python -m pipelines.run --jobs 4": "tests/pipelines/test_graph.py::test_branches_run_side_by_side",
+    "uv run dvc repro": "tests/test_pipeline.py::test_a_second_run_runs_nothing_but_the_inventory",
+    "uv run python -m stages.agent simclr 0": "tests/stages/test_agent.py::test_two_nodes_are_two_devices",
+    "uv sync --extra dask": "tests/pipelines/test_dask.py::test_without_the_extra_one_message",
+    "uv run python -m pipelines.run --dask --jobs 4": "tests/pipelines/test_dask.py::test_branches_run_side_by_side",
+    "uv run python -m dask scheduler --host 127.0.0.1 --port 8786": "tests/pipelines/test_dask.py::test_a_cluster",
+    "uv run python -m dask worker tcp://127.0.0.1:8786 --nthreads 1": "tests/pipelines/test_dask.py::test_a_cluster",
+    "uv run dvc remote add --default shared s3://bucket/path": "tests/test_pipeline.py::test_another_machine_pulls",
+    "uv run dvc push --remote shared": "tests/test_pipeline.py::test_another_machine_pulls",
+    "uv run dvc pull --remote shared": "tests/test_pipeline.py::test_another_machine_pulls",
+    "uv run prefect server start --host 127.0.0.1 --port 4200": "tests/pipelines/test_deployed.py::test_a_worker_runs",
+    "uv run prefect work-pool create pretextbench --type process": "tests/pipelines/test_deployed.py::"
+    "test_a_worker_runs",
+    "uv run prefect deploy --all": "tests/pipelines/test_deployed.py::test_a_worker_runs",
+    "uv run prefect worker start --pool pretextbench": "tests/pipelines/test_deployed.py::test_a_worker_runs",
+    "uv run prefect deployment run comparison/graph --watch --param jobs=2": "tests/pipelines/test_deployed.py::"
+    "test_a_worker_runs",
+    "uv run mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///server.db "
+    "--artifacts-destination ./artifacts": "tests/track/test_outage.py::test_a_server_that_goes_and_comes",
+}
+README = {  # as shown, in order -> as run here; None: where it is run instead is said below
+    "pip install uv && uv run dvc repro": "dvc repro",
+    "uv run pretextbench run": "pretextbench run",
+    "uv run pretextbench report": "pretextbench report",
+    "uv run pretextbench embed best ~/photos -o features.parquet": "pretextbench embed best ~/photos -o features.parquet",  # noqa: E501
+    "uv run pretextbench export best --to onnx -o encoder.onnx": "pretextbench export best --to onnx -o encoder.onnx",
+    "uv run pretextbench init --images ~/photos": "pretextbench init --images ~/photos --no-measure --force",
+    "uv run pretextbench new my-method": None,  # docs/write-a-method.md: installs, and changes the project
+    "uv run pretextbench check my-method": None,
+    "uv run pretextbench ui": None,  # tests/command/test_ui.py: serves until it is stopped
+    "uv run pytest": None,  # .ci/run
+}
+
+
+def shown(page: Path) -> list[str]:
+    """The commands in the shell blocks of a page, in order, without comments and repeated spaces."""
+    commands = [command for block in BLOCK.findall(page.read_text()) for command in COMMAND.findall(block)]
+    whole = [" ".join(command.split(" #")[0].split()) for command in commands]
+    return [command for command in whole if not re.search(r"\[|\b[A-Z]{4,}\b", command)]  # those are synopses
+
+
+def test_every_command_of_the_readme_is_known() -> None:
+    assert set(shown(PROJECT / "README.md")) == set(README)
+
+
+@pytest.mark.parametrize("page", sorted((PROJECT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_the_commands_of_a_guide_are_run_by_tests(page: Path) -> None:
+    if page.name in GUIDES:
+        assert page.name in (PROJECT / GUIDES[page.name]).read_text()
+    else:
+        assert [command for command in shown(page) if command not in ELSEWHERE] == []
+
+
+@pytest.mark.parametrize("node", sorted(set(ELSEWHERE.values())))
+def test_the_tests_named_are_there(node: str) -> None:
+    path, _, name = node.partition("::")
+    assert f"def {name}" in (PROJECT / path).read_text()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    home = tmp_path_factory.mktemp("home")
+    classes(home / "photos")
+    made = Project(home / "checkout", home)
+    made.write_params(PARAMS)
+    made.env |= {"HOME": str(home), "BROWSER": "true"}
+    return made
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_do_what_they_say(project: Project) -> None:
+    for typed in filter(None, README.values()):
+        words = [str(project.root.parent / word[2:]) if word.startswith("~/") else word for word in shlex.split(typed)]
+        done = subprocess.run(words, cwd=project.root, env=project.env, capture_output=True, text=True, timeout=500)
+        assert done.returncode == 0, (typed, done.stdout[-2000:], done.stderr[-2000:])
+    made = {path.name for path in project.root.iterdir()}
+    assert {"features.parquet", "encoder.onnx", "params.yaml.bak"} <= made
