@@ -12,7 +12,7 @@ LOCK = Path("dvc.lock")
 def committed(output: Path, content: Path, lock: Path = LOCK) -> bool:
     """Whether `lock` says that `output` holds just the files that lie in the folder `content`."""
     try:
-        stages = yaml.load(lock.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"].values()
+        stages = yaml.safe_load(lock.read_bytes())["stages"].values()
         found = {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", ())}
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):  # none, or one that a kill has torn
         return False
