@@ -23,7 +23,7 @@ from tests.capabilities import ROWS, Base, MovingTwin, Queue, TwoPlayers
 
 
 @pytest.mark.parametrize("method", ROWS, ids=lambda method: method.__name__)
-@pytest.mark.parametrize("check", ["gradients_reach", "seeded", "resumes"])
+@pytest.mark.parametrize("check", ["gradients_reach", "same_seed", "other_seed", "resumes"])
 def test_every_row_of_the_capability_table_runs_in_the_one_loop(method, check):
     testing.CHECKS[check](method)
 
