@@ -22,6 +22,7 @@ encoder: {width: 4}
 pretrain: {images: 64, batch_size: 16, log_every: 2}
 evaluate: {budgets: ["10%"], redraws: 1, linear_l2: [0.001, 0.1], linear_steps: 20, map_images: 40}
 compare: {methods: [simclr], controls: [random], seeds: [0], resamples: 200}
+methods: {}
 """
 
 

@@ -13,7 +13,7 @@ from pretextbench.command.estimate import Estimate
 from pretextbench.command.size import size
 from pretextbench.command.survey import Survey
 
-LEAST, MOST = 0.6, 1.6  # of the estimate: what runs took, where the load stayed as it was
+LEAST, MOST = 0.6, 1.6  # of the estimate: chosen, from two runs on a machine that others used
 SHOWN = 5  # unreadable files and classes that are named
 
 
