@@ -6,6 +6,7 @@ The commands of the README run here, in a small comparison; those of a guide in 
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,24 @@ def test_the_commands_of_the_readme_do_what_they_say(project: Project) -> None:
         assert done.returncode == 0, (typed, done.stdout[-2000:], done.stderr[-2000:])
     made = {path.name for path in project.root.iterdir()}
     assert {"features.parquet", "encoder.onnx", "params.yaml.bak"} <= made
+    assert opened_from_the_record(project) < 1e-5
+
+
+def opened_from_the_record(project: Project) -> float:
+    """How far the recommended encoder, loaded as docs/record.md says, is from the one in the folder."""
+    block = re.search(r"^```python\n(.*?)^```", (PROJECT / "docs/record.md").read_text(), re.S | re.M)
+    assert block
+    code = f"""
+import numpy, torch, pathlib
+from pretextbench import saved
+images = numpy.random.default_rng(0).random((3, 3, 32, 32), dtype=numpy.float32)
+{block[1].replace("flowers", project.root.name)}
+encoder, _ = saved.load(pathlib.Path("runs/pretrain/simclr-0"))
+with torch.no_grad():
+    print(float(numpy.abs(features - encoder(torch.from_numpy(images)).numpy()).max()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project.root, env=project.env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return float(done.stdout.splitlines()[-1])
