@@ -1,6 +1,7 @@
 """One stage as one Prefect flow. The record must never cost a result: without Prefect the work is done all the same."""
 
 import contextlib
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,6 +70,7 @@ def patient() -> Iterator[None]:
     """On the project's own server: no heartbeats. Nothing there listens to them, and their thread ends 1 s late."""
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # as in `_as_flow`
 
+    logging.getLogger("EventsWorker").setLevel(logging.CRITICAL)  # on a busy machine it counts what it still sends
     if not server.owned():
         yield
         return
