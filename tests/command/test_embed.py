@@ -234,7 +234,13 @@ def test_ctrl_c_of_a_real_process(trained: Path) -> None:
     for i in range(3000):
         os.link(trained / "photos" / "0.png", trained / "photos" / f"again{i}.png")
     command = [sys.executable, "-m", "pretextbench.command", "embed", "simclr", "photos", "-o", "f.npy"]
-    process = subprocess.Popen([*command, "--batch-size", "1"], stderr=subprocess.PIPE, text=True, cwd=trained)
+    process = subprocess.Popen(
+        [*command, "--batch-size", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=trained,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run in background
+    )
     wait_until(lambda: any(trained.glob(".f.npy.*")), process)
     process.send_signal(signal.SIGINT)
     assert "stopped by Ctrl-C" in process.communicate(timeout=60)[1]
