@@ -192,7 +192,7 @@ def test_what_a_slow_server_created_twice_becomes_one(told: list[Record], projec
 
     writer = Writer(project("slow"))
     for _ in range(2):  # the request that got no answer in time, and its repetition
-        writer.client.create_run(writer.experiment, 1, {KEY: told[1].key})
+        writer.client.create_run(writer.experiment(told[1].experiment), 1, {KEY: told[1].key})
     assert len({writer.write(told[i]) for i in (1, 0)}) == 1
     assert list(written(writer.root)) == [told[0].key]
 
