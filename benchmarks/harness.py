@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +93,16 @@ def host() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: number for name in PACKAGES if (number := installed(name))},
     }
+
+
+def installed(package: str) -> str | None:
+    """The version of a package, if it is here: a machine that only trains has no DVC."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def kind() -> str:

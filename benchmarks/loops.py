@@ -30,10 +30,11 @@ class Case:
     size: int = 32  # pixels
     batch: int = 128
     precision: str = "auto"
+    compile: bool = False
 
     def __str__(self) -> str:
-        precision = "" if self.precision == "auto" else f", {self.precision}"
-        return f"{self.method}, {self.encoder} x{self.width}, {self.size} px, batch {self.batch}{precision}"
+        more = ("" if self.precision == "auto" else f", {self.precision}") + (", compiled" if self.compile else "")
+        return f"{self.method}, {self.encoder} x{self.width}, {self.size} px, batch {self.batch}{more}"
 
 
 def pixels(case: Case, count: int = IMAGES) -> np.ndarray:
@@ -45,9 +46,8 @@ def training(case: Case, images: np.ndarray) -> Training:
     """The project's own loop for a method, at step 0."""
     plugin, method = registry.find(case.method), registry.load(case.method)
     params = method.Params()
-    pretrain = Pretrain.model_validate(
-        {"images": 1000 * case.batch, "batch_size": case.batch, "precision": case.precision}
-    )
+    budget = {"images": 1000 * case.batch, "batch_size": case.batch}
+    pretrain = Pretrain.model_validate(budget | {"precision": case.precision, "compile": case.compile})
     chunks = iter([torch.from_numpy(images[:256]).permute(0, 3, 1, 2).float() / 255])
     derived = method.derive(params, chunks, case.size)
     data = Data(case.size, (0.5,) * 3, (0.25,) * 3, len(images), derived)
@@ -74,7 +74,8 @@ def networks(run: Training, batch: int, steps: int) -> Callable[[], None]:
     size = run.method.data.image_size
     views = tuple(torch.rand_like(view) for view in run.augmenter(torch.rand(batch, 3, size, size, device=device(run))))
     index = torch.arange(batch, device=device(run))
-    optimizers = [optim.build(player.parameters, player.optimizer) for player in run.players]
+    there = device(run).type == "cuda"
+    optimizers = [optim.build(player.parameters, player.optimizer, there) for player in run.players]
 
     def work() -> None:
         for _ in range(steps):
@@ -88,11 +89,22 @@ def networks(run: Training, batch: int, steps: int) -> Callable[[], None]:
     return work
 
 
+def augmentation(run: Training, data: Batches, steps: int) -> Callable[[], None]:
+    """The views of so many steps, and nothing else."""
+    batch = data.take(run.share(0))
+
+    def work() -> None:
+        for _ in range(steps):
+            run.augmenter(as_float(batch))
+
+    return work
+
+
 def encoder_alone(run: Training, images: int, steps: int) -> Callable[[], None]:
     """Bare steps of the same encoder on random tensors, for as many images as the method passes through it."""
     encoder, size = run.method.encoder, run.method.data.image_size
     x = torch.rand(images, 3, size, size, device=device(run)).to(memory_format=torch.channels_last)
-    optimizer = optim.build(encoder.parameters(), run.job.params.optimizer)
+    optimizer = optim.build(encoder.parameters(), run.job.params.optimizer, device(run).type == "cuda")
 
     def work() -> None:
         for _ in range(steps):

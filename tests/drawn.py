@@ -16,7 +16,7 @@ def images(n: int = 16, side: int = SIDE) -> Tensor:
 
 def through(op: Op, x: Tensor) -> tuple[Tensor, Numbers]:
     """One operation of ours on images, and the numbers it drew."""
-    pipeline = ViewPipeline(View(ops=(op,)), x.shape[-1], torch.device("cpu"))
+    pipeline = ViewPipeline(View(ops=(op,)), x.shape[-1])
     draw = pipeline.draw(tuple(x.shape))
     return pipeline.apply(x, draw), draw[0]
 

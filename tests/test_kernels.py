@@ -7,9 +7,10 @@ import kornia
 import kornia.augmentation as K
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from pretextbench.kernels import DENSE, BatchedResizedCrop, FastColorJitter, resize_boxes, turn_hue
+from pretextbench.kernels import DENSE, BatchedPadCrop, BatchedResizedCrop, FastColorJitter, cut, resize_boxes, turn_hue
 
 COLOURS = {
     "red": (1, 0, 0),
@@ -141,9 +142,24 @@ def test_crop_equals_kornias_with_the_same_numbers(side: int, size: int) -> None
         {"scale": (0.002, 1.0), "ratio": (1 / 3, 3.0), "align_corners": False},
     )
     ours, kornias = BatchedResizedCrop((size, size), **ranges), K.RandomResizedCrop((size, size), **ranges)
-    numbers = ours.forward_parameters(images.shape)
+    numbers = kornias.forward_parameters(images.shape)
     gap = 1e-5 if side <= DENSE else 1e-4  # of noise: smooth images differ by less
     torch.testing.assert_close(ours(images, params=numbers), kornias(images, params=numbers), rtol=0, atol=gap)
+
+
+@pytest.mark.parametrize("side", [(32, 32), (40, 56), (200, 30), (30, 200), (1, 5)])
+@pytest.mark.parametrize("scale", [(0.08, 1.0), (0.9, 1.0), (0.001, 0.01), (1.0, 1.0)])
+@pytest.mark.parametrize("ratio", [(3 / 4, 4 / 3), (1 / 3, 3.0)])
+def test_boxes_are_those_that_kornia_draws(
+    side: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]
+) -> None:
+    """Bit for bit, with nothing drawn besides; for oblong images and small areas some images have no box that fits."""
+    ours, kornias = (kind((16, 16), scale=scale, ratio=ratio) for kind in (BatchedResizedCrop, K.RandomResizedCrop))
+    torch.manual_seed(1)
+    boxes, after = ours.forward_parameters((500, 3, *side))["src"], torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(boxes, kornias.forward_parameters((500, 3, *side))["src"])
+    assert torch.equal(after, torch.rand(1))
 
 
 def test_oblong_boxes_of_oblong_images_are_read_alike_by_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +167,16 @@ def test_oblong_boxes_of_oblong_images_are_read_alike_by_both_ways(monkeypatch: 
     dense = resize_boxes(images, box, (30, 20))
     monkeypatch.setattr("pretextbench.kernels.DENSE", 1)
     torch.testing.assert_close(resize_boxes(images, box, (30, 20)), dense, rtol=0, atol=2e-5)
+
+
+def test_windows_equal_kornias_bitwise() -> None:
+    images, options = torch.rand(64, 3, 24, 24), {"padding": 5, "padding_mode": "reflect"}
+    ours, kornias = BatchedPadCrop((24, 24), **options), K.RandomCrop((24, 24), **options)
+    numbers = ours.forward_parameters(images.shape)
+    expected = kornias(images, params=numbers)
+    assert torch.equal(ours(images, params=numbers), expected)
+    left, top = numbers["src"][:, 0].unbind(1)  # the way of a GPU
+    assert torch.equal(cut(F.pad(images, [5] * 4, mode="reflect"), left, top, (24, 24)), expected)
 
 
 def test_the_whole_image_is_its_own_crop_bitwise() -> None:

@@ -98,6 +98,7 @@ class RelativeLocation(PretextMethod[Params]):
                 f"{data.image_size} px. Lower `patch` or `jitter` of relative-location, or take larger images."
             )
         self.register_buffer("projection", projection())
+        self.register_buffer("neighbours", torch.tensor(NEIGHBOURS), persistent=False)
         self.head = nn.Sequential(
             nn.Linear(2 * encoder.dim, params.hidden, bias=False),
             nn.BatchNorm1d(params.hidden),
@@ -145,7 +146,7 @@ class RelativeLocation(PretextMethod[Params]):
 
     def logits(self, features: Tensor, labels: Tensor) -> Tensor:
         """Features (B, 9, dim) and neighbours (B, K) to scores (B, K, 8), float32."""
-        neighbour = torch.tensor(NEIGHBOURS, device=labels.device)[labels]
+        neighbour = self.get_buffer("neighbours")[labels]
         image = torch.arange(len(features), device=labels.device)[:, None]
         second = features[image, neighbour]  # (B, K, dim)
         joined = torch.cat([features[:, 4:5].expand_as(second), second], 2)

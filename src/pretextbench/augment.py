@@ -1,7 +1,8 @@
 """Recipes become Kornia pipelines: batched, on the device of the images, one draw per image, replayable.
 
 Drawing is apart from applying: `draw` takes numbers from torch's global generator, `apply` is a pure function of images
-and numbers.
+and numbers. The numbers are drawn on the CPU, so that a seed means the same views on every device; each operation sends
+its own to where the images are, behind the work that is queued there, and asks for none back: a GPU never waits.
 """
 
 import json
@@ -18,9 +19,9 @@ from torch import Tensor
 
 from pretextbench import recipe as r
 from pretextbench.errors import UserError
-from pretextbench.kernels import BatchedResizedCrop, FastColorJitter
+from pretextbench.kernels import BatchedPadCrop, BatchedResizedCrop, FastColorJitter, PatientBlur
 
-Draw = list[dict[str, Tensor]]  # the numbers of every operation of one view
+Draw = list[dict[str, Tensor]]  # the numbers of every operation of one view, on the CPU
 Transform = Any  # a Kornia augmentation; Kornia's own types are not checked
 
 
@@ -37,7 +38,7 @@ def pad_crop(op: r.PadCrop, size: int) -> Transform:
     """
     if op.padding >= size:
         raise UserError(f"pad_crop: a padding of {op.padding} px needs images of more than that, found {size} px.")
-    return K.RandomCrop((size, size), padding=op.padding, padding_mode="reflect")
+    return BatchedPadCrop((size, size), padding=op.padding, padding_mode="reflect")
 
 
 BUILDERS: dict[type, Callable[[Any, int], Transform]] = {
@@ -46,15 +47,15 @@ BUILDERS: dict[type, Callable[[Any, int], Transform]] = {
     r.HorizontalFlip: lambda o, _: K.RandomHorizontalFlip(p=o.p),
     r.ColorJitter: lambda o, _: FastColorJitter(o.brightness, o.contrast, o.saturation, o.hue, p=o.p),
     r.Grayscale: lambda o, _: K.RandomGrayscale(p=o.p),
-    r.GaussianBlur: lambda o, n: K.RandomGaussianBlur((blur_kernel(n),) * 2, o.sigma, p=o.p),
+    r.GaussianBlur: lambda o, n: PatientBlur((blur_kernel(n),) * 2, o.sigma, p=o.p),
     r.Solarize: lambda o, _: K.RandomSolarize(thresholds=(o.threshold, o.threshold), additions=(0.0, 0.0), p=o.p),
 }
 
 
 class ViewPipeline:
-    """One kind of view: its operations, in order, on the device."""
+    """One kind of view: its operations, in order."""
 
-    def __init__(self, view: r.View, image_size: int, device: torch.device) -> None:
+    def __init__(self, view: r.View, image_size: int) -> None:
         self.size = view.size or image_size
         self.draws = view.draws
         ops = view.ops
@@ -67,7 +68,7 @@ class ViewPipeline:
         size = image_size  # until the crop that changes it
         for op in ops:
             size = self.size if isinstance(op, r.RandomResizedCrop) else size
-            self.ops.append(BUILDERS[type(op)](op, size).to(device))
+            self.ops.append(BUILDERS[type(op)](op, size))
 
     def draw(self, batch: tuple[int, ...]) -> Draw:
         """The numbers for a batch of images of shape (B, 3, H, W), from torch's global generator."""
@@ -81,19 +82,28 @@ class ViewPipeline:
     def apply(self, images: Tensor, draw: Draw) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] and their numbers to views (B, 3, size, size) in [0, 1]; draws nothing."""
         for op, numbers in zip(self.ops, draw, strict=True):
-            images = op(images, params=numbers)
+            images = changed(op, images, numbers)
         return images.clamp(0, 1) if self.ops else images
+
+
+def changed(op: Transform, images: Tensor, numbers: dict[str, Tensor]) -> Tensor:
+    """Images with an operation applied to those that its draw chose: what Kornia's call does, less its matrices."""
+    after: Tensor = op.apply_transform(images, numbers, op.flags)
+    if op.p == 1:
+        return after  # which may have another size
+    chosen = (numbers["batch_prob"] > 0.5).view(-1, 1, 1, 1).to(images.device, non_blocking=True)
+    return torch.where(chosen, after, images)
 
 
 class Augmenter:
     """A whole recipe: images in, the tuple of its views out."""
 
-    def __init__(self, recipe: r.Recipe, image_size: int, device: torch.device | str = "cpu") -> None:
+    def __init__(self, recipe: r.Recipe, image_size: int) -> None:
         self.recipe = recipe
-        self.views = [ViewPipeline(view, image_size, torch.device(device)) for view in recipe.views]
+        self.views = [ViewPipeline(view, image_size) for view in recipe.views]
 
     def draw(self, images: Tensor) -> list[Draw]:
-        """The numbers of every view of these images, on the images' device; seed torch's global generator before."""
+        """The numbers of every view of these images; seed torch's global generator before."""
         return [view.draw(tuple(images.shape)) for view in self.views for _ in range(view.draws)]
 
     def apply(self, images: Tensor, draws: list[Draw]) -> tuple[Tensor, ...]:

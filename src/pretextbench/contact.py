@@ -44,7 +44,7 @@ def speed(policy: Policy, data: Prepared, batch: int) -> dict[str, Any]:
     """Images per second through the recipe on this machine's device, for the record; it decides nothing."""
     device = _device()
     pixels = spread(data, batch).to(device)
-    augmenter = Augmenter(policy.recipe, policy.image_size, device)
+    augmenter = Augmenter(policy.recipe, policy.image_size)
     rate = throughput(augmenter, iter([pixels] * (TIMED + 1)))
     return {"images_per_second": round(rate, 1), "batch": len(pixels), "device": device.type}
 

@@ -44,8 +44,12 @@ class LARS(Optimizer):
         w.sub_(v)
 
 
-def build(parameters: Iterable[nn.Parameter], params: OptimizerParams) -> Optimizer:
-    """The optimizer of one player; biases and normalisation parameters are not decayed."""
+def build(parameters: Iterable[nn.Parameter], params: OptimizerParams, fused: bool = False) -> Optimizer:
+    """The optimizer of one player; biases and normalisation parameters are not decayed.
+
+    Args:
+        fused: a step as one kernel where torch has it, for parameters that will be on a GPU.
+    """
     weights: list[nn.Parameter] = []
     vectors: list[nn.Parameter] = []
     for p in parameters:
@@ -53,10 +57,11 @@ def build(parameters: Iterable[nn.Parameter], params: OptimizerParams) -> Optimi
     groups: list[dict[str, Any]] = [{"params": weights}, {"params": vectors, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     if params.name == "adamw":
-        return AdamW(groups, lr=params.lr, betas=params.betas, weight_decay=params.weight_decay)
+        return AdamW(groups, lr=params.lr, betas=params.betas, weight_decay=params.weight_decay, fused=fused)
     if params.name == "lars":
         return LARS(groups, params.lr, params.momentum, params.weight_decay)
-    return SGD(groups, params.lr, params.momentum, weight_decay=params.weight_decay, nesterov=params.nesterov)
+    decay, nesterov = params.weight_decay, params.nesterov
+    return SGD(groups, params.lr, params.momentum, weight_decay=decay, nesterov=nesterov, fused=fused)
 
 
 def rate(step: int, steps: int, params: OptimizerParams) -> float:

@@ -61,6 +61,7 @@ def start_fabric(params: Pretrain) -> Fabric:
         raise UserError("pretrain.accelerator is 'gpu', but torch finds none here. Use 'auto' or 'cpu'.")
     device = torch.device("cuda" if params.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     bf16 = params.precision == "bf16" or (params.precision == "auto" and bf16_pays(device))
+    torch.backends.cudnn.benchmark = True  # on a GPU: shapes are the same in every step, so the search pays once
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would announce the precision in every stage
     together = params.devices * params.nodes
     if (started := int(os.environ.get("WORLD_SIZE", together))) != together:
@@ -219,7 +220,7 @@ def look(training: Training, data: Prepared, examined: int, shown: int) -> Look:
         pixels = torch.from_numpy(data.images("val")[:examined].copy()).to(device)
         method.eval()
         try:
-            views = Augmenter(training.job.recipe, data.image_size, device)(as_float(pixels))
+            views = Augmenter(training.job.recipe, data.image_size)(as_float(pixels))
             batch = Batch(views, torch.arange(len(pixels)), progress=1.0)
             few = Batch(tuple(view[:shown] for view in views), batch.index[:shown], progress=1.0)
             pictures = method.show(few)

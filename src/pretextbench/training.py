@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.optim import Optimizer
 from tqdm import tqdm
 
-from pretextbench import optim
+from pretextbench import device, optim, recorded
 from pretextbench.augment import Augmenter, as_float
 from pretextbench.budget import Budget, Job, budget
 from pretextbench.checkpoint import Checkpoint
@@ -39,9 +38,9 @@ class Training:
         self.order = Order(facts.images, self.budget.batch, Seed(self.seed.key("data")))
         self.method = self._build(facts)
         self.players: tuple[Player, ...] = self.method.players()
-        optimizers = [optim.build(player.parameters, player.optimizer) for player in self.players]
-        self.module, self.optimizers = self._set_up(optimizers)
-        self.augmenter = Augmenter(job.recipe, facts.image_size, fabric.device)
+        self.module, self.optimizers = self._set_up()
+        self.parameters = list(self.method.parameters())
+        self.augmenter = recorded.for_device(Augmenter(job.recipe, facts.image_size), fabric.device)
         self.step, self.seconds, self.monitored = 0, 0.0, False  # monitored: by k-NN on validation labels
         self.history: History = []
 
@@ -59,23 +58,25 @@ class Training:
             encoder.stages = torch.compile(encoder.stages)  # type: ignore[method-assign]
         return method
 
-    def _set_up(self, optimizers: list[Optimizer]) -> tuple[Any, list[Any]]:
-        if not optimizers:  # nothing to train: only the move to the device
+    def _set_up(self) -> tuple[Any, list[Any]]:
+        if not self.players:  # nothing to train: only the move to the device
             return self.fabric.to_device(self.method.requires_grad_(False)), []
+        fused = self.fabric.device.type == "cuda"
+        optimizers = [optim.build(player.parameters, player.optimizer, fused) for player in self.players]
         module, *wrapped = self.fabric.setup(self.method, *optimizers)
         return module, wrapped
 
     def advance(self, index: np.ndarray, pixels: Tensor) -> dict[str, Tensor]:
         """One step on uint8 images (B, H, W, 3): every player's turn. Returns detached scalars by name."""
-        torch.manual_seed(self.seed.key("step", self.step, self.fabric.global_rank))
+        device.seed(self.seed.key("step", self.step, self.fabric.global_rank), self.fabric.device)
         progress, parts = self.step / self.steps, self.job.pretrain.accumulate
-        numbers = torch.from_numpy(index).to(self.fabric.device)
-        chunks = list(zip(numbers.chunk(parts), pixels.chunk(parts), strict=True))
+        chunks = list(zip(device.send(index, self.fabric.device).chunk(parts), pixels.chunk(parts), strict=True))
         batches = [(self.augmenter(as_float(chunk)), number) for number, chunk in chunks]
         values: dict[str, Tensor] = {}
         for player, optimizer in zip(self.players, self.optimizers, strict=True):
             optim.set_rate(optimizer, optim.rate(self.step, self.steps, player.optimizer))
-            self.method.zero_grad(set_to_none=True)  # all of it: a turn may leave gradients on the other player
+            for parameter in self.parameters:  # of all players: a turn may leave gradients on the other
+                parameter.grad = None
             for views, number in batches:
                 total, named = self._turn(views, number, progress, player.name)
                 self.fabric.backward(total / parts)

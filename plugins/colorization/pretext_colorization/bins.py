@@ -97,8 +97,8 @@ class Code(nn.Module):
 
     def encode(self, ab: Tensor) -> tuple[Tensor, Tensor]:
         """Colours (N, 2) of the sRGB gamut to the numbers (N, k) of their nearest bins, nearest first, and weights."""
-        square = ((ab - ab.new_tensor(self.low)) / self.side).long()
-        row, column = (square[:, i].clamp(0, self.squares[i] - 1) for i in (0, 1))
+        squares = (((ab[:, i] - self.low[i]) / self.side).long() for i in (0, 1))
+        row, column = (square.clamp(0, n - 1) for square, n in zip(squares, self.squares, strict=True))
         which = row * self.squares[1] + column  # (N,)
         near, centre = self.candidates.index_select(0, which), self.places.index_select(0, which)
         from_a, from_b = (ab[..., None] - centre.unflatten(1, (2, -1))).square_().unbind(1)

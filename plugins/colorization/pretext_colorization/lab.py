@@ -30,10 +30,18 @@ def compress(t: Tensor) -> Tensor:
     return torch.where(t > EPSILON, t.clamp_min(EPSILON).pow_(1 / 3), SLOPE * t + OFFSET)
 
 
-def response(light: Tensor, axis: int) -> Tensor:
-    """f(X / Xn), f(Y / Yn) or f(Z / Zn), by axis, of linear light (..., 3, H, W): (..., H, W)."""
-    weights = light.new_tensor(XYZ[axis]) / WHITE[axis]
-    return compress(light.movedim(-3, -1) @ weights)  # a product of matrix and vector: images are channels last
+def relative(light: Tensor, axis: int) -> Tensor:
+    """X / Xn, Y / Yn or Z / Zn, by axis, of linear light (..., 3, H, W): (..., H, W)."""
+    if light.device.type == "cpu":  # a product of matrix and vector: images are channels last
+        return light.movedim(-3, -1) @ (light.new_tensor(XYZ[axis]) / WHITE[axis])
+    return _summed(light, axis)
+
+
+def _summed(light: Tensor, axis: int) -> Tensor:
+    """The same without a constant on the device, which a GPU would wait for, and in float32 under autocast."""
+    red, green, blue = light.unbind(-3)
+    x, y, z = (weight / WHITE[axis] for weight in XYZ[axis])
+    return (red * x).add(green, alpha=y).add(blue, alpha=z)
 
 
 def lightness(rgb: Tensor) -> Tensor:
@@ -44,7 +52,7 @@ def lightness(rgb: Tensor) -> Tensor:
     """
     if rgb.requires_grad or rgb.device.type != "cpu" or torch.compiler.is_compiling():  # which an export is
         light = torch.where(rgb > KNEE, ((rgb.clamp_min(KNEE) + 0.055) / 1.055).pow(2.4), rgb / 12.92)
-        y = (light * _luminance(rgb)).sum(-3, keepdim=True)  # (B, 1, H, W)
+        y = _summed(light, 1).unsqueeze(-3)  # (B, 1, H, W)
         return 116 * torch.where(y > EPSILON, y.clamp_min(EPSILON).pow(1 / 3), SLOPE * y + OFFSET) - 16
     out = rgb.new_empty(len(rgb), 1, *rgb.shape[-2:])
     with torch.autocast("cpu", enabled=False):  # it would make the product of matrix and vector bfloat16
@@ -53,15 +61,11 @@ def lightness(rgb: Tensor) -> Tensor:
     return out
 
 
-def _luminance(rgb: Tensor) -> Tensor:
-    return rgb.new_tensor(XYZ[1]).view(3, 1, 1) / WHITE[1]
-
-
 def _lightness_into(rgb: Tensor, out: Tensor) -> None:
     """The same with powers as 2 ** (p log2 x), half the time and 5e-5 off, and added parts as in `linear`."""
     light = rgb.clamp_min(KNEE).add_(0.055).mul_(1 / 1.055).log2_().mul_(2.4).exp2_()
     light.add_(rgb.clamp_max(KNEE).sub_(KNEE), alpha=1 / 12.92)
-    y = (light.movedim(-3, -1) @ _luminance(rgb).flatten()).unsqueeze(-3)  # images are channels last
+    y = relative(light, 1).unsqueeze(-3)
     root = y.clamp_min(EPSILON).log2_().mul_(1 / 3).exp2_()
     root.add_(y.clamp_max_(EPSILON).sub_(EPSILON), alpha=SLOPE).mul_(116)
     torch.sub(root, 16, out=out)
@@ -74,7 +78,7 @@ def ab(rgb: Tensor, stride: int = 1) -> Tensor:
     centred. Units: a in [-86.2, 98.3], b in [-107.9, 94.5] for colours of sRGB.
     """
     light = linear(rgb[..., ::stride, ::stride])
-    fx, fy, fz = (response(light, axis) for axis in range(3))
+    fx, fy, fz = (compress(relative(light, axis)) for axis in range(3))
     return torch.stack((500 * (fx - fy), 200 * (fy - fz)), -3)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pretextbench.device import send
 from pretextbench.errors import UserError
 from pretextbench.seed import Seed
 
@@ -62,7 +63,7 @@ class Batches:
     def take(self, index: np.ndarray) -> Tensor:
         """The images of these numbers, in this order."""
         if self.resident is not None:
-            return self.resident[torch.from_numpy(index).to(self.device)]
+            return self.resident[send(index, self.device)]
         # sorted reads keep a memory map on a disk from jumping back and forth
         order = np.argsort(index, kind="stable")
         batch = np.empty((len(index), *self.images.shape[1:]), dtype=np.uint8)

@@ -163,7 +163,7 @@ def _train(
     steps = max(1, params.finetune_images // batch)
     schedule = OptimizerParams(name="adamw", lr=params.finetune_lr, weight_decay=WEIGHT_DECAY, warmup=WARMUP)
     optimizer = optim.build(network.parameters(), schedule)
-    augmenter = Augmenter(Supervised.recipe(SupervisedParams(), size), size, device)
+    augmenter = Augmenter(Supervised.recipe(SupervisedParams(), size), size)
     order, batches, truth = Order(len(learn.rows), batch, seed), Batches(learn.images, device, "auto"), learn.labels
     due, watch = {round(steps * k / POINTS) for k in range(1, POINTS + 1)}, Watch()
     if len(held.rows):
@@ -174,7 +174,7 @@ def _train(
         optim.set_rate(optimizer, optim.rate(step, steps, schedule))
         index = order[step]
         (view,) = augmenter(as_float(batches.take(learn.rows[index])))
-        loss = F.cross_entropy(network(view), truth[torch.from_numpy(index)].to(device))
+        loss = F.cross_entropy(network(view), truth[torch.from_numpy(index)].to(device, non_blocking=True))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
