@@ -9,7 +9,6 @@ import typer
 from pretextbench.command.project import become, root
 from pretextbench.errors import UserError
 
-PAGE = "#/experiments?workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
 HIGHEST = 65_535
 LOOPBACK = "127.0.0.1"  # nobody else on the network: MLflow asks for no password
 
@@ -17,7 +16,7 @@ LOOPBACK = "127.0.0.1"  # nobody else on the network: MLflow asks for no passwor
 def ui(
     port: Annotated[int, typer.Option(min=1, max=HIGHEST, help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
-    """Open MLflow on the record of this project: every run with its history, pictures, tables and encoder.
+    """Open MLflow on the record of this project: the methods compared, every run with its history and pictures.
 
     Runs until Ctrl-C. Only this machine can reach it. Where MLFLOW_TRACKING_URI names a server, that server has the
     record: its address is printed, and nothing is started.
@@ -29,18 +28,20 @@ def ui(
     """
     from pretextbench.track import store
     from pretextbench.track.facts import without_secrets
+    from pretextbench.track.view import TABLE, page
 
     place = root()
     uri = store(place)
     if uri.startswith(("http://", "https://")):
         typer.echo(
-            f"MLFLOW_TRACKING_URI names a server, which has the record:\n{without_secrets(uri).rstrip('/')}/{PAGE}"
+            f"MLFLOW_TRACKING_URI names a server, which has the record:\n{without_secrets(uri).rstrip('/')}/{TABLE}"
         )
         return
-    if uri.startswith("sqlite:///") and not os.path.exists(uri.removeprefix("sqlite:///")):
-        raise UserError(f"There is no record yet: {uri.removeprefix('sqlite:///')}. `pretextbench run` makes it.")
+    file = uri.removeprefix("sqlite:///")
+    if uri != file and not os.path.exists(file):
+        raise UserError(f"There is no record yet: {file}. `pretextbench run` makes it.")
     free(port)
-    typer.echo(f"http://{LOOPBACK}:{port}/{PAGE}\n(answers in some seconds; Ctrl-C ends it)")
+    typer.echo(f"http://{LOOPBACK}:{port}/{page(file)}\n(answers in some seconds; Ctrl-C ends it)")
     quietly = ["--uvicorn-opts", "--log-level warning", "--workers", "1"]
     become("mlflow", ["ui", "--backend-store-uri", uri, "--host", LOOPBACK, "--port", str(port), *quietly])
 

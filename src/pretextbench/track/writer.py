@@ -16,7 +16,7 @@ from filelock import FileLock
 from mlflow.entities import LoggedModelStatus, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
-from pretextbench.track import Record, kept, store, tables
+from pretextbench.track import Record, kept, store, tables, view
 from pretextbench.track.commit import git_commit
 from pretextbench.track.facts import EXPERIMENT, Point
 from pretextbench.track.points import history, values, write
@@ -65,7 +65,7 @@ class Writer:
             if found := self.client.get_experiment_by_name(name):
                 return str(found.experiment_id)
             place = str(self.root / "mlruns") if self.own else None  # a server has a place of its own for artifacts
-            return str(self.client.create_experiment(name, place, {OURS: "true"}))
+            return str(self.client.create_experiment(name, place, {OURS: "true", view.TAG: view.state()}))
 
     def begin(self, what: Record, instead: str | None = None) -> str:
         """Create or continue the run of a training that is under way; returns its id.

@@ -1,0 +1,83 @@
+"""How a comparison looks in MLflow's pages: a handful of charts, the best row first, everything else folded away.
+
+Left alone MLflow draws one chart per metric, a hundred and more, in the order of their names. A view that somebody
+shares is kept as a tag of the experiment, with a name that its address carries; this one is written with it. No MLflow
+is imported here: it takes seconds.
+"""
+
+import contextlib
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+NAME = "comparison"
+TAG = f"mlflow.sharedViewState.{NAME}"  # what MLflow's own button `Share` writes
+OURS, FOLDED = "Comparison", ("Model metrics", "System metrics", "evaluate", "health", "monitor", "row", "train")
+TABLE = "#/experiments?workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
+RUNS = 20  # in a chart of bars
+BARS = {
+    "linear": "Linear probe, test accuracy",
+    "knn": "k-NN, test accuracy",
+    "evaluate/budgets/linear/1%/mean": "1 % of the labels, test accuracy",
+    "seconds": "Seconds of pretraining",
+}
+
+
+NEWEST = """
+select experiments.experiment_id from experiments join experiment_tags using (experiment_id)
+where key = ? and lifecycle_stage = 'active' order by creation_time desc limit 1
+"""
+
+
+def page(file: str) -> str:
+    """The page, behind the server's address, of the newest comparison's charts in the store, a SQLite file.
+
+    The list of experiments where there is none. The file is only read: MLflow would create or change tables first.
+    """
+    found, address = None, f"{Path(file).resolve().as_uri()}?mode=ro"
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(address, uri=True)) as store:
+        found = store.execute(NEWEST, (TAG,)).fetchone()
+    words = f"workflowType=machine_learning&viewStateShareKey={NAME}&compareRunsMode=CHART"
+    return f"#/experiments/{found[0]}/runs?{words}" if found else TABLE
+
+
+def state() -> str:
+    """The view, as MLflow keeps it: the runs with an encoder, best linear probe first, and the charts."""
+    sections = [_section(OURS, True), *(_section(name, False) for name in FOLDED)]
+    return json.dumps(
+        {
+            "searchFilter": "tags.kind = 'encoder'",
+            "orderByKey": "metrics.`linear`",
+            "orderByAsc": False,
+            "runsHiddenMode": "FIRST_20_RUNS",
+            "compareRunCharts": [*_bars(), _cost(), _history()],
+            "compareRunSections": sections,
+            "isAccordionReordered": True,
+        }
+    )
+
+
+def _section(name: str, open: bool) -> dict[str, Any]:
+    return {"uuid": name, "name": name, "display": open, "isReordered": True, "deleted": False, "isGenerated": False}
+
+
+def _chart(kind: str, name: str, **more: Any) -> dict[str, Any]:
+    fixed = {"metricSectionId": OURS, "deleted": False, "isGenerated": False, "runsCountToCompare": RUNS}
+    return {"type": kind, "uuid": name, "displayName": name, **fixed, **more}
+
+
+def _bars() -> list[dict[str, Any]]:
+    return [_chart("BAR", name, metricKey=metric) for metric, name in BARS.items()]
+
+
+def _cost() -> dict[str, Any]:
+    axes = {"xaxis": {"key": "seconds", "type": "METRIC"}, "yaxis": {"key": "linear", "type": "METRIC"}}
+    return _chart("SCATTER", "Accuracy against seconds", **axes)
+
+
+def _history() -> dict[str, Any]:
+    scales = {"xAxisKey": "step", "yAxisKey": "metric", "scaleType": "linear", "xAxisScaleType": "linear"}
+    more = {"lineSmoothness": 0, "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True, "ignoreOutliers": False}
+    metric = "train/loss"
+    return _chart("LINE", "Loss of each method", metricKey=metric, selectedMetricKeys=[metric], **scales, **more)
