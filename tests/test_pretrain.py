@@ -134,5 +134,5 @@ def test_folders_of_other_files_are_not_the_same(change: str, tmp_path: Path) ->
 
 def test_the_code_that_names_a_training_is_the_code_that_dvc_watches() -> None:
     stage = yaml.safe_load((Path(__file__).parents[1] / "dvc.yaml").read_text())["stages"]["pretrain"]
-    watched = [found[1] for path in stage["deps"] if (found := re.fullmatch(r"src/pretextbench/(\w+\.py)", path))]
+    watched = [found[1] for path in stage["deps"] if (found := re.fullmatch(r"src/pretextbench/(\w+)\.py", path))]
     assert sorted(watched) == sorted(budget.LOOP)

@@ -16,7 +16,7 @@ from pretextbench.params import EncoderParams, MethodParams, Pretrain
 from pretextbench.recipe import Recipe
 from pretextbench.registry import Plugin
 
-LOOP = ("encoder.py", "optim.py", "pretrain.py", "training.py")  # as in dvc.yaml: edited, a training is stale
+LOOP = ("augment", "encoder", "kernels", "optim", "pretrain", "recorded", "training")  # as in dvc.yaml: edited, stale
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Job:
 @cache
 def _loop() -> str:
     """SHA-256 of the code that trains."""
-    return hashlib.sha256(b"".join((Path(__file__).parent / name).read_bytes() for name in LOOP)).hexdigest()
+    return hashlib.sha256(b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in LOOP)).hexdigest()
 
 
 def _digest(tensor: Tensor) -> list[str]:

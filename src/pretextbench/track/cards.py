@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pretextbench.track.facts import Scalar
+from pretextbench.track.view import colour
+
+COLOUR = "mlflow.runColor"  # MLflow's own tag
 
 
 def identity(card: Mapping[str, Any]) -> tuple[str, str]:
@@ -43,7 +46,7 @@ def tags(card: Mapping[str, Any]) -> dict[str, str]:
     )
     plugin, network = f"{card['distribution']}=={card['version']}", card["encoder"]
     told = {"plugin": plugin, "kind": "encoder", "encoder": f"{network.get('name')}-{network.get('width')}"}
-    return {name: str(card[name]) for name in names} | told
+    return {name: str(card[name]) for name in names} | told | {COLOUR: colour(card["method"], card["control"])}
 
 
 def dataset(images: Path) -> dict[str, str] | None:

@@ -1,0 +1,72 @@
+"""The view of a comparison: kept with the experiment, found in the store, and made of metrics that runs have."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pretextbench.track import view
+from pretextbench.track.cards import numbers
+from pretextbench.track.writer import Writer
+
+BUILT_IN = ("simclr", "rotation", "denoising", "context-encoder", "colorization", "jigsaw", "relative-location")
+
+
+def charts(found: dict[str, object]) -> list[dict[str, object]]:
+    return list(found["compareRunCharts"])  # type: ignore[call-overload]
+
+
+def test_charts_lie_in_the_one_section_that_is_open() -> None:
+    found = json.loads(view.state())
+    shown = [section["uuid"] for section in found["compareRunSections"] if section["display"]]
+    assert shown == [view.OURS]
+    assert {chart["metricSectionId"] for chart in charts(found)} == set(shown)
+    names = [chart["uuid"] for chart in charts(found)]
+    assert len(set(names)) == len(names) >= 5
+
+
+def test_the_tag_fits_into_mlflow() -> None:
+    assert len(view.state()) < 5000
+
+
+def test_a_chart_of_few_labels_has_the_name_that_the_evaluation_gives_it() -> None:
+    (name,) = numbers({"budgets": {"1%": {"top1": 0.5}}})
+    assert f"evaluate/{name}" in view.BARS
+
+
+def test_an_experiment_is_made_with_its_view(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    found = writer.client.get_experiment(writer.experiment("flowers"))
+    assert json.loads(found.tags[view.TAG]) == json.loads(view.state())
+
+
+def test_the_page_is_that_of_the_newest_comparison(tmp_path: Path) -> None:
+    file = tmp_path / "mlflow.db"
+    assert view.page(str(file)) == view.TABLE  # no file, and none is made
+    assert not file.exists()
+    client = MlflowClient(f"sqlite:///{file}")
+    client.create_experiment("somebody's")
+    assert view.page(str(file)) == view.TABLE
+    ids = [client.create_experiment(name, tags={view.TAG: view.state()}) for name in ("one", "two", "gone")]
+    client.delete_experiment(ids[2])
+    assert view.page(str(file)).startswith(f"#/experiments/{ids[1]}/runs?")
+    assert f"viewStateShareKey={view.NAME}" in view.page(str(file))
+
+
+def test_a_file_that_is_no_store_has_the_general_page(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("no database at all" * 100)
+    assert view.page(str(tmp_path / "mlflow.db")) == view.TABLE
+
+
+def test_methods_have_colours_of_their_own_and_controls_none() -> None:
+    colours = {name: view.colour(name, False) for name in BUILT_IN}
+    assert len(set(colours.values())) == len(BUILT_IN)
+    grey = view.colour("random", True)
+    assert grey[1:3] == grey[3:5] == grey[5:7]
+    assert grey != view.colour("supervised", True)
+
+
+@pytest.mark.parametrize("name", ["a", "an-odd-name", "x" * 80])
+def test_any_name_has_a_colour(name: str) -> None:
+    assert int(view.colour(name, False)[1:], 16) >= 0
