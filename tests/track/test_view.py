@@ -10,6 +10,8 @@ from pretextbench.track import view
 from pretextbench.track.cards import numbers
 from pretextbench.track.writer import Writer
 
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # SQLAlchemy of MLflow
+
 BUILT_IN = ("simclr", "rotation", "denoising", "context-encoder", "colorization", "jigsaw", "relative-location")
 
 
