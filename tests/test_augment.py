@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pretextbench.augment import Augmenter, Policy, ViewPipeline, as_float, throughput
+from pretextbench.augment import Augmenter, Policy, ViewPipeline, as_float, changed, throughput
 from pretextbench.errors import UserError
 from pretextbench.recipe import (
     ColorJitter,
@@ -62,6 +62,19 @@ def test_views_of_a_gpu_are_those_of_the_cpu(device: str) -> None:
     for here, there in zip(augmenter.apply(x, draws), augmenter.apply(x.to(device), draws), strict=True):
         close = (there.cpu() - here).abs() < 1e-4  # but for pixels at the threshold of solarize
         assert float(close.float().mean()) > 0.999
+
+
+@pytest.mark.parametrize("count", [1, 4, 16])  # 4 is also the number of the jitter's steps
+def test_sparing_images_changes_none(count: int) -> None:
+    """Bit for bit what Kornia's call gives, which computes all images and then keeps the chosen."""
+    for seed in range(10):
+        torch.manual_seed(seed)
+        view, x = Augmenter(FULL, SIDE).views[0], images(count)
+        for op, numbers in zip(view.ops, view.draw(tuple(x.shape)), strict=True):
+            before, found = x.clone(), changed(op, x, numbers)
+            assert torch.equal(x, before)
+            assert torch.equal(found, op(x, params=dict(numbers)))
+            x = found
 
 
 def test_applying_never_asks_the_device_for_a_value() -> None:

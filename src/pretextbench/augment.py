@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import kornia
 import kornia.augmentation as K
@@ -86,13 +86,23 @@ class ViewPipeline:
         return images.clamp(0, 1) if self.ops else images
 
 
+SHARED = ("order", "forward_input_shape")  # numbers of the batch; all others have one for each image
+
+
 def changed(op: Transform, images: Tensor, numbers: dict[str, Tensor]) -> Tensor:
-    """Images with an operation applied to those that its draw chose: what Kornia's call does, less its matrices."""
-    after: Tensor = op.apply_transform(images, numbers, op.flags)
-    if op.p == 1:
-        return after  # which may have another size
-    chosen = (numbers["batch_prob"] > 0.5).view(-1, 1, 1, 1).to(images.device, non_blocking=True)
-    return torch.where(chosen, after, images)
+    """Images with an operation applied to those that its draw chose: what Kornia's call does, less its matrices.
+
+    On the CPU the others are spared the work; a GPU would have to wait to learn how many they are.
+    """
+    if op.p == 1:  # the only ones that may change the size
+        return cast(Tensor, op.apply_transform(images, numbers, op.flags))
+    chosen = numbers["batch_prob"] > 0.5
+    if images.device.type == "cpu":
+        rows = chosen.nonzero().flatten()
+        own = {name: value if name in SHARED else value[rows] for name, value in numbers.items()}
+        return images.index_copy(0, rows, op.apply_transform(images[rows], own, op.flags)) if len(rows) else images
+    chosen = chosen.view(-1, 1, 1, 1).to(images.device, non_blocking=True)
+    return torch.where(chosen, op.apply_transform(images, numbers, op.flags), images)
 
 
 class Augmenter:

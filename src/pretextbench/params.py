@@ -136,7 +136,7 @@ class Watch(Section):
 class Evaluate(Section):
     """The protocol, equal for every encoder."""
 
-    batch_size: Positive = Field(512, description="images per forward pass")
+    batch_size: Positive = Field(128, description="images per forward pass: more are slower on a CPU")
     knn_k: Positive = Field(20, description="neighbours that vote")
     knn_temperature: float = Field(0.07, gt=0, description="of the votes' weights exp(similarity / T)")
     linear_l2: tuple[Annotated[float, Field(gt=0)], ...] = Field(

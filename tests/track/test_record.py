@@ -30,6 +30,8 @@ def test_evaluate_belongs_to_the_run_of_its_encoder(trained: Path, evaluated: Pa
     assert what.metrics["evaluate/knn.layers.layer4.val"] == 0.3
     assert "labelled" not in what.metrics  # a truth value is no number
     assert what.tags["knn_layer"] == "layer3"
+    assert what.note is not None
+    assert what.note.endswith(": k-NN 50.0 % on test (layer3)")
 
 
 def test_names_are_made_fit_for_mlflow() -> None:

@@ -39,7 +39,7 @@ def symptoms(health: Mapping[str, float]) -> list[str]:
             "train longer or raise the learning rate"
         )
     if health["chroma_share"] < 0.2:
-        found.append(f"predicts grey: {health['chroma_share']:.0%} of the true chroma")
+        found.append(f"predicts grey: {health['chroma_share']:.0%} of the true chroma; train longer or lower `uniform`")
     if health["chroma_share"] > 1.5 or health["roughness_share"] > 1.5:
         found.append(
             f"saturated speckle: {health['chroma_share']:.1f} times the true chroma, {health['roughness_share']:.1f} "

@@ -40,7 +40,7 @@ def pool(feature_map: Tensor, length: int) -> Tensor:
 
 
 def extract(
-    encoder: Encoder, images: npt.NDArray[np.uint8], device: torch.device, batch_size: int = 512
+    encoder: Encoder, images: npt.NDArray[np.uint8], device: torch.device, batch_size: int = 128
 ) -> dict[str, Tensor]:
     """The pooled features of every stage, by name, first to last.
 

@@ -93,11 +93,16 @@ def evaluated(folder: Path, encoder: Path, experiment: str = EXPERIMENT) -> Reco
             headline[probe] = found["layers"][found["best"]]["test"]["top1"]
     files = sorted(path for path in folder.iterdir() if path.suffix in {".json", ".csv", ".png"})
     best = {f"{probe}_layer": str(metrics[probe]["best"]) for probe in headline}
+    words = {"linear": "linear probe", "knn": "k-NN"}
+    said = [
+        f"{words[probe]} {100 * value:.1f} % on test ({best[f'{probe}_layer']})" for probe, value in headline.items()
+    ]
     return Record(
         *identity(card),
         metrics={f"evaluate/{name}": value for name, value in numbers(metrics).items()} | headline,
         tags=tags(card) | best,
         files={"evaluate": [str(path.resolve()) for path in files]},
+        note=f"{card['method']}, seed {card['seed']}: {', '.join(said)}" if said else None,
         seconds=card["seconds"],
         stage="evaluate",
         experiment=experiment,

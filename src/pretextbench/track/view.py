@@ -18,6 +18,7 @@ TAG = f"mlflow.sharedViewState.{NAME}"  # what MLflow's own button `Share` write
 OURS, FOLDED = "Comparison", ("Model metrics", "System metrics", "evaluate", "health", "monitor", "row", "train")
 TABLE = "#/experiments?workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
 RUNS = 20  # in a chart of bars
+COLUMNS = ("metrics.`linear`", "metrics.`knn`", "metrics.`seconds`", "tags.`tie`", "attributes.`Dataset`")
 BARS = {
     "linear": "Linear probe, test accuracy",
     "knn": "k-NN, test accuracy",
@@ -52,6 +53,7 @@ def state() -> str:
             "searchFilter": "tags.kind = 'encoder'",
             "orderByKey": "metrics.`linear`",
             "orderByAsc": False,
+            "selectedColumns": list(COLUMNS),  # of the table, one click away
             "runsHiddenMode": "FIRST_20_RUNS",
             "compareRunCharts": [*_bars(), _cost(), _history()],
             "compareRunSections": sections,
