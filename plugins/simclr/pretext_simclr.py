@@ -138,8 +138,8 @@ class SimCLR(PretextMethod[Params]):
             )
         if health["retrieval"] < 3 * health["retrieval_chance"] < 0.5:  # among a handful of views chance is high
             found.append(
-                f"views do not find their partners: {health['retrieval']:.3f}, near chance; train longer, or make views "
-                "more alike (crop_min up, colour down)"
+                f"views do not find their partners: {health['retrieval']:.3f}, near chance; train longer, or make "
+                "views more alike (crop_min up, colour down)"
             )
         return found
 
