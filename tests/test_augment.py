@@ -1,15 +1,12 @@
 """Augmentation: what a draw promises, the views that come of it, and the policy that freezes it."""
 
-import json
 import random
-from pathlib import Path
 
-import kornia
 import numpy as np
 import pytest
 import torch
 
-from pretextbench.augment import Augmenter, Policy, ViewPipeline, as_float, changed, throughput
+from pretextbench.augment import Augmenter, ViewPipeline, as_float, changed, throughput
 from pretextbench.errors import UserError
 from pretextbench.recipe import (
     ColorJitter,
@@ -238,25 +235,3 @@ def test_as_float_is_the_stored_pixel_over_255() -> None:
 def test_throughput_counts_what_follows_the_warm_up() -> None:
     batches = [torch.zeros(8, SIDE, SIDE, 3, dtype=torch.uint8)] * 3
     assert 0 < throughput(Augmenter(FULL, SIDE), iter(batches)) < 1e7
-
-
-# --- frozen policies ----------------------------------------------------------------------------------------------
-
-
-def test_policy_survives_its_file(tmp_path: Path) -> None:
-    policy = Policy("simclr", SIDE, FULL)
-    (tmp_path / "policy.json").write_text(policy.to_json())
-    assert Policy.read(tmp_path / "policy.json") == policy
-    assert json.loads(policy.to_json())["versions"] == {"kornia": kornia.__version__, "torch": torch.__version__}
-
-
-def test_policy_of_another_kornia_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "policy.json"
-    file.write_text(Policy("simclr", SIDE, FULL).to_json().replace(kornia.__version__, "0.8.1"))
-    with pytest.raises(UserError, match=r"policy.json was frozen under kornia 0\.8\.1, but .* installed.*dvc repro"):
-        Policy.read(file)
-
-
-def test_missing_policy_says_which_stage_writes_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no policy at .*policy.json: run the augment stage"):
-        Policy.read(tmp_path / "policy.json")

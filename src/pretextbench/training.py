@@ -22,7 +22,7 @@ from pretextbench.checkpoint import Checkpoint
 from pretextbench.data.batches import Batches, Order
 from pretextbench.distributed import mean, synchronised
 from pretextbench.errors import UserError
-from pretextbench.method import Data, Player, PretextMethod
+from pretextbench.method import Data, PretextMethod
 from pretextbench.seed import Seed
 
 History = list[dict[str, float]]
@@ -37,16 +37,15 @@ class Training:
         self.budget: Budget = budget(job, facts.images)
         self.order = Order(facts.images, self.budget.batch, Seed(self.seed.key("data")))
         self.method = self._build(facts)
-        self.players: tuple[Player, ...] = self.method.players()
+        self.players, self.parameters = self.method.players(), list(self.method.parameters())
         self.module, self.optimizers = self._set_up()
-        self.parameters = list(self.method.parameters())
         self.augmenter = recorded.for_device(Augmenter(job.recipe, facts.image_size), fabric.device)
         self.step, self.seconds, self.monitored = 0, 0.0, False  # monitored: by k-NN on validation labels
         self.history: History = []
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run: none for a method without players."""
+        """Of the whole run: none for a method without players."""
         return self.budget.steps if self.players else 0
 
     def _build(self, data: Data) -> PretextMethod[Any]:
@@ -61,8 +60,8 @@ class Training:
     def _set_up(self) -> tuple[Any, list[Any]]:
         if not self.players:  # nothing to train: only the move to the device
             return self.fabric.to_device(self.method.requires_grad_(False)), []
-        fused = self.fabric.device.type == "cuda"
-        optimizers = [optim.build(player.parameters, player.optimizer, fused) for player in self.players]
+        gpu = self.fabric.device.type == "cuda"
+        optimizers = [optim.build(player.parameters, player.optimizer, fused=gpu) for player in self.players]
         module, *wrapped = self.fabric.setup(self.method, *optimizers)
         return module, wrapped
 
@@ -75,7 +74,7 @@ class Training:
         values: dict[str, Tensor] = {}
         for player, optimizer in zip(self.players, self.optimizers, strict=True):
             optim.set_rate(optimizer, optim.rate(self.step, self.steps, player.optimizer))
-            for parameter in self.parameters:  # of all players: a turn may leave gradients on the other
+            for parameter in self.parameters:  # of all players: a turn leaves gradients on the other
                 parameter.grad = None
             for views, number in batches:
                 total, named = self._turn(views, number, progress, player.name)
