@@ -18,6 +18,7 @@ from pretextbench.pretrain import start_fabric
 from pretextbench.training import Log, Training
 
 IMAGES = 2000
+PARTS = ("data", "augmentation", "forward and targets", "backward", "optimizer", "logging")
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,12 @@ def device(run: Training) -> torch.device:
 
 
 def shares(run: Training, data: Batches, steps: int) -> dict[str, float]:
-    """Seconds of so many steps by what they go to: data, augmentation, forward (with targets), backward, optimizer.
+    """Seconds of so many steps by what they go to: data, augmentation, forward (targets), backward, optimizer, logging.
 
     The same work as `Training.advance` for one part per batch, with a clock between; a GPU is waited for at each.
     """
-    spent = dict.fromkeys(("data", "augmentation", "forward and targets", "backward", "optimizer"), 0.0)
-    clock = [time.perf_counter()]
+    spent = dict.fromkeys(PARTS, 0.0)
+    clock, log = [time.perf_counter()], Log(run)
 
     def tick(name: str) -> None:
         if device(run).type == "cuda":
@@ -152,7 +153,11 @@ def shares(run: Training, data: Batches, steps: int) -> dict[str, float]:
         views, numbers = run.augmenter(as_float(batch)), torch.from_numpy(index).to(device(run))
         tick("augmentation")
         for player, optimizer in zip(run.players, run.optimizers, strict=True):
-            _turn(run, views, numbers, player.name, optimizer, tick)
+            values = {"loss": _turn(run, views, numbers, player.name, optimizer, tick)}
+        log.add(values)
+        tick("logging")
+    log.flush()
+    tick("logging")
     return spent
 
 
@@ -163,7 +168,7 @@ def _turn(
     player: str,
     optimizer: torch.optim.Optimizer,
     tick: Callable[[str], None],
-) -> None:
+) -> Tensor:
     run.method.zero_grad(set_to_none=True)
     total, _named = run.module(views, numbers, 0.5, player, None)
     tick("forward and targets")
@@ -171,3 +176,4 @@ def _turn(
     tick("backward")
     optimizer.step()
     tick("optimizer")
+    return total.detach()
