@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pretextbench.augment import Augmenter
-from pretextbench.recipe import ColorJitter, augmented
+from pretextbench.recipe import ColorJitter, Recipe, augmented
 from pretextbench.recorded import Recorded, fixed, for_device, packed, unpacked
 from tests.drawn import SIDE, images
 from tests.test_augment import FULL
@@ -44,9 +44,12 @@ def test_the_order_of_the_jitter_has_a_recording_of_its_own() -> None:
     assert len({fixed(draw) for draw in draws}) == len(orders) > 10
 
 
-def test_the_processor_records_nothing() -> None:
-    augmenter = Augmenter(FULL, SIDE)
+def test_what_has_nothing_to_record_is_not_recorded() -> None:
+    """The processor, and on a GPU the default recipe, the image as it is."""
+    augmenter, bare = Augmenter(FULL, SIDE), Augmenter(Recipe(), SIDE)
     assert for_device(augmenter, torch.device("cpu")) is augmenter
+    assert for_device(bare, torch.device("cuda")) is bare
+    assert isinstance(for_device(augmenter, torch.device("cuda")), Recorded)
 
 
 @GPU

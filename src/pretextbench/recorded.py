@@ -87,5 +87,6 @@ class Recorded:
 
 
 def for_device(augmenter: Augmenter, device: torch.device) -> Augmenter | Recorded:
-    """How a training augments: recorded on a GPU."""
-    return Recorded(augmenter) if device.type == "cuda" else augmenter
+    """How a training augments: recorded on a GPU, unless a view is the image as it is: nothing is drawn for it."""
+    drawn = all(view.ops for view in augmenter.views)
+    return Recorded(augmenter) if device.type == "cuda" and drawn else augmenter
