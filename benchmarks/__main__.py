@@ -15,7 +15,7 @@ import traceback
 
 from benchmarks import rows
 from benchmarks.harness import Missing, line, save
-from stages.memory import keep_freed
+from stages.lifecycle import keep_freed
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(rows.__path__))
 

@@ -19,11 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretextbench import optim, registry
-from pretextbench.augment import Augmenter
+from pretextbench import registry
+from pretextbench.augment.pipeline import Augmenter
 from pretextbench.method import Batch, Data
 from pretextbench.params import EncoderParams
-from stages.memory import keep_freed
+from pretextbench.train import optim
+from stages.lifecycle import keep_freed
 
 BATCH = 128  # images per step
 Run = Callable[[], object]

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pretextbench import saved
 from pretextbench.data.prepared import Prepared
 from pretextbench.encoder import Encoder, build
 from pretextbench.evaluate.features import extract
-from pretextbench.evaluate.layers import Bench, linear_probes
+from pretextbench.evaluate.probes import Bench, linear_probes
 from pretextbench.params import Evaluate
+from pretextbench.train import encoder_folder
 
 CPU = torch.device("cpu")
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("row", nargs="?", default="colorization-0")
     words = parser.parse_args()
     data = Prepared(words.project / "data/prepared/images", words.project / "data/prepared/labels")
-    ours, card = saved.load(words.project / "runs/pretrain" / words.row)
+    ours, card = encoder_folder.load(words.project / "runs/pretrain" / words.row)
     plain = build(card.encoder, card.image_size, card.mean, card.std)
     plain.load_state_dict(ours.state_dict())
     found = [probes(encoder, data) for encoder in (ours, plain.eval())]

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import torch
 
-from pretextbench.files import write_whole
+from pretextbench.base.files import write_whole
 
 RESULTS = Path(__file__).parent / "results"  # made by the first row
 PACKAGES = ("torch", "torchvision", "kornia", "lightning-fabric", "dvc", "prefect", "mlflow", "lightly", "scikit-learn")

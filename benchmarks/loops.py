@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pretextbench import optim, registry
-from pretextbench.augment import as_float
-from pretextbench.budget import Job
-from pretextbench.data.batches import Batches
+from pretextbench import registry
+from pretextbench.augment.pipeline import as_float
 from pretextbench.method import Data
 from pretextbench.params import EncoderParams, Pretrain
-from pretextbench.pretrain import start_fabric
-from pretextbench.training import Log, Training
+from pretextbench.train import optim
+from pretextbench.train.batches import Batches
+from pretextbench.train.budget import Job
+from pretextbench.train.loop import Log, Training
+from pretextbench.train.pretrain import start_fabric
 
 IMAGES = 2000
 PARTS = ("data", "augmentation", "forward and targets", "backward", "optimizer", "logging")

@@ -3,10 +3,10 @@
 import time
 
 from pipelines import graph, outcome, server
-from pipelines.children import Children
 from pipelines.graph import Node
 from pipelines.outcome import Outcome
-from stages.run import RECORDED
+from pipelines.processes import Children
+from pretextbench.project.environment import RECORDED
 
 
 def settled(nodes: list[Node], children: Children) -> list[Outcome] | None:

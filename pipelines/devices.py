@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from pipelines.locks import Lock, locked, take
+from pretextbench.project.locks import Lock, locked, take
 
 NAMES = "PRETEXTBENCH_DEVICES"
 VISIBLE = "CUDA_VISIBLE_DEVICES"

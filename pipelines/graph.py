@@ -1,4 +1,4 @@
-"""What DVC knows, as plain data: the stages, what each waits for, and which are stale."""
+"""The graph of dvc.yaml: its stages, what each needs, and the part that the user selects."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import get_active_graph
 
-from pretextbench.errors import UserError
+from pretextbench.errors import UserError, nearest
 from pretextbench.params import load
 
 logging.getLogger("dvc.progress").setLevel(logging.CRITICAL)  # no bars of DVC's within our table of stages
@@ -89,3 +89,25 @@ def stale(names: list[str]) -> set[str]:
             return {stage.addressing for stage in within(repo, names) if stage.status(check_updates=True)}
     except DvcException as error:
         raise UserError(f"DVC cannot tell what is stale: {error}") from error
+
+
+PARAMS = Path("params.yaml")
+
+
+def targets(methods: Iterable[str], stages: Iterable[str]) -> list[str]:
+    """Those of `stages` that belong to one of `methods`, a method or control of the comparison in params.yaml.
+
+    Raises:
+        UserError: a method is not part of the comparison, or params.yaml has a mistake.
+    """
+    compare = load(PARAMS).compare
+    known = compare.methods + compare.controls
+    items = set[str]()
+    for name in methods:
+        if name not in known:
+            raise UserError(
+                f"There is no method {name!r} in this comparison.{nearest(name, known)} Its methods and controls are "
+                f"{', '.join(known)}; more are listed under compare.methods in params.yaml."
+            )
+        items |= {name, *(f"{name}-{seed}" for seed in compare.seeds)}
+    return [stage for stage in stages if stage.partition("@")[2] in items]

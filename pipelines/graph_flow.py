@@ -11,14 +11,14 @@ from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed, State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from pipelines import graph, travel, work
-from pipelines.children import Children, Stopping, threads
-from pipelines.cluster import Cluster
+from pipelines import checkouts, graph, runner
+from pipelines.checkouts import Parcel
+from pipelines.dask_cluster import Cluster
 from pipelines.flow import patient
 from pipelines.graph import Node
 from pipelines.outcome import Outcome
-from pipelines.travel import Parcel
-from pipelines.work import Order, StageFailed
+from pipelines.processes import Children, Stopping, threads
+from pipelines.runner import Order, StageFailed
 from pretextbench.errors import UserError
 
 BACK_OFF = float(os.environ.get("PRETEXTBENCH_BACK_OFF", "5"))  # seconds before the first retry; then 2x, 4x, ...
@@ -37,7 +37,7 @@ class Plan:
         remote: str = "",
     ) -> None:
         self.nodes, self.jobs, self.retries, self.cluster, self.remote = nodes, jobs, retries, cluster, remote
-        self.children, self.here = children, work.Site(children, threads(jobs), jobs)
+        self.children, self.here = children, runner.Site(children, threads(jobs), jobs)
         self.parcel: Parcel | None = None
         self.run = ""  # known when the flow has begun
         self.began: Callable[[], None] = lambda: None
@@ -77,9 +77,9 @@ class Plan:
     def _begin(self) -> None:
         """What the stages are kept by, and what stops those that are elsewhere."""
         self.run = str(runtime.flow_run.id)
-        work.begin(self.run, self.here)
+        runner.begin(self.run, self.here)
         if self.cluster is not None:
-            work.announce(self.children.root, self.run)
+            runner.announce(self.children.root, self.run)
             cluster, run = self.cluster, self.run
             self.children.others = lambda: cluster.stop(run)
         self.began()
@@ -92,7 +92,7 @@ class Plan:
         """
         if current:
             self.here.dvc("push", self.remote, current)
-        self.parcel = travel.pack(self.children.root, self.remote, current)
+        self.parcel = checkouts.pack(self.children.root, self.remote, current)
 
     def _receive(self) -> None:
         """Make what other checkouts have made current here; what this one has made is sent with its recipes."""
@@ -111,10 +111,10 @@ class Plan:
             task_run_name=node.name,
             retries=self.retries,
             retry_delay_seconds=[BACK_OFF * 2**i for i in range(self.retries)],
-            retry_condition_fn=work.retryable,
+            retry_condition_fn=runner.retryable,
             cache_policy=NO_CACHE,
             persist_result=False,
-        )(work.repro)
+        )(runner.repro)
 
     def _here(self, nodes: list[Node]) -> dict[str, State[Any]]:
         """Run stages in this process, one after another."""

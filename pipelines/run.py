@@ -18,15 +18,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
-from pipelines import current, devices, graph, live, project, selection, server, travel, why
-from pipelines.children import Children
-from pipelines.cluster import LOCAL, Cluster
+from pipelines import checkouts, current, devices, display, graph, server, staleness
+from pipelines.dask_cluster import LOCAL, Cluster
 from pipelines.graph import Node
-from pipelines.locks import Lock, take
-from pipelines.mend import mend
+from pipelines.lock_repair import mend
 from pipelines.outcome import Outcome, table
-from pipelines.work import GRACE
+from pipelines.processes import Children
+from pipelines.runner import GRACE
 from pretextbench.errors import UserError
+from pretextbench.project import layout
+from pretextbench.project.locks import Lock, take
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -65,7 +66,7 @@ def chosen(options: argparse.Namespace) -> list[str]:
     methods = [*options.methods, *([options.only] if options.only else [])]
     if not methods:
         return options.targets
-    return [*options.targets, *selection.targets(methods, [node.name for node in graph.read([])])]
+    return [*options.targets, *graph.targets(methods, [node.name for node in graph.read([])])]
 
 
 def alone(root: Path) -> Lock:
@@ -143,19 +144,19 @@ def finish(outcomes: list[Outcome], came: list[int], notes: Mapping[str, tuple[s
 
 def main(words: list[str] | None = None) -> int:
     """Run the pipeline; returns the exit status."""
-    options, root = arguments(words), project.root()
+    options, root = arguments(words), layout.root()
     os.chdir(root)  # DVC names stages relative to the working folder
     try:
         children = Children(root, (alone(root).descriptor,), GRACE)
         if options.dry_run:
-            print(why.explain(graph.read(chosen(options))))
+            print(staleness.explain(graph.read(chosen(options))))
             return 0
         for mended in mend(root):
             print(f"warning: {mended}", file=sys.stderr)
         targets = chosen(options)
         nodes = graph.read(targets)
         if options.remote:
-            travel.check_remote(options.remote, bool(options.dask))
+            checkouts.check_remote(options.remote, bool(options.dask))
         elif done := current.settled(nodes, children):
             print("everything is current: nothing was to be run, and nothing is recorded in Prefect")
             return finish(done, [], {})
@@ -180,7 +181,7 @@ def as_flow(root: Path, nodes: list[Node], children: Children, options: argparse
     try:
         with Cluster(options.dask, options.jobs, root) if options.dask else contextlib.nullcontext() as cluster:
             plan = graph_flow.Plan(nodes, children, options.jobs, options.retries, cluster, options.remote)
-            with live.screen(root, [node.name for node in nodes]) as screen:
+            with display.screen(root, [node.name for node in nodes]) as screen:
                 plan.ended = screen.ended
                 outcomes = graph_flow.execute(plan, began)
     except UserError as error:

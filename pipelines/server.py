@@ -1,15 +1,4 @@
-"""One Prefect API server per project: found, or started, by whoever needs it. Light: Prefect is not imported here.
-
-Prefect would start a server in every process (8 to 13 s each). Here the first process that needs one binds a free
-port of the loopback interface, hands it to a keeper (`pipelines.keeper`) and may go on at once: connections wait in
-the socket's queue until the server has come up. Three locks under .prefect/ make it safe:
-
-    users.lock    shared by every user for its life; the keeper ends once it could hold it alone for a while
-    start.lock    held while looking for a server or starting one
-    server.lock   held by the keeper for its life: whoever can take it knows that there is no server
-
-With PREFECT_API_URL set nothing of this happens: that server is used.
-"""
+"""The Prefect server of a project: started on demand, stopped when nobody uses it."""
 
 import http.client
 import os
@@ -20,9 +9,9 @@ import time
 import urllib.parse
 from pathlib import Path
 
-from pipelines.locks import Lock, locked, take
-from pipelines.project import CODE
+from pretextbench.project.locks import Lock, locked, take
 
+CODE = Path(__file__).resolve().parents[1]  # the folder from which `python -m pipelines...` starts
 PATIENCE = 30.0  # seconds that a first flow waits for a server of the user's
 START = 120.0  # for our own: on a busy machine it takes a minute to create its database, and one that died refuses
 ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"  # by default any web page open in a browser could talk to the server
@@ -99,7 +88,7 @@ def _start(home: Path, lock: Lock) -> str:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
         (home / "server.url").write_text(url)
         subprocess.Popen(
-            [sys.executable, "-m", "pipelines.keeper", str(home), str(listener.fileno())],
+            [sys.executable, "-m", "pipelines.server_process", str(home), str(listener.fileno())],
             pass_fds=(listener.fileno(), lock.descriptor),
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -9,13 +9,14 @@ import os
 import sys
 from pathlib import Path
 
-from pipelines import lockfile, project, server
+from pipelines import server
 from pretextbench import track
 from pretextbench.errors import UserError, nearest
-from stages.memory import keep_freed
-from stages.run import RECORDED, run, status
+from pretextbench.project import layout, lockfile
+from pretextbench.project.environment import recorded
+from stages.lifecycle import keep_freed, run, status
 
-UNRECORDED = {"inventory"}  # runs on every `dvc repro`: see `stages.run.run`
+UNRECORDED = {"inventory"}  # runs on every `dvc repro`: see `stages.lifecycle.run`
 RECORDER = {"pretrain": True, "evaluate": False, "compare": False}  # who writes to MLflow -> with an encoder?
 STAGES = ("inventory", "prepare", "audit", "transfer", "views", "augment", "pretrain", "evaluate", "compare")
 
@@ -24,11 +25,11 @@ def main(name: str) -> int:
     """Run one stage by name and return its exit status."""
     if name not in STAGES:
         return status(UserError(f"There is no stage {name!r}.{nearest(name, STAGES)} Stages: {', '.join(STAGES)}."))
-    root = project.root()
+    root = layout.root()
     # The inventory starts a server only where there has never been one: the run is then certainly not an empty one,
     # and creating the server's database takes longer than anything else.
     wanted = name not in UNRECORDED or not (server.folder(root) / "prefect.db").exists()
-    if wanted and not os.environ.get(RECORDED):
+    if wanted and not recorded():
         with contextlib.suppress(OSError):  # told when the flow starts
             server.begin(root)
     keep_freed()

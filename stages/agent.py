@@ -20,12 +20,12 @@ from collections.abc import Iterator
 
 import psutil
 
-from pipelines.locks import locked
 from pretextbench.errors import UserError
 from pretextbench.params import Pretrain, load
-from stages import layout
+from pretextbench.project import layout
+from pretextbench.project.locks import locked
 from stages.arguments import method_and_seed
-from stages.run import status
+from stages.lifecycle import status
 from stages.worker import complaint
 
 RENDEZVOUS = "PRETEXTBENCH_RENDEZVOUS"
@@ -50,7 +50,7 @@ def train(name: str, seed: int, params: Pretrain, node: int = 0) -> None:
 def _launch(name: str, seed: int, params: Pretrain, node: int) -> None:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # 0.3 s, and one device does not need it
 
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the message is told by `stages.run`
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the message is told by `stages.lifecycle`
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // params.devices)))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP warns that a method with one player moves everything
     alone, meeting = params.nodes == 1, place(params.nodes)

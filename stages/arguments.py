@@ -1,9 +1,15 @@
-"""The two words that the per-run stages take: a method and a seed."""
+"""The words that stages take: a method and a seed, and the method as the inventory lists it."""
 
 import argparse
+import json
 import re
+from typing import Any, NamedTuple
 
-from pretextbench.params import NAME
+from pretextbench import registry
+from pretextbench.base.section import parse
+from pretextbench.errors import UserError
+from pretextbench.params import NAME, MethodParams
+from pretextbench.project import layout
 
 
 def method_and_seed(stage: str, doc: str | None) -> tuple[str, int]:
@@ -15,3 +21,30 @@ def method_and_seed(stage: str, doc: str | None) -> tuple[str, int]:
     if not re.fullmatch(NAME, words.method):  # it becomes a folder
         parser.error(f"METHOD is an entry-point name such as context-encoder, found {words.method!r}")
     return words.method, words.seed
+
+
+class Contestant(NamedTuple):
+    """A method as the inventory found it, imported."""
+
+    plugin: registry.Plugin
+    source_hash: str
+    method: Any
+    params: MethodParams
+
+
+def contestant(name: str) -> Contestant:
+    """Import a method and give it the parameters that the inventory wrote.
+
+    Raises:
+        UserError: the inventory does not list it.
+        PluginError: it cannot be used.
+    """
+    entries = json.loads(layout.METHODS.read_text()) if layout.METHODS.is_file() else {}
+    if name not in entries:
+        raise UserError(
+            f"Method {name!r} is not in {layout.METHODS} (found: {', '.join(entries) or 'nothing'}). "
+            "List it under compare.methods in params.yaml and run `dvc repro`."
+        )
+    entry, method = entries[name], registry.load(name)
+    params = parse(method.Params, entry["params"], str(layout.METHODS), name)
+    return Contestant(registry.find(name), entry["source_hash"], method, params)

@@ -3,9 +3,9 @@
 python -m stages audit
 """
 
-from pretextbench.audit import audit, save, sentence
+from pretextbench.audit.duplicates import audit, save, sentence
 from pretextbench.data.prepared import Prepared
-from stages import layout
+from pretextbench.project import layout
 
 FILES = "files.txt"  # of the labels folder: one name per line, in the order of the rows
 

@@ -6,12 +6,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pretextbench.compare.comparison import compare
-from pretextbench.compare.report import Appendix, write
 from pretextbench.compare.runs import CARD, read
 from pretextbench.params import load
-from pretextbench.track.commit import git_commit
-from pretextbench.track.runs import record_compare
-from stages import layout
+from pretextbench.project import layout
+from pretextbench.report.output import Appendix, write
+from pretextbench.track.payload import git_commit
+from pretextbench.track.stage_records import record_compare
 
 PACKAGES = ("pretextbench", "torch", "kornia", "lightning-fabric", "numpy", "scipy", "dvc", "prefect", "mlflow")
 

@@ -7,18 +7,22 @@ import shutil
 
 import torch
 
-from pretextbench import checkpoint, saved
+from pretextbench.base.files import whole_folder
 from pretextbench.data.prepared import Prepared
+from pretextbench.evaluate.evaluation import save
 from pretextbench.evaluate.protocol import Subject, evaluate
-from pretextbench.evaluate.record import save
-from pretextbench.files import whole_folder
 from pretextbench.params import load
-from pretextbench.track.runs import record_evaluate
-from pretextbench.views import Views
-from stages import layout
+from pretextbench.project import layout
+from pretextbench.track.stage_records import record_evaluate
+from pretextbench.train import checkpoint, encoder_folder
+from pretextbench.views.frozen import Views
 from stages.arguments import method_and_seed
 
-KEPT = (saved.CARD, "history.csv", "samples.png")  # of pretraining, for compare, which reads the evaluations alone
+KEPT = (
+    encoder_folder.CARD,
+    "history.csv",
+    "samples.png",
+)  # for compare, which reads only evaluations
 
 
 def main() -> None:
@@ -26,7 +30,7 @@ def main() -> None:
     name, seed = method_and_seed("evaluate", __doc__)
     source, target = layout.pretrained(name, seed), layout.evaluated(name, seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    encoder, _ = saved.load(source)
+    encoder, _ = encoder_folder.load(source)
     data = Prepared(layout.IMAGES, layout.LABELS)
     params = load(layout.PARAMS)
     who = Subject(encoder.to(device), params.evaluate, device, Views(layout.VIEWS, data), transfer())

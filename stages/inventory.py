@@ -1,14 +1,19 @@
-"""Stage `inventory`: who competes with which code, and which files there are -> runs/methods.json, runs/source.json."""
+"""Stage `inventory`: params.yaml, plugins and image files -> methods.json, settings.json and source.json in runs/.
+
+Other stages depend on these files and not on params.yaml: defaults are filled in, and fields that change no result are
+left out. So a changed default makes a stage stale, and a changed `log_every` does not.
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from pretextbench.files import write_whole
-from pretextbench.inventory import Entry, count_files, take_stock
+from pretextbench.base.files import write_whole
 from pretextbench.params import Source, load
-from stages import layout
+from pretextbench.project import layout
+from pretextbench.project.inventory import Entry, count_files, take_stock
 
+SECTIONS = ("prepare", "augment", "encoder", "pretrain", "evaluate", "compare")  # that dvc.yaml watches
 CHECKED = layout.SCRATCH / "checked.json"  # entries whose parameters were checked by an earlier run
 
 
@@ -19,6 +24,8 @@ def main() -> None:
     write_whole(CHECKED, json.dumps({entry["fingerprint"]: entry for entry in entries.values()}).encode())
     public = {name: {k: v for k, v in entry.items() if k != "fingerprint"} for name, entry in entries.items()}
     write_whole(layout.METHODS, (json.dumps(public, indent=2, sort_keys=True) + "\n").encode())
+    settings = {section: getattr(params, section).decisive() for section in SECTIONS}
+    write_whole(layout.SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
     found = {"files": _files(params.prepare), "transfer": params.transfer.model_dump() | _files(params.transfer)}
     write_whole(layout.SOURCE, (json.dumps(found, indent=2) + "\n").encode())
 

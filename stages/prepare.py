@@ -7,7 +7,7 @@ from pretextbench.data.prepare import prepare
 from pretextbench.data.prepared import Prepared
 from pretextbench.errors import UserError
 from pretextbench.params import load
-from stages import layout
+from pretextbench.project import layout
 
 
 def main() -> None:

@@ -3,11 +3,13 @@
 python -m stages pretrain METHOD SEED
 """
 
-from pipelines.committed import committed
-from pretextbench import checkpoint, saved, track
+from pretextbench import track
 from pretextbench.params import load
-from pretextbench.track.runs import record_pretrain
-from stages import agent, layout
+from pretextbench.project import layout
+from pretextbench.project.lockfile import committed
+from pretextbench.track.stage_records import record_pretrain
+from pretextbench.train import checkpoint, encoder_folder
+from stages import agent
 from stages.arguments import method_and_seed
 from stages.worker import train
 
@@ -21,7 +23,7 @@ def main() -> None:
         track.follow(layout.ROOT, told)
     if params.pretrain.devices * params.pretrain.nodes > 1:
         agent.train(name, seed, params.pretrain)
-        card = saved.read_card(layout.pretrained(name, seed))
+        card = encoder_folder.read_card(layout.pretrained(name, seed))
     else:
         card = train(name, seed)
     output, experiment = layout.pretrained(name, seed), layout.experiment(params)

@@ -3,10 +3,10 @@
 The images folder and the labels folder in it are as those of the stage `prepare`.
 """
 
+from pretextbench.base.files import whole_folder, write_whole
 from pretextbench.data.prepare import prepare
-from pretextbench.files import whole_folder, write_whole
 from pretextbench.params import load
-from stages import layout
+from pretextbench.project import layout
 
 
 def main() -> None:

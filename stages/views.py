@@ -2,15 +2,15 @@
 
 from pretextbench.data.prepared import Prepared
 from pretextbench.params import load
-from pretextbench.viewmaker import make
-from pretextbench.views import Views
-from stages import layout
+from pretextbench.project import layout
+from pretextbench.views.frozen import Views
+from pretextbench.views.make import make_views
 
 
 def main() -> None:
     """Make the evaluation views of the prepared images."""
     data = Prepared(layout.IMAGES)
-    make(data, load(layout.PARAMS).augment, layout.VIEWS)
+    make_views(data, load(layout.PARAMS).augment, layout.VIEWS)
     views = Views(layout.VIEWS, data)
     corruptions, severities, images = views.corrupted.shape[:3]
     megabytes = (views.corrupted.nbytes + views.pairs.nbytes) / 1e6

@@ -5,16 +5,17 @@ import socket
 import sys
 from pathlib import Path
 
+from pretextbench.augment.pipeline import Policy
 from pretextbench.data.prepared import Prepared
 from pretextbench.errors import UserError
 from pretextbench.params import Params, load
-from pretextbench.pretrain import pretrain
-from pretextbench.saved import Card
+from pretextbench.project import layout
+from pretextbench.train.budget import Job
+from pretextbench.train.encoder_folder import Card, read_tensors
+from pretextbench.train.pretrain import pretrain
 from pretextbench.watch import Watching
-from stages import layout
-from stages.arguments import method_and_seed
-from stages.jobs import job
-from stages.memory import keep_freed
+from stages.arguments import contestant, method_and_seed
+from stages.lifecycle import keep_freed
 
 
 def train(name: str, seed: int) -> Card:
@@ -24,6 +25,14 @@ def train(name: str, seed: int) -> Card:
     data = Prepared(layout.IMAGES, layout.LABELS if work.method.uses_labels else None)
     scratch = layout.SCRATCH / "pretrain"
     return pretrain(work, data, layout.pretrained(name, seed), scratch, watch=watching(name, seed, params, data))
+
+
+def job(name: str, seed: int, params: Params) -> Job:
+    """The training job of a method and seed, with the policy and the tensors that its augment stage froze."""
+    who, folder = contestant(name), layout.augmented(name)
+    policy = Policy.read(folder / "policy.json")
+    derived = read_tensors(folder / "derived.safetensors", "augment")
+    return Job(*who, params.encoder, params.pretrain, policy.recipe, derived, seed)
 
 
 def watching(name: str, seed: int, params: Params, data: Prepared) -> Watching:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pretextbench.augment import ViewPipeline
+from pretextbench.augment.pipeline import ViewPipeline
 from pretextbench.recipe import Op, View
 
 SIDE = 32

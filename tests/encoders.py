@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretextbench import saved
 from pretextbench.encoder import ResNet, build
 from pretextbench.params import EncoderParams
-from tests.test_saved import card
+from pretextbench.train import encoder_folder
+from tests.train.test_encoder_folder import card
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
@@ -30,5 +30,5 @@ def write(folder: Path, name: str = "resnet10", width: int = 4, stem: str = "aut
     """A folder with encoder.safetensors and encoder.json."""
     params = EncoderParams.model_validate({"name": name, "width": width, "stem": stem})
     facts = {"image_size": side, "mean": MEAN, "std": STD, "seed": 0}
-    saved.save(network(params, side), card(encoder=params).model_copy(update=facts), folder)
+    encoder_folder.save(network(params, side), card(encoder=params).model_copy(update=facts), folder)
     return folder

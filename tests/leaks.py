@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pretextbench.audit import Audit
+from pretextbench.audit.duplicates import Audit
 from pretextbench.data.prepared import Card, Prepared
 
 Images = npt.NDArray[np.uint8]

@@ -45,12 +45,13 @@ ELSEWHERE = {  # what other pages show -> the test that runs it, with addresses 
     "uv run dvc remote add --default shared s3://bucket/path": "tests/test_pipeline.py::test_another_machine_pulls",
     "uv run dvc push --remote shared": "tests/test_pipeline.py::test_another_machine_pulls",
     "uv run dvc pull --remote shared": "tests/test_pipeline.py::test_another_machine_pulls",
-    "uv run prefect server start --host 127.0.0.1 --port 4200": "tests/pipelines/test_deployed.py::test_a_worker_runs",
-    "uv run prefect work-pool create pretextbench --type process": "tests/pipelines/test_deployed.py::"
+    "uv run prefect server start --host 127.0.0.1 --port 4200": "tests/pipelines/test_deployment.py::"
     "test_a_worker_runs",
-    "uv run prefect deploy --all": "tests/pipelines/test_deployed.py::test_a_worker_runs",
-    "uv run prefect worker start --pool pretextbench": "tests/pipelines/test_deployed.py::test_a_worker_runs",
-    "uv run prefect deployment run comparison/graph --watch --param jobs=2": "tests/pipelines/test_deployed.py::"
+    "uv run prefect work-pool create pretextbench --type process": "tests/pipelines/test_deployment.py::"
+    "test_a_worker_runs",
+    "uv run prefect deploy --all": "tests/pipelines/test_deployment.py::test_a_worker_runs",
+    "uv run prefect worker start --pool pretextbench": "tests/pipelines/test_deployment.py::test_a_worker_runs",
+    "uv run prefect deployment run comparison/graph --watch --param jobs=2": "tests/pipelines/test_deployment.py::"
     "test_a_worker_runs",
     "uv run mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///server.db "
     "--artifacts-destination ./artifacts": "tests/track/test_outage.py::test_a_server_that_goes_and_comes",

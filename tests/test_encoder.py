@@ -9,7 +9,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from pretextbench.encoder import SMALL_IMAGE, ResNet, SlicedConv, build
+from pretextbench.encoder import ResNet, build
+from pretextbench.encoders.resnet import SMALL_IMAGE, SlicedConv
 from pretextbench.params import EncoderParams
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)

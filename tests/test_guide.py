@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from pretextbench import registry, scaffold, testing
+from pretextbench.base.section import parse
 from pretextbench.params import Params
-from pretextbench.section import parse
 from tests.conftest import Install
 
 PROJECT = Path(__file__).parents[1]

@@ -6,9 +6,9 @@ import pytest
 import yaml
 from pydantic import Field
 
+from pretextbench.base.section import parse
 from pretextbench.errors import UserError
 from pretextbench.params import MethodParams, Params, load
-from pretextbench.section import parse
 
 
 def mistakes(tmp_path: Path, text: str | bytes) -> str:

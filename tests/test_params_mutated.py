@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from pretextbench.base.section import parse
 from pretextbench.errors import UserError
 from pretextbench.params import Params, Pretrain
-from pretextbench.section import parse
 
 STRANGE: list[Any] = [
     *(None, True, False, 0, -1, 1, 2, 10**30, 0.5, -0.0, 1e300, float("inf"), float("nan")),

@@ -37,7 +37,7 @@ def test_a_method_from_elsewhere_is_judged_and_ranked_by_name_alone(project: Pro
         "augment@mean-colour",
         "augment-control@random",
         "pretrain@mean-colour-0",
-        "control@random-0",
+        "pretrain-control@random-0",
         "evaluate@mean-colour-0",
         "evaluate-control@random-0",
         "compare",

@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from pretextbench.base.section import parse
 from pretextbench.recipe import (
     ColorJitter,
     GaussianBlur,
@@ -15,7 +16,6 @@ from pretextbench.recipe import (
     View,
     augmented,
 )
-from pretextbench.section import parse
 
 EVERY = (RandomResizedCrop(), PadCrop(), HorizontalFlip(), ColorJitter(), Grayscale(), GaussianBlur(), Solarize())
 MULTI_CROP = Recipe(

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pretextbench import registry
-from pretextbench.controls import Random, Supervised
 from pretextbench.errors import PluginError
+from pretextbench.methods.controls import Random, Supervised
 from pretextbench.registry import GROUP, Plugin, available, find, load, source_hash
 from tests.conftest import Install
 
@@ -216,7 +216,7 @@ def test_moving_code_between_files_is_an_edit(install: Install) -> None:
 
 
 def test_the_controls_hash_their_own_module_alone() -> None:
-    plain = Plugin("random", "pretextbench.controls:Random", "pretextbench", "0.1.0")
+    plain = Plugin("random", "pretextbench.methods.controls:Random", "pretextbench", "0.1.0")
     other = Plugin("random", "pretextbench.measures:x", "pretextbench", "0.1.0")
     assert source_hash(plain) == source_hash(find("supervised")) != source_hash(other)
 

@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 
 from pipelines import server
-from pretextbench import quiet, track
-from pretextbench.compare.html import MARKDOWN, PAGES
+from pretextbench import track
+from pretextbench.base import quiet
+from pretextbench.base.section import parse
 from pretextbench.errors import UserError
 from pretextbench.params import Params, load
-from pretextbench.section import parse
-from stages import arguments, layout
-from stages.run import alone
+from pretextbench.project import layout
+from pretextbench.report.html import MARKDOWN, PAGES
+from stages import arguments
+from stages.lifecycle import alone
 
 CODE = Path(__file__).resolve().parents[1]
 NAMES = [
@@ -88,7 +90,7 @@ def test_locks_stay_in_their_folder(tmp_path: Path, name: str, monkeypatch: pyte
 
 
 def test_the_report_escapes_what_it_is_given() -> None:
-    """Beside tests/compare/test_html.py, which renders a whole report of hostile names."""
+    """Beside tests/report/test_html.py, which renders a whole report of hostile names."""
     evil = "<script>alert(1)</script>"
     assert "<script" not in PAGES.from_string('<p title="{{ x }}">{{ x }}</p>').render(x=evil + "\"'")
     assert "<script" not in MARKDOWN.render(f"{evil}\n\n**{evil}** ![x](http://e.example) [y](javascript:alert(1))")

@@ -15,16 +15,17 @@ import pytest
 import torch
 from safetensors.torch import save as safe_bytes
 
-from pretextbench import saved
-from pretextbench.checkpoint import Checkpoint
+from pretextbench.base.files import sha256
 from pretextbench.compare.runs import read
 from pretextbench.data.prepare import prepare
 from pretextbench.data.prepared import IMAGES, LABELS, Prepared
 from pretextbench.errors import UserError
-from pretextbench.files import sha256
 from pretextbench.params import Params, Prepare
-from stages import jobs, layout
-from tests.test_saved import card, trained
+from pretextbench.project import layout
+from pretextbench.train import encoder_folder
+from pretextbench.train.checkpoint import Checkpoint
+from stages import worker
+from tests.train.test_encoder_folder import card, trained
 
 
 class Burglar:
@@ -95,36 +96,36 @@ def test_what_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
 
 def test_encoder(tmp_path: Path, plant: bytes) -> None:
     """Also where the card says that it is the right file."""
-    written = saved.save(trained(), card(), tmp_path)
-    (tmp_path / saved.WEIGHTS).write_bytes(plant)
+    written = encoder_folder.save(trained(), card(), tmp_path)
+    (tmp_path / encoder_folder.WEIGHTS).write_bytes(plant)
     with pytest.raises(UserError, match="is not the file"):
-        saved.load(tmp_path)
-    forged = written.model_copy(update={"weights_sha256": sha256(tmp_path / saved.WEIGHTS)})
-    (tmp_path / saved.CARD).write_text(forged.model_dump_json())
+        encoder_folder.load(tmp_path)
+    forged = written.model_copy(update={"weights_sha256": sha256(tmp_path / encoder_folder.WEIGHTS)})
+    (tmp_path / encoder_folder.CARD).write_text(forged.model_dump_json())
     with pytest.raises(UserError, match=r"encoder\.safetensors cannot be read .*Run the pretrain stage again"):
-        saved.load(tmp_path)
+        encoder_folder.load(tmp_path)
 
 
 def test_an_encoder_of_other_shapes(tmp_path: Path) -> None:
-    written = saved.save(trained(), card(), tmp_path)
-    (tmp_path / saved.WEIGHTS).write_bytes(safe_bytes({"mean": torch.zeros(1)}))
-    forged = written.model_copy(update={"weights_sha256": sha256(tmp_path / saved.WEIGHTS)})
-    (tmp_path / saved.CARD).write_text(forged.model_dump_json())
+    written = encoder_folder.save(trained(), card(), tmp_path)
+    (tmp_path / encoder_folder.WEIGHTS).write_bytes(safe_bytes({"mean": torch.zeros(1)}))
+    forged = written.model_copy(update={"weights_sha256": sha256(tmp_path / encoder_folder.WEIGHTS)})
+    (tmp_path / encoder_folder.CARD).write_text(forged.model_dump_json())
     with pytest.raises(UserError, match=r"does not fit the encoder of encoder\.json(?s:.*)Run the pretrain stage"):
-        saved.load(tmp_path)
+        encoder_folder.load(tmp_path)
 
 
 def test_derived(tmp_path: Path, plant: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     class Empty:
         recipe = None
 
-    monkeypatch.setattr(jobs, "contestant", lambda name: ())
-    monkeypatch.setattr(jobs.Policy, "read", lambda path: Empty)
+    monkeypatch.setattr(worker, "contestant", lambda name: ())
+    monkeypatch.setattr(worker.Policy, "read", lambda path: Empty)
     folder = tmp_path / layout.augmented("simclr")
     folder.mkdir(parents=True)
     (folder / "derived.safetensors").write_bytes(plant)
     with pytest.raises(UserError, match="Run the augment stage again"):
-        jobs.job("simclr", 0, Params())
+        worker.job("simclr", 0, Params())
 
 
 def test_predictions(tmp_path: Path, plant: bytes) -> None:
@@ -184,14 +185,14 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_network")
 def test_cifar_is_pickled_and_so_is_read_only_with_the_checksum_of_its_authors(tmp_path: Path) -> None:
-    from pretextbench.data import vision
+    from pretextbench.data import public_sets
 
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"):
         (folder / name).write_bytes(PICKLES["bare"])
     with pytest.raises(UserError, match="damaged there"):
-        vision.listing(Prepare(source="cifar10", path=str(tmp_path)))
+        public_sets.listing(Prepare(source="cifar10", path=str(tmp_path)))
 
 
 # Archives: all extraction is torchvision's.
@@ -234,11 +235,11 @@ def test_torchvision_extracts_nothing_outside(tmp_path: Path) -> None:
     ],
 )
 def test_an_archive_with_another_checksum_is_not_extracted(tmp_path: Path, source: str, file: str) -> None:
-    from pretextbench.data import vision
+    from pretextbench.data import public_sets
 
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / file).write_bytes(evil_tar())
     with pytest.raises(UserError, match="damaged there"):
-        vision.listing(Prepare.model_validate({"source": source, "path": str(tmp_path / "data")}))
+        public_sets.listing(Prepare.model_validate({"source": source, "path": str(tmp_path / "data")}))
     assert not (tmp_path / "evil.txt").exists()
     assert not (tmp_path / "data" / "link").is_symlink()

@@ -23,8 +23,11 @@ ALLOWED = {
     ("src/pretextbench/registry.py", "EntryPoint.load"): "a plugin is code: it was installed, and is wanted by name",
     ("src/pretextbench/params.py", "yaml.load"): "with Loader, a SafeLoader that refuses keys given twice",
     ("src/pretextbench/command/template.py", "yaml.load"): "with the same Loader",
-    ("pipelines/lockfile.py", "yaml.load"): "with yaml's own safe loaders, of which it takes the fast one",
-    ("src/pretextbench/export/check.py", "exec"): "the lines that export prints, which are its own, to compare by them",
+    (
+        "src/pretextbench/project/lockfile.py",
+        "yaml.load",
+    ): "with yaml's own safe loaders, of which it takes the fast one",
+    ("src/pretextbench/export/write.py", "exec"): "the lines that export prints, which are its own, to compare by them",
     ("src/pretextbench/export/write.py", "importlib.import_module"): "a format by name, and the name is one of FORMATS",
     ("src/pretextbench/testing/pair.py", "importlib.import_module"): "the method under test, in a process of its own",
 }

@@ -174,7 +174,7 @@ class Project:
 def kind(words: list[str]) -> str:
     """What a process is, from its command line: `python -m MODULE ...`."""
     module = words[2] if words[1:2] == ["-m"] else ""
-    names = {"pipelines.keeper": "server", "pipelines.run": "flow", "dvc": "dvc", "stages": "stage"}
+    names = {"pipelines.server": "server", "pipelines.run": "flow", "dvc": "dvc", "stages": "stage"}
     return names.get(module, "recorder" if module == "pretextbench.track" else "other")
 
 

@@ -9,7 +9,7 @@ from torchvision.transforms import v2
 from benchmarks.harness import Measure, Missing, alternate, ratio, spread
 from benchmarks.loops import Case, pixels
 from pretextbench import registry
-from pretextbench.augment import Augmenter, as_float
+from pretextbench.augment.pipeline import Augmenter, as_float
 
 CASES = [Case("simclr", size=32, batch=128), Case("simclr", size=96, batch=32), Case("simclr", size=224, batch=16)]
 GPU_CASES = [Case("simclr", size=32, batch=512), Case("simclr", size=96, batch=256), Case("simclr", size=224, batch=64)]

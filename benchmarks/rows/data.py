@@ -13,14 +13,14 @@ from PIL import Image
 
 from benchmarks.harness import Measure, alternate, ratio, seconds, spread
 from benchmarks.loops import Case, pixels
-from pretextbench.data.batches import Batches
 from pretextbench.data.prepare import prepare
 from pretextbench.params import Prepare
+from pretextbench.train.batches import Batches
 
 FILES, STREAMED = 3000, 50_000
 FIRST_STEP = """
 from benchmarks.loops import Case, looped, pixels, training
-from pretextbench.data.batches import Batches
+from pretextbench.train.batches import Batches
 images = pixels(Case("simclr"), 500)
 run = training(Case("simclr"), images)
 looped(run, Batches(images, run.fabric.device, "auto"), 1)()

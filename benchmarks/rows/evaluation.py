@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.harness import Measure, alternate, ratio, seconds, spread
 from benchmarks.loops import Case, pixels, training
-from pretextbench.evaluate import knn, linear
+from pretextbench.evaluate import linear, probes
 from pretextbench.evaluate.features import extract
 
 DIM, CLASSES, QUERIES = 512, 10, 1000
@@ -38,7 +38,7 @@ def classifiers(count: int, rounds: int) -> Iterator[Measure]:
     bank, labels, queries = features(count)
     flat = tilted(bank)
     ours = {
-        "k-NN": lambda: knn.knn(bank, labels, queries, CLASSES, 20, 0.07, cpu),
+        "k-NN": lambda: probes.knn(bank, labels, queries, CLASSES, 20, 0.07, cpu),
         "probe, five penalties": lambda: linear.path(bank, labels, CLASSES, GRID, 200, cpu),
         "probe, five penalties, tilted": lambda: linear.path(flat, labels, CLASSES, GRID, 200, cpu),
     }

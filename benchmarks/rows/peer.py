@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.harness import Measure, Missing, alternate, ratio, spread
 from benchmarks.loops import Case, looped, pixels, training
-from pretextbench.data.batches import Batches
+from pretextbench.train.batches import Batches
 
 CASE = Case("simclr", "resnet18", 64)
 STEPS, WORKERS = 2, 2

@@ -14,14 +14,15 @@ import torch
 from scipy import stats
 
 from benchmarks.harness import Measure
-from pretextbench import params, registry, saved
-from pretextbench.budget import Job
+from pretextbench import params, registry
 from pretextbench.data.prepare import prepare
 from pretextbench.data.prepared import Prepared
 from pretextbench.evaluate import linear
 from pretextbench.evaluate.features import extract
-from pretextbench.evaluate.knn import knn
-from pretextbench.pretrain import pretrain
+from pretextbench.evaluate.probes import knn
+from pretextbench.train import encoder_folder
+from pretextbench.train.budget import Job
+from pretextbench.train.pretrain import pretrain
 
 METHODS, SEEDS = ("simclr", "rotation"), (0, 1, 2)
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
@@ -63,7 +64,7 @@ def run(folder: Path, data: Prepared, settings: Any, name: str, precision: str, 
     own, loop = method.Params(), settings.pretrain.model_copy(update={"precision": precision})
     job = Job(plugin, "", method, own, settings.encoder, loop, method.recipe(own, data.image_size), {}, seed)
     pretrain(job, data, folder / "encoder", folder / "scratch", show=False)
-    encoder, _ = saved.load(folder / "encoder")
+    encoder, _ = encoder_folder.load(folder / "encoder")
     return scores(encoder, data, settings.evaluate)
 
 

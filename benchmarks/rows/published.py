@@ -13,14 +13,15 @@ from pathlib import Path
 import torch
 
 from benchmarks.harness import Measure, Missing, seconds
-from pretextbench import registry, saved
-from pretextbench.budget import Job
+from pretextbench import registry
 from pretextbench.data.prepare import prepare
 from pretextbench.data.prepared import Prepared
 from pretextbench.evaluate.features import extract
-from pretextbench.evaluate.knn import knn
+from pretextbench.evaluate.probes import knn
 from pretextbench.params import EncoderParams, Prepare, Pretrain
-from pretextbench.pretrain import pretrain
+from pretextbench.train import encoder_folder
+from pretextbench.train.budget import Job
+from pretextbench.train.pretrain import pretrain
 
 EPOCHS, VAL = 200, 0.01  # validation chooses nothing here: 49,500 images are left to train on
 RECIPE = {
@@ -44,7 +45,7 @@ def run(folder: Path, encoder: EncoderParams, epochs: float, batch: int) -> Iter
     """Prepare, train, and classify the test images by their neighbours among the training images."""
     data, device = prepared(folder), torch.device("cuda" if torch.cuda.is_available() else "cpu")
     started = [seconds(lambda: train(folder, data, encoder, epochs, batch))]
-    network, card = saved.load(folder / "encoder")
+    network, card = encoder_folder.load(folder / "encoder")
     yield Measure(f"{card.images_seen:,} images, {card.device}, {card.precision}: training", card.seconds / 60, "min")
     yield Measure("the same", card.images_per_second, "images/s")
     yield Measure("memory of the device", card.peak_device_memory_bytes / 2**30, "GiB")

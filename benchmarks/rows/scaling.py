@@ -21,7 +21,7 @@ import json, re, sys, time
 from pathlib import Path
 import numpy as np
 from benchmarks.loops import Case, looped, training
-from pretextbench.data.batches import Batches
+from pretextbench.train.batches import Batches
 path, steps = Path(sys.argv[1]), int(sys.argv[2])
 images = np.load(path, mmap_mode="r")
 case = Case("simclr", size=images.shape[1], batch=int(sys.argv[3]))

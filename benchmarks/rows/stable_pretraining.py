@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from benchmarks.harness import Measure, Missing, ratio, seconds, spread
 from benchmarks.loops import Case, looped, pixels, training
-from pretextbench.data.batches import Batches
+from pretextbench.train.batches import Batches
 
 CASE, STEPS, WORKERS = Case("simclr", "resnet18", 64), 6, 2
 CHILD = """

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.harness import Measure, alternate, ratio
 from benchmarks.loops import Case, pixels, training
-from pretextbench.augment import as_float
+from pretextbench.augment.pipeline import as_float
 
 # Before the network; what colorization's loss costs is in benchmarks.colorization.
 PREPARE: dict[str, Callable[[Any, Tensor], Any]] = {

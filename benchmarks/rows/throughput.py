@@ -12,7 +12,7 @@ import torch
 from benchmarks.harness import Measure, alternate, ratio, spread
 from benchmarks.loops import Case, augmentation, encoder_alone, looped, networks, passed, pixels, shares, training
 from pretextbench import registry
-from pretextbench.data.batches import Batches
+from pretextbench.train.batches import Batches
 
 NAMES = [name for name in registry.available() if not registry.load(name).uses_labels and name != "random"]
 LARGE = [Case("simclr", "resnet18", 64), Case("rotation", "resnet18", 64, batch=32)]

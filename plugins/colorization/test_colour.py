@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 from pretext_colorization import lab
-from pretext_colorization.balance import coloured, soft_cross_entropy, weights
-from pretext_colorization.bins import Code, ab_bins
+from pretext_colorization.bins import Code, ab_bins, coloured, soft_cross_entropy, weights
 from scipy.spatial import ConvexHull
 from skimage import color
 from torch import Tensor

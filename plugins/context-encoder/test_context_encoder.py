@@ -11,14 +11,14 @@ from pretext_context_encoder import DISCRIMINATOR, MAIN, ContextEncoder
 from pretext_context_encoder.params import Params
 from pydantic import ValidationError
 
-from pretextbench.budget import Job
 from pretextbench.encoder import build
 from pretextbench.errors import UserError
 from pretextbench.method import Data
 from pretextbench.params import EncoderParams, Pretrain
-from pretextbench.pretrain import pretrain
 from pretextbench.recipe import HorizontalFlip, RandomResizedCrop
 from pretextbench.registry import Plugin
+from pretextbench.train.budget import Job
+from pretextbench.train.pretrain import pretrain
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.2)
 KINDS = ["central", "blocks", "region"]

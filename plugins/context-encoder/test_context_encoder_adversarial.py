@@ -8,7 +8,7 @@ import torch
 from pretext_context_encoder import DISCRIMINATOR, MAIN, adversarial
 from torch import Tensor
 
-from pretextbench.optim import build as optimizer
+from pretextbench.train.optim import build as optimizer
 
 KINDS = ["central", "blocks", "region"]
 

@@ -9,13 +9,13 @@ from pretext_denoising import Denoising, Params
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pretextbench.budget import Job
 from pretextbench.encoder import Encoder
 from pretextbench.method import Data
 from pretextbench.params import EncoderParams, OptimizerParams, Pretrain
-from pretextbench.pretrain import pretrain
 from pretextbench.recipe import Recipe
 from pretextbench.registry import Plugin
+from pretextbench.train.budget import Job
+from pretextbench.train.pretrain import pretrain
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.2)
 PIXELS = 2  # a side so small that the whole weight matrix is 12 x 12

@@ -9,12 +9,12 @@ import torch
 from pretext_jigsaw import EPS, Jigsaw, Params, cut, permutation_set, standardised
 from torch import Tensor
 
+from pretextbench.base.section import parse
 from pretextbench.encoder import build
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
 from pretextbench.params import EncoderParams
 from pretextbench.recipe import Grayscale, HorizontalFlip, PadCrop
-from pretextbench.section import parse
 
 torch.set_num_threads(1)  # the networks here are too small to share
 CPU = torch.device("cpu")

@@ -24,9 +24,12 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from pretextbench.base.picture import Picture
 from pretextbench.encoder import Encoder, build
 from pretextbench.params import EncoderParams, MethodParams, OptimizerParams
 from pretextbench.recipe import Recipe
+
+__all__ = ["API_VERSION", "Batch", "Data", "Loss", "Picture", "Player", "PretextMethod"]
 
 API_VERSION = 1  # raised only when a plugin written for the old contract would be wrong under the new one
 P = TypeVar("P", bound=MethodParams)
@@ -70,16 +73,6 @@ class Data:
     images: int  # in the training split
     derived: Mapping[str, Tensor] = field(default_factory=dict)  # what `derive` returned
     classes: int = 0  # for the supervised control only; 0 for every pretext method
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A grid of images for people: what the method does to a batch."""
-
-    title: str
-    columns: tuple[str, ...]
-    images: Tensor  # (rows, columns, 3, H, W), float in [0, 1]
-    captions: tuple[tuple[str, ...], ...] = ()  # (rows, columns) under the cells, or empty
 
 
 class PretextMethod(nn.Module, Generic[P]):

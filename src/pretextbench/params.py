@@ -4,13 +4,13 @@ One section per module. This file imports nothing heavy, so that checking a para
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import Field, model_validator
 
+from pretextbench.base.section import Fraction, Positive, Section, parse
 from pretextbench.errors import UserError
-from pretextbench.section import Fraction, Positive, Section, parse
 
 NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"  # of a method: it becomes a folder, a DVC stage and a YAML key
 MethodName = Annotated[str, Field(pattern=NAME)]
@@ -98,6 +98,8 @@ class OptimizerParams(Section):
 class Pretrain(Section):
     """The one budget and the one loop that every method shares."""
 
+    operational: ClassVar[frozenset[str]] = frozenset({"resident", "checkpoint_seconds", "log_every"})
+
     images: Positive | None = Field(24_000, description="budget: images seen by each method; or null, with `epochs`")
     epochs: float | None = Field(None, gt=0, description="budget: passes over the training images; or null, see above")
     batch_size: Positive = Field(128, description="images per step, all processes together; a method may ask its own")
@@ -135,6 +137,8 @@ class Watch(Section):
 
 class Evaluate(Section):
     """The protocol, equal for every encoder."""
+
+    operational: ClassVar[frozenset[str]] = frozenset({"batch_size"})
 
     batch_size: Positive = Field(128, description="images per forward pass: more are slower on a CPU")
     knn_k: Positive = Field(20, description="neighbours that vote")

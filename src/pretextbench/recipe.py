@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from pretextbench.section import Fraction, Positive, Section
+from pretextbench.base.section import Fraction, Positive, Section
 
 
 def _ordered(span: tuple[float, float]) -> tuple[float, float]:

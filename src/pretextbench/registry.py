@@ -68,7 +68,10 @@ def load(name: str) -> Any:
     Raises:
         PluginError: unknown, claimed twice, does not import, is not a PretextMethod, or speaks another API version.
     """
-    from pretextbench.method import API_VERSION, PretextMethod  # here, so that find() does not import torch
+    from pretextbench.method import (
+        API_VERSION,
+        PretextMethod,  # here, so that find() does not import torch
+    )
 
     plugin = find(name)
     try:

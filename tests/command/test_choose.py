@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pretextbench.command import choose
-from pretextbench.command.profile import Profile
+from pretextbench.command.sizes import Profile
 from pretextbench.command.survey import Survey
 from pretextbench.command.template import SHIPPED, check, fill
 from pretextbench.params import Params
@@ -58,7 +58,7 @@ def test_images_are_not_enlarged(short: int, side: int) -> None:
 def test_the_batch_fits_the_training_split_that_prepare_will_make(images: int) -> None:
     import numpy as np
 
-    from pretextbench.data.split import assign
+    from pretextbench.data.prepare import assign
 
     params = chosen(images=images, splits={"train": images, "val": 0, "test": 0}, classes={"a": images})
     rows = assign(["train"] * images, np.full(images, -1), params.prepare)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pretextbench.command import examine
-from pretextbench.command.examine import Finding
-from pretextbench.command.locks import holders
+from pretextbench.command import doctor
+from pretextbench.command.doctor import Finding
+from pretextbench.command.lock_holders import holders
 from pretextbench.params import Params
 from tests.command.conftest import Type
 from tests.conftest import Install
@@ -67,10 +67,10 @@ def test_outside_a_project_the_machine_is_still_looked_at(
 
 
 def test_versions_out_of_bounds_are_faults(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert bad(examine.versions()) == {}
-    real = examine.version
-    monkeypatch.setattr(examine, "version", lambda name: "1.0" if name in ("mlflow", "torch") else real(name))
-    found = bad(examine.versions())
+    assert bad(doctor.versions()) == {}
+    real = doctor.version
+    monkeypatch.setattr(doctor, "version", lambda name: "1.0" if name in ("mlflow", "torch") else real(name))
+    found = bad(doctor.versions())
     assert found["mlflow"].verdict == "fault"
     assert found["mlflow"].found.startswith("1.0, wanted ")
     assert "uv sync" in found["mlflow"].fix
@@ -78,32 +78,32 @@ def test_versions_out_of_bounds_are_faults(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_is_not_installed_is_a_fault() -> None:
-    (found,) = examine.installed("no-such-distribution", ">=2")
+    (found,) = doctor.installed("no-such-distribution", ">=2")
     assert (found.verdict, found.found) == ("fault", "not installed, wanted >=2")
 
 
 def test_a_plugin_that_is_broken_is_a_warning_until_a_comparison_names_it(install: Install, project: Path) -> None:
     install("pretext-broken", {"broken": "pretext_broken:X"}, {"pretext_broken.py": "import nothing_like_this"})
-    assert bad(examine.plugins())["method broken"].verdict == "warning"
-    assert bad(examine.parameters(project, quick=False)) == {}
+    assert bad(doctor.plugins())["method broken"].verdict == "warning"
+    assert bad(doctor.parameters(project, quick=False)) == {}
     text = (project / "params.yaml").read_text().replace("[simclr, rotation]", "[broken]")
     (project / "params.yaml").write_text(text)
-    assert "nothing_like_this" in bad(examine.parameters(project, quick=False))["params.yaml"].found
+    assert "nothing_like_this" in bad(doctor.parameters(project, quick=False))["params.yaml"].found
 
 
 def test_images_that_are_gone_are_a_fault(project: Path) -> None:
     text = (project / "params.yaml").read_text().replace("source: synthetic", "source: folder")
     (project / "params.yaml").write_text(text.replace("path: null  ", "path: /nowhere/x"))
-    found = bad(examine.parameters(project, quick=True))["images"]
+    found = bad(doctor.parameters(project, quick=True))["images"]
     assert (found.verdict, found.found) == ("fault", "prepare.path: /nowhere/x is not a folder")
 
 
 def test_a_full_disk_is_a_fault(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert examine.disk(project, Params()).verdict in ("ok", "fault")
+    assert doctor.disk(project, Params()).verdict in ("ok", "fault")
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Space(9, 9, 999_999_999))
-    assert examine.disk(project, Params()).verdict == "fault"
+    assert doctor.disk(project, Params()).verdict == "fault"
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Space(9, 9, 10**12))
-    assert examine.disk(project, Params()).verdict == "ok"
+    assert doctor.disk(project, Params()).verdict == "ok"
 
 
 def test_little_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,25 +111,25 @@ def test_little_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
 
     memory = psutil.virtual_memory()._replace(available=10**9)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    assert bad(examine.machine())["memory"].verdict == "warning"
+    assert bad(doctor.machine())["memory"].verdict == "warning"
 
 
 def test_a_machine_without_git(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "in no commit" in bad(examine.project(project))["git"].found
+    assert "in no commit" in bad(doctor.project(project))["git"].found
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert bad(examine.project(project))["git"].found.startswith("not installed")
+    assert bad(doctor.project(project))["git"].found.startswith("not installed")
 
 
 def test_a_folder_that_cannot_be_written_is_a_fault(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert bad(examine.project(project))["project"].verdict == "fault"
+    assert bad(doctor.project(project))["project"].verdict == "fault"
 
 
 def test_a_store_that_is_no_store_is_a_fault(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert bad(examine.store(project)) == {}
+    assert bad(doctor.store(project)) == {}
     (project / "mlflow.db").write_text("not a data base, but long enough to be looked at " * 100)
-    assert "cannot be opened as MLflow's" in bad(examine.store(project))["MLflow store"].found
+    assert "cannot be opened as MLflow's" in bad(doctor.store(project))["MLflow store"].found
 
 
 def test_a_store_of_another_mlflow_is_a_fault_with_the_command_that_mends_it(
@@ -139,14 +139,14 @@ def test_a_store_of_another_mlflow_is_a_fault_with_the_command_that_mends_it(
     with sqlite3.connect(project / "mlflow.db") as base:
         base.execute("create table alembic_version (version_num text)")
         base.execute("insert into alembic_version values ('0a8213491aaa')")
-    found = bad(examine.store(project))["MLflow store"]
+    found = bad(doctor.store(project))["MLflow store"]
     assert "has schema 0a8213491aaa, this MLflow wants " in found.found
     assert found.fix == f"`uv run mlflow db upgrade sqlite:///{project}/mlflow.db`"
 
 
 def test_a_server_that_does_not_answer_is_a_fault(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
-    found = bad(examine.store(project))["MLflow store"]
+    found = bad(doctor.store(project))["MLflow store"]
     assert "does not answer" in found.found
     assert "secret" not in found.found
 
@@ -181,6 +181,7 @@ def test_who_holds_a_lock_is_told(project: Path, name: str) -> None:
         ({"a": {"read": [{"pid": os.getpid(), "cmd": "dvc repro"}]}}, f"process {os.getpid()} (dvc repro)"),
         ("{", "half written, as a kill leaves it"),
     ],
+    ids=["gone", "alive", "half written"],  # no process number in a name: every worker of pytest must see the same
 )
 def test_what_dvc_has_noted_is_told(project: Path, content: object, who: str) -> None:
     path = project / ".dvc" / "tmp" / "rwlock"

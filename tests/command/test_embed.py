@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pretextbench.command import encoders as words
+from pretextbench.command import encoder_lookup as words
 from pretextbench.command import main
 from pretextbench.embedding import store
 from pretextbench.errors import UserError
 from tests import encoders
 from tests.command.conftest import Type
-from tests.data.test_gather import paint
+from tests.embedding.test_gather import paint
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_export_says_how_near_it_is_and_how_to_load_it(trained: Path, typed: Typ
 def test_an_export_that_differs_ends_with_status_1_and_no_file(
     trained: Path, typed: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pretextbench.export.check.LIMIT", -1.0)
+    monkeypatch.setattr("pretextbench.export.write.LIMIT", -1.0)
     said = typed("export", "best", "--to", "torchscript", "-o", "it.pt")
     assert said.code == 1
     assert "it.pt was not written" in said.message
@@ -214,7 +214,7 @@ def test_ctrl_c_leaves_nothing(trained: Path, typed: Type, monkeypatch: pytest.M
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pretextbench.embedding.embed.check_finite", stop)
+    monkeypatch.setattr("pretextbench.embedding.extract.check_finite", stop)
     before = sorted(trained.rglob("*"))
     assert typed(*typing).code == 130
     assert sorted(trained.rglob("*")) == before
@@ -268,7 +268,7 @@ def test_help_of_all_three_teaches_without_torch() -> None:
 
 
 def test_the_words_are_those_of_the_library() -> None:
-    from pretextbench import saved
+    from pretextbench.train import encoder_folder
 
-    assert saved.CARD == words.CARD
+    assert encoder_folder.CARD == words.CARD
     assert callable(main)

@@ -61,7 +61,7 @@ def test_a_disk_that_refuses_leaves_the_old_file(
         raise OSError(number, os.strerror(number))
 
     images, before = classes(tmp_path / "images", 10), (project / "params.yaml").read_bytes()
-    monkeypatch.setattr("pretextbench.files.os.fsync", refuse)
+    monkeypatch.setattr("pretextbench.base.files.os.fsync", refuse)
     said = typed("init", "--images", images, "--no-measure")
     assert said.code == 2
     assert f"error: Cannot write {project / 'params.yaml'}: " in said.error

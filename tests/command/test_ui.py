@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pretextbench.command.ui import free
+from pretextbench.command.browse import free
 from pretextbench.errors import UserError
 from tests.command.conftest import Type
 

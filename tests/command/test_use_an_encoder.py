@@ -8,7 +8,7 @@ import pytest
 
 from tests import encoders
 from tests.command.conftest import CHECKOUT, Type
-from tests.data.test_gather import paint
+from tests.embedding.test_gather import paint
 
 GUIDE = CHECKOUT / "docs" / "use-an-encoder.md"
 

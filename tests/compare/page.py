@@ -3,9 +3,9 @@
 from html.parser import HTMLParser
 
 from pretextbench.compare.comparison import compare
-from pretextbench.compare.html import report_html
-from pretextbench.compare.recommend import recommendation_md
 from pretextbench.params import Compare
+from pretextbench.report.html import report_html
+from pretextbench.report.recommend import recommendation_md
 
 PARAMS = Compare(resamples=500)
 PLAIN = {"simclr": 0.75, "rotation": 0.64, "random": 0.52, "supervised": 0.85}

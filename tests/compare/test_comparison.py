@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from pretextbench.compare.comparison import compare
-from pretextbench.compare.recommend import recommendation_md
-from pretextbench.compare.report import write
 from pretextbench.compare.runs import read
-from pretextbench.compare.tables import align, leaderboard_csv, leaderboard_md, metrics_json
 from pretextbench.errors import UserError
 from pretextbench.params import Compare
+from pretextbench.report.output import write
+from pretextbench.report.recommend import recommendation_md
+from pretextbench.report.tables import align, leaderboard_csv, leaderboard_md, metrics_json
 from tests.compare.fakes import on_disk, run, runs, unlabelled
 
 PARAMS = Compare(resamples=1000)
@@ -213,5 +213,5 @@ def test_runs_come_back_from_disk(plain, comparison, tmp_path):
 
 
 def test_comparing_needs_no_torch():
-    code = "import pretextbench.compare.report, pretextbench.compare.runs, sys; sys.exit('torch' in sys.modules)"
+    code = "import pretextbench.report.output, pretextbench.compare.runs, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

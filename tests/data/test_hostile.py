@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pretextbench.base.names import shown
 from pretextbench.data import decode as module
-from pretextbench.data import walk
+from pretextbench.data import source
 from pretextbench.data.folder import listing
 from pretextbench.data.prepare import prepare
 from pretextbench.data.prepared import Prepared
 from pretextbench.data.source import Listing
-from pretextbench.data.walk import shown
 from pretextbench.params import Prepare
 from tests.data.hostile import PICTURE, SIDE, Hostile, contents, encoded
 from tests.data.oddities import oddities
@@ -151,7 +151,7 @@ def test_folders_nested_deeper_than_python_calls(tmp_path: Path) -> None:
 
 def test_folders_that_all_link_to_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twelve of them have a billion paths."""
-    monkeypatch.setattr(walk, "MOST_VISITS", 5)
+    monkeypatch.setattr(source, "MOST_VISITS", 5)
     folders = [tmp_path / f"{i:02}" for i in range(12)]
     for folder in folders:
         folder.mkdir()

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from pretextbench.base.seed import Seed
 from pretextbench.data.objects import OBJECTS
 from pretextbench.data.synthetic import CLASSES, classes, draw, listing
 from pretextbench.params import Prepare, Synthetic
-from pretextbench.seed import Seed
 
 
 def some(side: int = 16, count: int = 30, split: str = "train", seed: int = 0) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pretextbench.data.tally import Duplicates, Moments
+from pretextbench.data.array_writer import Duplicates, Moments
 
 
 def test_moments_equal_those_of_the_whole_array() -> None:

@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from pretextbench import saved
-from pretextbench.augment import as_float
-from pretextbench.data.gather import gather
-from pretextbench.embedding.embed import Embedder, Task, device
+from pretextbench.augment.pipeline import as_float
+from pretextbench.embedding.extract import Embedder, Task, device, gather
 from pretextbench.errors import UserError
 from pretextbench.evaluate.features import extract
 from pretextbench.params import EncoderParams
+from pretextbench.train import encoder_folder
 from tests import encoders
-from tests.data.test_gather import paint
+from tests.embedding.test_gather import paint
 
 CPU = torch.device("cpu")
 
@@ -107,7 +106,7 @@ def test_features_that_are_no_numbers_are_told(folder: Path) -> None:
 
 
 def test_unknown_layers_and_devices_name_the_known_ones(tmp_path: Path) -> None:
-    encoder, _ = saved.load(encoders.write(tmp_path))
+    encoder, _ = encoder_folder.load(encoders.write(tmp_path))
     with pytest.raises(UserError, match=r"no layer 'layer5'\. Did you mean 'layer4'\? Allowed: last, layer1"):
         Embedder(encoder, CPU, "layer5")
     for word in ("tpu9", "meta", "cuda:99", ""):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from pretextbench.data.gather import gather
+from pretextbench.base.picture import grid
+from pretextbench.embedding.extract import gather
 from pretextbench.embedding.similar import Bank, cosine, lookup, nearest, sheet
 from pretextbench.errors import UserError
-from pretextbench.picture import grid
-from tests.data.test_gather import paint
+from tests.embedding.test_gather import paint
 
 VALUES = np.array([[1, 0], [10, 1], [0, 2], [-1, 0]], np.float32)
 

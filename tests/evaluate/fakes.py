@@ -34,7 +34,7 @@ class FakeData:
         self.reads.append(split)
         if split == "test":
             callers = [f.f_globals["__name__"] + "." + f.f_code.co_name for f in _frames()]
-            assert "pretextbench.evaluate.final.score_test" in callers, f"test labels read by {callers[0]}"
+            assert "pretextbench.evaluate.scoring.score_test" in callers, f"test labels read by {callers[0]}"
         return self._labels[split]
 
 

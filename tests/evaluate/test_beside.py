@@ -10,10 +10,8 @@ from PIL import Image
 
 from pretextbench.encoder import build
 from pretextbench.evaluate import protocol
-from pretextbench.evaluate.features import extract
-from pretextbench.evaluate.flops import forward_flops
-from pretextbench.evaluate.gallery import RIGHT, WRONG, Side, gallery, nearest, queries
-from pretextbench.evaluate.maps import HEADER, feature_map, pca
+from pretextbench.evaluate.features import extract, forward_flops
+from pretextbench.evaluate.pictures import HEADER, RIGHT, WRONG, Side, feature_map, gallery, nearest, pca, queries
 from pretextbench.params import EncoderParams, Evaluate
 from tests.evaluate.fakes import FakeData, FakeViews, TinyEncoder
 

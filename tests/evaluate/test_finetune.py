@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from pretextbench import optim
-from pretextbench.augment import Augmenter, as_float
-from pretextbench.controls import Supervised, SupervisedParams
-from pretextbench.data.batches import Order
+from pretextbench.augment.pipeline import Augmenter, as_float
+from pretextbench.base.seed import Seed
 from pretextbench.evaluate import finetune as module
 from pretextbench.evaluate import linear
-from pretextbench.evaluate.budgets import few
 from pretextbench.evaluate.features import extract
 from pretextbench.evaluate.finetune import BATCH, PATIENCE, POINTS, divide
+from pretextbench.evaluate.label_budgets import few
+from pretextbench.methods.controls import Supervised, SupervisedParams
 from pretextbench.params import Evaluate
-from pretextbench.seed import Seed
+from pretextbench.train import optim
+from pretextbench.train.batches import Order
 from tests.evaluate.colours import CPU, SHORT, Colours, Grey, per_class, tune
 from tests.evaluate.fakes import FakeData, TinyEncoder
 

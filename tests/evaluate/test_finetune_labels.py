@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from pretextbench.base.seed import Seed
 from pretextbench.errors import UserError
 from pretextbench.evaluate import finetune as module
 from pretextbench.evaluate.finetune import divide
 from pretextbench.params import Evaluate
-from pretextbench.seed import Seed
 from tests.evaluate.colours import Colours, per_class, tune
 
 

@@ -6,8 +6,8 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from pretextbench.errors import UserError
-from pretextbench.evaluate import knn as module
-from pretextbench.evaluate.knn import knn
+from pretextbench.evaluate import probes as module
+from pretextbench.evaluate.probes import knn
 
 CPU = torch.device("cpu")
 

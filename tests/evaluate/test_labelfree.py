@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from pretextbench.errors import UserError
-from pretextbench.evaluate import labelfree
+from pretextbench.evaluate import protocol
 
 
 def test_one_image_is_refused():
     with pytest.raises(UserError, match="two validation images or more; found 1"):
-        labelfree.measure(torch.randn(1, 4))
+        protocol.measure(torch.randn(1, 4))

@@ -13,8 +13,8 @@ import pretextbench
 from pretextbench.encoder import build
 from pretextbench.errors import UserError
 from pretextbench.evaluate import protocol
-from pretextbench.evaluate.layers import linear_probes
-from pretextbench.evaluate.record import save
+from pretextbench.evaluate.evaluation import save
+from pretextbench.evaluate.probes import linear_probes
 from pretextbench.params import EncoderParams, Evaluate
 from tests.evaluate.fakes import FakeData, FakeViews, TinyEncoder
 
@@ -94,7 +94,7 @@ def test_one_line_of_the_library_opens_the_test_labels():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "labels":
                 literal = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else "?"
                 found += [path.name] if literal == "test" else []
-    assert found == ["final.py"]
+    assert found == ["scoring.py"]
 
 
 def test_every_stage_is_reported_and_validation_chose_the_best(outcome):

@@ -11,16 +11,15 @@ import pytest
 import torch
 from torch import nn
 
-from pretextbench import saved
 from pretextbench.errors import UserError
-from pretextbench.export import check, image_models, vision
-from pretextbench.export.check import LIMIT, Agreement, compare, run, scenes
+from pretextbench.export import timm_model, torchvision_model, write
 from pretextbench.export.formats import KINDS
-from pretextbench.export.script import DEPRECATED
-from pretextbench.export.write import DiffersError, export
+from pretextbench.export.torchscript import DEPRECATED
+from pretextbench.export.write import LIMIT, Agreement, DiffersError, compare, export, run, scenes
+from pretextbench.train import encoder_folder
 from tests import encoders
 from tests.conftest import Install
-from tests.test_saved import OWN_BACKBONE, card
+from tests.train.test_encoder_folder import OWN_BACKBONE, card
 
 Design = tuple[str, int, str]
 QUICK = [("resnet10", 16, "small"), ("resnet18", 64, "large")]
@@ -45,7 +44,7 @@ def test_every_design_keeps_its_features(tmp_path: Path, design: Design, to: str
 
 def features(folder: Path, code: str) -> None:
     """The printed lines, run by hand on images of other sizes and numbers than the export was made with."""
-    encoder, _ = saved.load(folder)
+    encoder, _ = encoder_folder.load(folder)
     for shape in ((1, 3, 16, 16), (5, 3, 24, 40)):
         images = torch.rand(shape)
         names: dict[str, object] = {"images": images}
@@ -87,8 +86,8 @@ def test_timm_knows_the_statistics_and_the_size(tmp_path: Path) -> None:
 
 def test_the_lines_name_what_the_libraries_have(tmp_path: Path) -> None:
     def lines(to: str, *design: object) -> str:
-        encoder, card = saved.load(encoders.write(tmp_path / "e", *design))  # type: ignore[arg-type]
-        return {"torchvision": vision, "timm": image_models}[to].code(encoder, card, tmp_path / "it")
+        encoder, card = encoder_folder.load(encoders.write(tmp_path / "e", *design))  # type: ignore[arg-type]
+        return {"torchvision": torchvision_model, "timm": timm_model}[to].code(encoder, card, tmp_path / "it")
 
     assert "torchvision.models.resnet18()" in lines("torchvision", "resnet18", 64, "large")
     assert "maxpool" not in lines("torchvision", "resnet18", 64, "large")
@@ -102,7 +101,7 @@ def test_the_card_says_what_it_is(tmp_path: Path, to: str) -> None:
     folder = encoders.write(tmp_path / "encoder", side=16)
     exported = export(folder, to, target(tmp_path, to))
     facts = json.loads(exported.card.read_text())
-    original = saved.read_card(folder)
+    original = encoder_folder.read_card(folder)
     assert facts["weights_sha256"] == original.weights_sha256
     assert (facts["method"], facts["seed"], facts["image_size"], facts["dim"]) == ("random", 0, 16, 32)
     assert facts["mean"] == pytest.approx(encoders.MEAN)
@@ -113,7 +112,7 @@ def test_the_card_says_what_it_is(tmp_path: Path, to: str) -> None:
 
 @pytest.mark.parametrize("fault", ["weight", "nan", "mean"])
 def test_features_that_differ_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    real = vision.weights
+    real = torchvision_model.weights
 
     def wrong(encoder: object) -> dict[str, torch.Tensor]:
         tensors = {name: value.clone() for name, value in real(encoder).items()}  # type: ignore[arg-type]
@@ -121,7 +120,7 @@ def test_features_that_differ_are_not_written(tmp_path: Path, monkeypatch: pytes
         tensors[name] += {"weight": 1e-3, "nan": torch.nan, "mean": 1e-3}[fault]
         return tensors
 
-    monkeypatch.setattr(vision, "weights", wrong)
+    monkeypatch.setattr(torchvision_model, "weights", wrong)
     folder = encoders.write(tmp_path / "encoder")
     with pytest.raises(DiffersError, match=r"was not written: .*largest absolute difference"):
         export(folder, "torchvision", tmp_path / "it.safetensors")
@@ -141,7 +140,7 @@ def test_the_comparison_measures_what_it_says() -> None:
     assert not Agreement(1, 1.0, 0.0).holds
     assert not Agreement(1, float("nan"), 1.0).holds
     assert run("features = images.numpy()", torch.ones(1)).tolist() == [1]
-    assert check.LIMIT == 1e-5
+    assert write.LIMIT == 1e-5
 
 
 def test_a_backbone_of_a_methods_own_goes_where_it_can(tmp_path: Path, install: Install) -> None:
@@ -150,7 +149,7 @@ def test_a_backbone_of_a_methods_own_goes_where_it_can(tmp_path: Path, install: 
     install("pretext-ours", {"ours": "pretext_ours:Ours"}, {"pretext_ours.py": OWN_BACKBONE})
     tiny = registry.load("ours").build_encoder(None, None, types.SimpleNamespace(mean=(0.5,) * 3, std=(0.2,) * 3))
     folder = tmp_path / "encoder"
-    saved.save(tiny, card("ours"), folder)
+    encoder_folder.save(tiny, card("ours"), folder)
     assert export(folder, "torchscript", tmp_path / "it.pt").agreement.holds
     for to in ("torchvision", "timm"):
         with pytest.raises(UserError, match=f"--to {to}: this encoder is a Tiny.*onnx or torchscript"):
@@ -159,7 +158,7 @@ def test_a_backbone_of_a_methods_own_goes_where_it_can(tmp_path: Path, install: 
 
 def test_mistakes_are_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = encoders.write(tmp_path / "encoder")
-    weights = (folder / saved.WEIGHTS).read_bytes()
+    weights = (folder / encoder_folder.WEIGHTS).read_bytes()
     for to, name, said in (
         ("onx", "it.onnx", r"no format 'onx'\. Did you mean 'onnx'\? Allowed: torchvision, timm"),
         ("onnx", "it.pt", r"does not end in \.onnx"),
@@ -172,5 +171,5 @@ def test_mistakes_are_told_before_anything_is_written(tmp_path: Path, monkeypatc
     with pytest.raises(UserError, match=r"--to timm needs timm, which is not installed.*uv sync --extra export"):
         export(folder, "timm", tmp_path / "it.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
-    assert (folder / saved.WEIGHTS).read_bytes() == weights
+    assert (folder / encoder_folder.WEIGHTS).read_bytes() == weights
     assert np.isfinite(LIMIT)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import layout
+from pretextbench.project import layout
 
 CODE = Path(__file__).resolve().parents[2]
 Toy = Callable[[str], Path]

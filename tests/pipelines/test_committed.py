@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.committed import committed
+from pretextbench.project.lockfile import committed
 from tests.pipelines.conftest import Toy
 
 CMD = "mkdir -p runs/x-0 && echo 1 > runs/x-0/b && echo é > runs/x-0/a.json"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import run
-from pipelines.cluster import Cluster
+from pipelines.dask_cluster import Cluster
 from pretextbench.errors import UserError
 from tests.pipelines.conftest import Toy, pipeline, results, start, wait_for
 from tests.pipelines.test_graph import DIAMOND, MEET
@@ -45,7 +45,7 @@ def test_without_the_extra_one_message_says_what_to_install(monkeypatch: pytest.
 
 
 def test_an_address_without_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("pipelines.cluster.PATIENCE", 0.3)
+    monkeypatch.setattr("pipelines.dask_cluster.PATIENCE", 0.3)
     with pytest.raises(UserError, match=r"No Dask scheduler answers at 'tcp://127\.0\.0\.1:9'"):
         Cluster("tcp://127.0.0.1:9", 1, tmp_path)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import devices, graph, project
-from pipelines.children import Children
+from pipelines import devices, graph, server
 from pipelines.graph import Node
-from pipelines.work import Order, Site
+from pipelines.processes import Children
+from pipelines.runner import Order, Site
 from tests.pipelines.conftest import Toy
 
 GOES = lambda: True  # noqa: E731  # nobody has pressed Ctrl-C
@@ -127,7 +127,7 @@ def test_waiting_for_a_device_ends_when_the_run_is_stopped(tmp_path: Path, monke
 
 @pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise")  # from pygtrie, which DVC uses
 def test_the_pipeline_says_what_needs_devices(toy: Toy) -> None:
-    root = toy((project.CODE / "dvc.yaml").read_text())
+    root = toy((server.CODE / "dvc.yaml").read_text())
     (root / "runs").mkdir()
     (root / "runs/methods.json").write_text('{"simclr": {}, "random": {}}')
     params = "compare: {methods: [simclr], controls: [random], seeds: [0]}\nprepare: {}\naugment: {}\nencoder: {}\n"
@@ -139,7 +139,7 @@ def test_the_pipeline_says_what_needs_devices(toy: Toy) -> None:
     ):
         (root / "params.yaml").write_text(params + f"pretrain: {{{training}}}\n")
         found = {node.name: node.devices for node in graph.read([])}
-        assert {found["pretrain@simclr-0"], found["control@random-0"]} == {expected}
+        assert {found["pretrain@simclr-0"], found["pretrain-control@random-0"]} == {expected}
         assert {found[f"{name}"] for name in ("augment@simclr", "evaluate@simclr-0", "evaluate-control@random-0")} == {
             1
         }

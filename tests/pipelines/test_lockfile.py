@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines import graph, lockfile
-from pipelines.mend import mend
+from pipelines import graph
+from pipelines.lock_repair import mend
+from pretextbench.project import lockfile
 from tests.pipelines.conftest import CODE, Toy
 
 OUT = "    - path: o{0}\n      hash: md5\n      md5: {0}0ff\n      size: 2\n"
@@ -82,7 +83,7 @@ def test_a_file_that_cannot_be_read_is_replaced_by_the_copy(project: Path) -> No
 @pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise")  # from pygtrie, which DVC uses
 def test_dvc_keeps_what_is_put_back_while_it_runs(toy: Toy) -> None:
     """It has read dvc.lock by then, and reads it again before it writes."""
-    code = "from pathlib import Path; from pipelines import lockfile as f; f.complete(Path(), 0); f.keep(Path())"
+    code = "import pathlib, pretextbench.project.lockfile as f; p = pathlib.Path(); f.complete(p, 0); f.keep(p)"
     first = {"cmd": f'PYTHONPATH={CODE} {sys.executable} -c "{code}"; echo 1 > i', "outs": ["i"]}
     others = {f"s{n}": {"cmd": f"cat i > o{n}", "deps": ["i"], "outs": [f"o{n}"]} for n in range(4)}
     project = toy(json.dumps({"stages": {"inventory": {**first, "always_changed": True}, **others}}))

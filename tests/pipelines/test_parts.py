@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import outcome, project, server
-from pipelines.children import threads
+from pipelines import outcome, server
 from pipelines.flow import Once
-from pipelines.locks import locked, take
+from pipelines.processes import threads
 from pretextbench.errors import UserError
+from pretextbench.project import layout
+from pretextbench.project.locks import locked, take
 
 SH = "/bin/sh"
 
@@ -23,18 +24,18 @@ def test_the_project_is_the_folder_with_the_pipeline(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").touch()
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
-    assert project.root(below) == tmp_path
+    assert layout.root(below) == tmp_path
 
 
 def test_an_experiment_in_a_temporary_copy_belongs_to_the_original(tmp_path: Path) -> None:
     copy = tmp_path / ".dvc" / "tmp" / "exps" / "tmpabc"
     copy.mkdir(parents=True)
     (copy / "dvc.yaml").touch()
-    assert project.root(copy) == tmp_path
+    assert layout.root(copy) == tmp_path
 
 
 def test_without_a_pipeline_the_project_is_where_one_is(tmp_path: Path) -> None:
-    assert project.root(tmp_path) == tmp_path
+    assert layout.root(tmp_path) == tmp_path
 
 
 def test_a_lock_is_exclusive_and_can_be_shared(tmp_path: Path) -> None:
@@ -50,9 +51,9 @@ def test_a_lock_is_exclusive_and_can_be_shared(tmp_path: Path) -> None:
 
 def test_a_lock_ends_with_its_holder_however_that_ends(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    code = f"from pathlib import Path; from pipelines.locks import take; take(Path({str(path)!r})); "
+    code = f"from pathlib import Path; from pretextbench.project.locks import take; take(Path({str(path)!r})); "
     code += "import time; print(flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=project.CODE) as holder:
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=server.CODE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
         assert take(path, wait=False) is None

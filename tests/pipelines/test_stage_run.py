@@ -17,7 +17,8 @@ import pytest
 
 from pipelines import flow, server
 from pretextbench.errors import UserError
-from stages import run as stage
+from pretextbench.project.environment import RECORDED
+from stages import lifecycle as stage
 from tests.pipelines.conftest import inherit_database, start
 
 # A stage for subprocesses: waits for the file `go` if told so, leaves a trace of every time it works.
@@ -25,7 +26,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from pretextbench.errors import UserError
-from stages.run import run
+from stages.lifecycle import run
 
 def main():
     with open("worked", "a") as trace:
@@ -93,7 +94,7 @@ def test_a_stage_is_named_after_its_item(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("DVC_STAGE", raising=False)
     assert stage.run_name("pretrain", ["simclr", "0"]) == "pretrain simclr-0"
     assert stage.run_name("prepare", []) == "prepare"
-    monkeypatch.setenv("DVC_STAGE", "control@supervised-0")
+    monkeypatch.setenv("DVC_STAGE", "pretrain-control@supervised-0")
     assert stage.run_name("pretrain", ["x"]) == "pretrain supervised-0"
     monkeypatch.setenv("DVC_STAGE", "sub/dvc.yaml:prepare")
     assert stage.run_name("prepare", []) == "prepare"
@@ -102,7 +103,7 @@ def test_a_stage_is_named_after_its_item(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is found and answers, without any."""
-    monkeypatch.delenv(stage.RECORDED, raising=False)
+    monkeypatch.delenv(RECORDED, raising=False)
     monkeypatch.setattr(server, "begin", lambda root: "http://x/api")
     monkeypatch.setattr(server, "ready", lambda url: True)
 
@@ -152,7 +153,7 @@ def test_work_is_done_when_no_server_answers(monkeypatch: Any, capsys: Any) -> N
 def test_below_the_graph_flow_prefect_is_not_imported(project: Path) -> None:
     code = "import sys; sys.argv = ['toy', '']; import runpy\ntry: runpy.run_path('toy.py', run_name='__main__')\n"
     code += "except SystemExit as end: sys.exit(end.code or 'prefect' in sys.modules)"
-    env = {**os.environ, "PYTHONPATH": str(server.CODE), stage.RECORDED: "yes"}
+    env = {**os.environ, "PYTHONPATH": str(server.CODE), RECORDED: "yes"}
     assert subprocess.run([sys.executable, "-c", code], cwd=project, env=env).returncode == 0
     assert not (project / ".prefect").exists()
 
@@ -230,7 +231,7 @@ def serves(pid: int, project: Path) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return b"pipelines.keeper" in words and str(project / ".prefect").encode() in words
+    return b"pipelines.server" in words and str(project / ".prefect").encode() in words
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ import pytest
 
 from pretextbench.errors import UserError
 from pretextbench.params import Pretrain
-from pretextbench.pretrain import start_fabric
+from pretextbench.train.pretrain import start_fabric
 from stages import agent
 from tests.checkout import Project
 

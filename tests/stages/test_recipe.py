@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pretextbench.saved import CARD
-from stages import layout
+from pretextbench.project import layout
+from pretextbench.train.encoder_folder import CARD
 from stages.compare import recipe
 
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from pretextbench.data.prepared import Prepared
 from pretextbench.errors import UserError
-from stages import evaluate, inventory, layout, transfer
+from pretextbench.project import layout
+from stages import evaluate, inventory, transfer
 
 FIRST = "prepare: {image_size: 16, synthetic: {train: 20, val: 10, test: 10}}\n"
 

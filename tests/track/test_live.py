@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pretextbench import track
-from pretextbench.track import kept, runs
+from pretextbench.track import outbox, stage_records
 from pretextbench.track.spool import Spool
 from tests.track.stores import free_port
 
@@ -77,7 +77,7 @@ def test_a_training_is_seen_while_it_trains_and_its_record_completes_the_same_ru
 ) -> None:
     live, root = Spool(tmp_path / "live"), tmp_path
     track.follow(root, live.folder)
-    live.begin(runs.started(card, tmp_path, "flowers"))
+    live.begin(stage_records.started(card, tmp_path, "flowers"))
     tell(live, range(1, 4))
     run = until(lambda: [r for r in all_runs(root) if "train/loss" in r.data.metrics])[0]
     assert run.info.status == "RUNNING"
@@ -89,13 +89,13 @@ def test_a_training_is_seen_while_it_trains_and_its_record_completes_the_same_ru
 
     again = Spool(tmp_path / "live")  # it goes on from step 2
     track.follow(root, again.folder)
-    again.begin(runs.started(card, tmp_path, "flowers"))
+    again.begin(stage_records.started(card, tmp_path, "flowers"))
     tell(again, range(2, 6))
     until(lambda: len(points(root, run, "train/loss")) == 5)
     assert all_runs(root)[0].info.status == "RUNNING"
     again.notes(["it collapsed"])
     history(trained, 6)
-    what = runs.pretrained(trained, tmp_path, None, again.folder, "flowers")
+    what = stage_records.pretrained(trained, tmp_path, None, again.folder, "flowers")
     run_id = track.record(type(what)(**{**what.__dict__, "encoder": None}), root)
     assert run_id == run.info.run_id
     (final,) = all_runs(root)
@@ -111,18 +111,18 @@ def test_a_training_is_seen_while_it_trains_and_its_record_completes_the_same_ru
 def test_a_store_that_is_away_while_it_trains_loses_nothing(
     trained: Path, card: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pretextbench.track.replay import replay
+    from pretextbench.track.delivery import replay
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     live = Spool(tmp_path / "live")
     track.follow(tmp_path, live.folder)
-    live.begin(runs.started(card, tmp_path, "flowers"))
+    live.begin(stage_records.started(card, tmp_path, "flowers"))
     tell(live, range(1, 4))
     live.values(2, 0.2, {"health/rank": 3.0})
     history(trained, 6)
-    what = runs.pretrained(trained, tmp_path, None, live.folder, "flowers")
+    what = stage_records.pretrained(trained, tmp_path, None, live.folder, "flowers")
     assert track.record(type(what)(**{**what.__dict__, "encoder": None}), tmp_path) is None
-    assert len(kept.waiting(tmp_path)) == 1
+    assert len(outbox.waiting(tmp_path)) == 1
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     assert replay(tmp_path, lambda _: None) == 0
     (run,) = all_runs(tmp_path)
@@ -135,10 +135,10 @@ def test_trained_once_more_to_the_same_weights_it_is_the_same_run(
 ) -> None:
     from pretextbench.track.writer import Writer
 
-    writer, what = Writer(tmp_path), runs.pretrained(trained, tmp_path)
+    writer, what = Writer(tmp_path), stage_records.pretrained(trained, tmp_path)
     what = type(what)(**{**what.__dict__, "encoder": None})
     first = writer.write(what)
-    second = writer.begin(runs.started(card, tmp_path, "flowers"))
+    second = writer.begin(stage_records.started(card, tmp_path, "flowers"))
     assert first != second
     assert writer.write(what) == first
     (run,) = all_runs(tmp_path)
@@ -150,8 +150,8 @@ def test_a_training_that_was_given_up_or_has_failed_does_not_run_for_ever(card: 
 
     writer = Writer(tmp_path)
     other = card | {"training": "fedcba9876543210"}
-    first = writer.begin(runs.started(card, tmp_path, "flowers"))
-    second = writer.begin(runs.started(other, tmp_path, "flowers"), runs.provisional(card))
+    first = writer.begin(stage_records.started(card, tmp_path, "flowers"))
+    second = writer.begin(stage_records.started(other, tmp_path, "flowers"), stage_records.provisional(card))
     writer.stop(second, "diverged")
     found = {run.info.run_id: run.info.status for run in all_runs(tmp_path)}
     assert found == {first: "KILLED", second: "FAILED"}

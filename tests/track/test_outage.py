@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pretextbench import track
-from pretextbench.track import Record, kept
+from pretextbench.track import Record, outbox
 from tests.track.stores import black_hole, contents, free_port, server
 
 pytestmark = [
@@ -30,7 +30,7 @@ def test_a_store_that_is_away_costs_a_bounded_time(says: str, tmp_path: Path, mo
     assert took < BOUND
     assert "the record is kept" in caplog.text
     assert f"the server does not answer: {says}" in caplog.text  # and not: no answer within our patience
-    assert len(kept.waiting(tmp_path)) == 1
+    assert len(outbox.waiting(tmp_path)) == 1
 
 
 def test_a_server_that_goes_and_comes_back_has_everything(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
@@ -54,8 +54,8 @@ def test_a_server_that_goes_and_comes_back_has_everything(tmp_path: Path, monkey
         assert last
         assert "kept earlier and being written to MLflow now: 1" in caplog.text
         end = time.monotonic() + 120
-        while kept.waiting(root):
-            assert time.monotonic() < end, (kept.folder(root) / "replay.log").read_text()
+        while outbox.waiting(root):
+            assert time.monotonic() < end, (outbox.folder(root) / "replay.log").read_text()
             time.sleep(0.2)
         found = contents(uri, tmp_path / "read")
     assert sorted(found) == ["key-0", "key-1", "key-2"]
@@ -73,14 +73,14 @@ def test_recorders_and_replays_at_once_lose_nothing_and_repeat_nothing(tmp_path:
         for stage in ("pretrain", "evaluate")
     ]
     for one in told[:4]:
-        kept.keep(Record(**{**one.__dict__, "told": time.time()}), tmp_path, "down")
+        outbox.keep(Record(**{**one.__dict__, "told": time.time()}), tmp_path, "down")
     command = [sys.executable, "-m", "pretextbench.track", str(tmp_path), "--replay"]
     with ThreadPoolExecutor(4) as pool:
         replays = [pool.submit(subprocess.run, command, capture_output=True, text=True) for _ in range(2)]
         records = [pool.submit(track.record, one, tmp_path) for one in (told[4], told[0])]  # told[0] is kept as well
     assert all(record.result() for record in records), [r.result() for r in replays]
     done = subprocess.run(command, capture_output=True, text=True)  # what the last to look has not seen
-    assert (done.returncode, kept.waiting(tmp_path)) == (0, []), done.stdout
+    assert (done.returncode, outbox.waiting(tmp_path)) == (0, []), done.stdout
     found = contents(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "read")
     assert {key: sorted(run["points"]) for key, run in found.items()} == {
         "key-0": ["evaluate", "pretrain", "train/loss"],

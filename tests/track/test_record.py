@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pretextbench.track import runs
+from pretextbench.track import stage_records
 from tests.track.conftest import WEIGHTS
 
 
 def test_pretrain_becomes_one_record(trained: Path, tmp_path: Path) -> None:
-    what = runs.pretrained(trained, tmp_path / "nothing")
+    what = stage_records.pretrained(trained, tmp_path / "nothing")
     assert (what.key, what.name) == (f"simclr-3-{WEIGHTS}", "simclr-3")
     assert what.params["params.optimizer.lr"] == 0.01
     assert what.params["encoder.width"] == 16
@@ -24,8 +24,8 @@ def test_pretrain_becomes_one_record(trained: Path, tmp_path: Path) -> None:
 
 
 def test_evaluate_belongs_to_the_run_of_its_encoder(trained: Path, evaluated: Path, tmp_path: Path) -> None:
-    what = runs.evaluated(evaluated, trained)
-    assert what.key == runs.pretrained(trained, tmp_path).key
+    what = stage_records.evaluated(evaluated, trained)
+    assert what.key == stage_records.pretrained(trained, tmp_path).key
     assert what.metrics["knn"] == 0.5  # of the best layer, as validation chose it
     assert what.metrics["evaluate/knn.layers.layer4.val"] == 0.3
     assert "labelled" not in what.metrics  # a truth value is no number
@@ -35,20 +35,19 @@ def test_evaluate_belongs_to_the_run_of_its_encoder(trained: Path, evaluated: Pa
 
 
 def test_names_are_made_fit_for_mlflow() -> None:
-    assert runs.numbers({"recall": {"a:b,c": 1}}) == {"recall.a_b_c": 1.0}
+    assert stage_records.numbers({"recall": {"a:b,c": 1}}) == {"recall.a_b_c": 1.0}
 
 
 def test_another_training_is_another_run(trained: Path, tmp_path: Path) -> None:
-    before = runs.pretrained(trained, tmp_path).key
+    before = stage_records.pretrained(trained, tmp_path).key
     card = trained / "encoder.json"
     card.write_text(card.read_text().replace(WEIGHTS, "12" * 32))
-    assert runs.pretrained(trained, tmp_path).key != before
+    assert stage_records.pretrained(trained, tmp_path).key != before
 
 
 def test_importing_the_record_imports_neither_mlflow_nor_torch() -> None:
-    code = (
-        "import sys, pretextbench.track.runs; sys.exit(any(m in sys.modules for m in ('mlflow', 'torch', 'prefect')))"
-    )
+    heavy = "{'mlflow', 'torch', 'prefect'}"
+    code = f"import sys, pretextbench.track.stage_records; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -71,7 +70,7 @@ def test_a_comparison_says_who_is_best_and_which_seed_by_validation(trained: Pat
     reports.mkdir()
     board = "name,kind,linear,tie_group\nrandom,control,0.9,a\nsimclr,method,0.8,b\nrotation,method,0.7,bc\n"
     (reports / "leaderboard.csv").write_text(board)
-    what = runs.compared(reports, folders, "flowers")
+    what = stage_records.compared(reports, folders, "flowers")
     assert what.models == {
         "flowers-simclr": "simclr-1-simclr1",
         "flowers-rotation": "rotation-0-rotation0",

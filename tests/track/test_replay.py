@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from pretextbench import track
-from pretextbench.files import sha256
-from pretextbench.track import Record, kept, runs
-from pretextbench.track.replay import replay
+from pretextbench.base.files import sha256
+from pretextbench.track import Record, outbox, stage_records
+from pretextbench.track.delivery import replay
 from tests.track.stores import contents
 
 # All from MLflow 3.17's own code: its tables, and its chat models, imported with every logged model.
@@ -41,13 +41,17 @@ def told(trained: Path, evaluated: Path, tmp_path: Path, monkeypatch: pytest.Mon
     quick = SimpleNamespace(log=_log_small)  # instead of the module that imports torch
     monkeypatch.setitem(sys.modules, "pretextbench.track.model", quick)
     monkeypatch.setattr(track, "model", quick, raising=False)
-    (trained / kept.WEIGHTS).write_bytes(b"weights")
+    (trained / outbox.WEIGHTS).write_bytes(b"weights")
     card = trained / "encoder.json"
-    card.write_text(card.read_text().replace("ab" * 32, sha256(trained / kept.WEIGHTS)))
+    card.write_text(card.read_text().replace("ab" * 32, sha256(trained / outbox.WEIGHTS)))
     reports = tmp_path / "reports"
     reports.mkdir()
     (reports / "recommendation.md").write_text("Use simclr.")
-    what = [runs.pretrained(trained, tmp_path), runs.evaluated(evaluated, trained), runs.compared(reports, [trained])]
+    what = [
+        stage_records.pretrained(trained, tmp_path),
+        stage_records.evaluated(evaluated, trained),
+        stage_records.compared(reports, [trained]),
+    ]
     return [dataclasses.replace(one, told=1.8e9 + i) for i, one in enumerate(what)]
 
 
@@ -57,7 +61,7 @@ def _log_small(run_id: str, folder: Path, key: str) -> str:
 
     client = MlflowClient()
     model = client.create_logged_model(client.get_run(run_id).info.experiment_id, "encoder", run_id)
-    client.log_model_artifact(model.model_id, str(folder / kept.WEIGHTS))
+    client.log_model_artifact(model.model_id, str(folder / outbox.WEIGHTS))
     client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_uri)
 
@@ -105,14 +109,14 @@ def direct(told: list[Record], project: Make) -> dict[str, Any]:
 def test_written_late_and_in_any_order_it_is_the_same(
     order: tuple[int, ...], told: list[Record], direct: dict[str, Any], project: Make
 ) -> None:
-    from pretextbench.track.deliver import deliver
+    from pretextbench.track.delivery import deliver
     from pretextbench.track.writer import Writer
 
     root, said = project("late"), list[str]()
     for i in order[:1]:  # the store is back for one stage, and then what was kept follows
         deliver(Writer(root), told[i])
     for i in order[1:]:
-        kept.keep(told[i], root, "down")
+        outbox.keep(told[i], root, "down")
     assert replay(root, said.append) == 0
     assert len(said) == 3  # the store, and a line per record
     late = written(root)
@@ -124,7 +128,7 @@ def test_written_late_and_in_any_order_it_is_the_same(
     (encoder,) = [run for run in late.values() if run["parent"]]
     assert encoder["models"] == ["READY"]
     assert _values(encoder)["train/loss"] == [(1, 2.5), (2, 1.5)]
-    assert not kept.waiting(root)
+    assert not outbox.waiting(root)
 
 
 def _values(run: dict[str, Any]) -> dict[str, Any]:
@@ -138,7 +142,7 @@ def test_killed_between_any_two_words_to_the_store_it_is_told_once(
     for lives in itertools.count(1):
         root = project(f"late-{lives}")
         for one in told:
-            kept.keep(one, root, "down")
+            outbox.keep(one, root, "down")
         with monkeypatch.context() as patched:
             _mortal(patched, lives)
             try:
@@ -182,7 +186,7 @@ def test_what_a_stage_told_earlier_does_not_undo_what_it_told_later(told: list[R
     old, new = told[1], dataclasses.replace(told[1], tags={"knn_layer": "layer1"}, told=told[1].told + 9)
     Writer(root).write(new)
     before = written(root)
-    kept.keep(old, root, "down")
+    outbox.keep(old, root, "down")
     assert replay(root, print) == 0
     assert written(root) == before
 
@@ -199,14 +203,14 @@ def test_what_a_slow_server_created_twice_becomes_one(told: list[Record], projec
 
 def test_one_bad_record_does_not_hold_up_the_others(told: list[Record], project: Make) -> None:
     root, said = project("late"), list[str]()
-    kept.keep(Record("k", "odd", metrics={"no:such*name": 1.0}, stage="evaluate", told=1.0), root, "down")
-    (kept.folder(root) / "00000000000000-torn-pretrain.json").write_text("{")
-    kept.keep(told[1], root, "down")
+    outbox.keep(Record("k", "odd", metrics={"no:such*name": 1.0}, stage="evaluate", told=1.0), root, "down")
+    (outbox.folder(root) / "00000000000000-torn-pretrain.json").write_text("{")
+    outbox.keep(told[1], root, "down")
     assert replay(root, said.append) == 2
     assert "stays: " in said[1]
     assert "stays: MlflowException: " in said[2]
     assert told[1].key in written(root)
-    assert len(kept.waiting(root)) == 2
+    assert len(outbox.waiting(root)) == 2
 
 
 def test_two_that_write_one_run_at_once_write_one_run(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pretextbench import track
-from pretextbench.track import Record, runs
+from pretextbench.track import Record, stage_records
 
 # Both come from MLflow 3.17's own code: its tables, and its chat models, imported with every logged model.
 pytestmark = [
@@ -37,9 +37,9 @@ def all_runs(client: Any) -> list[Any]:
 def test_told_twice_it_says_the_same(trained: Path, evaluated: Path, tmp_path: Path, client_of: Any) -> None:
     from pretextbench.track.writer import Writer
 
-    what = runs.pretrained(trained, tmp_path)
+    what = stage_records.pretrained(trained, tmp_path)
     what = Record(**{**what.__dict__, "encoder": None})  # without torch: see the model's own test
-    told = [what, runs.evaluated(evaluated, trained), runs.compared(tmp_path, [trained])]
+    told = [what, stage_records.evaluated(evaluated, trained), stage_records.compared(tmp_path, [trained])]
     ids = [[Writer(tmp_path).write(one) for one in told] for _ in range(2)]
     assert ids[0] == ids[1]
     pretrain, evaluate, compare = ids[0]
@@ -81,17 +81,17 @@ def test_several_processes_create_the_store_at_once(tmp_path: Path, client_of: A
 def test_the_logged_encoder_opens_without_this_library(tmp_path: Path) -> None:
     import torch
 
-    from pretextbench import saved
     from pretextbench.encoder import build
     from pretextbench.params import EncoderParams
     from pretextbench.track.writer import Writer
+    from pretextbench.train import encoder_folder
 
     folder = tmp_path / "random"
     folder.mkdir()
     params = EncoderParams(name="resnet10", width=4)
     encoder = build(params, 16, (0.5,) * 3, (0.25,) * 3).eval()
-    saved.save(encoder, card(params), folder)
-    run_id = Writer(tmp_path).write(runs.pretrained(folder, tmp_path))
+    encoder_folder.save(encoder, card(params), folder)
+    run_id = Writer(tmp_path).write(stage_records.pretrained(folder, tmp_path))
     images = torch.rand(5, 3, 16, 16)  # another batch size than the example's
     torch.save(images, tmp_path / "images.pt")
     code = f"""
@@ -109,9 +109,9 @@ torch.save(mlflow.pytorch.load_model(model.model_uri)(torch.load("{tmp_path}/ima
 
 def card(params: Any) -> Any:
     """The card of an encoder of the control `random`, which needs no training."""
-    from pretextbench import saved
+    from pretextbench.train import encoder_folder
 
-    return saved.Card(
+    return encoder_folder.Card(
         **{"method": "random", "seed": 0, "control": True, "distribution": "pretextbench", "version": "0.1.0"},
         **{"source_hash": "", "params": {}, "encoder": params, "image_size": 16, "mean": (0.5,) * 3},
         **{"std": (0.25,) * 3, "parameters": 1, "images_seen": 0, "steps": 0, "batch_size": 2, "seconds": 0.0},

@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretextbench import params, pretrain, registry
-from pretextbench.budget import Job
-from pretextbench.contact import derive
+from pretextbench import params, registry
 from pretextbench.data.prepared import CLASSES, LABELS, Prepared
 from pretextbench.errors import UserError
 from pretextbench.params import Augment, EncoderParams, Pretrain
 from pretextbench.track import spool
+from pretextbench.train import pretrain
+from pretextbench.train.budget import Job
 from pretextbench.watch import Watching
 from pretextbench.watch.notes import Notes
+from stages.augment import derive
 from tests.leaks import written
 
 SIDE = 32
@@ -117,14 +118,14 @@ def test_what_goes_wrong_beside_the_training_costs_one_line(
 
 def test_its_time_is_not_the_trainings(data: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(np.arange(0, 1e6, 1.0))  # every question costs a second
-    monkeypatch.setattr("pretextbench.training.time.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("pretextbench.train.loop.time.perf_counter", lambda: float(next(clock)))
     monkeypatch.setattr("pretextbench.watch.Watching._measure", lambda *_: [next(clock) for _ in range(500)] and None)
     train(job("rotation", data), data, tmp_path, watching(data, tmp_path, params.Watch(share=0, knn=0.1)))
     assert json.loads((tmp_path / "out/encoder.json").read_text())["seconds"] < 100
 
 
 def test_a_training_that_diverges_says_so(data: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pretextbench.training import Training
+    from pretextbench.train.loop import Training
 
     real = Training.advance
     broken = lambda self, *words: {name: value * float("nan") for name, value in real(self, *words).items()}  # noqa: E731

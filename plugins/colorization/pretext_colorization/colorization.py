@@ -9,15 +9,36 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from pretext_colorization import lab, signs
-from pretext_colorization.balance import coloured, soft_cross_entropy, weights
-from pretext_colorization.bins import Code
-from pretext_colorization.head import Head
+from pretext_colorization import lab, symptoms
+from pretext_colorization.bins import Code, coloured, soft_cross_entropy, weights
 from pretextbench.encoder import Encoder, ResNet
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
 from pretextbench.params import EncoderParams, MethodParams, OptimizerParams
 from pretextbench.recipe import HorizontalFlip, RandomResizedCrop, Recipe, augmented
+
+
+class Head(nn.Module):
+    """The last two stages of the encoder, brought to one width and one size and added; 3x3 convolutions; 1x1."""
+
+    def __init__(self, channels: Mapping[str, int], width: int, depth: int, out: int) -> None:
+        super().__init__()
+        self.sources = list(channels)[-2:]
+        self.lateral = nn.ModuleList(nn.Conv2d(channels[name], width, 1, bias=False) for name in self.sources)
+        self.norm = nn.BatchNorm2d(width)
+        self.body = nn.Sequential(*(layer for _ in range(depth) for layer in self._block(width)))
+        self.out = nn.Conv2d(width, out, 1)
+
+    @staticmethod
+    def _block(width: int) -> tuple[nn.Module, ...]:
+        return nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+
+    def forward(self, maps: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+        """Maps (B, C, ., .) by stage to (B, out, *size)."""
+        pairs = [(lateral(maps[name]), name) for lateral, name in zip(self.lateral, self.sources, strict=True)]
+        y = sum((F.interpolate(x, size, mode="nearest") for x, _ in pairs[1:]), F.interpolate(pairs[0][0], size))
+        return self.out(self.body(F.relu(self.norm(y), inplace=True)))  # type: ignore[no-any-return]
+
 
 SPREAD = 20.0  # ab units per unit of the regression head's output: about the spread of colours in photographs
 RARE = 1e-5  # what the constant predictor gives to a colour that never occurred in training
@@ -192,11 +213,11 @@ class Colorization(PretextMethod[Params]):
         nearest, _ = self.code.encode(said)
         return {
             **errors,
-            **signs.colourfulness(said, target.ab, target.shown, target.size),
+            **symptoms.colourfulness(said, target.ab, target.shown, target.size),
             "bins_used": float(nearest[:, 0].unique().numel()),
             "coloured_images": float(target.shown.mean()),
         }
 
     def symptoms(self, health: Mapping[str, float]) -> list[str]:
         """The prior or grey predicted whatever the image, speckle, and images that have no colour to learn from."""
-        return signs.symptoms(health)
+        return symptoms.symptoms(health)

@@ -11,10 +11,10 @@ from typing import Any
 
 import typer
 
-from pretextbench import quiet
-from pretextbench.command import check, doctor, embed, export, init, methods, neighbours, new, report, run, ui
+from pretextbench.base import quiet
+from pretextbench.base.files import REASONS
+from pretextbench.command import browse, doctor, embed, init, methods, neighbours, plugin, project
 from pretextbench.errors import UserError
-from pretextbench.files import REASONS
 
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 ALSO = dict.fromkeys((errno.EACCES, errno.EPERM), "no permission: change the permissions or the place")  # or to read
@@ -37,16 +37,16 @@ def command() -> None:
 
 
 app.command("init")(init.init)
-app.command("run")(run.run)
-app.command("report")(report.report)
-app.command("ui")(ui.ui)
+app.command("run")(project.run)
+app.command("report")(browse.report)
+app.command("ui")(browse.ui)
 app.command("doctor")(doctor.doctor)
 app.command("embed")(embed.embed)
 app.command("neighbours")(neighbours.neighbours)
-app.command("export")(export.export)
+app.command("export")(embed.export)
 app.add_typer(methods.app, name="methods")
-app.command("new")(new.new)
-app.command("check")(check.check)
+app.command("new")(plugin.new)
+app.command("check")(plugin.check)
 
 
 def main(words: list[str] | None = None) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pretextbench.command.profile import Profile
+from pretextbench.command.sizes import Profile
 from pretextbench.command.survey import Survey
 from pretextbench.command.template import Choice
 

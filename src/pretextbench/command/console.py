@@ -3,7 +3,7 @@
 import shutil
 from typing import TYPE_CHECKING, Literal
 
-from pretextbench.data.walk import shown
+from pretextbench.base.names import shown
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""`pretextbench embed`: the features of anyone's images, in a file."""
+"""`pretextbench embed` and `pretextbench export`: an encoder for use elsewhere."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pretextbench.command import encoders
+from pretextbench.command import encoder_lookup
 
 if TYPE_CHECKING:
-    from pretextbench.embedding.embed import Embedded, Embedder, Task
-    from pretextbench.saved import Card
+    from pretextbench.embedding.extract import Embedded, Embedder, Task
+    from pretextbench.train.encoder_folder import Card
 
 
 class Fit(StrEnum):
@@ -29,7 +29,7 @@ class Precision(StrEnum):
     bf16 = "bf16"
 
 
-Encoder = Annotated[str, typer.Argument(metavar="ENCODER", help=encoders.HELP)]
+Encoder = Annotated[str, typer.Argument(metavar="ENCODER", help=encoder_lookup.HELP)]
 Images = Annotated[
     Path, typer.Argument(metavar="IMAGES", help="An image, a folder of them at any depth, or a prepared images folder.")
 ]
@@ -65,7 +65,7 @@ def embed(
     from pretextbench.embedding import store
 
     store.check(output)
-    folder = encoders.find(encoder)
+    folder = encoder_lookup.find(encoder)
     network, card = ready(folder, layer, device, precision.value)
     task = task_of(images, card, fit)
     with store.writing(output, about(card, network, fit), task.refused) as writer:
@@ -76,20 +76,19 @@ def embed(
 
 def ready(folder: Path, layer: str, device: str, precision: str = "fp32") -> "tuple[Embedder, Card]":
     """The encoder in a folder, on its device."""
-    from pretextbench import saved
-    from pretextbench.embedding.embed import Embedder
-    from pretextbench.embedding.embed import device as find_device
+    from pretextbench.embedding.extract import Embedder
+    from pretextbench.embedding.extract import device as find_device
+    from pretextbench.train import encoder_folder
 
     place = find_device(device)
-    encoder, card = saved.load(folder)
-    layer = encoders.best_layer(folder) if layer == "best" else layer
+    encoder, card = encoder_folder.load(folder)
+    layer = encoder_lookup.best_layer(folder) if layer == "best" else layer
     return Embedder(encoder, place, layer, "bf16" if precision == "bf16" else "fp32"), card
 
 
 def task_of(images: Path, card: "Card", fit: Fit) -> "Task":
     """The embedding of what IMAGES names, at the size of the encoder."""
-    from pretextbench.data.gather import gather
-    from pretextbench.embedding.embed import Task
+    from pretextbench.embedding.extract import Task, gather
 
     return Task(gather(images), card.image_size, fit.value)
 
@@ -123,10 +122,40 @@ def tell(task: "Task", output: Path, name: str) -> None:
     """Say what was written, what was not, and where the time went."""
     typer.echo(f"{output}: {name}, {task.done:,} images ({task.clock})")
     if task.refused:
-        from pretextbench.embedding.embed import first
+        from pretextbench.embedding.extract import first
 
         typer.echo(
             f"{len(task.refused):,} refused, named in {output.with_suffix('.refused.csv')}. {first(task.refused)}"
         )
     if task.album.ignored:
         typer.echo(f"{task.album.ignored:,} files that are no images were passed over.")
+
+
+def export(
+    encoder: Encoder,
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="torchvision, timm, onnx or torchscript.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The file: .safetensors (torchvision, timm), .onnx or .pt.")
+    ],
+) -> None:
+    """Write an encoder for use without this library, and print the lines that load it.
+
+    The lines are run first, and their features compared with the encoder's own: where they differ by more than 1e-5 of
+    the largest feature, nothing is written and the exit status is 1. A card beside the file (JSON) says what it is.
+
+    **Examples**
+
+    * `pretextbench export best --to onnx -o encoder.onnx`: normalisation included, any number and size of images
+    * `pretextbench export simclr-0 --to timm -o simclr.safetensors`
+    """
+    from pretextbench.export.write import DiffersError
+    from pretextbench.export.write import export as write
+
+    folder = encoder_lookup.find(encoder)
+    try:
+        exported = write(folder, to, output)
+    except DiffersError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{output}: {folder.name}, as {to}; beside it {exported.card.name}.")
+    typer.echo(f"Compared with the original: {exported.agreement}.\n\nTo load it:\n\n{exported.code}")

@@ -1,9 +1,4 @@
-"""How long a comparison will take here, and how much memory and disk: measured on the real training step.
-
-Every contestant is built as params.yaml asks for it and takes a few steps on images of the sample. What is not measured
-is taken from the table below, of a whole run on the machine that it names, and scaled by the number of images and by
-how fast an encoder is read out here.
-"""
+"""Estimates of a comparison before it runs: time, memory and disk."""
 
 import contextlib
 import resource
@@ -16,16 +11,16 @@ import numpy as np
 import torch
 
 from pretextbench import registry
-from pretextbench.augment import as_float
-from pretextbench.budget import Job
-from pretextbench.command.size import CORRUPTED, disk
+from pretextbench.augment.pipeline import as_float
+from pretextbench.base.section import parse
+from pretextbench.command.sizes import CORRUPTED, disk
 from pretextbench.encoder import build
-from pretextbench.inventory import contestants
 from pretextbench.method import Data
 from pretextbench.params import Params
-from pretextbench.pretrain import start_fabric
-from pretextbench.section import parse
-from pretextbench.training import Training
+from pretextbench.project.inventory import contestants
+from pretextbench.train.budget import Job
+from pretextbench.train.loop import Training
+from pretextbench.train.pretrain import start_fabric
 
 STEPS, ENOUGH = 4, 1.5  # timed steps at most, and seconds of them after which no more are taken
 GREY = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)

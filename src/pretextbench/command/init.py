@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pretextbench.command.console import console, plain
-from pretextbench.command.profile import Profile
 from pretextbench.command.project import root
+from pretextbench.command.sizes import Profile
 from pretextbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def init(
     place = root()
     from pretextbench.command import template
     from pretextbench.command.choose import choose, warnings
+    from pretextbench.command.init_text import found_in_words
     from pretextbench.command.survey import look
-    from pretextbench.command.words import found_in_words
 
     folder = Path(os.path.abspath(images))
     backup = writable(place / PARAMS, template.SHIPPED.read_bytes(), force)
@@ -101,7 +101,7 @@ def writable(path: Path, shipped: bytes, force: bool) -> Path | None:
 
 
 def _write(path: Path, text: str, backup: Path | None) -> None:
-    from pretextbench.files import write_whole
+    from pretextbench.base.files import write_whole
 
     if backup:
         write_whole(backup, path.read_bytes())
@@ -156,7 +156,7 @@ def _tell_cost(found: "Survey", params: "Params", profile: Profile, place: Path)
         return
     from pretextbench.command.choose import training_images
     from pretextbench.command.estimate import estimate
-    from pretextbench.command.words import cost_in_words
+    from pretextbench.command.init_text import cost_in_words
 
     images = min(found.images, params.prepare.max_images or found.images)
     counts = (training_images(found, params.prepare.max_images), images)

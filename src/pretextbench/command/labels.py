@@ -5,10 +5,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from pretextbench.base.files import whole_folder
 from pretextbench.data.folder import ALIASES, PLACES
-from pretextbench.data.walk import SYSTEM, Walk
+from pretextbench.data.source import SYSTEM, Walk
 from pretextbench.errors import UserError, nearest
-from pretextbench.files import whole_folder
 
 SHOWN = 3  # files that a message quotes
 

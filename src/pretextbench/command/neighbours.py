@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pretextbench.command import encoders
+from pretextbench.command import encoder_lookup
 from pretextbench.command.console import console, table
 from pretextbench.command.embed import BatchSize, Device, Fit, FitOption, Images, Layer, followed, ready, task_of
+from pretextbench.command.encoder_lookup import HELP
 from pretextbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 FEATURES = (".parquet", ".npy")
 Source = Annotated[
-    str, typer.Argument(metavar="ENCODER|FEATURES", help=f"{encoders.HELP} Or a file that `embed` wrote of IMAGES.")
+    str,
+    typer.Argument(metavar="ENCODER|FEATURES", help=f"{HELP} Or a file that `embed` wrote of IMAGES."),
 ]
 Queries = Annotated[list[str], typer.Argument(metavar="QUERY...", help="An image file, or a name of one of IMAGES.")]
 
@@ -42,7 +44,7 @@ def neighbours(
     * `pretextbench neighbours features.parquet photos/ photos/cats/1.jpg -k 10 -o alike.png`
     """
     _check(output)
-    from pretextbench.data.gather import gather
+    from pretextbench.embedding.extract import gather
     from pretextbench.embedding.similar import Bank, lookup
 
     if Path(source).suffix in FEATURES:
@@ -51,7 +53,7 @@ def neighbours(
         kept = store.read(Path(source))
         bank = Bank(kept.names, kept.values, gather(images))
     else:
-        bank = _embedded(encoders.find(source), images, layer, batch_size, device, fit)
+        bank = _embedded(encoder_lookup.find(source), images, layer, batch_size, device, fit)
     found = [lookup(bank, word, k) for word in query]
     for one in found:
         _print(one)
@@ -74,7 +76,7 @@ def _embedded(folder: Path, images: Path, layer: str, batch_size: int | None, de
     task = task_of(images, card, fit)
     batches = list(followed(task, network, batch_size))
     if task.refused:
-        from pretextbench.embedding.embed import first
+        from pretextbench.embedding.extract import first
 
         typer.echo(f"{len(task.refused):,} images cannot be read and are left out. {first(task.refused)}", err=True)
     names = [name for batch in batches for name in batch.names]
@@ -93,8 +95,8 @@ def _print(found: "Found") -> None:
 
 
 def _draw(bank: "Bank", found: "list[Found]", output: Path) -> None:
+    from pretextbench.base.picture import draw
     from pretextbench.embedding.similar import sheet
-    from pretextbench.picture import draw
 
     draw([sheet(bank, found)], output)
     typer.echo(f"{output}: the images.")

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as pil
 
+from pretextbench.base.seed import Seed
 from pretextbench.data import folder
 from pretextbench.data.decode import FORMATS
 from pretextbench.data.source import Listing
 from pretextbench.errors import UserError
-from pretextbench.seed import Seed
 
 SAMPLE = 400  # images that are opened and decoded: seconds
 SIDE = 64  # pixels at which the sample is compared: finer than that JPEGs of one shot differ
@@ -156,7 +156,7 @@ def _near(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> int:
     """Images of one half that the other half shows too, nearly: other size, other JPEG, mirrored."""
     if not len(one):
         return 0
-    from pretextbench import audit  # imports torch
+    from pretextbench.audit import duplicates  # imports torch
 
-    found = audit.matches(audit.Index("one", one, None), audit.Index("other", other, None))
+    found = duplicates.matches(duplicates.Index("one", one, None), duplicates.Index("other", other, None))
     return sum(not pair.exact for pair in found)

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
+from pretextbench.base.section import parse
 from pretextbench.params import Loader, Params
-from pretextbench.section import parse
 
 SHIPPED = Path(__file__).with_name("params.yaml")
 PLAIN = re.compile(r"[a-z][a-z0-9-]*|/[\w./-]*", re.ASCII)  # what needs no quotes

@@ -1,4 +1,4 @@
-"""Runs in, one comparison out: rows ranked, judged against each other, with everything a report says about them."""
+"""A comparison: rows ranked by accuracy, with intervals, paired tests, tie groups and a cost front."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,14 +6,25 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from pretextbench.compare import cost
-from pretextbench.compare.agreement import BETTER, Agreement, agreement
-from pretextbench.compare.checks import RANDOM, by_name, check_budgets, check_same_test
-from pretextbench.compare.protocols import best_layers, protocols, right
-from pretextbench.compare.runs import Run
+from pretextbench.base.seed import Seed
+from pretextbench.compare.protocols import BETTER, Agreement, agreement, best_layers, protocols, right
+from pretextbench.compare.runs import RANDOM, Run, by_name, check_budgets, check_same_test
 from pretextbench.compare.statistics import Judgement, judge, letters
 from pretextbench.params import Compare
-from pretextbench.seed import Seed
+
+
+def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Names on the Pareto front of (cost, accuracy), cheapest first: nothing is at most as dear and more accurate.
+
+    Of equals, all are on it.
+    """
+
+    def beaten(name: str) -> bool:
+        cost, worth = points[name]
+        return any(c <= cost and w >= worth and (c, w) != (cost, worth) for c, w in points.values())
+
+    return sorted((name for name in points if not beaten(name)), key=lambda name: points[name])
+
 
 Floats = npt.NDArray[np.float64]
 
@@ -137,7 +148,7 @@ def _ranked(rows: Mapping[str, Row], verdicts: Mapping[str, Verdict]) -> tuple[R
 def _front(comparison: Comparison) -> tuple[str, ...]:
     free = [row for row in comparison.rows if not row.control or row.name == RANDOM]
     points = {row.name: (row.seconds, comparison.cell("linear", row.name)) for row in free}
-    return tuple(cost.front({name: (c, worth) for name, (c, worth) in points.items() if worth is not None}))
+    return tuple(front({name: (c, worth) for name, (c, worth) in points.items() if worth is not None}))
 
 
 def _agreements(comparison: Comparison) -> tuple[Agreement, ...]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pretextbench.base.names import shown
 from pretextbench.data.decode import Fit, decode_all
-from pretextbench.data.source import Image, Listing
-from pretextbench.data.walk import explore, shown
+from pretextbench.data.source import Image, Listing, explore
 from pretextbench.errors import UserError
 
 ALIASES = {"training": "train", "valid": "val", "validation": "val", "testing": "test", "unlabeled": "unlabelled"}

@@ -1,19 +1,93 @@
-"""A source in, the prepared data set out: `prepare` reads, splits, decodes, measures and writes it, or nothing."""
+"""From a source to the prepared array: open the source, assign the splits, decode and write."""
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from pretextbench.data import folder, split, synthetic
+from pretextbench.base.files import sha256, whole_folder
+from pretextbench.base.names import shown
+from pretextbench.base.seed import Seed
+from pretextbench.data import folder, synthetic
+from pretextbench.data.array_writer import Writer
 from pretextbench.data.prepared import CARD, CLASSES, DUPLICATES, FILES, IMAGES, LABELS, REFUSED, Card
-from pretextbench.data.source import Listing
-from pretextbench.data.walk import shown
-from pretextbench.data.writer import Writer
-from pretextbench.files import sha256, whole_folder
+from pretextbench.data.source import SPLITS, Listing
+from pretextbench.errors import UserError
 from pretextbench.params import Prepare
+
+Rows = npt.NDArray[np.int64]
+FEWEST = 10  # images in all: below, some split would be empty or a single image
+
+
+def assign(splits: Sequence[str], labels: Rows, params: Prepare) -> dict[str, Rows]:
+    """The numbers of the images of train, val and test, each in a shuffled order.
+
+    Splits of the source are kept. A missing test split takes `test_fraction` of the images, a missing val split takes
+    `val_fraction` of train, class by class; a class's only image, and in a partly labelled set every image without a
+    label, stays in train. `max_images` keeps the proportions of splits and classes.
+
+    Raises:
+        UserError: there are too few images, or a split ends empty.
+    """
+    seed, rows = Seed(params.seed), np.arange(len(labels))
+    names = np.array(splits)
+    parts = {split: rows[names == split] for split in SPLITS}
+    if params.max_images is not None and params.max_images < len(rows):
+        parts = _fewer(parts, labels, params.max_images, seed.numpy("split", "max_images"))
+    found = sum(map(len, parts.values()))
+    if found < FEWEST:
+        raise UserError(
+            f"There are {found} images to use; at least {FEWEST} are needed for train, val and test. "
+            "Add images (or raise prepare.max_images)."
+        )
+    for split, share in (("test", params.test_fraction), ("val", params.val_fraction)):
+        if not len(parts[split]):
+            parts |= _hold_out(parts["train"], split, share, labels, seed.numpy("split", split))
+    _check(parts, params)
+    return {split: seed.numpy("order", split).permutation(parts[split]) for split in SPLITS}
+
+
+def _fewer(parts: dict[str, Rows], labels: Rows, total: int, rng: np.random.Generator) -> dict[str, Rows]:
+    counts = _shares(np.array([len(parts[split]) for split in SPLITS]), total, rng)
+    return {split: _draw(parts[split], labels, n, rng, spare=0) for split, n in zip(SPLITS, counts, strict=True)}
+
+
+def _hold_out(train: Rows, split: str, share: float, labels: Rows, rng: np.random.Generator) -> dict[str, Rows]:
+    eligible = train[labels[train] >= 0] if (labels[train] >= 0).any() else train
+    taken = _draw(eligible, labels, round(share * len(eligible)), rng, spare=1)
+    return {split: taken, "train": np.setdiff1d(train, taken)}
+
+
+def _draw(rows: Rows, labels: Rows, total: int, rng: np.random.Generator, spare: int) -> Rows:
+    """Draw `total` of the rows, from every class its share, and leave at least `spare` of each class; sorted."""
+    members = [rng.permutation(rows[labels[rows] == k]) for k in np.unique(labels[rows])]
+    sizes = np.array([len(m) for m in members], np.int64)
+    counts = np.minimum(_shares(sizes, total, rng), sizes - spare)
+    drawn: Rows = np.concatenate([rows[:0], *(m[:n] for m, n in zip(members, counts, strict=True))])
+    drawn.sort()
+    return drawn
+
+
+def _shares(sizes: Rows, total: int, rng: np.random.Generator) -> Rows:
+    """Whole numbers that add up to `total`, in proportion to `sizes`: largest remainders, ties drawn."""
+    quota = sizes * (total / max(1, sizes.sum()))
+    counts: Rows = np.floor(quota).astype(np.int64)
+    order = np.lexsort((rng.random(len(sizes)), counts - quota))
+    counts[order[: total - counts.sum()]] += 1
+    return counts
+
+
+def _check(parts: dict[str, Rows], params: Prepare) -> None:
+    empty = [split for split in SPLITS if not len(parts[split])]
+    if empty:
+        sizes = ", ".join(f"{split} {len(parts[split])}" for split in SPLITS)
+        raise UserError(
+            f"No image is left for {' and '.join(empty)} ({sizes}). Add images, or change prepare.val_fraction "
+            f"(found {params.val_fraction}), prepare.test_fraction ({params.test_fraction}) or prepare.max_images."
+        )
 
 
 def prepare(params: Prepare, images: Path, labels: Path) -> Card:
@@ -26,7 +100,7 @@ def prepare(params: Prepare, images: Path, labels: Path) -> Card:
             files; or an output cannot be written. What was in the two folders before is then still there.
     """
     listing = open_source(params)
-    rows = split.assign(listing.splits, listing.labels, params)
+    rows = assign(listing.splits, listing.labels, params)
     with whole_folder(images) as image_folder, whole_folder(labels) as label_folder:
         with (image_folder / IMAGES).open("wb") as stream:
             writer = Writer(stream, params, listing)
@@ -53,9 +127,11 @@ def open_source(params: Prepare) -> Listing:
         return synthetic.listing(params)
     if params.source == "folder":
         return folder.listing(Path(params.path or ""), params.image_size, params.fit)
-    from pretextbench.data import vision  # torchvision takes five seconds to import, and other sources need none of it
+    from pretextbench.data import (
+        public_sets,  # torchvision takes five seconds to import, and other sources need none of it
+    )
 
-    return vision.listing(params)
+    return public_sets.listing(params)
 
 
 def _card(listing: Listing, writer: Writer, params: Prepare, digest: str) -> Card:

@@ -1,10 +1,16 @@
-"""What every source of images has in common: a listing of its images that says nothing about their pixels yet."""
+"""A source of images: what it lists, and the walk through a folder that finds its files."""
 
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from pretextbench.base.names import shown
+from pretextbench.errors import UserError
 
 Image = npt.NDArray[np.uint8]  # (side, side, 3), RGB
 SPLITS = ("train", "val", "test")  # in the order of the prepared array
@@ -24,3 +30,86 @@ class Listing:
     refused: Sequence[tuple[str, str]] = ()  # (file, reason) of what could not even be listed
     ignored: int = 0  # hidden files and files that are no images
     notes: tuple[str, ...] = ()  # what the user should know about how the source was understood
+
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+SYSTEM = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+MOST_VISITS = 100  # of one folder, through links: folders that all link to each other have factorially many paths
+# What would break a line, command a terminal, turn the direction of text, or is no text: bytes that are not UTF-8.
+Identity = tuple[int, int]  # device and inode: the same for every path to a folder
+
+
+@dataclass
+class Walk:
+    """Everything below `root`, as paths relative to it, in alphabetical order; `enter(Path())` fills it."""
+
+    root: Path
+    images: list[Path] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)  # (folder, why it cannot be listed)
+    ignored: Counter[str] = field(default_factory=Counter)  # suffix, or "hidden" -> files passed over
+    _visits: Counter[Identity] = field(default_factory=Counter)  # folder -> paths that led to it
+
+    def enter(self, folder: Path) -> None:
+        """Walk a folder and, through links too, what is below it; a link back to a folder above it is not followed.
+
+        A loop, not recursion: folders can be nested deeper than Python calls.
+        """
+        waiting = self._within(folder, frozenset())
+        while waiting:
+            name, above = waiting.pop()
+            if self._is_folder(name):
+                waiting += self._within(name, above)
+
+    def _within(self, folder: Path, above: frozenset[Identity]) -> list[tuple[Path, frozenset[Identity]]]:
+        """What lies in a folder, last first, each with the folders above it; nothing if it is not to be entered."""
+        try:
+            found = os.stat(self.root / folder)
+            here = (found.st_dev, found.st_ino)
+            if here in above or not self._may_visit(here, folder):
+                return []
+            names = sorted((entry.name for entry in (self.root / folder).iterdir()), reverse=True)
+        except OSError as error:
+            self.refused.append((folder.as_posix(), f"the folder cannot be listed: {error.strerror}"))
+            return []
+        within = above | {here}
+        return [(folder / name, within) for name in names]
+
+    def _may_visit(self, here: Identity, folder: Path) -> bool:
+        self._visits[here] += 1
+        if self._visits[here] == MOST_VISITS + 1:  # told once
+            self.refused.append((folder.as_posix(), f"links lead to this folder in more than {MOST_VISITS} ways"))
+        return self._visits[here] <= MOST_VISITS
+
+    def _is_folder(self, name: Path) -> bool:
+        """Whether to enter it; what is no folder is put where it belongs."""
+        suffix = name.suffix.lower()
+        if name.name.startswith(".") or name.name.lower() in SYSTEM:
+            self.ignored["hidden"] += 1
+        elif os.path.isdir(self.root / name):  # not `Path.is_dir`, which raises where a folder cannot be entered
+            return True
+        elif suffix in SUFFIXES:
+            self.images.append(name)
+        else:
+            self.ignored[shown(suffix) or "no suffix"] += 1
+        return False
+
+
+def explore(root: Path, said: str) -> Walk:
+    """All of a folder, walked; `said` names in the message what gave the folder.
+
+    Raises:
+        UserError: the folder is missing or is a file, or it holds no images.
+    """
+    if not os.path.exists(root):  # not `Path.exists`, which raises where a folder above cannot be entered
+        raise UserError(f"{said}: {root} does not exist. Give the folder that holds the images.")
+    if not root.is_dir():
+        raise UserError(f"{said}: {root} is a file. Give the folder that holds the images; unpack archives first.")
+    walk = Walk(root)
+    walk.enter(Path())
+    if not walk.images:
+        others = ", ".join(f"{n} {suffix}" for suffix, n in walk.ignored.most_common(5)) or "nothing"
+        raise UserError(
+            f"{said}: {root} holds no images (found: {others}). Images are files ending in "
+            f"{', '.join(sorted(SUFFIXES))}, at any depth."
+        )
+    return walk

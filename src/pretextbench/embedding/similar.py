@@ -10,12 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pretextbench.data.gather import Album, gather
+from pretextbench.base.names import shown
+from pretextbench.base.picture import CELL, Picture
 from pretextbench.data.source import Image
-from pretextbench.data.walk import shown
+from pretextbench.embedding.extract import Album, gather
 from pretextbench.errors import UserError
-from pretextbench.method import Picture
-from pretextbench.picture import CELL
 
 CHUNK = 2**16  # rows of the bank at once: the copy that is normalised stays small
 LETTER = 7  # pixels of a letter of a caption, about

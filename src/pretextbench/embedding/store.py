@@ -18,8 +18,8 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pretextbench.base.files import whole_file, write_whole
 from pretextbench.errors import UserError
-from pretextbench.files import whole_file, write_whole
 
 KEY = b"pretextbench"
 SUFFIXES = (".parquet", ".npy")

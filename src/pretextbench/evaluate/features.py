@@ -1,12 +1,8 @@
-"""Features of every stage of an encoder: evaluation mode, no gradients, no augmentation, by construction.
-
-Pooling: the map of a stage is averaged over a g x g grid and flattened. g is the largest whole number for which the
-vector is no longer than that of the last stage, so that an early stage is not judged by its few channels, and no stage
-is judged by a longer vector than another. The last stage becomes its average over space (g = 1).
-"""
+"""Features of a frozen encoder: pooled maps of every stage, and what computing them costs."""
 
 import contextlib
 import math
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +10,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
@@ -88,3 +85,32 @@ def _check_finite(stage: str, values: Tensor) -> None:
             f"The features of stage {stage!r} are not finite for {bad} of {len(values)} images: the encoder has "
             "diverged. Lower the method's learning rate or set pretrain.clip, and pretrain again."
         )
+
+
+class Clock:
+    """Seconds by part."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Add the time of this block to a part."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
+
+
+def forward_flops(encoder: Encoder, image_size: int, device: torch.device) -> int:
+    """Floating point operations of one image's forward pass, a multiply and an add counted as two (torch's counter).
+
+    Products of matrices and convolutions are counted; sums, norms and activations, a few percent, are not.
+    """
+    with frozen(encoder), FlopCounterMode(display=False) as counter:
+        encoder(torch.zeros(1, 3, image_size, image_size, device=device))
+    return int(counter.get_total_flops())

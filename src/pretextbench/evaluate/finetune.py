@@ -28,19 +28,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretextbench import optim
-from pretextbench.augment import Augmenter, as_float
-from pretextbench.controls import Supervised, SupervisedParams
-from pretextbench.data.batches import Batches, Order
+from pretextbench.augment.pipeline import Augmenter, as_float
+from pretextbench.base.seed import Seed
 from pretextbench.data.prepared import Prepared
 from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
-from pretextbench.evaluate import budgets, linear
-from pretextbench.evaluate.budgets import FOLDS, Ints, folds
+from pretextbench.evaluate import label_budgets, linear
 from pretextbench.evaluate.features import frozen
-from pretextbench.evaluate.layers import Prediction
+from pretextbench.evaluate.label_budgets import FOLDS, Ints, folds
+from pretextbench.evaluate.probes import Prediction
+from pretextbench.methods.controls import Supervised, SupervisedParams
 from pretextbench.params import Evaluate, OptimizerParams
-from pretextbench.seed import Seed
+from pretextbench.train import optim
+from pretextbench.train.batches import Batches, Order
 
 ABSENT = -30.0  # logit of a class without an example, which the probe gives probability 0
 BATCH, WARMUP, WEIGHT_DECAY = 128, 0.1, 0.02
@@ -119,7 +119,9 @@ def finetune(
         raise UserError(f"Fine-tuning needs labelled training images of two classes or more; found {found}.")
     seed = Seed(Seed(params.seed).key("finetune", name))
     learn, held = divide(data, rows, labels, seed)
-    start = budgets.few(features[learn.rows], learn.labels, len(data.classes), params, (f"finetune {name}", 0), device)
+    start = label_budgets.few(
+        features[learn.rows], learn.labels, len(data.classes), params, (f"finetune {name}", 0), device
+    )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         network = _network(encoder, start, device)
         watch = _train(network, learn, held, data.image_size, params, seed, device)

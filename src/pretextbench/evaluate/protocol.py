@@ -1,4 +1,7 @@
-"""The whole protocol for one encoder: features, probes at every stage, what is asked of them beside, one scoring."""
+"""The protocol: features, probes at every stage, the further protocols, one read of the test labels.
+
+The further protocols are few labels, fine-tuning, corrupted images and transfer to a second data set.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,19 +14,33 @@ from torch import Tensor
 
 from pretextbench.data.prepared import Prepared
 from pretextbench.encoder import Encoder
-from pretextbench.evaluate import few, labelfree, robust, transfer
-from pretextbench.evaluate.budgets import Budget
-from pretextbench.evaluate.clock import Clock
-from pretextbench.evaluate.features import extract
-from pretextbench.evaluate.final import score_test
-from pretextbench.evaluate.flops import forward_flops
-from pretextbench.evaluate.gallery import Side, gallery
-from pretextbench.evaluate.layers import Bench, linear_probes, neighbours
-from pretextbench.evaluate.maps import FEWEST, feature_map
-from pretextbench.evaluate.record import GALLERY, MAP, Evaluation, record
-from pretextbench.measures import alignment
+from pretextbench.errors import UserError
+from pretextbench.evaluate import evaluation, label_budgets, scoring
+from pretextbench.evaluate.evaluation import GALLERY, MAP, Evaluation, record
+from pretextbench.evaluate.features import Clock, extract, forward_flops
+from pretextbench.evaluate.label_budgets import Budget
+from pretextbench.evaluate.pictures import FEWEST, Side, feature_map, gallery
+from pretextbench.evaluate.probes import Bench, linear_probes, neighbours
+from pretextbench.evaluate.scoring import score_test
+from pretextbench.measures import alignment, effective_rank, feature_std, uniformity
 from pretextbench.params import Evaluate
-from pretextbench.views import Views
+from pretextbench.views.frozen import Views
+
+
+def measure(features: Tensor) -> dict[str, float]:
+    """RankMe, uniformity and feature std of (n, D) features.
+
+    Raises:
+        UserError: fewer than two images.
+    """
+    if len(features) < 2:
+        raise UserError(f"Label-free measures need two validation images or more; found {len(features)}.")
+    return {
+        "rankme": effective_rank(features),
+        "uniformity": uniformity(features),
+        "feature_std": feature_std(features),
+    }
+
 
 Features = Mapping[str, Tensor]  # stage -> (n, D)
 SPLITS = ("train", "val", "test")
@@ -81,22 +98,25 @@ def evaluate(who: Subject, data: Prepared) -> Evaluation:
     with clock.part("linear probes"):
         probed["linear"] = linear_probes(bench)
     with clock.part("few labels"):
-        budgets = {budget: few.probes(bench, budget, probed["linear"]) for budget in who.params.budgets}
+        budgets = {budget: label_budgets.probes(bench, budget, probed["linear"]) for budget in who.params.budgets}
     files = _pictures(who, data, bench.features["train"], held_out, probed["linear"].best)
     with clock.part("fine-tuning"):
-        tuned = {budget: few.tuned(who.encoder, data, bench, budget) for budget in who.params.finetune}
+        tuned = {budget: label_budgets.tuned(who.encoder, data, bench, budget) for budget in who.params.finetune}
     said = {}
     with clock.part("corrupted images"):
         if who.views:
-            said = robust.corrupted(who.encoder, who.views, probed["linear"], who.device, who.params.batch_size)
+            said = scoring.corrupted(who.encoder, who.views, probed["linear"], who.device, who.params.batch_size)
     for kind, found in probed.items():
         said |= {f"{kind}.{stage}": prediction for stage, prediction in found.test.items()}
-    scored = score_test(data, said | few.named("budget", budgets) | few.named("finetune", tuned))
+    scored = score_test(data, said | label_budgets.named("budget", budgets) | label_budgets.named("finetune", tuned))
     if scored is None:
         return Evaluation({"labelled": False, "reason": "no test image has a label", **base}, files=files)
-    beside = {"budget": few.scored("budget", budgets, scored), "finetune": few.scored("finetune", tuned, scored)}
+    beside = {
+        "budget": label_budgets.scored("budget", budgets, scored),
+        "finetune": label_budgets.scored("finetune", tuned, scored),
+    }
     if who.views:
-        beside["robustness"] = robust.curves(who.views, probed["linear"], scored), robust.arrays(who.views, scored)
+        beside["robustness"] = scoring.curves(who.views, probed["linear"], scored), scoring.arrays(who.views, scored)
     beside["transfer"] = _transferred(who)
     return record(base, labels, probed, beside, scored, files)
 
@@ -109,7 +129,7 @@ def _labels(data: Prepared) -> dict[str, Tensor]:
 def _label_free(who: Subject, stages: Features) -> dict[str, Any]:
     """Of the last stage: it is what a user without labels would take."""
     last = list(stages)[-1]
-    found: dict[str, Any] = {"stage": last, **labelfree.measure(stages[last])}
+    found: dict[str, Any] = {"stage": last, **measure(stages[last])}
     if who.views:
         first, second = (who.features(pair)[last] for pair in who.views.pairs)
         found["alignment"] = alignment(first, second)
@@ -152,4 +172,4 @@ def _transferred(who: Subject) -> tuple[dict[str, Any], dict[str, npt.NDArray[np
         return {"reason": f"{reason} of the transfer data"}, {}
     bench = who.bench(who.transfer, who.features(who.transfer.images("val")), labels)
     with who.clock.part("transfer"):
-        return transfer.probe(bench, who.transfer)
+        return evaluation.probe(bench, who.transfer)

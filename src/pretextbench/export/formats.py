@@ -1,4 +1,4 @@
-"""What every format of export has in common, and which formats there are. Nothing optional is imported here."""
+"""The formats of an exported encoder, and the architectures of torchvision and timm that can hold one."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -8,8 +8,10 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from pretextbench.encoder import Encoder, ResNet
+from pretextbench.encoders.resnet import DESIGNS, BasicBlock
 from pretextbench.errors import UserError, nearest
-from pretextbench.saved import Card
+from pretextbench.params import EncoderParams
+from pretextbench.train.encoder_folder import Card
 
 INPUT = "images: float32 (B, 3, H, W) in [0, 1]"
 
@@ -25,10 +27,10 @@ class Kind:
 
 
 KINDS = {
-    "torchvision": Kind("vision", ".safetensors", ("torch", "torchvision"), normalises=False),
-    "timm": Kind("image_models", ".safetensors", ("torch", "timm"), normalises=False),
-    "onnx": Kind("graph", ".onnx", ("torch", "onnx", "onnxscript", "onnxruntime"), normalises=True),
-    "torchscript": Kind("script", ".pt", ("torch",), normalises=True),
+    "torchvision": Kind("torchvision_model", ".safetensors", ("torch", "torchvision"), normalises=False),
+    "timm": Kind("timm_model", ".safetensors", ("torch", "timm"), normalises=False),
+    "onnx": Kind("onnx_model", ".onnx", ("torch", "onnx", "onnxscript", "onnxruntime"), normalises=True),
+    "torchscript": Kind("torchscript", ".pt", ("torch",), normalises=True),
 }
 
 
@@ -80,3 +82,45 @@ def weights(encoder: ResNet) -> dict[str, Tensor]:
 def rounded(values: Any) -> list[float]:
     """Numbers as people read them; float32 has no more digits."""
     return [round(value, 7) for value in values]
+
+
+PAPER = 64  # channels of the first stage, which other libraries take for granted
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a library must be told to build the same network."""
+
+    name: str  # resnet18
+    block: str  # BasicBlock or Bottleneck: the same word in torchvision and timm
+    depths: tuple[int, ...]  # blocks per stage
+    widths: tuple[int, ...]  # channels per stage, before the expansion of the block
+    small: bool  # stem of 3x3, stride 1, without pooling
+
+    @property
+    def width(self) -> int:
+        """Channels of the stem and of the first stage."""
+        return self.widths[0]
+
+    @property
+    def known(self) -> bool:
+        """Whether torchvision and timm have this network, but for its stem, under its name."""
+        return self.width == PAPER and self.name != "resnet10"
+
+    def stem(self) -> list[str]:
+        """Python that gives `model`, built with the large stem of 64 channels, the encoder's stem."""
+        if self.small:
+            return [
+                f"model.conv1 = torch.nn.Conv2d(3, {self.width}, 3, padding=1, bias=False)  # small images: stride 1,",
+                "model.maxpool = torch.nn.Identity()  # and no pooling",
+            ]
+        if self.width != PAPER:
+            return [f"model.conv1 = torch.nn.Conv2d(3, {self.width}, 7, stride=2, padding=3, bias=False)"]
+        return []
+
+
+def plan(params: EncoderParams, small: bool) -> Plan:
+    """Of the encoder that these parameters gave."""
+    design = DESIGNS[params.name]
+    block = "BasicBlock" if design.block is BasicBlock else "Bottleneck"
+    return Plan(params.name, block, design.depths, tuple(params.width * 2**i for i in range(4)), small)

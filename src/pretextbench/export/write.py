@@ -1,18 +1,93 @@
-"""An export whole or not at all: written aside, compared with the original, and only then put in its place."""
+"""Writes an encoder in a format of other libraries, and compares the result with the original."""
 
 import importlib
 import json
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-from pretextbench import saved
+import numpy as np
+import torch
+from torch import Tensor
+
+from pretextbench.augment.pipeline import as_float
+from pretextbench.base.files import sha256, whole_file, write_whole
+from pretextbench.data import synthetic
 from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
-from pretextbench.export.check import Agreement, compare
 from pretextbench.export.formats import INPUT, Format, Kind, kind
-from pretextbench.files import sha256, whole_file, write_whole
+from pretextbench.export.torchscript import DEPRECATED
+from pretextbench.params import Prepare
+from pretextbench.train import encoder_folder
+from pretextbench.train.encoder_folder import Card
+
+LIMIT = 1e-5  # of the largest difference, in units of the largest feature of the original
+IMAGES = 16
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far the features of the export lie from those of the original, in float32 on the CPU."""
+
+    images: int  # drawn scenes: in a batch, one alone, and larger ones
+    largest: float  # absolute difference of one number
+    scale: float  # largest absolute feature of the original
+
+    @property
+    def relative(self) -> float:
+        """The largest difference in units of the scale."""
+        return self.largest / self.scale if self.scale else float("inf" if self.largest else 0)
+
+    @property
+    def holds(self) -> bool:
+        """Whether they are the same features; NaN is not."""
+        return self.relative <= LIMIT
+
+    def __str__(self) -> str:
+        return (
+            f"largest absolute difference {self.largest:.2e}, which is {self.relative:.2e} of the largest feature, "
+            f"{self.scale:.3g} (allowed: {LIMIT:g}); {self.images} drawn scenes in a batch, one alone and larger ones, "
+            "float32 on the CPU"
+        )
+
+
+def compare(encoder: Encoder, code: str, side: int) -> Agreement:
+    """Run `code` and the original on the same images."""
+    pairs = [(_original(encoder, images), run(code, images)) for images in scenes(side)]
+    largest = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
+    if not all(theirs.isfinite().all() for _, theirs in pairs):
+        largest = float("nan")
+    scale = max(float(ours.abs().max()) for ours, _ in pairs)
+    return Agreement(sum(len(ours) for ours, _ in pairs), largest, scale)
+
+
+def run(code: str, images: Tensor) -> Tensor:
+    """The features (B, D) that the lines make of images (B, 3, H, W) in [0, 1].
+
+    The lines come from this package, out of checked numbers and a quoted path; running them is what makes sure that
+    the lines people are shown are true.
+    """
+    names = {"images": images}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", DEPRECATED)
+        exec(code, names)
+    return torch.as_tensor(names["features"])
+
+
+def scenes(side: int) -> Iterator[Tensor]:
+    """Scenes of the synthetic data set, (B, 3, H, W) in [0, 1]: a batch, one alone, and some half as large again."""
+    for count, edge in ((IMAGES, side), (1, side), (3, side + side // 2)):
+        drawn = synthetic.listing(Prepare(image_size=max(8, min(edge, 1024))))
+        yield as_float(torch.from_numpy(np.stack(list(drawn.read(range(count))))))
+
+
+def _original(encoder: Encoder, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        features: Tensor = encoder(images)
+    return features
 
 
 class DiffersError(Exception):
@@ -39,7 +114,7 @@ def export(folder: Path, to: str, target: Path) -> Exported:
     """
     chosen = kind(to)
     _check(target, to, chosen, folder)
-    encoder, card = saved.load(folder)
+    encoder, card = encoder_folder.load(folder)
     form = cast(Format, importlib.import_module(f"pretextbench.export.{chosen.module}"))
     with whole_file(target) as scratch:
         form.write(encoder, card, scratch)
@@ -58,11 +133,11 @@ def _check(target: Path, to: str, chosen: Kind, folder: Path) -> None:
         raise UserError(f"-o: {target} does not end in {chosen.suffix}, as a file of {to} does.")
     if target.is_dir():
         raise UserError(f"-o: {target} is a folder. Give the name of a file.")
-    if target.resolve() == (folder / saved.WEIGHTS).resolve():
+    if target.resolve() == (folder / encoder_folder.WEIGHTS).resolve():
         raise UserError(f"-o: {target} is the encoder itself. Give another place.")
 
 
-def _facts(encoder: Encoder, card: saved.Card, to: str, digest: str, agreement: Agreement, code: str) -> dict[str, Any]:
+def _facts(encoder: Encoder, card: Card, to: str, digest: str, agreement: Agreement, code: str) -> dict[str, Any]:
     chosen = kind(to)
     return {
         "format": to,

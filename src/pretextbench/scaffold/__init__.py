@@ -8,8 +8,8 @@ from pathlib import Path
 import jinja2
 
 from pretextbench import registry
+from pretextbench.base.files import whole_folder
 from pretextbench.errors import UserError
-from pretextbench.files import whole_folder
 from pretextbench.params import NAME
 
 TEMPLATES = Path(__file__).parent

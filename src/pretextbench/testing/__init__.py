@@ -12,8 +12,8 @@ made here (pytest takes it for a skip). They run in seconds on a CPU. `judge` ru
 `pretextbench check` does.
 """
 
-from pretextbench.testing import losses, machines, people, recipes, repeats, statement
-from pretextbench.testing.verdict import Check, CheckFailed, CheckSkipped, Method, Verdict, judge, meaning
+from pretextbench.testing import losses, machines, outputs, statement
+from pretextbench.testing.bench import Check, CheckFailed, CheckSkipped, Method, Verdict, judge, meaning
 
 CHECKS: dict[str, Check] = {
     check.__name__: check
@@ -22,23 +22,23 @@ CHECKS: dict[str, Check] = {
         statement.parameters_documented,
         statement.described,
         statement.no_labels,
-        recipes.recipe_is_data,
-        recipes.views_untouched,
-        recipes.image_sizes,
+        statement.recipe_is_data,
+        statement.views_untouched,
+        statement.image_sizes,
         losses.loss_well_formed,
         losses.gradients_reach,
         losses.gradients_stay,
         losses.learns,
         losses.batch_of_one,
         losses.quiet,
-        repeats.same_seed,
-        repeats.other_seed,
-        repeats.resumes,
+        losses.same_seed,
+        losses.other_seed,
+        losses.resumes,
         machines.half_precision,
         machines.accelerator,
         machines.two_processes,
-        people.show_well_formed,
-        people.health_well_formed,
+        outputs.show_well_formed,
+        outputs.health_well_formed,
     )
 }
 

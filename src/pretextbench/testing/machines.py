@@ -16,9 +16,8 @@ from torch.func import functional_call
 
 from pretextbench.method import Batch
 from pretextbench.testing import pair
-from pretextbench.testing.bench import advance, batch, build
-from pretextbench.testing.verdict import CheckFailed, CheckSkipped, Method, require
-from pretextbench.training import Training
+from pretextbench.testing.bench import CheckFailed, CheckSkipped, Method, advance, batch, build, require
+from pretextbench.train.loop import Training
 
 PATIENCE = 120  # seconds until two processes that wait for each other are given up
 LOSS_GAP, GRADIENT_GAP = 1e-4, 1e-3  # of the value and of the norm; a gather without gradients is off by 1e-2

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from pretextbench.distributed import synchronised
 from pretextbench.method import Batch
-from pretextbench.testing.bench import BATCH, batch, build
-from pretextbench.testing.verdict import Method
+from pretextbench.testing.bench import BATCH, Method, batch, build
 
 PATIENCE = timedelta(seconds=60)  # for one message
 

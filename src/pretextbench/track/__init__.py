@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pretextbench import quiet
+from pretextbench.base import quiet
 from pretextbench.errors import UserError
-from pretextbench.track import kept
-from pretextbench.track.facts import EXPERIMENT, Record, Scalar, without_secrets
+from pretextbench.track import outbox
+from pretextbench.track.payload import EXPERIMENT, Record, Scalar, without_secrets
 
 __all__ = ["EXPERIMENT", "PATIENCE", "Record", "Scalar", "follow", "record", "store", "warm"]
 
@@ -117,7 +117,7 @@ def _keep(what: Record, root: Path, reason: str) -> str:
         f"{what.name} is not recorded in MLflow ({without_secrets(store(root))}): {reason}. Its files are complete"
     )
     try:
-        kept.keep(what, root, reason)
+        outbox.keep(what, root, reason)
     except (UserError, OSError) as error:
         return f"{trouble}, but the record is lost: {error}"
     command = f"uv run python -m {__name__} {shlex.quote(str(root))} --replay"

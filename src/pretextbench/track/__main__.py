@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pretextbench.track import Record
-from pretextbench.track.replay import follow, replay
+from pretextbench.track.delivery import follow, replay
 
 
 def main(root: Path, encoder: bool) -> None:
@@ -29,7 +29,7 @@ def main(root: Path, encoder: bool) -> None:
 def tell(root: Path, encoder: bool) -> dict[str, Any] | None:
     """Open the store, tell what is followed, wait for the record, write it, and let those follow that were kept."""
     from pretextbench.track import live  # a replay that finds another at work needs no MLflow
-    from pretextbench.track.deliver import deliver, why
+    from pretextbench.track.delivery import deliver, why
     from pretextbench.track.writer import Writer
 
     writer = Writer(root)

@@ -11,7 +11,7 @@ from typing import Any
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from pretextbench.track import spool
-from pretextbench.track.facts import Record
+from pretextbench.track.payload import Record
 from pretextbench.track.writer import Writer
 
 PAUSE, LONGEST = 2.0, 60.0  # seconds between two looks at the file; after failures

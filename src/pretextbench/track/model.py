@@ -13,8 +13,8 @@ import torch
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from pretextbench import saved
 from pretextbench.errors import UserError
+from pretextbench.train import encoder_folder
 
 NAME = "encoder"
 
@@ -27,7 +27,7 @@ def log(run_id: str, folder: Path, key: str) -> str:
     Raises:
         UserError: it cannot be loaded, or its weights are not those of `key`.
     """
-    encoder, card = saved.load(folder)
+    encoder, card = encoder_folder.load(folder)
     if card.weights_sha256 not in key:  # replaced since it was looked at
         raise UserError(f"The encoder in {folder} is not the one of {key}.")
     shape = (3, card.image_size, card.image_size)

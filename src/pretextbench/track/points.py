@@ -1,14 +1,15 @@
-"""Points of metrics in an MLflow store, each exactly once. Imports MLflow."""
+"""Points of curves and rows of tables, in the batches that MLflow takes."""
 
 import csv
 import io
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from mlflow.entities import Metric, Run
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Run
 from mlflow.tracking import MlflowClient
 
-from pretextbench.track.facts import Point
+from pretextbench.track.payload import Point, Scalar
 
 BATCH = 500  # metrics per request; the servers' limit is 1000
 
@@ -57,3 +58,24 @@ def _number(text: str | None) -> float | None:
 
 def _same(old: float | None, new: float) -> bool:
     return old is not None and (old == new or (math.isnan(old) and math.isnan(new)))
+
+
+LOGGED = "mlflow.loggedArtifacts"  # where MLflow looks for tables
+
+
+def log(client: MlflowClient, run: Run, file: str, columns: Mapping[str, list[Scalar]]) -> None:
+    """Log a table in the place of an earlier one: `MlflowClient.log_table` would add its rows."""
+    rows = list(zip(*columns.values(), strict=True))
+    client.log_text(run.info.run_id, json.dumps({"columns": list(columns), "data": rows}), file)
+    there = json.loads(run.data.tags.get(LOGGED, "[]"))
+    entry = {"path": file, "type": "table"}
+    if entry not in there:
+        client.set_tag(run.info.run_id, LOGGED, json.dumps([*there, entry]))
+
+
+def dataset(client: MlflowClient, run: Run, data: Mapping[str, str]) -> None:
+    """Say on which data set the run was trained, unless it is said."""
+    if any(one.dataset.digest == data["digest"] for one in run.inputs.dataset_inputs):
+        return
+    what = Dataset(data["name"], data["digest"], "local", data["source"], data["schema"], data["profile"])
+    client.log_inputs(run.info.run_id, [DatasetInput(what, [InputTag("mlflow.data.context", "training")])])

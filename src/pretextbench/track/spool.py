@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pretextbench.track.facts import Point, Record
+from pretextbench.track.payload import Point, Record
 
 TOLD = "told.jsonl"
 

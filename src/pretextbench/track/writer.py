@@ -16,11 +16,10 @@ from filelock import FileLock
 from mlflow.entities import LoggedModelStatus, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
-from pretextbench.track import Record, kept, store, tables, view
-from pretextbench.track.commit import git_commit
-from pretextbench.track.facts import EXPERIMENT, Point
+from pretextbench.track import Record, charts, outbox, points, store
+from pretextbench.track.payload import EXPERIMENT, Point, git_commit
 from pretextbench.track.points import history, values, write
-from pretextbench.track.relatives import Relatives
+from pretextbench.track.run_tree import Relatives
 
 KEY = "pretextbench.key"
 OURS = "pretextbench"  # tag of our experiments
@@ -65,7 +64,7 @@ class Writer:
             if found := self.client.get_experiment_by_name(name):
                 return str(found.experiment_id)
             place = str(self.root / "mlruns") if self.own else None  # a server has a place of its own for artifacts
-            return str(self.client.create_experiment(name, place, {OURS: "true", view.TAG: view.state()}))
+            return str(self.client.create_experiment(name, place, {OURS: "true", charts.TAG: charts.state()}))
 
     def begin(self, what: Record, instead: str | None = None) -> str:
         """Create or continue the run of a training that is under way; returns its id.
@@ -103,9 +102,9 @@ class Writer:
 
     def _alone(self, key: str) -> FileLock:
         """Two processes must not write one run at once: each would miss what the other has not written yet."""
-        folder = kept.folder(self.root) / "locks"
+        folder = outbox.folder(self.root) / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{kept.short(key)[0]}.lock", timeout=60)  # 16 files, not one per run for ever
+        return FileLock(folder / f"{outbox.short(key)[0]}.lock", timeout=60)  # 16 files, not one per run for ever
 
     def find(self, key: str) -> list[Run]:
         """The run of a key, behind it those that a server made of the same request when it was slow to answer."""
@@ -140,7 +139,7 @@ class Writer:
             for file in files:
                 self.client.log_artifact(run_id, file, folder or None)
         for file, columns in what.tables.items():
-            tables.log(self.client, run, file, columns)
+            points.log(self.client, run, file, columns)
         if what.encoder and self._new(run, "encoder", what.key):
             self._encoder(run, Path(what.encoder), what.key)
             self.client.set_tag(run_id, DONE + "encoder", what.key)
@@ -178,7 +177,7 @@ class Writer:
             self.client.log_batch(run.info.run_id, tags=part)
         values(self.client, run, what.metrics, told)
         if what.data:
-            tables.dataset(self.client, run, what.data)
+            points.dataset(self.client, run, what.data)
 
 
 def _batches(items: list[Any], size: int) -> list[list[Any]]:

@@ -10,13 +10,14 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from pretextbench import params, training
+from pretextbench import params
+from pretextbench.base.picture import draw
 from pretextbench.data.prepared import Prepared
-from pretextbench.picture import draw
-from pretextbench.pretrain import Look, describe, look
-from pretextbench.track import runs
+from pretextbench.track import stage_records
 from pretextbench.track.spool import Spool
-from pretextbench.training import Training
+from pretextbench.train import loop
+from pretextbench.train.loop import Training
+from pretextbench.train.pretrain import Look, describe, look
 from pretextbench.watch.monitor import Monitor
 from pretextbench.watch.notes import Notes
 from pretextbench.watch.progress import Progress
@@ -41,7 +42,7 @@ def _aside(call: Callable[..., None]) -> Callable[..., None]:
     return safely
 
 
-class Watching(training.Watch):
+class Watching(loop.Watch):
     """Watches one training.
 
     Args:
@@ -76,7 +77,7 @@ class Watching(training.Watch):
         """Open the spool; measure the untrained encoder where k-NN is watched."""
         self.notes = Notes(f"{training.job.plugin.name}-{training.job.seed}")
         card = describe(training, self.data).model_dump(mode="json")
-        self.spool.begin(runs.started(card, self.images, self.experiment))
+        self.spool.begin(stage_records.started(card, self.images, self.experiment))
         self.progress.begin(training)
         self.looked = self.measured = training.step
         if self.labelled is not None:

@@ -5,8 +5,8 @@ import torch
 
 from pretextbench.data.prepared import UNLABELLED, Prepared
 from pretextbench.evaluate.features import extract
-from pretextbench.evaluate.knn import knn
-from pretextbench.training import Training
+from pretextbench.evaluate.probes import knn
+from pretextbench.train.loop import Training
 
 K, TEMPERATURE = 20, 0.07
 

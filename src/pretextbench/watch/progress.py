@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pretextbench.training import Training
+from pretextbench.train.loop import Training
 
 PAUSE = 1.0  # seconds between two writes, at least
 

@@ -1,0 +1,195 @@
+"""The live table of a run in the terminal, with the progress that each stage reports."""
+
+import json
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from pipelines import server
+from pipelines.outcome import Outcome
+
+FOLDER = Path(".scratch/progress")  # below the project
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is."""
+
+    step: int
+    steps: int
+    images_per_second: float
+    seconds_left: float
+    notes: tuple[str, ...] = ()  # warnings in plain words
+
+    @property
+    def share(self) -> float:
+        """Of the steps, 0 to 1."""
+        return min(1.0, self.step / self.steps) if self.steps > 0 else 0.0
+
+
+def item(stage: str) -> str:
+    """`simclr-0` of `pretrain@simclr-0`; empty for a stage that belongs to no method and seed."""
+    return stage.partition("@")[2]
+
+
+def read(root: Path, stage: str, since: float) -> Progress | None:
+    """The progress of a stage that has begun at `since` (a time as `time.time` gives it).
+
+    None where there is none to be told: a file that is missing, older than the stage, or not to be read is no error.
+    """
+    if not item(stage) or "/" in stage:
+        return None
+    try:
+        content = json.loads((root / FOLDER / f"{item(stage)}.json").read_text(encoding="utf-8"))
+        return _parse(content) if float(content["updated"]) >= since else None
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        return None
+
+
+def _parse(content: dict[str, Any]) -> Progress:
+    pace, left = float(content["images_per_second"]), float(content["seconds_left"])
+    if not (math.isfinite(pace) and math.isfinite(left)):
+        raise ValueError("not a number")
+    notes = tuple(" ".join(str(note).split()) for note in content.get("notes") or [])
+    return Progress(int(content["step"]), int(content["steps"]), max(0.0, pace), max(0.0, left), notes)
+
+
+STYLES = {"running": "bold cyan", "ran": "green", "restored": "green", "failed": "bold red", "stopped": "yellow"}
+SHOWN_FIRST = ("running", "failed", "stopped", "ran", "restored", "not run", "waiting", "up to date")
+AROUND = 8  # lines of a terminal that are not for stages: head, foot, a few notes
+PER_SECOND = 2
+
+
+class Lines:
+    """One line when a stage has ended."""
+
+    def __init__(self, root: Path, names: Iterable[str], clock: Callable[[], float] = time.time) -> None:
+        self.root, self.names, self.clock = root, list(names), clock
+        self.began = clock()
+        self.notes: dict[str, tuple[str, ...]] = {}  # method and seed -> what its training has warned of
+
+    def ended(self, result: Outcome) -> None:
+        """Called from any thread."""
+        self._heard(result.stage, self.began)
+        if result.state != "not run":
+            print(f"{result.stage}: {result.state} ({result.seconds:.1f} s)", flush=True)
+
+    def _heard(self, stage: str, since: float) -> Progress | None:
+        found = read(self.root, stage, since)
+        if found and found.notes:
+            self.notes[item(stage)] = found.notes
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Nothing is held."""
+
+
+class Stages(Lines):
+    """A table of all stages, drawn again twice a second, and gone when the run has ended: the summary follows."""
+
+    def __init__(
+        self,
+        root: Path,
+        names: Iterable[str],
+        clock: Callable[[], float] = time.time,
+        console: Console | None = None,
+    ) -> None:
+        super().__init__(root, names, clock)
+        self.console = console or Console()
+        self.starts: dict[str, float] = {}
+        self.results: dict[str, Outcome] = {}
+        self._live = Live(self, console=self.console, refresh_per_second=PER_SECOND, transient=True)
+
+    def ended(self, result: Outcome) -> None:
+        """Called from any thread."""
+        self._heard(result.stage, self.starts.get(result.stage, self.began))
+        self.results[result.stage] = result
+
+    def __enter__(self) -> Self:
+        self._live.start()  # from here on, what is printed appears above the table
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._live.stop()
+
+    def __rich__(self) -> Group:
+        """The table as it is now."""
+        self._look()
+        states = {name: self._state(name) for name in self.names}
+        shown = self._shown(states)
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        table.add_column("stage", no_wrap=True, overflow="ellipsis")
+        table.add_column("state", no_wrap=True)
+        for head in ("%", "images/s", "left", "seconds"):
+            table.add_column(head, justify="right", no_wrap=True)
+        for name in shown:
+            table.add_row(*self._row(name, states[name]))
+        return Group(table, *self._foot(states, len(self.names) - len(shown)))
+
+    def _look(self) -> None:
+        """See which stages have begun since the last look."""
+        for name in self.names:
+            if name not in self.starts and name not in self.results:
+                log = server.folder(self.root) / "logs" / f"{name.replace('/', '_')}.log"
+                if log.exists() and log.stat().st_mtime >= self.began:
+                    self.starts[name] = self.clock()
+
+    def _state(self, name: str) -> str:
+        if name in self.results:
+            return self.results[name].state
+        return "running" if name in self.starts else "waiting"
+
+    def _shown(self, states: dict[str, str]) -> list[str]:
+        """All stages where the terminal is high enough, else those that matter most, in the order of the graph."""
+        room = max(3, self.console.height - AROUND)
+        if len(states) <= room:
+            return list(states)
+        first = sorted(states, key=lambda name: SHOWN_FIRST.index(states[name]))[:room]
+        return [name for name in states if name in first]
+
+    def _row(self, name: str, state: str) -> list[Text]:
+        far = self._heard(name, self.starts[name]) if state == "running" else None
+        seconds = ""
+        if state == "running":
+            seconds = f"{self.clock() - self.starts[name]:.0f}"
+        elif name in self.results and self.results[name].seconds:
+            seconds = f"{self.results[name].seconds:.1f}"
+        cells = [f"{far.share:.0%}", f"{far.images_per_second:,.0f}", span(far.seconds_left)] if far else [""] * 3
+        style = STYLES.get(state, "dim")
+        return [Text(name), Text(state, style), *(Text(cell) for cell in [*cells, seconds])]
+
+    def _foot(self, states: dict[str, str], hidden: int) -> list[Text]:
+        count = Counter(states.values())
+        parts = [f"{count[state]} {state}" for state in SHOWN_FIRST if count[state]]
+        more = f"{hidden} stages not shown; " if hidden else ""
+        notes = [Text(f"{run}: {note}", "yellow") for run, found in sorted(self.notes.items()) for note in found]
+        return [Text(f"{more}{', '.join(parts)}; {span(self.clock() - self.began)}", "dim"), *notes]
+
+
+def span(seconds: float) -> str:
+    """A length of time: `0:07`, `12:30`, `3:05:00`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def screen(root: Path, names: Iterable[str]) -> Lines:
+    """The table on a terminal, plain lines elsewhere."""
+    console = Console()
+    if sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal:
+        return Stages(root, names, console=console)
+    return Lines(root, names)

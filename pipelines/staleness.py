@@ -1,0 +1,129 @@
+"""Why stages would run: what DVC's status says of each, in words. Nothing is run but the inventory, nothing kept."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+from dvc.dependency import ParamsDependency
+from dvc.exceptions import DvcException
+from dvc.repo import Repo, lock_repo
+
+from pipelines.graph import Node, within
+from pretextbench.errors import UserError
+from pretextbench.project.environment import RECORDED
+from pretextbench.project.layout import SETTINGS
+
+OUTPUT = {
+    "deleted": "missing output {}",
+    "modified": "output {} was changed by hand",
+    "not in cache": "output {} is not in DVC's cache",
+    "new": "output {} is not recorded",
+}
+INPUT = {"deleted": "missing {}", "modified": "changed {}", "new": "{} is not recorded"}
+ABSENT = object()  # the value of a parameter that is not there
+WIDTH = 60  # characters of a value that are shown
+
+
+class Own(NamedTuple):
+    """What is known of one stage without the others."""
+
+    reasons: list[tuple[str, str]]  # a path, empty for the stage itself, and what is the matter with it
+    outs: list[str]  # paths
+
+
+def explain(nodes: list[Node]) -> str:
+    """What would run and why, stage by stage.
+
+    What always runs (the inventory) is run, outside DVC: what else is stale depends on the files that it writes.
+
+    Raises:
+        UserError: DVC cannot tell, or the inventory found a mistake.
+    """
+    roots = {node.name for node in nodes if node.always and not node.needs}
+    try:
+        with Repo(_wait_for_lock=True) as repo:
+            for stage in within(repo, roots):
+                _take_stock(stage.cmd)
+            with lock_repo(repo):
+                stages = within(repo, [node.name for node in nodes])
+                own = {stage.addressing: Own(list(_reasons(stage)), list(map(str, stage.outs))) for stage in stages}
+    except DvcException as error:
+        raise UserError(f"DVC cannot tell what is stale: {error}") from error
+    return lay_out(nodes, roots, own)
+
+
+def _take_stock(commands: str | list[str]) -> None:
+    """Run the commands of a stage, without a shell and without DVC, which would write into dvc.lock."""
+    for command in [commands] if isinstance(commands, str) else commands:
+        words = shlex.split(command)
+        words = [sys.executable if words[0] == "python" else words[0], *words[1:]]
+        done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, RECORDED: "dry run"})
+        if done.returncode != 0:
+            raise UserError(done.stderr.strip().removeprefix("error: ") or f"`{command}` ended with {done.returncode}")
+
+
+def _reasons(stage: Any) -> Iterator[tuple[str, str]]:
+    if stage.always_changed:
+        yield "", "always runs"
+    elif not any(part.hash_info for part in [*stage.deps, *stage.outs]):
+        yield "", "has not run yet"
+        return
+    if stage.changed_stage():
+        yield "", "changed command"
+    for dep in [] if stage.frozen else stage.deps:
+        yield from _parameters(dep) if isinstance(dep, ParamsDependency) else _states(dep, INPUT)
+    for out in stage.outs:
+        yield from _states(out, OUTPUT)
+
+
+def _states(part: Any, words: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for path, state in part.status().items():
+        yield path, words.get(state, "{} is " + state).format(path)
+
+
+def _parameters(dep: Any) -> Iterator[tuple[str, str]]:
+    """Each value that is not what it was when the stage ran."""
+    old, new = dep.hash_info.value or {}, dep.read_params() if dep.exists else {}
+    file = "" if str(dep) in (dep.DEFAULT_PARAMS_FILE, str(SETTINGS)) else f"{dep}: "
+    for name in dep.params or {**new, **old}:
+        for key, was, now in differences(name, old.get(name, ABSENT), new.get(name, ABSENT)):
+            yield str(dep), f"{file}{key}: {_shown(was)} -> {_shown(now)}"
+
+
+def differences(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The innermost values of two nested sections that differ: name, old, new."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in {**old, **new}:
+            yield from differences(f"{name}.{key}", old.get(key, ABSENT), new.get(key, ABSENT))
+    elif (list(old) if isinstance(old, tuple) else old) != (list(new) if isinstance(new, tuple) else new):
+        yield name, old, new
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is ABSENT else "null" if value is None else str(value)
+    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
+
+
+def lay_out(nodes: list[Node], roots: set[str], own: dict[str, Own]) -> str:
+    """One paragraph per stage that would run, after a line that counts them."""
+    told: dict[str, list[str]] = {}
+    for node in nodes:
+        waited = [need for need in node.needs if need in told and need not in roots]
+        made = [out for need in waited for out in own[need].outs]  # will be there, or another, by then
+        reasons = [text for path, text in own[node.name].reasons if not any(_overlap(path, out) for out in made)]
+        if reasons or waited:
+            told[node.name] = [*reasons, *(f"needs {need}" for need in waited)]
+    wide = max(map(len, told), default=0)
+    lines = [f"{'' if i else name:<{wide}}  {text}" for name in told for i, text in enumerate(told[name])]
+    stale = len([name for name in told if name not in roots])
+    head = f"{stale} of {len(nodes)} stages would run" if stale else f"All {len(nodes)} stages are current"
+    also = f"; {', '.join(sorted(roots))} always runs" if roots else ""
+    return "\n".join([f"{head}{also}. Nothing was changed.", "", *lines])
+
+
+def _overlap(one: str, other: str) -> bool:
+    return bool(one) and (PurePath(one).is_relative_to(other) or PurePath(other).is_relative_to(one))

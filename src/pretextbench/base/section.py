@@ -1,0 +1,66 @@
+"""A group of parameters, and how every mistake in one is told at once, with the nearest allowed name."""
+
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pretextbench.errors import UserError, nearest
+
+M = TypeVar("M", bound=BaseModel)
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A frozen group of parameters: unknown keys are refused, numbers must be finite, defaults are checked too."""
+
+    operational: ClassVar[frozenset[str]] = frozenset()  # fields that change speed, memory or logs, and no result
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_switch_is_no_number(cls, raw: Any) -> Any:
+        """YAML reads `yes`, `on` and `true` as booleans, which Python would take for 1."""
+        for name, value in raw.items() if isinstance(raw, dict) else ():
+            field = cls.model_fields.get(name)
+            if isinstance(value, bool) and field and bool not in (field.annotation, *get_args(field.annotation)):
+                raise ValueError(f"`{name}`: expected a number or a word, not true or false")
+        return raw
+
+    def decisive(self) -> dict[str, Any]:
+        """The fields that can change a result, as JSON: a stage is stale when one of them changes."""
+        return self.model_dump(mode="json", exclude=set(self.operational))
+
+
+def _known(model: Any, path: tuple[int | str, ...]) -> list[str]:
+    """The keys that are allowed where an unknown one was found."""
+    for part in path:
+        annotation = getattr(model, "model_fields", {}).get(part)
+        model = annotation.annotation if annotation is not None else None
+    return list(getattr(model, "model_fields", {}))
+
+
+def _say(error: Any, model: type[BaseModel], prefix: str) -> str:
+    """One line for one mistake: where, what was found, what is allowed."""
+    path = tuple(error["loc"])
+    where = ".".join([prefix, *map(str, path)] if prefix else list(map(str, path))) or "the file"
+    if error["type"] == "extra_forbidden":
+        known = _known(model, path[:-1])
+        return f"{where}: unknown key.{nearest(str(path[-1]), known)} Allowed: {', '.join(known)}."
+    message = error["msg"].removeprefix("Value error, ")
+    found = "" if isinstance(error["input"], dict) else f" (found {error['input']!r:.80})"
+    return f"{where}: {message}{found}."
+
+
+def parse(model: type[M], raw: object, where: str, prefix: str = "") -> M:
+    """Validate `raw` as `model`; `where` names its origin in the message.
+
+    Raises:
+        UserError: lists every mistake in `raw`, one line each.
+    """
+    try:
+        return model.model_validate({} if raw is None else raw)
+    except ValidationError as error:
+        lines = [_say(item, model, prefix) for item in error.errors(include_url=False)]
+        raise UserError("\n  ".join([f"{where} has {len(lines)} mistake(s):", *lines])) from None

@@ -1,0 +1,113 @@
+"""Pictures of the features: two-dimensional maps, and queries with their nearest neighbours."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pretextbench.base.picture import Picture, png
+
+FEWEST, PERPLEXITY = 8, 30.0  # images below which there is nothing to see; neighbours that t-SNE tries to keep together
+HEADER = ("class", "pca_x", "pca_y", "tsne_x", "tsne_y")
+
+
+def feature_map(features: Tensor, labels: Sequence[str], seed: int) -> bytes:
+    """A CSV with one line per image: its class ("" = unlabelled) and its place by PCA and by t-SNE.
+
+    Args:
+        features: (n, D); only their directions count, as in k-NN and the label-free measures.
+        labels: of the n images.
+        seed: of t-SNE.
+    """
+    unit = F.normalize(features.double(), dim=1)
+    places = np.concatenate([pca(unit).numpy(), tsne(unit, seed)], 1)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows((name, *(f"{x:.4g}" for x in row)) for name, row in zip(labels, places, strict=True))
+    return stream.getvalue().encode()
+
+
+def pca(x: Tensor) -> Tensor:
+    """(n, D) to the first two principal components (n, 2), each with its largest value positive."""
+    centred = x - x.mean(0)
+    u, s, _ = torch.linalg.svd(centred, full_matrices=False)
+    places: Tensor = u[:, :2] * s[:2]
+    if places.shape[1] < 2:
+        places = F.pad(places, (0, 2 - places.shape[1]))
+    largest = places.gather(0, places.abs().argmax(0, keepdim=True))
+    return places * torch.where(largest < 0, -1.0, 1.0)
+
+
+def tsne(x: Tensor, seed: int) -> np.ndarray:
+    """(n, D) to (n, 2) by t-SNE (van der Maaten 2008) from the PCA; where all points are one, they stay one."""
+    from sklearn.manifold import TSNE  # type: ignore[import-untyped]  # 3.5 s to import, and only this map needs it
+
+    if not x.std(0).any():
+        return np.zeros((len(x), 2))
+    perplexity = min(PERPLEXITY, (len(x) - 1) / 3)
+    method = TSNE(perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed, n_jobs=1)
+    return np.asarray(method.fit_transform(x.float().numpy()), np.float64)
+
+
+QUERIES, NEIGHBOURS = 8, 8
+RIGHT, WRONG = (0.0, 0.45, 0.70), (0.84, 0.37, 0.0)  # blue and vermilion: told apart with any colour vision
+Images = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int64]
+
+
+class Side(NamedTuple):
+    """A split, as one stage of the encoder sees it."""
+
+    images: Images  # (n, H, W, 3)
+    features: Tensor  # (n, D)
+    labels: Ints  # (n,), -1 where there is none
+
+
+def queries(labels: Ints) -> Ints:
+    """Rows of one image per class, for up to eight classes spread evenly; without labels the first images."""
+    known = np.unique(labels[labels >= 0])
+    if not len(known):
+        return np.arange(min(QUERIES, len(labels)))
+    chosen = known[np.linspace(0, len(known) - 1, min(QUERIES, len(known))).astype(int)]
+    return np.array([np.flatnonzero(labels == label)[0] for label in chosen])
+
+
+def nearest(bank: Tensor, query: Tensor) -> Ints:
+    """(m, D) and (q, D) features to the rows (q, k) of the most similar images, nearest first, by cosine."""
+    similarity = F.normalize(query) @ F.normalize(bank).T
+    return similarity.topk(min(NEIGHBOURS, len(bank)), 1).indices.numpy()
+
+
+def gallery(bank: Side, held_out: Side, classes: Sequence[str], stage: str) -> bytes:
+    """A PNG: a row per query, then its neighbours in train, framed in blue where they are of its class, else orange."""
+    rows = queries(held_out.labels)
+    found = nearest(bank.features, held_out.features[torch.from_numpy(rows)])
+    cells, names = [], []
+    for query, near in zip(rows, found, strict=True):
+        label = held_out.labels[query]
+        cells.append([_cell(held_out.images[query]), *(_cell(bank.images[i], label, bank.labels[i]) for i in near)])
+        names.append((_name(label, classes), *(_name(bank.labels[i], classes) for i in near)))
+    columns = ("image", "most alike", *(str(k) for k in range(2, found.shape[1] + 1)))
+    title = f"Validation images, and the training images that {stage} takes for the most alike"
+    images = torch.stack([torch.stack(row) for row in cells])
+    return png([Picture(title, columns, images, tuple(names) if classes else ())])
+
+
+def _cell(image: Images, wanted: int = -1, label: int = -1) -> Tensor:
+    """(H, W, 3) uint8 to (3, H + 2, W + 2) in [0, 1], in a frame that says if the labels are one; white if open."""
+    cell = F.pad(torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255, (1, 1, 1, 1), value=1.0)
+    if wanted >= 0 and label >= 0:
+        paint = torch.tensor(RIGHT if wanted == label else WRONG)[:, None]
+        cell[:, 0], cell[:, -1], cell[:, :, 0], cell[:, :, -1] = paint, paint, paint, paint
+    return cell
+
+
+def _name(label: int, classes: Sequence[str]) -> str:
+    return classes[label][:12] if label >= 0 else ""

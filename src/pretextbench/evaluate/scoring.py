@@ -1,0 +1,144 @@
+"""The one place where test labels are read: the scores of all predictions, on clean and on corrupted images."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pretextbench.data.prepared import Prepared
+from pretextbench.encoder import Encoder
+from pretextbench.evaluate.features import extract
+from pretextbench.evaluate.probes import Prediction, Probed, predict
+from pretextbench.views.frozen import Views
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+BINS = 15  # of the calibration error (Guo 2017)
+
+
+def confusion(labels: Ints, predictions: Ints, classes: int) -> Ints:
+    """(classes, classes) counts: row = the label, column = what was predicted."""
+    counts = np.bincount(labels * classes + predictions, minlength=classes**2)
+    return counts.reshape(classes, classes).astype(np.int64)
+
+
+def scores(labels: Ints, predictions: Ints, classes: int, probabilities: Floats | None = None) -> dict[str, Any]:
+    """Scores of (n,) predictions as fractions in [0, 1], ready for JSON.
+
+    Balanced accuracy and macro F1 average over the classes that the labels contain; a class they do not contain has the
+    accuracy None. The calibration error `ece` is there when (n, classes) probabilities are.
+    """
+    counts = confusion(labels, predictions, classes)
+    hits, true, claimed = np.diag(counts), counts.sum(1), counts.sum(0)
+    present = true > 0
+    recall = hits[present] / true[present]
+    found: dict[str, Any] = {
+        "top1": float(hits.sum() / len(labels)),
+        "balanced_accuracy": float(recall.mean()),
+        "macro_f1": float((2 * hits[present] / (true + claimed)[present]).mean()),
+        "per_class": [float(h / t) if t else None for h, t in zip(hits, true, strict=True)],
+    }
+    if probabilities is not None:
+        found["ece"] = calibration_error(labels, probabilities)
+    return found
+
+
+def calibration_error(labels: Ints, probabilities: Floats) -> float:
+    """Expected calibration error: mean |accuracy - confidence| over 15 equal bins of confidence, weighted by count."""
+    confidence, hit = probabilities.max(1), probabilities.argmax(1) == labels
+    index = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)  # bins are (a, b], as in the paper
+    gaps = np.bincount(index, hit - confidence, minlength=BINS)  # count x (accuracy - confidence)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of finished predictions on the labelled test images."""
+
+    index: Ints  # (n,) rows of the test split that have a label
+    labels: Ints  # (n,)
+    rows: dict[str, Ints]  # name -> those of `index` that it speaks of: all, or fewer for the corrupted ones
+    truth: dict[str, Ints]  # name -> their labels
+    predictions: dict[str, Ints]  # name -> what it says of them
+    scores: dict[str, dict[str, Any]]  # name -> see scores.scores
+    classes: int
+    fingerprint: str  # of images and test labels: equal exactly when two evaluations are comparable
+
+    def confusion(self, name: str) -> Ints:
+        """(classes, classes) counts: row = the label, column = what `name` predicted."""
+        return confusion(self.truth[name], self.predictions[name], self.classes)
+
+
+def score_test(data: Prepared, predictions: Mapping[str, Prediction]) -> Scored | None:
+    """Score predictions of the test split; None when no test image has a label.
+
+    Call it once per data set, last: what it returns may be reported and must not be chosen by. A prediction that speaks
+    of no labelled image is left out.
+    """
+    labels, classes = data.labels("test"), len(data.classes)
+    index = np.flatnonzero(labels >= 0)
+    if not len(index):
+        return None
+    fingerprint = hashlib.sha256(data.fingerprint.encode() + np.ascontiguousarray(labels).tobytes()).hexdigest()
+    found = Scored(index, np.asarray(labels[index]), {}, {}, {}, {}, classes, fingerprint)
+    for name, prediction in predictions.items():
+        rows = np.arange(len(labels)) if prediction.rows is None else prediction.rows
+        kept = labels[rows] >= 0
+        if kept.any():
+            found.rows[name], found.truth[name] = rows[kept], np.asarray(labels[rows[kept]])
+            found.predictions[name] = prediction.classes[kept]
+            p = None if prediction.probabilities is None else prediction.probabilities[kept]
+            found.scores[name] = scores(found.truth[name], found.predictions[name], classes, p)
+    return found
+
+
+NAME = "robust"
+
+
+def _keys(views: Views) -> dict[str, list[str]]:
+    """corruption -> the names of its predictions, one per severity."""
+    return {name: [f"{NAME}.{name}.{severity}" for severity in views.severities] for name in views.names}
+
+
+def corrupted(
+    encoder: Encoder, views: Views, probed: Probed, device: torch.device, batch_size: int
+) -> dict[str, Prediction]:
+    """What the probe of the best stage says: `robust.<corruption>.<severity>` -> predictions of `views.rows`."""
+    stage, said = probed.best, {}
+    for images, keys in zip(views.corrupted, _keys(views).values(), strict=True):
+        for severity, key in zip(images, keys, strict=True):
+            features = extract(encoder, severity, device, batch_size)[stage]
+            said[key] = predict(probed.models[stage], features, views.rows)
+    return said
+
+
+def curves(views: Views, probed: Probed, scored: Scored) -> dict[str, Any]:
+    """Accuracy per corruption and severity, their mean, and the mean relative drop from the same images uncorrupted.
+
+    The drop is 1 - accuracy / clean accuracy, averaged over corruptions and severities; None where clean is 0.
+    """
+    keys = _keys(views)
+    if not all(key in scored.scores for row in keys.values() for key in row):
+        return {"reason": "none of the corrupted test images has a label"}
+    found = {name: [float(scored.scores[key]["top1"]) for key in row] for name, row in keys.items()}
+    whole = f"linear.{probed.best}"
+    same = np.isin(scored.rows[whole], views.rows)
+    clean = float((scored.predictions[whole][same] == scored.truth[whole][same]).mean())
+    mean = np.mean(list(found.values()), 0)
+    drop = float(np.mean(1 - mean / clean)) if clean else None
+    base = {"layer": probed.best, "images": int(same.sum()), "clean": clean}
+    return {**base, "corruptions": found, "mean": mean.tolist(), "relative_drop": drop}
+
+
+def arrays(views: Views, scored: Scored) -> dict[str, np.ndarray]:
+    """For predictions.npz: `robust.index` and `robust.label` (n,), and `robust.<corruption>` (severities, n)."""
+    keys = _keys(views)
+    first = keys[views.names[0]][0]
+    if first not in scored.rows:
+        return {}
+    said = {f"{NAME}.{name}": np.stack([scored.predictions[key] for key in row]) for name, row in keys.items()}
+    return {f"{NAME}.index": scored.rows[first], f"{NAME}.label": scored.truth[first], **said}

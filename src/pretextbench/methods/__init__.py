@@ -1,0 +1,1 @@
+"""Methods that the library itself brings: the controls of a comparison."""

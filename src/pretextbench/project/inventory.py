@@ -1,0 +1,119 @@
+"""What the comparison is made of: who competes, with which code and parameters, and on which files.
+
+Runs before every pipeline run, so it must be quick: a method is imported (with torch, seconds) only to check parameters
+that were not checked before.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pretextbench import registry
+from pretextbench.base.section import parse
+from pretextbench.errors import UserError, nearest
+from pretextbench.params import Params
+
+Entry = dict[str, Any]
+
+
+def contestants(params: Params) -> tuple[str, ...]:
+    """Methods and controls, by name.
+
+    Raises:
+        UserError: a control is listed as a method, or a section of `methods` belongs to nothing installed.
+    """
+    installed = registry.available()
+    for name in params.methods:
+        if name not in installed:
+            known = ", ".join(installed)
+            raise UserError(
+                f"params.yaml: methods.{name}: no such method.{nearest(name, installed)} Installed: {known}."
+            )
+    both = set(params.compare.methods) & {"random", "supervised"}
+    if both:
+        raise UserError(f"params.yaml: compare.methods names {sorted(both)}, which belong under compare.controls.")
+    return params.compare.methods + params.compare.controls
+
+
+def take_stock(params: Params, known: Mapping[str, Entry]) -> dict[str, Entry]:
+    """One entry per contestant: distribution, version, hash of its source, parameters with defaults filled in.
+
+    `known` holds the entries that an earlier call returned, by their `fingerprint`; those are not checked again.
+
+    Raises:
+        UserError: a method cannot be used or its parameters have mistakes; all methods' mistakes are listed together.
+    """
+    entries, mistakes = {}, []
+    for name in contestants(params):
+        try:
+            entries[name] = _entry(name, params.methods.get(name) or {}, known)
+        except UserError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    return entries
+
+
+def _entry(name: str, raw: dict[str, Any], known: Mapping[str, Entry]) -> Entry:
+    plugin = registry.find(name)
+    facts = {
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "target": plugin.target,
+        "source_hash": registry.source_hash(plugin),
+    }
+    text = json.dumps([name, facts, raw, version("pretextbench")], sort_keys=True, default=str)
+    fingerprint = hashlib.sha256(text.encode() + _contract()).hexdigest()
+    if fingerprint in known:
+        return known[fingerprint]
+    params = parse(registry.load(name).Params, raw, "params.yaml", f"methods.{name}")
+    return {**facts, "params": params.model_dump(mode="json"), "fingerprint": fingerprint}
+
+
+def _contract() -> bytes:
+    """The files of the library that give every method's parameters their defaults and meaning."""
+    library = Path(registry.__file__).parent
+    return b"".join((library / name).read_bytes() for name in ("params.py", "base/section.py", "method.py"))
+
+
+def count_files(folder: Path) -> dict[str, Any]:
+    """Number, bytes and a hash over names and sizes of all files below `folder`, for noticing that images came or went.
+
+    Contents are not read: a folder of a million images is counted in seconds. A file edited without changing its size
+    is not noticed. A missing folder counts as empty; the prepare stage says what is wrong with it.
+    """
+    digest, files, size = hashlib.sha256(), 0, 0
+    for path, here in _sizes(folder):
+        digest.update(f"{os.path.relpath(path, folder)}\0{here}\0".encode(errors="surrogateescape"))
+        files, size = files + 1, size + here
+    return {"files": files, "bytes": size, "sha256": digest.hexdigest()}
+
+
+def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
+    """Path and bytes of all files below a folder, in a fixed order. A loop: folders nest deeper than Python calls.
+
+    What cannot be listed or looked at, or is removed at this moment, is passed over: the prepare stage says so.
+    """
+    waiting = [os.fspath(folder)]
+    while waiting:
+        below: list[str] = []
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if _is_folder(entry):
+                    below += [] if entry.is_symlink() else [entry.path]
+                    continue
+                with contextlib.suppress(OSError):
+                    yield entry.path, entry.stat(follow_symlinks=False).st_size
+        waiting += reversed(below)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

@@ -1,0 +1,161 @@
+"""Sentences that carry a recommendation: numbers in words, other protocols, and what would make the answer surer."""
+
+from pretextbench.compare import power
+from pretextbench.compare.comparison import Comparison, Row, Verdict
+from pretextbench.compare.protocols import CORRUPTED, FINETUNE, TRANSFER
+from pretextbench.report.tables import budget_name, percent
+
+
+def gap(verdict: Verdict, first: str, second: str) -> float:
+    """Difference of two rows' accuracies, a fraction."""
+    return (verdict.accuracy(first) or 0.0) - (verdict.accuracy(second) or 0.0)
+
+
+def against(verdict: Verdict, best: Row, other: Row | None, what: str) -> str:
+    """By how much the best is above another, and how sure that is. `what`: its name, or what it is to the reader."""
+    name = other.name if other else what
+    points, p = 100 * gap(verdict, best.name, name), verdict.p(best.name, name)
+    side = "above" if points >= 0 else "below"
+    called = f"{name}, {what}" if other else what
+    return f"{best.name} is {abs(points):.1f} points {side} {called} ({p_value(p)} after correction for all pairs)."
+
+
+def p_value(p: float) -> str:
+    """As a reader of statistics expects it."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def either(names: list[str]) -> str:
+    """a, b or c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def count(number: int, noun: str) -> str:
+    """1 seed, 3 seeds."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:
+    """What is found as things are, and what it would take to tell the two best apart."""
+    if len(methods) < 2:
+        return ["Run at least one more method: a ranking needs two."]
+    best, second = methods[0].name, methods[1].name
+    seeds = min(len(row.seeds) for row in methods[:2])
+    pairs = len(verdict.names) * (len(verdict.names) - 1) // 2  # what Holm asks of the first of them
+    spread = {name: float(s) for name, s in zip(verdict.names, verdict.judgement.spread, strict=True)}
+    found = power.needs(
+        verdict.examples[best],
+        verdict.examples[second],
+        (spread[best], spread[second]),
+        seeds,
+        (1 - comparison.params.confidence) / pairs,
+    )
+    said = (
+        f"As things are ({comparison.images:,} test images, {count(seeds, 'seed')} each), a difference of "
+        f"{100 * found.detectable:.1f} points between {best} and {second} would be found four times out of five, after "
+        "correction for all pairs."
+    )
+    points = 100 * gap(verdict, best, second)
+    if verdict.p(best, second) < 1 - comparison.params.confidence:
+        return [f"{said} The {points:.1f} points seen are already told apart.", _longer(comparison)]
+    return [f"{said} {_needed(found, comparison, points, seeds)}", _longer(comparison)]
+
+
+def _longer(comparison: Comparison) -> str:
+    """What no power computation knows: whether the order holds at a larger budget."""
+    again = sum(row.seconds for row in comparison.rows)
+    return (
+        "Whether the order holds for longer pretraining, no statistics can say: run it again at twice the budget "
+        f"(`pretrain.images`), about {_duration(2 * again)} of pretraining per seed. One more seed at this budget "
+        f"costs about {_duration(again)}."
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:,.0f} minutes" if seconds >= 90 else f"{seconds:,.0f} seconds"
+
+
+def _needed(found: power.Needs, comparison: Comparison, points: float, seeds: int) -> str:
+    if points < 0.05:
+        return "The two are equal to the first decimal: nothing would tell them apart, and nothing needs to."
+    options = []
+    if found.images is not None and found.images > comparison.images:
+        options.append(f"about {_round(found.images):,} test images at {count(seeds, 'seed')} each")
+    if found.seeds is not None and found.seeds > seeds:
+        options.append(f"about {count(_round(found.seeds), 'seed')} each on these test images")
+    if not options:
+        return f"For the {points:.1f} points seen it would take more test images and more seeds together."
+    return f"To tell the {points:.1f} points seen apart as often, it would take {either(options)}."
+
+
+def _round(number: int) -> int:
+    """Two significant digits: an estimate should not look like a count."""
+    unit = int(10 ** max(len(str(number)) - 2, 0))
+    return -(-number // unit) * unit
+
+
+MEASURES = {"rankme": "RankMe", "feature_std": "feature std", "alignment": "alignment", "uniformity": "uniformity"}
+
+
+def few(comparison: Comparison, methods: list[Row]) -> list[str]:
+    """A line per label budget: who leads, and whether the ranking flips there."""
+    lines = []
+    for budget, labels in comparison.budgets.items():
+        said = leads(comparison, budget, methods)
+        granted = "" if labels is None else f" ({labels:,} labels)"
+        lines.append(f"- {budget_name(budget)}{granted}: {said or 'not measured; the leaderboard says why'}.")
+    return ["\n".join(lines)] if lines else []
+
+
+def others(comparison: Comparison, methods: list[Row]) -> list[str]:
+    """A line per protocol beside the frozen probes, for those that were run."""
+    names = {
+        CORRUPTED: "corrupted test images (mean of all corruptions and severities)",
+        TRANSFER: "the second data set",
+    }
+    names |= {
+        protocol: f"the whole network fine-tuned, {budget_name(protocol.removeprefix(FINETUNE))}"
+        for protocol in comparison.verdicts
+        if protocol.startswith(FINETUNE)
+    }
+    said = {name: leads(comparison, protocol, methods) for protocol, name in names.items()}
+    lines = [f"- {name}: {words}." for name, words in said.items() if words]
+    return ["\n".join(lines)] if lines else []
+
+
+def leads(comparison: Comparison, protocol: str, methods: list[Row]) -> str | None:
+    """Who leads under a protocol, and by how much; None where it was not measured. `methods`: best probe first."""
+    verdict = comparison.verdicts.get(protocol)
+    names = [row.name for row in methods if verdict and row.name in verdict.names]
+    if verdict is None or not names:
+        return None
+    first, best = max(names, key=lambda name: verdict.accuracy(name) or 0.0), methods[0].name
+    said = f"{first} leads with {percent(verdict.accuracy(first))} %"
+    if first != best and best in names:
+        p = verdict.p(first, best)
+        sure = "the ranking flips" if p < 1 - comparison.params.confidence else "too close to call a flip"
+        return f"{said}, {100 * gap(verdict, first, best):.1f} points above {best} ({p_value(p)}): {sure}"
+    if len(names) > 1:
+        second = max((name for name in names if name != first), key=lambda name: verdict.accuracy(name) or 0.0)
+        points, p = 100 * gap(verdict, first, second), verdict.p(first, second)
+        return f"{said}, {points:.1f} points above {second} ({p_value(p)})"
+    return said
+
+
+def label_free(comparison: Comparison) -> list[str]:
+    """How far the measures that need no label would have told the same story."""
+    if not comparison.agreements:
+        return []
+    told = [f"{MEASURES[one.measure]} {one.tau:.2f} ({one.low:.2f} to {one.high:.2f})" for one in comparison.agreements]
+    level = 1 - comparison.params.confidence
+    sure = [MEASURES[one.measure] for one in comparison.agreements if one.p < level and one.tau > 0]
+    verdict = (
+        f"Here {either(sure)} could have stood in for labels; that may not hold on other images."
+        if sure
+        else "None of them is shown to rank these encoders as the labels do: do not choose by them."
+    )
+    rows = len(comparison.verdicts["linear"].names)
+    return [
+        f"Agreement of the label-free measures with the linear probe over these {rows} encoders, as Kendall's tau (1: "
+        f"same order, 0: unrelated; {comparison.params.confidence:.0%} interval): {', '.join(told)}. {verdict}"
+    ]

@@ -1,0 +1,220 @@
+"""The figures of the report, as inline SVG: each takes what was measured and is None where nothing was."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.transforms import IdentityTransform
+
+from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.runs import Run
+from pretextbench.report.sections import Groups
+from pretextbench.report.svg import LETTER, TEXT, Style, chart, label_ends, paint, render, room, short
+
+Line = Sequence[float]
+Box = tuple[float, float, float, float]  # left, bottom, right, top
+WIDE, SMALL = (440.0, 290.0), (220.0, 165.0)  # units of the SVG; a phone shows two small ones side by side
+PROBES = {"linear": "linear probe", "knn": "k-NN"}
+MOST = 300  # points of a curve
+APART = 1.5  # between two numbers of labels, so that both can be written under the axis
+STEPS = (1, 2, 5, 10)  # of ticks: people count in these
+
+
+def stages(groups: Groups, looks: Mapping[str, Style], probe: str) -> Markup | None:
+    """Accuracy of a probe at every stage of the encoder, mean over seeds."""
+    lines = {name: _stage_line([run.metrics[probe]["layers"] for run in group]) for name, group in groups.items()}
+    ticks = list(groups[next(iter(groups))][0].metrics[probe]["layers"])
+    figure, axes = chart("stage of the encoder", "test accuracy (%)", _tall(lines), room(list(lines)))
+    axes.set_xticks(range(len(ticks)), ticks)
+    axes.margins(x=0.06)
+    _draw(axes, {name: (range(len(line)), line) for name, line in lines.items()}, looks)
+    return render(figure, f"stages-{probe}", f"Test accuracy of a {PROBES[probe]} at each stage of the encoder, by row")
+
+
+def _stage_line(layers: Sequence[Mapping[str, Any]]) -> Line:
+    return [float(np.mean([one[stage].get("test", {}).get("top1", math.nan) for one in layers])) for stage in layers[0]]
+
+
+def budgets(comparison: Comparison, groups: Groups, looks: Mapping[str, Style]) -> Markup | None:
+    """Accuracy against the number of labels, with intervals; None with fewer than two numbers of labels."""
+    granted = {name: labels for name, labels in comparison.budgets.items() if labels and name in comparison.verdicts}
+    first = groups[next(iter(groups))][0].metrics
+    if everything := first["data"].get("train_labelled"):
+        granted["linear"] = everything
+    found = sorted(granted.items(), key=lambda item: item[1])
+    if len({labels for _, labels in found}) < 2:
+        return None
+    figure, axes = chart("labels for the probe (log scale)", "test accuracy (%)", _tall(groups), room(list(groups)))
+    axes.set_xscale("log")
+    ticks = [labels for _, labels in found]
+    apart = [True, *(later > APART * earlier for earlier, later in pairwise(ticks))]
+    axes.set_xticks(ticks, [f"{labels:,}" if free else "" for labels, free in zip(ticks, apart, strict=True)])
+    axes.xaxis.set_minor_locator(NullLocator())
+    lines = {}
+    for name in groups:
+        there = [(labels, comparison.verdicts[key]) for key, labels in found if name in comparison.verdicts[key].names]
+        if not there:
+            continue
+        x = [labels for labels, _ in there]
+        ends = np.array([verdict.interval(name) for _, verdict in there])
+        axes.fill_between(x, 100 * ends[:, 0], 100 * ends[:, 1], color=paint(looks[name].hue), alpha=0.14, lw=0)
+        lines[name] = (x, [verdict.accuracy(name) or 0.0 for _, verdict in there])
+    _draw(axes, lines, looks)
+    return render(figure, "labels", "Test accuracy against the number of labels that the probe is given, by row")
+
+
+def severity(groups: Groups, looks: Mapping[str, Style]) -> Markup | None:
+    """Mean accuracy over all corruptions, from clean images (0) to the strongest corruption."""
+    lines = {name: line for name, group in groups.items() if (line := _robust(group, None))}
+    if not lines:
+        return None
+    figure, axes = chart("severity of the corruption (0 = clean)", "test accuracy (%)", _tall(lines), room(list(lines)))
+    _draw(axes, {name: (range(len(line)), line) for name, line in lines.items()}, looks)
+    return render(figure, "severity", "Mean test accuracy over all corruptions against their severity, by row")
+
+
+def corruptions(groups: Groups, looks: Mapping[str, Style]) -> dict[str, Markup]:
+    """The same for each corruption by itself, small and on one scale."""
+    kinds = dict.fromkeys(
+        kind for group in groups.values() for kind in group[0].metrics.get("robustness", {}).get("corruptions", {})
+    )
+    found, top = {}, 0.0
+    lines = {kind: {name: line for name, group in groups.items() if (line := _robust(group, kind))} for kind in kinds}
+    top = max((100 * max(line) for some in lines.values() for line in some.values()), default=0)
+    for i, kind in enumerate(kinds):
+        figure, axes = chart("severity", "accuracy (%)", SMALL)
+        axes.set_ylim(0, top * 1.04)
+        axes.set_xticks(range(6))
+        _draw(axes, {name: (range(len(line)), line) for name, line in lines[kind].items()}, looks, labels=False)
+        found[kind] = render(figure, f"corruption{i}", f"Test accuracy against severity of {kind}, by row")
+    return found
+
+
+def _robust(group: Sequence[Run], kind: str | None) -> Line | None:
+    parts = [run.metrics.get("robustness", {}) for run in group]
+    parts = [part for part in parts if "mean" in part and (kind is None or kind in part["corruptions"])]
+    curves = [[part["clean"], *(part["mean"] if kind is None else part["corruptions"][kind])] for part in parts]
+    return [float(y) for y in np.mean(curves, 0)] if curves else None
+
+
+def cost(comparison: Comparison, looks: Mapping[str, Style]) -> Markup | None:
+    """Accuracy against the time of pretraining; the line joins the rows that none beats in both."""
+    rows = [row for row in comparison.rows if comparison.cell("linear", row.name) is not None]
+    if len(rows) < 2:
+        return None
+    longest = max(row.seconds for row in rows)
+    unit, size = ("hours", 3600) if longest >= 7200 else ("minutes", 60) if longest >= 180 else ("seconds", 1)
+    figure, axes = chart(f"pretraining ({unit})", "test accuracy (%)", WIDE)
+    points = {row.name: (row.seconds / size, 100 * (comparison.cell("linear", row.name) or 0.0)) for row in rows}
+    front = np.array([points[name] for name in comparison.front])
+    if len(front) > 1:
+        axes.step(front[:, 0], front[:, 1], where="post", color=paint("soft"), lw=1.2, ls=(0, (2, 3)))
+    for name, (x, y) in points.items():
+        low, high = comparison.verdicts["linear"].interval(name) or (y, y)
+        axes.plot([x, x], [100 * low, 100 * high], color=paint(looks[name].hue), lw=2, alpha=0.5)
+        hollow = "paper" if name not in comparison.front else looks[name].hue
+        axes.plot(x, y, looks[name].marker, ms=8, mew=2, mec=paint(looks[name].hue), mfc=paint(hollow), zorder=3)
+    axes.set_xlim(-0.03 * longest / size, 1.06 * longest / size or 1.0)
+    axes.margins(y=0.12)
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, steps=STEPS))
+    _label_points(axes, points, comparison.front, looks)
+    return render(figure, "cost", f"Test accuracy against {unit} of pretraining, one point per row")
+
+
+def losses(groups: Groups, looks: Mapping[str, Style]) -> dict[str, Markup]:
+    """Row -> its training loss, one line per seed."""
+    found = {}
+    for i, (name, group) in enumerate(groups.items()):
+        curves = [curve for run in group if len(curve := _history(run))]
+        if not curves:
+            continue
+        figure, axes = chart("images seen (thousands)", "loss", SMALL)
+        for curve in curves:
+            axes.plot(curve[:, 0] / 1000, curve[:, 1], color=paint(looks[name].hue), lw=1.5)
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=STEPS))
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=STEPS))
+        found[name] = render(figure, f"loss{i}", f"Training loss of {name} against images seen")
+    return found
+
+
+def _history(run: Run) -> np.ndarray:
+    """(n, 2) images seen and loss; empty where there is no history or nothing was trained."""
+    path = run.folder / "history.csv" if run.folder else None
+    if path is None or not path.is_file():
+        return np.empty((0, 2))
+    with path.open(encoding="utf-8", newline="") as stream:
+        lines = [(line.get("images"), line.get("loss")) for line in csv.DictReader(stream)]
+    curve = np.array([(float(images), float(loss)) for images, loss in lines if images and loss]).reshape(-1, 2)
+    return curve[:: max(1, len(curve) // MOST)]
+
+
+def _tall(names: Mapping[str, Any]) -> tuple[float, float]:
+    """Higher where many names stand beside the lines."""
+    return WIDE[0], max(WIDE[1], 80 + TEXT * 1.2 * len(names))
+
+
+def _draw(
+    axes: Axes, lines: Mapping[str, tuple[Sequence[float], Line]], looks: Mapping[str, Style], labels: bool = True
+) -> None:
+    """Fractions as lines in percent, the best row on top, with their names where they end."""
+    for depth, (name, (x, y)) in enumerate(lines.items()):
+        look, hue = looks[name], paint(looks[name].hue)
+        size: dict[str, Any] = {"lw": 2.0, "ms": 5.5} if labels else {"lw": 1.6, "ms": 0}
+        axes.plot(
+            x, 100 * np.array(y), color=hue, ls=look.dash, marker=look.marker, mew=0, zorder=9 - depth / 99, **size
+        )
+    axes.yaxis.set_major_locator(
+        MaxNLocator(5 if labels else 4, integer=True, steps=STEPS if labels else (1, 2.5, 5, 10))
+    )
+    axes.margins(y=0.07)
+    if labels:
+        ends = {name: (x[-1], 100 * y[-1]) for name, (x, y) in lines.items() if math.isfinite(y[-1])}
+        axes.set_xlim(axes.get_xlim())
+        axes.set_ylim(axes.get_ylim())
+        label_ends(axes, ends, dict(looks))
+
+
+def _label_points(
+    axes: Axes, points: Mapping[str, tuple[float, float]], front: Sequence[str], looks: Mapping[str, Style]
+) -> None:
+    """Each name at that side of its point where it covers the least of points, names and the front."""
+    axes.set_ylim(axes.get_ylim())
+    places = dict(zip(points, axes.transData.transform(list(points.values())), strict=True))
+    taken: list[Box] = [(x - 7, y - 7, x + 7, y + 7) for x, y in places.values()]
+    for (x, y), (right, up) in pairwise(places[name] for name in front):
+        taken += [(x, y - 1, right, y + 1), (right - 1, y, right + 1, up)]
+    for name, (x, y) in places.items():
+        side, at, box = _side(x, y, TEXT * LETTER * len(short(name)), taken, axes.bbox)
+        taken.append(box)
+        text: dict[str, Any] = {"color": paint(looks[name].text), "fontsize": TEXT, "va": "center_baseline", "ha": side}
+        axes.text(*at, short(name), transform=IdentityTransform(), **text)
+
+
+def _side(x: float, y: float, width: float, taken: Sequence[Box], frame: Any) -> tuple[str, tuple[float, float], Box]:
+    """Where to write: alignment, place, and the box that the text fills. The first of equals."""
+    tried = []
+    sides = (
+        ("left", 11, 0),
+        ("right", -11, 0),
+        ("center", 0, 16),
+        ("center", 0, -16),
+        ("left", 9, 11),
+        ("left", 9, -11),
+    )
+    for i, (side, dx, dy) in enumerate(sides):
+        start = x + dx - width * {"left": 0, "center": 0.5, "right": 1}[side]
+        box = (start, y + dy - TEXT / 2, start + width, y + dy + TEXT / 2)
+        outside = max(0.0, frame.x0 - box[0]) + max(0.0, box[2] - frame.x1) + max(0.0, frame.y0 - box[1])
+        covered = sum(_overlap(box, other) for other in taken) + TEXT * outside
+        tried.append((covered, i, side, (x + dx, y + dy), box))
+    return min(tried)[2:]
+
+
+def _overlap(a: Box, b: Box) -> float:
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))

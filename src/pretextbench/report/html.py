@@ -1,0 +1,212 @@
+"""The report: one HTML file that needs nothing beside it, with the answer on the first screen and its reasons below."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+from matplotlib.ticker import MaxNLocator
+
+from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.runs import Run
+from pretextbench.report import figures, panels, sections
+from pretextbench.report.panels import MATRIX, classes, confusion, mistakes
+from pretextbench.report.sections import Groups
+from pretextbench.report.svg import styles
+from pretextbench.report.tables import budget_name, caption, percent
+
+PAGES = Environment(
+    loader=PackageLoader("pretextbench", "report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+PAGES.filters["percent"] = percent
+# Names of methods and classes are anyone's: they make no HTML, and nothing that a browser would fetch.
+MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable(["image", "link", "autolink"])
+TITLES = {
+    "board": "Leaderboard",
+    "reasons": "Before you choose",
+    "pairs": "Who beats whom",
+    "labels": "With fewer labels",
+    "cost": "Cost",
+    "others": "Other protocols",
+    "stages": "Which stage to use",
+    "robust": "Robustness",
+    "classes": "Classes",
+    "maps": "Maps of the features",
+    "methods": "The methods at work",
+    "labelfree": "Without labels",
+    "more": "More numbers",
+    "audit": "Leak audit",
+    "recipe": "How to get it again",
+}
+PICTURES = {
+    "samples.png": "What the method makes of validation images: what it is given, what it says, what is true.",
+    "neighbours.png": "Validation images (left) and the training images that the encoder takes for the most alike.",
+}
+
+
+def report_html(
+    comparison: Comparison,
+    runs: Sequence[Run],
+    recommendation: str,
+    audit: Mapping[str, Any] | None,
+    audit_picture: bytes | None,
+    recipe: Mapping[str, str],
+) -> str:
+    """The whole page. A section without data is absent.
+
+    Args:
+        comparison: of these runs.
+        recommendation: Markdown, as recommend.py writes it.
+        audit: of leaks between the splits; its "said" is one sentence.
+        audit_picture: a PNG of the pairs that were found.
+        recipe: how to get the report again: heading -> text.
+    """
+    groups = {
+        row.name: sorted((run for run in runs if run.name == row.name), key=lambda run: run.seed)
+        for row in comparison.rows
+    }
+    looks = styles(comparison.rows)
+    title, lead, rest = words(recommendation)
+    judged = "linear" in comparison.verdicts
+    free = sections.labelfree(comparison)
+    parts: dict[str, Any] = dict.fromkeys(TITLES) | {
+        "board": _board(comparison) if judged else {"unjudged": free},
+        "reasons": rest,
+        **(_judged(comparison, runs, groups, looks) if judged else {}),
+        "maps": panels.maps(groups),
+        "methods": _methods(groups, looks),
+        "labelfree": free if judged else None,
+        "more": sections.more(comparison, groups),
+        "audit": {"said": audit["said"], "picture": picture(audit_picture)} if audit else None,
+        "recipe": dict(recipe),
+    }
+    page = PAGES.get_template("report.html.j2")
+    return page.render(
+        comparison=comparison,
+        budget_name=budget_name,
+        caption=[Markup(MARKDOWN.renderInline(line)) for line in caption(comparison) if line],
+        lead=lead,
+        looks=looks,
+        parts=parts,
+        facts=_facts(comparison),
+        side=panels.SIDE,
+        title=title,
+        titles={name: TITLES[name] for name in TITLES if parts.get(name)},
+    )
+
+
+def words(recommendation: str) -> tuple[str, Markup, Markup]:
+    """Its title, the answer, and the sections below the answer, as HTML."""
+    for loose in (" %", "p < ", "p = "):  # numbers stay with their units
+        recommendation = recommendation.replace(loose, loose.replace(" ", "\u00a0"))
+    head, rule, rest = recommendation.partition("\n## ")
+    title, _, lead = head.removeprefix("# ").partition("\n")
+    found = MARKDOWN.render(rule.lstrip() + rest).replace("<h2>", "</div><div><h3>").replace("</h2>", "</h3>")
+    return (
+        title.strip(),
+        Markup(MARKDOWN.render(lead)),
+        Markup(found.removeprefix("</div>") + "</div>" if found else ""),
+    )
+
+
+def picture(png: bytes | None) -> str:
+    """A data URL; empty without a picture."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}" if png else ""
+
+
+def _facts(comparison: Comparison) -> list[str]:
+    """The frame of the comparison in a few words each."""
+    seeds = sorted({len(row.seeds) for row in comparison.rows})
+    counted = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    budget = max(row.images_seen for row in comparison.rows)
+    return [
+        f"{comparison.images:,} {'test' if comparison.verdicts else 'validation'} images",
+        f"{comparison.classes:,} classes" if comparison.classes else "no classes",
+        f"{counted} seed{'' if counted == '1' else 's'} per row",
+        f"{'up to ' if comparison.unequal else ''}{budget:,} images seen in pretraining",
+    ]
+
+
+def _board(comparison: Comparison) -> dict[str, Any]:
+    verdict = comparison.verdicts["linear"]
+    low, high = 100 * verdict.judgement.low.min(), 100 * verdict.judgement.high.max()
+    reach = max(high - low, 2.0)
+    ends = max(low - 0.05 * reach, 0), min(high + 0.05 * reach, 100)
+    ticks = [
+        float(tick)
+        for tick in MaxNLocator(5, integer=True, steps=figures.STEPS).tick_values(*ends)
+        if ends[0] <= tick <= ends[1]
+    ]
+    by_labels = sorted(comparison.budgets, key=lambda budget: comparison.budgets[budget] or 0)
+    ends_of_it = dict.fromkeys([*by_labels[:1], *by_labels[-1:]])  # the first screen has room for two
+    budgets = {budget: sections.column(comparison, budget) for budget in ends_of_it}
+    return {
+        "forest": sections.forest(comparison, ends, ticks),
+        "linear": sections.column(comparison, "linear"),
+        "knn": sections.column(comparison, "knn"),
+        "budgets": budgets,
+        "winners": sections.winners(comparison),
+        "empty": {row.name: row.notes for row in comparison.rows if row.notes},
+    }
+
+
+def _judged(comparison: Comparison, runs: Sequence[Run], groups: Groups, looks: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections that need labels."""
+    severity = figures.severity(groups, looks)
+    return {
+        "pairs": sections.pairs(comparison),
+        "labels": figures.budgets(comparison, groups, looks),
+        "others": sections.others(comparison, runs),
+        "stages": {
+            "figures": {figures.PROBES[probe]: figures.stages(groups, looks, probe) for probe in figures.PROBES},
+            "losses": _last_stage(comparison),
+        },
+        "cost": figures.cost(comparison, looks),
+        "robust": severity
+        and {"mean": severity, "each": figures.corruptions(groups, looks), "drops": sections.lost(groups)},
+        "classes": _classes(comparison, groups),
+    }
+
+
+def _last_stage(comparison: Comparison) -> list[str]:
+    """What probing the last stage instead of the best costs, in words, where it costs half a point or more."""
+    found = []
+    for row in comparison.rows:
+        best, last = comparison.cell("linear", row.name), comparison.cell("last", row.name)
+        if best is not None and last is not None and best - last >= 0.005:
+            found.append(f"{row.name} {100 * (best - last):.1f} points ({row.layers['linear']} is its best)")
+    return found
+
+
+def _classes(comparison: Comparison, groups: Groups) -> dict[str, Any] | None:
+    table, tables = classes(comparison, groups), confusion(groups)
+    if not table:
+        return None
+    names = next(iter(groups.values()))[0].metrics["classes"]
+    best = next((row.name for row in comparison.rows if not row.control and row.name in tables), None)
+    return {
+        "table": table,
+        "names": names,
+        "best": best,
+        "mistakes": mistakes(tables[best], names) if best else [],
+        "confusion": tables if len(names) <= MATRIX else {},
+        "left_out": bool(tables) and len(names) > MATRIX,
+        "most": MATRIX,
+    }
+
+
+def _methods(groups: Groups, looks: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Loss curves of all seeds, and the pictures of each row's first seed."""
+    losses, pictures = figures.losses(groups, looks), {}
+    for name, group in groups.items():
+        folder = group[0].folder
+        there = [(said, folder / file) for file, said in PICTURES.items()] if folder else []
+        if shown := [(said, picture(path.read_bytes())) for said, path in there if path.is_file()]:
+            pictures[name] = shown
+    return {"losses": losses, "pictures": pictures} if losses or pictures else None

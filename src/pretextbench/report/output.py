@@ -1,0 +1,64 @@
+"""The comparison on disk: leaderboard, curves and metrics, the recommendation, and the page that holds all of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pretextbench.base.files import write_whole
+from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.runs import Run
+from pretextbench.errors import UserError
+from pretextbench.report.html import report_html
+from pretextbench.report.plot import leaderboard_png
+from pretextbench.report.recommend import recommendation_md
+from pretextbench.report.tables import budgets_csv, leaderboard_csv, leaderboard_md, metrics_json, robustness_csv
+
+
+@dataclass(frozen=True)
+class Appendix:
+    """What the page tells beside the comparison."""
+
+    audit: Mapping[str, Any] | None = None  # of the leak audit; `said` is its sentence
+    pairs: bytes | None = None  # PNG of the pairs that it found
+    recipe: Mapping[str, str] = field(default_factory=dict)  # heading -> text: how to get the result again
+
+    @classmethod
+    def read(cls, audit: Path, recipe: Mapping[str, str]) -> "Appendix":
+        """From the folder of the leak audit.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        try:
+            found = json.loads((audit / "audit.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"Cannot read {audit / 'audit.json'} ({error}). Run the audit stage; it writes it."
+            ) from error
+        picture = audit / "pairs.png"
+        return cls(found, picture.read_bytes() if picture.is_file() else None, recipe)
+
+
+def write(comparison: Comparison, runs: Sequence[Run], reports: Path, appendix: Appendix | None = None) -> list[Path]:
+    """Write the eight files into `reports`; other files there are left alone. Returns their paths.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    beside = appendix or Appendix()
+    words = recommendation_md(comparison, beside.audit)
+    texts = {
+        "leaderboard.csv": leaderboard_csv(comparison),
+        "leaderboard.md": leaderboard_md(comparison),
+        "metrics.json": metrics_json(comparison),
+        "budgets.csv": budgets_csv(comparison, runs),
+        "robustness.csv": robustness_csv(runs),
+        "recommendation.md": words,
+        "report.html": report_html(comparison, runs, words, beside.audit, beside.pairs, beside.recipe),
+    }
+    contents = {"leaderboard.png": leaderboard_png(comparison)} | {name: text.encode() for name, text in texts.items()}
+    for name, content in contents.items():
+        write_whole(reports / name, content)
+    return [reports / name for name in contents]

@@ -1,0 +1,130 @@
+"""The answer in words: which method to use, by how much, how sure, at what cost, and what would make it surer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pretextbench.compare.comparison import Comparison, Row, Verdict
+from pretextbench.compare.runs import RANDOM
+from pretextbench.report import arguments
+from pretextbench.report.arguments import against, either, gap, surer
+from pretextbench.report.tables import percent
+
+SUPERVISED = "supervised"
+
+
+def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = None) -> str:
+    """Markdown, a page at most. Percentages of test images; differences in percentage points.
+
+    `audit`: what the leak audit found; `said` is its sentence.
+    """
+    title = "# Which pretext method should you use on these images?"
+    verdict = comparison.verdicts.get("linear")
+    methods = [row for row in comparison.rows if not row.control and verdict and row.name in verdict.names]
+    if verdict is None:
+        return "\n\n".join([title, *_without_labels(comparison)]) + "\n"
+    if not methods:
+        return f"{title}\n\nNo pretext method has predictions, so there is nothing to recommend. See the leaderboard.\n"
+    sections = [
+        ("", _answer(comparison, verdict, methods)),
+        ("Against supervised training", _supervised(comparison, verdict, methods)),
+        ("With few labels", arguments.few(comparison, methods)),
+        ("Beyond frozen features of clean images", arguments.others(comparison, methods)),
+        ("Cost", _cost(comparison, methods)),
+        ("Without labels", arguments.label_free(comparison)),
+        ("What would make it surer", surer(comparison, verdict, methods)),
+        ("Can the test set be trusted?", [audit["said"]] if audit else []),
+        ("What this does not say", _limits(comparison)),
+    ]
+    parts = [title]
+    for heading, lines in sections:
+        if lines:
+            parts += [f"## {heading}"] if heading else []
+            parts += lines
+    return "\n\n".join(parts) + "\n"
+
+
+def tied(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[Row]:
+    """The best method, and those that cannot be told apart from it."""
+    level = 1 - comparison.params.confidence
+    return [row for row in methods if row is methods[0] or verdict.p(methods[0].name, row.name) >= level]
+
+
+def _answer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:
+    best, group = methods[0], tied(comparison, verdict, methods)
+    low, high = verdict.interval(best.name) or (0.0, 0.0)
+    reach = (
+        f"A linear probe on {best.name}'s {best.layers['linear']} gets {percent(verdict.accuracy(best.name))} % of "
+        f"{comparison.images:,} test images right ({comparison.params.confidence:.0%} interval {percent(low)} to "
+        f"{percent(high)})."
+    )
+    if len(group) > 1:
+        cheap = min(group, key=lambda row: row.seconds)
+        first = (
+            f"**Use {either([row.name for row in group])}: they cannot be told apart here.** {reach} "
+            f"{cheap.name} took the least time ({cheap.seconds:,.0f} s)."
+        )
+    elif len(methods) > 1:
+        first = f"**Use {best.name}.** {reach} {against(verdict, best, methods[1], 'the next method')}"
+    else:
+        first = f"**{best.name} is the only method here.** {reach}"
+    if RANDOM in verdict.names:
+        floor = f"An encoder that was not trained gets {percent(verdict.accuracy(RANDOM))} %."
+        above = f"{floor} {against(verdict, best, None, RANDOM)}"
+        helps = verdict.p(best.name, RANDOM) < 1 - comparison.params.confidence and gap(verdict, best.name, RANDOM) > 0
+        if helps:
+            return [first, above]
+        longer = "Train for longer before choosing a method: `pretrain.images` is the budget."
+        return [f"**No method is shown to help.** {above}", f"{reach} {longer}"]
+    return [first]
+
+
+def _supervised(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:
+    if SUPERVISED not in verdict.names:
+        return ["The supervised control was not run: whether pretraining is worth it at all is open."]
+    best, accuracy = methods[0], percent(verdict.accuracy(SUPERVISED))
+    said = f"The same encoder trained with all training labels, on the same budget, gets {accuracy} %."
+    if verdict.p(best.name, SUPERVISED) >= 1 - comparison.params.confidence:
+        said += " The best method cannot be told apart from it."
+    elif gap(verdict, best.name, SUPERVISED) > 0:
+        said += " The best method beats it: pretraining pays even with all labels."
+    else:
+        said += " No method beats it: pretrain where most of your images have no label, or to start from."
+    return [f"{said} {against(verdict, best, None, SUPERVISED)}"]
+
+
+def _cost(comparison: Comparison, methods: list[Row]) -> list[str]:
+    lines = [
+        f"- {row.name}: {row.seconds:,.0f} s for {row.images_seen:,} images ({row.images_per_second:,.0f} images/s), "
+        f"{row.peak_memory_mib:,.0f} MiB at the peak, {row.parameters:,} parameters in the encoder."
+        for row in methods
+    ]
+    cheap = [name for name in comparison.front if name != methods[0].name]
+    front = f"No other method is better than {methods[0].name} at any price."
+    if cheap:
+        front = f"Cheaper, and not beaten at their price: {', '.join(cheap)}."
+    return ["\n".join(lines), front]
+
+
+def _limits(comparison: Comparison) -> list[str]:
+    lines = []
+    if max(len(row.seeds) for row in comparison.rows) == 1:
+        lines.append(
+            "- One seed per row: the p values are about these encoders on other test images. Another pretraining of "
+            "the same method may come out differently; set `compare.seeds` to three or more to have that counted."
+        )
+    if comparison.unequal:
+        lines.append("- The rows have seen different numbers of images: their order mixes method and budget.")
+    lines.append("- The order may change with a longer pretraining, a larger encoder, or other images.")
+    return ["\n".join(lines)]
+
+
+def _without_labels(comparison: Comparison) -> list[str]:
+    first = comparison.rows[0]
+    return [
+        f"**There is no recommendation: {comparison.reason or 'no row has predictions'}.** Without labels one can see "
+        "that an encoder collapsed, not that it is useful.",
+        f"The features of {first.name} spread over the most dimensions (RankMe {first.labelfree['rankme']:.1f}). Among "
+        "encoders trained by one method that tends to go with accuracy; across methods it is a weak hint, and an "
+        "untrained encoder can score high.",
+        "A few hundred labelled images are enough for a first answer: sort them into one folder per class, run again.",
+    ]

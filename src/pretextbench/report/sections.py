@@ -1,0 +1,183 @@
+"""The sections of the report as data: columns, cells and groups of rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pretextbench.compare.comparison import Comparison, Row
+from pretextbench.compare.protocols import BETTER, CORRUPTED, FINETUNE, TRANSFER
+from pretextbench.compare.runs import RANDOM, Run
+from pretextbench.report.arguments import p_value
+from pretextbench.report.recommend import tied
+from pretextbench.report.tables import budget_name, percent
+
+Groups = Mapping[str, Sequence[Run]]  # row -> its runs, rows best first
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table with its interval, or the reason why there is none."""
+
+    text: str = ""
+    interval: str = ""
+    why: str = ""
+    best: bool = False  # of the methods in its column
+    heat: float = 0.0  # from 0 to 1
+
+
+def scores(group: Sequence[Run], stage: str) -> list[dict[str, Any]]:
+    """The test scores of the linear probe at one stage, one per seed that has any."""
+    tests = [run.metrics["linear"]["layers"][stage].get("test") for run in group]
+    return [test for test in tests if test]
+
+
+MINUS, DASH = "\u2212", "\u2013"
+MEASURES = {
+    "rankme": ("RankMe", "effective dimensions in use; higher is said to be better"),
+    "uniformity": ("uniformity", "spread over the sphere; lower is said to be better"),
+    "feature_std": ("feature spread", "0 is a collapsed encoder; higher is said to be better"),
+    "alignment": ("alignment", "distance of two views of an image; lower is said to be better"),
+}
+
+
+def winners(comparison: Comparison) -> list[str]:
+    """The methods to use: the best and its ties, where it is shown to beat an untrained encoder; otherwise none."""
+    verdict = comparison.verdicts.get("linear")
+    methods = [row for row in comparison.rows if not row.control and verdict and row.name in verdict.names]
+    if not verdict or not methods:
+        return []
+    best, level = methods[0].name, 1 - comparison.params.confidence
+    if RANDOM in verdict.names:
+        above = (verdict.accuracy(best) or 0) > (verdict.accuracy(RANDOM) or 0)
+        if not above or verdict.p(best, RANDOM) >= level:
+            return []
+    return [row.name for row in tied(comparison, verdict, methods)]
+
+
+def column(comparison: Comparison, protocol: str) -> dict[str, Cell]:
+    """The accuracies under one protocol, by row."""
+    values = {row.name: comparison.cell(protocol, row.name) for row in comparison.rows}
+    methods = [value for row in comparison.rows if not row.control and (value := values[row.name]) is not None]
+    budget = protocol.removeprefix(FINETUNE)
+    found = {}
+    for row in comparison.rows:
+        value = values[row.name]
+        if value is None:
+            mine = [note for note in row.notes if note.startswith(f"{budget}: ")]
+            mine = mine or [note for note in row.notes if note.partition(": ")[0] not in comparison.budgets]
+            found[row.name] = Cell(why="; ".join(dict.fromkeys(mine)) or "not measured")
+            continue
+        low, high = comparison.verdicts[protocol].interval(row.name) or (value, value)
+        best = not row.control and value == max(methods)
+        found[row.name] = Cell(percent(value), DASH.join((percent(low), percent(high))), best=best)
+    return found
+
+
+def others(comparison: Comparison, runs: Sequence[Run]) -> dict[str, dict[str, Cell]]:
+    """The protocols beside the leaderboard that were asked for: heading -> row -> cell."""
+    tuned = dict.fromkeys(budget for run in runs for budget in run.metrics.get("finetune", {}))
+    wanted = {budget_name(budget): budget for budget in comparison.budgets}
+    wanted |= {f"fine-tuned, {budget_name(budget)}": FINETUNE + budget for budget in tuned}
+    source = next((run.metrics["transfer"].get("source") for run in runs if "transfer" in run.metrics), None)
+    wanted |= {f"transfer to {source}": TRANSFER, "corrupted images": CORRUPTED}
+    asked = {k: v for k, v in wanted.items() if v in comparison.verdicts or v.startswith(FINETUNE)}
+    return {heading: column(comparison, protocol) for heading, protocol in asked.items()}
+
+
+def forest(comparison: Comparison, ends: tuple[float, float], ticks: Sequence[float]) -> dict[str, Any]:
+    """Places in percent of the width, for points with intervals on an axis between two ends."""
+    verdict, (low, high) = comparison.verdicts["linear"], ends
+
+    def place(fraction: float) -> float:
+        return round(100 * (100 * fraction - low) / (high - low), 2)
+
+    rows = {}
+    for name in verdict.names:
+        start, end = (place(x) for x in verdict.interval(name) or (0, 0))
+        rows[name] = {"at": place(verdict.accuracy(name) or 0), "start": start, "width": round(end - start, 2)}
+    floor = verdict.accuracy(RANDOM)
+    marks = [{"at": place(tick / 100), "text": f"{tick:g}"} for tick in ticks]
+    return {"rows": rows, "ticks": marks, "floor": None if floor is None else place(floor)}
+
+
+def pairs(comparison: Comparison) -> dict[str, Any] | None:
+    """Row by row the differences to every worse row, in points, best first."""
+    verdict = comparison.verdicts["linear"]
+    names = [row.name for row in comparison.rows if row.name in verdict.names]
+    if len(names) < 2:
+        return None
+    largest = float(np.abs(verdict.judgement.difference).max()) or 1.0
+    found = []
+    for i, name in enumerate(names[:-1]):
+        cells = []
+        for other in names[i + 1 :]:
+            gap, p = (verdict.accuracy(name) or 0) - (verdict.accuracy(other) or 0), verdict.p(name, other)
+            apart = p < verdict.judgement.level
+            cells.append(Cell(f"{100 * gap:+.1f}", p_value(p), heat=0.12 + 0.5 * gap / largest if apart else 0.0))
+        found.append({"name": name, "skipped": i, "cells": cells})
+    return {"columns": names[1:], "rows": found}
+
+
+def lost(groups: Groups) -> dict[str, list[float]]:
+    """Row -> accuracy on clean images, on corrupted ones, and the share that is lost; means over seeds."""
+    found = {}
+    for name, group in groups.items():
+        parts = [run.metrics.get("robustness", {}) for run in group]
+        three = [
+            (p["clean"], np.mean(p["mean"]), p["relative_drop"]) for p in parts if p.get("relative_drop") is not None
+        ]
+        if three:
+            found[name] = [float(x) for x in np.mean(three, 0)]
+    return found
+
+
+def more(comparison: Comparison, groups: Groups) -> dict[str, list[Cell]]:
+    """Row -> the numbers that have no figure: scores at the best stage, calibration, speed, size."""
+    found, last = {}, column(comparison, "last")
+    for row in comparison.rows:
+        cells = _scored(row, groups[row.name]) if comparison.verdicts else []
+        first = [Cell(last[row.name].text, why=last[row.name].why)] if comparison.verdicts else []
+        found[row.name] = first + [Cell(text, why="" if text else "not measured") for text in (*cells, *_cost(row))]
+    return found
+
+
+def _scored(row: Row, group: Sequence[Run]) -> list[str]:
+    tests = scores(group, row.layers["linear"])
+    cells = [row.layers["linear"], row.layers["knn"]]
+    for key in ("balanced_accuracy", "macro_f1", "ece"):
+        values = [test[key] for test in tests if key in test]
+        cells.append(percent(float(np.mean(values))) if values else "")
+    return cells
+
+
+def _cost(row: Row) -> list[str]:
+    flops = f"{row.forward_flops / 1e6:,.1f}" if row.forward_flops else ""
+    numbers = (row.images_seen, row.seconds, row.images_per_second, row.peak_memory_mib, row.parameters)
+    return [*(f"{number:,.0f}" for number in numbers), flops]
+
+
+def labelfree(comparison: Comparison) -> dict[str, Any]:
+    """The measures of every row, and how far they rank the rows as the labels do."""
+    shown = [name for name in BETTER if name in comparison.rows[0].labelfree]
+    rows = {
+        row.name: [f"{row.labelfree[name]:.3g}".replace("-", MINUS) if name in row.labelfree else "" for name in shown]
+        for row in comparison.rows
+    }
+    level = 1 - comparison.params.confidence
+    follow = [MEASURES[found.measure][0] for found in comparison.agreements if found.p < level and found.tau > 0]
+    agreements = [
+        {
+            "name": MEASURES[found.measure][0],
+            "tau": _signed(found.tau),
+            "interval": f"{_signed(found.low)} to {_signed(found.high)}",
+            "p": f"{found.p:.3f}",
+        }
+        for found in comparison.agreements
+    ]
+    return {"heads": [MEASURES[name] for name in shown], "rows": rows, "follow": follow, "agreements": agreements}
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.2f}".replace("-", MINUS)

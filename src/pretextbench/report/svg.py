@@ -1,0 +1,138 @@
+"""Matplotlib figures as inline SVG that belongs to its page: colours are CSS variables, text is the page's own font.
+
+The page switches its variables between light and dark, and the figures follow. Matplotlib knows no variables, so each
+is drawn in a colour that nothing else has, and that is replaced in the text of the SVG.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import IdentityTransform
+from scipy.optimize import isotonic_regression
+
+from pretextbench.compare.comparison import Row
+from pretextbench.compare.runs import RANDOM
+
+HUES = 6  # of Okabe & Ito 2008, without black and yellow, which vanish on one of the two backgrounds
+NAMED = ("ink", "soft", "line", "paper", "floor", "floor-text", "ceiling", "ceiling-text")
+VARIABLES = NAMED + tuple(f"{kind}{hue}" for kind in ("hue", "text") for hue in range(HUES))
+MARKERS, DASHES = "osD^v", ("-", (0, (5, 2)), (0, (1.5, 1.5)))
+TEXT, LETTER = 12.0, 0.56  # size of the text in units of the SVG, and the width of a letter as a share of it
+LONGEST = 20  # letters of a label
+BASE = {"svg.fonttype": "none"}
+
+
+def paint(variable: str) -> str:
+    """The colour that stands for a CSS variable until the figure is rendered."""
+    return f"#fe01{VARIABLES.index(variable):02x}"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one row looks in every figure and table of the report."""
+
+    hue: str  # CSS variables, of lines and of text
+    text: str
+    marker: str = "o"
+    dash: str | tuple[float, tuple[float, ...]] = "-"
+
+
+def styles(rows: Sequence[Row]) -> dict[str, Style]:
+    """By name, so that a method looks alike whatever its rank; more methods than hues differ in marker and dash."""
+    found = {}
+    for i, row in enumerate(sorted((row for row in rows if not row.control), key=lambda row: row.name)):
+        again = i // HUES
+        found[row.name] = Style(
+            f"hue{i % HUES}", f"text{i % HUES}", MARKERS[again % len(MARKERS)], DASHES[again % len(DASHES)]
+        )
+    for row in rows:
+        if row.control:
+            kind = "floor" if row.name == RANDOM else "ceiling"
+            found[row.name] = Style(kind, f"{kind}-text", dash=(0, (4, 2)))
+    return found
+
+
+def chart(x_label: str, y_label: str, size: tuple[float, float], right: float = 12) -> tuple[Figure, Axes]:
+    """Empty axes, sizes in units of the SVG: margins are fixed, so figures side by side line up."""
+    (width, height), left, bottom, top = size, 36.0, 44.0, 28.0
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+    FigureCanvasSVG(figure)
+    place = (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
+    axes = figure.add_axes(place, facecolor="none")
+    axes.set_xlabel(x_label, color=paint("soft"), fontsize=TEXT, labelpad=6)
+    figure.text(1 / width, 1 - 13 / height, y_label, color=paint("soft"), fontsize=TEXT)
+    axes.tick_params(length=0, labelsize=TEXT, labelcolor=paint("soft"), pad=6)
+    axes.grid(True, axis="y", color=paint("line"), linewidth=1)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(paint("line"))
+    return figure, axes
+
+
+def room(names: Sequence[str]) -> float:
+    """Units to the right of the axes that hold the names of the lines."""
+    return 26 + TEXT * LETTER * max((len(short(name)) for name in names), default=0)
+
+
+def short(name: str) -> str:
+    """A name that fits beside a line."""
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+
+
+def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], looks: dict[str, Style]) -> None:
+    """Write each line's name beside its last point (data coordinates); call it when the limits are final."""
+    names = list(ends)
+    points = axes.transData.transform([ends[name] for name in names])
+    edge, units = float(axes.bbox.x1), IdentityTransform()
+    for name, (x, y), at in zip(names, points, spread(list(points[:, 1]), TEXT * 1.2), strict=True):
+        hue = paint(looks[name].hue)
+        axes.plot([x + 5, edge + 6, edge + 16], [y, y, at], color=hue, lw=0.8, transform=units, clip_on=False)
+        text = paint(looks[name].text)
+        axes.text(edge + 19, at, short(name), color=text, fontsize=TEXT, va="center_baseline", transform=units)
+
+
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """The places nearest to the wanted ones (least squares) that keep their order and are at least `gap` apart."""
+    order = np.argsort(wanted, kind="stable")
+    steps = gap * np.arange(len(order))
+    found = np.empty(len(order))
+    found[order] = isotonic_regression(np.asarray(wanted, float)[order] - steps).x + steps
+    return [float(at) for at in found]
+
+
+def render(figure: Figure, name: str, said: str) -> Markup:
+    """The figure as an `<svg>` element; `name` is unique on the page, `said` is for those who do not see it."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a name is a name, whatever dollars are in it
+    stream = io.StringIO()
+    with matplotlib.rc_context({**BASE, "svg.hashsalt": name}):
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(stream, format="svg", transparent=True, dpi=72, metadata=nothing)
+    drawn = stream.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
+    for pattern, by in (
+        (r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", ""),
+        (r' xmlns(:\w+)?="[^"]*"| version="1.1"', ""),  # HTML knows SVG without
+        (r'<g id="[^"]*"', "<g"),
+        (r' transform="rotate\(-0 [^"]*"|<g/>', ""),
+        (r"font-family: [^;\"]*;? ?", ""),
+        (r"\s*\n\s*", " "),
+        (r"(\d\.\d\d)\d+", r"\1"),  # hundredths of a unit are not seen
+        (r' id="', f' id="{name}-'),
+        (r'xlink:href="#', f'href="#{name}-'),
+        (r"url\(#", f"url(#{name}-"),
+        (r"#fe01([0-9a-f]{2})", lambda found: f"var(--{VARIABLES[int(found[1], 16)]})"),
+        (r'^<svg width="[^"]*" height="[^"]*"', lambda _: f'<svg role="img" aria-label="{escape(said)}"'),
+    ):
+        drawn = re.sub(pattern, by, drawn, flags=re.DOTALL)
+    return Markup(drawn.strip())

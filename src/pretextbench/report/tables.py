@@ -1,0 +1,224 @@
+"""Tables of the comparison: leaderboard (CSV, Markdown), metrics.json, curves by label budget and by severity."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from pretextbench.compare.comparison import Comparison, Row
+from pretextbench.compare.protocols import CORRUPTED, FINETUNE, TRANSFER
+from pretextbench.compare.runs import Run, by_name
+
+Cell = str | int | float | None
+MEASURES = ("rankme", "uniformity", "feature_std", "alignment")
+
+
+def leaderboard_csv(comparison: Comparison) -> str:
+    """One line per row, best first. Accuracies are fractions; an empty cell has its reason in `notes`."""
+    rows = [_record(comparison, row) for row in comparison.rows]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
+    linear = comparison.verdicts.get("linear")
+    low, high = (linear.interval(row.name) if linear else None) or (None, None)
+    found: dict[str, Cell] = {
+        "name": row.name,
+        "kind": "control" if row.control else "method",
+        "seeds": len(row.seeds),
+        "knn": comparison.cell("knn", row.name),
+        "knn_layer": row.layers.get("knn"),
+        "linear": comparison.cell("linear", row.name),
+        "linear_low": low,
+        "linear_high": high,
+        "linear_layer": row.layers.get("linear"),
+        "linear_last_layer": comparison.cell("last", row.name),
+        "tie_group": row.letters or None,
+    }
+    found |= {f"linear_{_slug(budget)}": comparison.cell(budget, row.name) for budget in comparison.budgets}
+    found |= {_column(protocol): comparison.cell(protocol, row.name) for protocol in _others(comparison)}
+    found |= {
+        "images_seen": row.images_seen,
+        "seconds": round(row.seconds, 3),
+        "images_per_second": round(row.images_per_second, 1),
+        "peak_memory_mib": round(row.peak_memory_mib, 1),
+        "parameters": row.parameters,
+        "forward_mflops": round(row.forward_flops / 1e6, 3),
+        "on_cost_front": int(row.name in comparison.front),
+    }
+    found |= {measure: row.labelfree.get(measure) for measure in MEASURES if measure in comparison.rows[0].labelfree}
+    rounded = {key: round(value, 6) if isinstance(value, float) else value for key, value in found.items()}
+    return {**rounded, "notes": "; ".join(row.notes) or None}
+
+
+def _others(comparison: Comparison) -> list[str]:
+    """The protocols beside the probes of frozen features of clean images."""
+    return [name for name in comparison.verdicts if name in (CORRUPTED, TRANSFER) or name.startswith(FINETUNE)]
+
+
+def _column(protocol: str) -> str:
+    budget = protocol.removeprefix(FINETUNE)
+    return protocol if budget == protocol else f"finetune_{_slug(budget)}"
+
+
+def _slug(budget: str) -> str:
+    """'1%' -> '1pct', '5' -> '5_per_class'."""
+    return budget.replace("%", "pct") if "%" in budget else f"{budget}_per_class"
+
+
+def metrics_json(comparison: Comparison) -> str:
+    """Row -> measure -> number, flat enough for `dvc metrics show`; a cell that is empty is left out."""
+    wanted = ("knn", "linear", "linear_last_layer", *(f"linear_{_slug(budget)}" for budget in comparison.budgets))
+    wanted = (*wanted, *map(_column, _others(comparison)))
+    found = {}
+    for row in comparison.rows:
+        record = _record(comparison, row)
+        found[row.name] = {key: record[key] for key in (*wanted, *MEASURES, "seconds") if record.get(key) is not None}
+    return json.dumps(found, indent=2, allow_nan=False) + "\n"
+
+
+def leaderboard_md(comparison: Comparison) -> str:
+    """A caption that says what was measured, and the table, aligned so that it reads as plain text too."""
+    header, rows = (_judged if comparison.verdicts else _unjudged)(comparison)
+    notes = [f"- `{row.name}`: {note}" for row in comparison.rows for note in row.notes]
+    empty = ["", "Empty cells:", "", *dict.fromkeys(notes)] if notes else []
+    return "\n".join(["# Leaderboard", "", *caption(comparison), "", *align(header, rows), *empty]) + "\n"
+
+
+def _judged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    percent = f"{comparison.params.confidence:.0%} interval".replace("%", " %")
+    few = [budget_name(budget) for budget in (*comparison.budgets, *_others(comparison))]
+    header = ["", "linear %", percent, "tie", "layer", "last layer %", "k-NN %"]
+    header += [f"{name} %" for name in few] + ["RankMe", "images seen", "seconds", "images/s", "peak MiB", "parameters"]
+    return header, [_cells(comparison, row) for row in comparison.rows]
+
+
+def _cells(comparison: Comparison, row: Row) -> list[str]:
+    interval = comparison.verdicts["linear"].interval(row.name) if "linear" in comparison.verdicts else None
+    few = [percent(comparison.cell(name, row.name)) for name in (*comparison.budgets, *_others(comparison))]
+    return [
+        f"{row.name} (control)" if row.control else row.name,
+        percent(comparison.cell("linear", row.name)),
+        f"{percent(interval[0])} to {percent(interval[1])}" if interval else "",
+        row.letters,
+        row.layers.get("linear", ""),
+        percent(comparison.cell("last", row.name)),
+        percent(comparison.cell("knn", row.name)),
+        *few,
+        f"{row.labelfree['rankme']:.1f}",
+        *_cost(row),
+    ]
+
+
+def _unjudged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    measures = [measure for measure in MEASURES if measure in comparison.rows[0].labelfree]
+    header = ["", *measures, "images seen", "seconds", "images/s", "peak MiB", "parameters"]
+    return header, [
+        [
+            f"{row.name} (control)" if row.control else row.name,
+            *(f"{row.labelfree[measure]:.3g}" for measure in measures),
+            *_cost(row),
+        ]
+        for row in comparison.rows
+    ]
+
+
+def _cost(row: Row) -> list[str]:
+    numbers = (row.images_seen, row.seconds, row.images_per_second, row.peak_memory_mib, row.parameters)
+    return [f"{number:,.0f}" for number in numbers]
+
+
+def caption(comparison: Comparison) -> list[str]:
+    """What the table shows, in words: protocol, sizes, seeds, what the letters mean, what one seed leaves out."""
+    if not comparison.verdicts:
+        reason = comparison.reason or "no row has predictions"
+        return [
+            f"**No accuracies: {reason}.** Label-free measures of the last stage on {comparison.images:,} validation "
+            "images. They find encoders that collapsed; they do not say which encoder is useful."
+        ]
+    seeds = sorted({len(row.seeds) for row in comparison.rows})
+    many = seeds[-1] > 1
+    counted = " to ".join(dict.fromkeys((str(seeds[0]), str(seeds[-1]))))
+    level = round(1 - comparison.params.confidence, 6)
+    lines = [
+        f"Accuracy on {comparison.images:,} test images of {comparison.classes} classes, of a linear probe on frozen "
+        "features; the encoder's stage and the probe's penalty were chosen on validation. "
+        f"Pretraining seeds per row: {counted}. Intervals: bootstrap over test images"
+        + (" and seeds." if many else ".")
+        + f" Rows that share a letter cannot be told apart (paired tests, Holm, level {level:g})."
+    ]
+    if not many:
+        lines.append(
+            "With one seed, intervals and letters leave out how much a method varies from one pretraining to the next."
+        )
+    if comparison.unequal:
+        lines.append("**The rows have seen different numbers of images**: their order mixes method and budget.")
+    return [line for pair in zip(lines, [""] * len(lines), strict=True) for line in pair][:-1]
+
+
+def budget_name(budget: str) -> str:
+    """'1%' -> '1 % labels', '5' -> '5 labels/class', 'finetune 1%' -> 'fine-tuned, 1 % labels'; other words stay."""
+    if budget in (CORRUPTED, TRANSFER):
+        return budget
+    if budget.startswith(FINETUNE):
+        return f"fine-tuned, {budget_name(budget.removeprefix(FINETUNE))}"
+    return f"{budget[:-1].strip()} % labels" if budget.endswith("%") else f"{budget} labels/class"
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction as percent, to one decimal; an empty cell stays empty."""
+    return "" if fraction is None else f"{100 * fraction:.1f}"
+
+
+def align(header: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table: the first column to the left, the others to the right, all padded."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    widths = [max(width, 3) for width in widths]
+
+    def line(cells: list[str]) -> str:
+        padded = [c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
+        return "| " + " | ".join(padded) + " |"
+
+    rule = ["-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    return [line(header), "| " + " | ".join(rule) + " |", *map(line, rows)]
+
+
+def budgets_csv(comparison: Comparison, runs: Sequence[Run]) -> str:
+    """A line per row and label budget, all labels included: accuracies are fractions. Empty without labels."""
+    lines = []
+    points = {**comparison.budgets, "linear": runs[0].metrics["data"].get("train_labelled")}
+    for row in comparison.rows:
+        for protocol, labels in sorted(points.items(), key=lambda point: point[1] or 0):
+            verdict = comparison.verdicts.get(protocol)
+            interval = verdict.interval(row.name) if verdict else None
+            if verdict and interval and labels:
+                lines.append((row.name, labels, verdict.accuracy(row.name), *interval))
+    return _table(("name", "labels", "accuracy", "low", "high"), lines)
+
+
+def robustness_csv(runs: Sequence[Run]) -> str:
+    """A line per row, corruption and severity (0 = clean); accuracies are fractions, means over seeds."""
+    lines = []
+    for name, group in by_name(runs).items():
+        found = [run.metrics.get("robustness", {}) for run in group]
+        if not all("corruptions" in one for one in found):
+            continue
+        clean = float(np.mean([one["clean"] for one in found]))
+        for corruption in found[0]["corruptions"]:
+            curve = np.mean([one["corruptions"][corruption] for one in found], 0)
+            lines += [(name, corruption, severity, value) for severity, value in enumerate([clean, *curve.tolist()])]
+    return _table(("name", "corruption", "severity", "accuracy"), lines)
+
+
+def _table(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in line] for line in lines)
+    return stream.getvalue()

@@ -1,0 +1,118 @@
+"""One budget for every method, counted in images seen, and what a training run is made of."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from torch import Tensor
+
+from pretextbench import registry
+from pretextbench.errors import UserError
+from pretextbench.method import PretextMethod
+from pretextbench.params import EncoderParams, MethodParams, Pretrain
+from pretextbench.recipe import Recipe
+from pretextbench.registry import Plugin
+
+LIBRARY = Path(registry.__file__).parent
+WATCHED = (  # what decides the weights: dvc.yaml watches the same for `pretrain`, and a test holds both to the imports
+    "augment",
+    "base/seed.py",
+    "data/prepared.py",
+    "distributed.py",
+    "encoder.py",
+    "encoders",
+    "measures.py",
+    "method.py",
+    "recipe.py",
+    "train",
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that determines a training run, beside the images."""
+
+    plugin: Plugin
+    source_hash: str
+    method: type[PretextMethod]  # type: ignore[type-arg]  # any method
+    params: MethodParams
+    encoder: EncoderParams
+    pretrain: Pretrain
+    recipe: Recipe
+    derived: Mapping[str, Tensor]
+    seed: int
+
+    def key(self, *data_sha256: str) -> str:
+        """Names the run's checkpoint: it changes with anything that would change the resulting weights.
+
+        `data_sha256`: of the images and, for a control that uses them, of the labels.
+        """
+        content = {
+            "plugin": [self.plugin.name, self.plugin.version, self.source_hash],
+            "params": self.params.model_dump(mode="json"),
+            "encoder": self.encoder.decisive(),
+            "pretrain": self.pretrain.decisive(),
+            "recipe": self.recipe.model_dump(mode="json"),
+            "seed": self.seed,
+            "data": data_sha256,
+            "derived": {name: _digest(value) for name, value in self.derived.items()},
+            "library": [version("pretextbench"), code_digest()],
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 over names and contents of the files that WATCHED lists."""
+    digest = hashlib.sha256()
+    for path in sorted(file for name in WATCHED for file in _files(LIBRARY / name)):
+        digest.update(path.relative_to(LIBRARY).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    yield from path.rglob("*.py") if path.is_dir() else (path,)
+
+
+def _digest(tensor: Tensor) -> list[str]:
+    array = tensor.numpy()
+    return [str(array.dtype), str(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How far a run goes."""
+
+    batch: int  # images per step, all processes together
+    steps: int
+
+    @property
+    def images(self) -> int:
+        """Images seen, the unit in which methods are compared."""
+        return self.batch * self.steps
+
+
+def budget(job: Job, train_images: int) -> Budget:
+    """Batches and steps of a job on a training split of so many images; at least one step.
+
+    Raises:
+        UserError: the batch is larger than the split, or does not divide into `accumulate` parts and processes.
+    """
+    batch = job.params.batch_size or job.pretrain.batch_size
+    parts = job.pretrain.accumulate * job.pretrain.devices * job.pretrain.nodes
+    if batch > train_images:
+        raise UserError(
+            f"A batch of {batch} images is asked for method {job.plugin.name!r}, but the training split has "
+            f"{train_images}. Lower pretrain.batch_size to at most {train_images}, or add images."
+        )
+    if batch % parts:
+        raise UserError(
+            f"A batch of {batch} images does not divide into {parts} equal parts (pretrain.accumulate x devices x "
+            f"nodes). Use a multiple of {parts}."
+        )
+    images = job.pretrain.images or (job.pretrain.epochs or 0) * train_images
+    return Budget(batch, max(1, round(images / batch)))

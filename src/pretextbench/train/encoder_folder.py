@@ -1,0 +1,113 @@
+"""An encoder in a folder: its weights, and a card that says what it is and how it came to be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as as_bytes
+from torch import Tensor
+
+from pretextbench import registry
+from pretextbench.base.files import sha256, write_whole
+from pretextbench.base.section import parse
+from pretextbench.encoder import Encoder
+from pretextbench.errors import UserError
+from pretextbench.method import Data
+from pretextbench.params import EncoderParams
+
+WEIGHTS, CARD = "encoder.safetensors", "encoder.json"
+
+
+class Card(BaseModel):
+    """What an encoder is, what it cost, and what made it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    seed: int
+    control: bool  # a control, not a pretext method
+    distribution: str
+    version: str
+    source_hash: str
+    params: dict[str, Any]  # of the method, defaults filled in
+    encoder: EncoderParams
+    image_size: int  # pixels
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    parameters: int  # of the encoder
+    images_seen: int  # the budget, as spent
+    steps: int
+    batch_size: int
+    seconds: float  # of training steps alone, resumed parts added up
+    images_per_second: float
+    peak_memory_bytes: int  # of the process
+    peak_device_memory_bytes: int  # of the accelerator, 0 on the CPU
+    device: str
+    precision: str
+    data_sha256: str  # of the prepared images
+    training: str = ""  # names all that determined the training: see budget.Job.key
+    monitored: bool = False  # k-NN on validation labels was watched meanwhile; it chose nothing
+    weights_sha256: str = ""
+    versions: dict[str, str]
+
+
+def save(encoder: Encoder, card: Card, folder: Path) -> Card:
+    """Write weights and card into `folder`; returns the card with the hash of the weights."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
+    write_whole(folder / WEIGHTS, as_bytes(weights))
+    card = card.model_copy(update={"weights_sha256": sha256(folder / WEIGHTS)})
+    write_whole(folder / CARD, (card.model_dump_json(indent=2) + "\n").encode())
+    return card
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a saved encoder.
+
+    Raises:
+        UserError: there is none, or it is not a card.
+    """
+    try:
+        return Card.model_validate(json.loads((folder / CARD).read_text()))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{folder} holds no encoder that can be read ({error}). Run the pretrain stage.") from error
+
+
+def load(folder: Path) -> tuple[Encoder, Card]:
+    """A saved encoder in evaluation mode on the CPU, and its card.
+
+    Raises:
+        UserError: there is none in `folder`, or the weights are not those that the card describes.
+        PluginError: the method that built it is not installed.
+    """
+    card = read_card(folder)
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"{folder} has a {CARD} but no {WEIGHTS}. Run the pretrain stage again.")
+    if sha256(folder / WEIGHTS) != card.weights_sha256:
+        raise UserError(f"{folder / WEIGHTS} is not the file that {CARD} describes. Run the pretrain stage again.")
+    method = registry.load(card.method)
+    params = parse(method.Params, card.params, str(folder / CARD), "params")
+    with torch.random.fork_rng(devices=[]):  # building draws initial weights that are overwritten at once
+        encoder = method.build_encoder(params, card.encoder, Data(card.image_size, card.mean, card.std, images=0))
+    try:
+        encoder.load_state_dict(read_tensors(folder / WEIGHTS, "pretrain"))
+    except RuntimeError as error:  # names or shapes
+        raise UserError(
+            f"{folder / WEIGHTS} does not fit the encoder of {CARD} ({error}). Run the pretrain stage again."
+        ) from error
+    return encoder.eval(), card
+
+
+def read_tensors(path: Path, stage: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, which holds no code; `stage` is the one that writes it.
+
+    Raises:
+        UserError: it is missing, or something else.
+    """
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read ({error}). Run the {stage} stage again.") from error

@@ -1,0 +1,250 @@
+"""The one loop that trains every method: same encoder, same budget, same seed streams; killed and resumed at will.
+
+Everything random in a step is drawn after seeding torch's global generator from (seed, step), and the order of the
+images is a function of (seed, step): a checkpoint holds weights and optimizer states, and a resumed run ends with the
+bytes of an uninterrupted one.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from tqdm import tqdm
+
+from pretextbench.augment.pipeline import Augmenter, as_float
+from pretextbench.base.seed import Seed
+from pretextbench.distributed import mean, synchronised
+from pretextbench.errors import UserError
+from pretextbench.method import Data, PretextMethod
+from pretextbench.train import cuda_graphs, optim
+from pretextbench.train.batches import Batches, Order, seed_device, send_to_device
+from pretextbench.train.budget import Budget, Job, budget
+from pretextbench.train.checkpoint import Checkpoint
+
+History = list[dict[str, float]]
+
+
+class Training:
+    """One run of one method: built from a job, stepped by `run`, saved and restored whole."""
+
+    def __init__(self, job: Job, facts: Data, fabric: Fabric, labels: np.ndarray | None = None, key: str = "") -> None:
+        self.job, self.fabric, self.seed, self.key = job, fabric, Seed(job.seed), key  # key: see Job.key
+        self.labels = None if labels is None else torch.from_numpy(labels).to(fabric.device)  # of the training images
+        self.budget: Budget = budget(job, facts.images)
+        self.order = Order(facts.images, self.budget.batch, Seed(self.seed.key("data")))
+        self.method = self._build(facts)
+        self.players, self.parameters = self.method.players(), list(self.method.parameters())
+        self.module, self.optimizers = self._set_up()
+        self.augmenter = cuda_graphs.for_device(Augmenter(job.recipe, facts.image_size), fabric.device)
+        self.step, self.seconds, self.monitored = 0, 0.0, False  # monitored: by k-NN on validation labels
+        self.history: History = []
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run: none for a method without players."""
+        return self.budget.steps if self.players else 0
+
+    def _build(self, data: Data) -> PretextMethod[Any]:
+        torch.manual_seed(self.seed.key("weights"))
+        encoder = self.job.method.build_encoder(self.job.params, self.job.encoder, data)
+        method = self.job.method(self.job.params, encoder, data).to(memory_format=torch.channels_last)
+        synchronised(method, self.fabric.device)
+        if self.job.pretrain.compile:
+            encoder.stages = torch.compile(encoder.stages)  # type: ignore[method-assign]
+        return method
+
+    def _set_up(self) -> tuple[Any, list[Any]]:
+        if not self.players:  # nothing to train: only the move to the device
+            return self.fabric.to_device(self.method.requires_grad_(False)), []
+        gpu = self.fabric.device.type == "cuda"
+        optimizers = [optim.build(player.parameters, player.optimizer, fused=gpu) for player in self.players]
+        module, *wrapped = self.fabric.setup(self.method, *optimizers)
+        return module, wrapped
+
+    def advance(self, index: np.ndarray, pixels: Tensor) -> dict[str, Tensor]:
+        """One step on uint8 images (B, H, W, 3): every player's turn. Returns detached scalars by name."""
+        seed_device(self.seed.key("step", self.step, self.fabric.global_rank), self.fabric.device)
+        progress, parts = self.step / self.steps, self.job.pretrain.accumulate
+        chunks = list(zip(send_to_device(index, self.fabric.device).chunk(parts), pixels.chunk(parts), strict=True))
+        batches = [(self.augmenter(as_float(chunk)), number) for number, chunk in chunks]
+        values: dict[str, Tensor] = {}
+        for player, optimizer in zip(self.players, self.optimizers, strict=True):
+            optim.set_rate(optimizer, optim.rate(self.step, self.steps, player.optimizer))
+            for parameter in self.parameters:  # of all players: a turn leaves gradients on the other
+                parameter.grad = None
+            for views, number in batches:
+                total, named = self._turn(views, number, progress, player.name)
+                self.fabric.backward(total / parts)
+                name = "loss" if player is self.players[0] else f"loss_{player.name}"
+                for key, value in {name: total, **named}.items():
+                    values[key] = values.get(key, 0) + value.detach() / parts
+            if self.job.pretrain.clip:
+                self.fabric.clip_gradients(self.module, optimizer, max_norm=self.job.pretrain.clip)
+            optimizer.step()
+        with torch.no_grad():
+            self.method.after_step(progress)
+        return values
+
+    def _turn(self, views: tuple[Tensor, ...], number: Tensor, progress: float, player: str) -> Any:
+        """A player's loss on one part of the batch, and its named parts.
+
+        Whether one image is too few depends on method, stem and image size, so the norm itself has to say it.
+
+        Raises:
+            UserError: a batch norm meets a single value per channel.
+        """
+        labels = None if self.labels is None else self.labels[number]
+        try:
+            return self.module(views, number, progress, player, labels)
+        except (ValueError, RuntimeError) as error:  # the second when the encoder is compiled
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UserError(self._too_few(len(number))) from error
+
+    def _too_few(self, images: int) -> str:
+        batch, parts = self.budget.batch, self.budget.batch // images
+        smaller = ", or lower pretrain.accumulate or pretrain.devices" if parts > 1 else ""
+        return (
+            f"Method {self.job.plugin.name!r} cannot train on {images} image(s) at a time: at "
+            f"{self.method.data.image_size} px that leaves a batch norm one value per channel, and it needs two. Found "
+            f"a batch of {batch} in {parts} part(s). Set pretrain.batch_size, or the method's own batch_size, to at "
+            f"least {parts * (images + 1)}{smaller}."
+        )
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumed run needs."""
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history,
+            "method": self.method.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
+        self.method.load_state_dict(state["method"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+
+    def share(self, step: int) -> np.ndarray:
+        """The image numbers of this process in a step."""
+        return self.order[step][self.fabric.global_rank :: self.fabric.world_size]
+
+
+class Watch:
+    """Who looks on while a training runs, in its first process. This one does not look.
+
+    What it does must leave the training as it is: the same bytes come out. It is not in the training's seconds.
+    """
+
+    def begin(self, training: Training) -> None:
+        """The first step comes next, or the first since the last checkpoint."""
+
+    def step(self, training: Training) -> None:
+        """A step is taken: called each time, so it must cost microseconds."""
+
+    def row(self, training: Training, row: dict[str, float]) -> None:
+        """A row of the history is complete."""
+
+    def end(self, training: Training, found: Any) -> None:
+        """The last step is taken; `found` is what the method showed and said then, a `pretrain.Look`."""
+
+    def fail(self, message: str) -> None:
+        """A mistake of the user's ends the training."""
+
+
+class Log:
+    """Rows of history.csv, and the watch for a loss that is no longer a number.
+
+    Losses stay on the device until a row is due: reading each one would make a GPU wait at every step.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training, self.pending = training, list[dict[str, Tensor]]()
+        self.since, self.first = time.perf_counter(), training.step
+
+    def go_on(self) -> None:
+        """What was done since the last row was no training."""
+        self.since = time.perf_counter()
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        """Keep one step's numbers."""
+        self.pending.append(values)
+
+    def flush(self) -> dict[str, float]:
+        """Check the steps since the last row, average them into a new row, and start again.
+
+        Raises:
+            UserError: a loss was not finite; names method, step and the numbers of the batch's images.
+        """
+        stacked = {key: torch.stack([values[key].float() for values in self.pending]) for key in self.pending[0]}
+        table = {key: mean(value).cpu() for key, value in stacked.items()}  # over processes
+        self._check(table)
+        training, now = self.training, time.perf_counter()
+        seconds = now - self.since
+        training.seconds += seconds
+        row = {
+            "step": training.step,
+            "images": training.step * training.budget.batch,
+            "seconds": round(training.seconds, 3),
+            "images_per_second": round(len(self.pending) * training.budget.batch / seconds, 1),
+            "lr": optim.rate(training.step - 1, training.steps, training.players[0].optimizer),
+            **{key: float(value.mean()) for key, value in table.items()},
+        }
+        training.history.append(row)
+        self.pending, self.since, self.first = [], now, training.step
+        return row
+
+    def _check(self, table: dict[str, Tensor]) -> None:
+        losses = {key: value for key, value in table.items() if key.startswith("loss")}
+        for key, value in losses.items():
+            bad = (~value.isfinite()).nonzero()
+            if len(bad):
+                step = self.first + int(bad[0])
+                images = self.training.share(step).tolist()
+                name, found = self.training.job.plugin.name, float(value[bad[0]])
+                raise UserError(
+                    f"Method {name!r} diverged: {key} is {found} at step {step} of "
+                    f"{self.training.steps}. Lower its optimizer.lr or set pretrain.clip. "
+                    f"Training images of that batch: {images}."
+                )
+
+
+def run(
+    training: Training, data: Batches, checkpoint: Checkpoint, show: bool = True, watch: Watch | None = None
+) -> None:
+    """Train to the end of the budget, from the last checkpoint if there is one."""
+    watch = watch or Watch()
+    if (state := training.fabric.broadcast(checkpoint.load() if training.fabric.is_global_zero else None)) is not None:
+        training.restore(state)
+    watch.begin(training)
+    training.module.train()
+    every, due = training.job.pretrain.log_every, training.job.pretrain.checkpoint_seconds
+    log, saved = Log(training), time.monotonic()
+    with tqdm(total=training.steps, initial=training.step, unit="step", disable=not show) as bar:
+        for index, pixels in data.stream(_shares(training)):
+            log.add(training.advance(index, pixels))
+            training.step += 1
+            bar.update()
+            watch.step(training)
+            last = training.step == training.steps
+            if training.step % every and not last:
+                continue
+            row = log.flush()  # before a checkpoint: one of broken weights would resume into the same wall
+            bar.set_postfix_str(f"loss {row['loss']:.4f}, {row['images_per_second']:.0f} images/s")
+            if training.fabric.is_global_zero and not last and time.monotonic() - saved >= due:
+                checkpoint.save(training.state())
+                saved = time.monotonic()
+            watch.row(training, row)
+            log.go_on()
+
+
+def _shares(training: Training) -> Iterator[np.ndarray]:
+    for step in range(training.step, training.steps):
+        yield training.share(step)

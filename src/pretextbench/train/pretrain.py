@@ -1,0 +1,230 @@
+"""Pretrain one method under the budget, and leave its encoder, history, pictures and signs of life in a folder."""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import logging
+import os
+import resource
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from pretextbench.augment.pipeline import Augmenter, as_float
+from pretextbench.base.files import whole_folder, write_whole
+from pretextbench.base.picture import Picture, draw
+from pretextbench.data.prepared import Prepared
+from pretextbench.errors import UserError
+from pretextbench.method import Batch, Data
+from pretextbench.params import Pretrain
+from pretextbench.train import encoder_folder
+from pretextbench.train.batches import Batches
+from pretextbench.train.budget import Job
+from pretextbench.train.checkpoint import Checkpoint
+from pretextbench.train.encoder_folder import Card
+from pretextbench.train.loop import History, Training, Watch, run
+
+SHOWN, EXAMINED = 8, 256  # validation images in the pictures and in the health measures
+
+
+class Look(NamedTuple):
+    """What a method shows and says of itself."""
+
+    pictures: list[Picture]
+    health: dict[str, float]
+    symptoms: list[str]
+
+
+def bf16_pays(device: torch.device) -> bool:
+    """Whether the machine computes in bfloat16 and does not merely emulate it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def start_fabric(params: Pretrain) -> Fabric:
+    """Devices, processes and precision as params.yaml asks for them.
+
+    Raises:
+        UserError: an accelerator is asked for that the machine does not have, or another number of processes was
+            started than devices and nodes ask for.
+    """
+    if params.accelerator == "gpu" and not torch.cuda.is_available():
+        raise UserError("pretrain.accelerator is 'gpu', but torch finds none here. Use 'auto' or 'cpu'.")
+    device = torch.device("cuda" if params.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+    bf16 = params.precision == "bf16" or (params.precision == "auto" and bf16_pays(device))
+    torch.backends.cudnn.benchmark = True  # on a GPU: shapes are the same in every step, so the search pays once
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would announce the precision in every stage
+    together = params.devices * params.nodes
+    if (started := int(os.environ.get("WORLD_SIZE", together))) != together:
+        raise UserError(
+            f"{started} processes were started, but pretrain.devices x nodes is {params.devices} x {params.nodes}. "
+            "Give every machine the same params.yaml."
+        )
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=params.devices,
+        num_nodes=params.nodes,
+        strategy="ddp_find_unused_parameters_true"
+        if together > 1
+        else "auto",  # a player moves its own parameters only
+        precision="bf16-mixed" if bf16 else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def facts(data: Prepared, job: Job) -> Data:
+    """What a method may know of the data set; the number of classes only for a control that uses labels.
+
+    Raises:
+        UserError: a control that uses labels finds fewer than two classes.
+    """
+    classes = len(data.classes) if job.method.uses_labels else 0
+    if job.method.uses_labels and classes < 2:
+        raise UserError(
+            f"The control {job.plugin.name!r} needs labels of at least two classes, found {classes} in the prepared "
+            "data. Take it out of compare.controls in params.yaml, or lay the images out in one folder per class."
+        )
+    images = len(data.images("train"))
+    return Data(data.image_size, tuple(data.mean), tuple(data.std), images, job.derived, classes)
+
+
+def pretrain(
+    job: Job, data: Prepared, folder: Path, scratch: Path, show: bool = True, watch: Watch | None = None
+) -> Card:
+    """Train `job` on the training split and write encoder, card, history, pictures and health into `folder`.
+
+    Killed at any moment, the next call with the same job, data and `scratch` continues from the last checkpoint. What
+    is finished is kept in `scratch` too, and copied instead of trained again, until `checkpoint.forget` removes it.
+    `watch` looks on in the first process, and changes nothing.
+
+    Raises:
+        UserError: the budget does not fit the data, one image is too few for a batch norm, the loss is no longer
+            finite, or the output cannot be written.
+    """
+    fabric = start_fabric(job.pretrain)
+    labels = np.array(data.labels("train")) if job.method.uses_labels else None
+    digests = [] if labels is None else [hashlib.sha256(labels.tobytes()).hexdigest()]
+    checkpoint = Checkpoint(scratch / f"{job.plugin.name}-{job.seed}" / job.key(data.fingerprint, *digests))
+    if not fabric.broadcast(checkpoint.finished.is_dir()):
+        training = Training(job, facts(data, job), fabric, labels, checkpoint.key)
+        if fabric.is_global_zero:
+            checkpoint.remove_others()
+        stream = Batches(data.images("train"), fabric.device, job.pretrain.resident)
+        with told(watch if fabric.is_global_zero else None) as watching:
+            run(training, stream, checkpoint, show and fabric.is_global_zero, watching)
+        if fabric.is_global_zero:
+            watching.end(training, leave(training, data, checkpoint))
+    if fabric.is_global_zero:
+        with whole_folder(folder) as out:
+            for file in checkpoint.finished.iterdir():
+                shutil.copy(file, out)
+    fabric.barrier()
+    card = encoder_folder.read_card(folder) if fabric.is_global_zero else None  # other machines may not see it
+    return cast(Card, fabric.broadcast(card))
+
+
+@contextlib.contextmanager
+def told(watch: Watch | None) -> Iterator[Watch]:
+    """Tell who watches of a mistake that ends the training."""
+    watching = watch or Watch()
+    try:
+        yield watching
+    except UserError as error:
+        watching.fail(str(error))
+        raise
+
+
+def leave(training: Training, data: Prepared, checkpoint: Checkpoint) -> Look:
+    """What a finished training has made, kept in the place of its state."""
+    with whole_folder(checkpoint.finished) as out:
+        encoder_folder.save(training.method.encoder, describe(training, data), out)
+        write_whole(out / "history.csv", as_csv(training.history).encode())
+        found = examine(training, data, out)
+    checkpoint.remove()
+    return found
+
+
+def describe(training: Training, data: Prepared) -> Card:
+    """The card of a finished run."""
+    job, device = training.job, training.fabric.device
+    images = training.steps * training.budget.batch
+    return Card(
+        method=job.plugin.name,
+        seed=job.seed,
+        control=job.method.uses_labels or not training.players,
+        distribution=job.plugin.distribution,
+        version=job.plugin.version,
+        source_hash=job.source_hash,
+        params=job.params.model_dump(mode="json"),
+        encoder=job.encoder,
+        image_size=data.image_size,
+        mean=data.mean,
+        std=data.std,
+        parameters=sum(p.numel() for p in training.method.encoder.parameters()),
+        images_seen=images,
+        steps=training.steps,
+        batch_size=training.budget.batch,
+        seconds=round(training.seconds, 3),
+        images_per_second=round(images / training.seconds, 1) if training.seconds else 0.0,
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
+        peak_device_memory_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        precision="bf16" if "bf16" in training.fabric._precision.precision else "fp32",
+        data_sha256=data.fingerprint,
+        training=training.key,
+        monitored=training.monitored,
+        versions={name: version(name) for name in ("torch", "kornia", "lightning-fabric", "pretextbench")},
+    )
+
+
+def as_csv(history: History) -> str:
+    """The history as a table: one row per logged stretch of steps, one column per number."""
+    columns = list(dict.fromkeys(key for row in history for key in row)) or ["step"]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return stream.getvalue()
+
+
+def examine(training: Training, data: Prepared, out: Path) -> Look:
+    """Pictures (samples.png) and signs of life (health.json) on validation images."""
+    found = look(training, data, EXAMINED, SHOWN)
+    draw(found.pictures, out / "samples.png")
+    content = {"measures": found.health, "symptoms": found.symptoms}
+    write_whole(out / "health.json", (json.dumps(content, indent=2) + "\n").encode())
+    return found
+
+
+@torch.no_grad()
+def look(training: Training, data: Prepared, examined: int, shown: int) -> Look:
+    """Look at a method on its first validation images, always with the same draws; leaves the training as it is.
+
+    Args:
+        examined: images in the health measures, at most.
+        shown: images in the pictures, at most.
+    """
+    device, method = training.fabric.device, training.method
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(training.seed.key("examine"))
+        pixels = torch.from_numpy(data.images("val")[:examined].copy()).to(device)
+        method.eval()
+        try:
+            views = Augmenter(training.job.recipe, data.image_size)(as_float(pixels))
+            batch = Batch(views, torch.arange(len(pixels)), progress=1.0)
+            few = Batch(tuple(view[:shown] for view in views), batch.index[:shown], progress=1.0)
+            pictures = method.show(few)
+            health = {name: float(value) for name, value in method.health(batch).items()}
+        finally:
+            training.module.train()
+    return Look(pictures, health, method.symptoms(health))

@@ -1,0 +1,1 @@
+"""Frozen test views, the same for every encoder: corrupted images, and pairs of views. The stage `views`."""

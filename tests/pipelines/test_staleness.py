@@ -1,0 +1,206 @@
+"""What a dry run says, which stages `--only` and `--methods` choose, and a run with nothing to do."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import current, graph, run, staleness
+from pipelines.processes import Children
+from pretextbench.errors import UserError
+from tests.pipelines.conftest import Toy
+
+# From pygtrie, by which DVC looks up who makes a file.
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise")
+STOCK = "import json, yaml; json.dump(yaml.safe_load(open('params.yaml'))['methods'], open('inventory.json', 'w'))"
+PIPELINE = f"""
+stages:
+  inventory:
+    always_changed: true
+    cmd: python -c "{STOCK}"
+    outs: [inventory.json]
+  prepare:
+    cmd: cp raw prepared
+    deps: [raw]
+    params: [prepare]
+    outs: [prepared]
+  pretrain:
+    matrix: {{method: [a, b-c], seed: [0, 1]}}
+    cmd: mkdir -p runs; cp prepared runs/${{item.method}}-${{item.seed}}
+    params: [inventory.json: ["${{item.method}}"]]
+    deps: [prepared]
+    outs: ["runs/${{item.method}}-${{item.seed}}"]
+  compare:
+    cmd: cat runs/* > report
+    deps: [runs]
+    outs: [report]
+"""
+PARAMS = """
+prepare: {image_size: 32, synthetic: {train: 100}}
+compare: {methods: [a, b-c], controls: [], seeds: [0, 1]}
+methods: {a: {lr: 0.1}, b-c: {lr: 0.2}}
+"""
+
+
+@pytest.fixture
+def project(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in which everything is current."""
+    root = toy(PIPELINE)
+    (root / "raw").write_text("x")
+    (root / "params.yaml").write_text(PARAMS)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    done = subprocess.run([sys.executable, "-m", "dvc", "repro"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+def files(root: Path) -> dict[str, str]:
+    """Every file that a user or DVC may look at."""
+    kept = [path for path in root.rglob("*") if path.is_file() and ".dvc/tmp" not in str(path)]
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
+
+
+def told(*targets: str) -> dict[str, list[str]]:
+    """Stage -> reasons, from the text; a first line under the key ''."""
+    lines = staleness.explain(graph.read(list(targets))).splitlines()
+    found: dict[str, list[str]] = {"": [lines[0]]}
+    for line in lines[2:]:
+        name, _, reason = line.partition("  ")
+        key = name or list(found)[-1]
+        found.setdefault(key, []).append(reason.strip())
+    return found
+
+
+def test_with_nothing_stale_it_says_so(project: Path) -> None:
+    before = files(project)
+    assert told() == {
+        "": ["All 7 stages are current; inventory always runs. Nothing was changed."],
+        "inventory": ["always runs"],
+    }
+    assert files(project) == before
+
+
+def test_a_changed_parameter_is_told_with_both_values_and_what_follows_from_it(project: Path) -> None:
+    (project / "params.yaml").write_text(PARAMS.replace("image_size: 32", "image_size: 64"))
+    before = files(project)
+    assert told() == {
+        "": ["6 of 7 stages would run; inventory always runs. Nothing was changed."],
+        "inventory": ["always runs"],
+        "prepare": ["prepare.image_size: 32 -> 64"],
+        **{f"pretrain@{run}": ["needs prepare"] for run in ("a-0", "a-1", "b-c-0", "b-c-1")},
+        "compare": [f"needs pretrain@{run}" for run in ("a-0", "a-1", "b-c-0", "b-c-1")],
+    }
+    assert files(project) == before
+
+
+def test_what_the_inventory_finds_is_told(project: Path) -> None:
+    """The parameters of a method reach its stages by the file that the inventory writes."""
+    (project / "params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.3, steps: null"))
+    changes = ["inventory.json: b-c.lr: 0.2 -> 0.3", "inventory.json: b-c.steps: nothing -> null"]
+    found = told()
+    assert set(found) == {"", "inventory", "pretrain@b-c-0", "pretrain@b-c-1", "compare"}
+    assert found["pretrain@b-c-0"] == found["pretrain@b-c-1"] == changes
+    assert set(told("pretrain@a-0")) == {"", "inventory"}
+
+
+def test_changed_inputs_missing_outputs_and_commands_are_told(project: Path) -> None:
+    (project / "raw").write_text("y")
+    (project / "runs/a-0").unlink()
+    (project / "report").write_text("mine")
+    (project / "dvc.yaml").write_text(PIPELINE.replace("cat runs/*", "cat  runs/*"))
+    found = told()
+    assert found["prepare"] == ["changed raw"]
+    assert found["pretrain@a-0"] == ["missing output runs/a-0", "needs prepare"]
+    assert found["compare"][:2] == ["changed command", "output report was changed by hand"]
+    assert "changed runs" not in found["compare"]
+
+
+def test_a_stage_that_never_ran_is_told_as_such(project: Path) -> None:
+    (project / "dvc.lock").unlink()
+    assert {reason for name in ("prepare", "pretrain@a-0") for reason in told()[name]} == {
+        "has not run yet",
+        "needs prepare",
+    }
+
+
+def test_a_mistake_that_the_inventory_finds_is_a_mistake(project: Path) -> None:
+    (project / "fails.py").write_text("raise SystemExit('error: lr is -1. Allowed: above 0.')")
+    (project / "dvc.yaml").write_text(PIPELINE.replace(STOCK, "import fails"))
+    with pytest.raises(UserError, match=r"^lr is -1\. Allowed: above 0\.$"):
+        told()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, [("x.a.b", 1, 2)]),
+        ({"a": 1}, {"a": 1}, []),
+        ({"a": [1, 2]}, {"a": (1, 2)}, []),
+        ({"a": {"b": 1}}, {"a": None}, [("x.a", {"b": 1}, None)]),
+        ({"a": 1}, {}, [("x.a", 1, staleness.ABSENT)]),
+    ],
+)
+def test_differences_are_told_where_they_are(old: Any, new: Any, found: list[tuple[str, Any, Any]]) -> None:
+    assert list(staleness.differences("x", old, new)) == found
+
+
+STAGES = ["prepare", "augment@a", "augment@a-b", "pretrain@a-0", "pretrain@a-b-0", "pretrain@a-1", "compare"]
+
+
+@pytest.fixture
+def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("compare: {methods: [a, a-b, rotation], controls: [random], seeds: [0, 1]}")
+
+
+@pytest.mark.usefixtures("compared")
+@pytest.mark.parametrize(
+    ("methods", "stages"),
+    [
+        (["a"], ["augment@a", "pretrain@a-0", "pretrain@a-1"]),
+        (["a-b"], ["augment@a-b", "pretrain@a-b-0"]),
+        (["a-b", "a"], STAGES[1:-1]),
+    ],
+)
+def test_the_stages_of_methods_are_chosen(methods: list[str], stages: list[str]) -> None:
+    assert graph.targets(methods, STAGES) == stages
+
+
+@pytest.mark.usefixtures("compared")
+def test_an_unknown_method_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"no method 'rotatoin' in this comparison\. Did you mean 'rotation'\? .*a-b,"):
+        graph.targets(["a", "rotatoin"], STAGES)
+
+
+def test_the_words_of_the_command_line() -> None:
+    options = run.arguments(["--only", "a", "--methods", "b, c", "--dry-run", "prepare"])
+    assert (options.only, options.methods, options.dry_run, options.targets) == ("a", ["b", "c"], True, ["prepare"])
+
+
+def test_a_run_with_nothing_to_do_needs_no_prefect(project: Path) -> None:
+    ended = current.settled(graph.read([]), Children(project))
+    assert ended is not None
+    assert {result.stage: result.state for result in ended} == {
+        node.name: "ran" if node.name == "inventory" else "up to date" for node in graph.read([])
+    }
+
+
+def test_what_the_inventory_finds_leaves_the_work_to_the_flow(project: Path) -> None:
+    (project / "params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.3"))
+    assert graph.stale([node.name for node in graph.read([]) if not node.always]) == set(), "not known before"
+    assert current.settled(graph.read([]), Children(project)) is None
+
+
+def test_an_inventory_that_fails_leaves_its_message_to_the_flow(project: Path) -> None:
+    (project / "dvc.yaml").write_text(PIPELINE.replace(STOCK, "raise SystemExit(2)"))
+    assert current.settled(graph.read([]), Children(project)) is None
+
+
+def test_something_stale_runs_nothing_here(project: Path) -> None:
+    (project / "report").unlink()
+    (project / "inventory.json").unlink()
+    assert current.settled(graph.read([]), Children(project)) is None
+    assert not (project / "inventory.json").exists()

@@ -1,0 +1,170 @@
+"""The figures of the report: places against the numbers, names that never collide, colours that can be read."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pretextbench.compare.comparison import compare
+from pretextbench.params import Compare
+from pretextbench.report import figures, svg
+from pretextbench.report.svg import chart, paint, render, spread, styles
+from tests.compare.fakes import BUDGETS, STAGES, runs
+
+PLAIN = {"simclr": 0.75, "rotation": 0.64, "random": 0.52, "supervised": 0.85}
+CSS = Path(svg.__file__).with_name("report.css").read_text()
+
+
+@pytest.fixture(scope="module")
+def plain():
+    found = runs(PLAIN)
+    for one in found:
+        one.metrics["data"]["train_labelled"] = 6000
+    comparison = compare(found, Compare(resamples=300))
+    return comparison, {row.name: [one for one in found if one.name == row.name] for row in comparison.rows}
+
+
+def lines(text, variable):
+    """The (n, 2) points of every line in one colour, the label's leader included."""
+    paths = re.findall(rf'<path d="([^"]*)"[^>]*style="[^"]*stroke: var\(--{variable}\)', text)
+    return [np.array(re.findall(r"[ML] (\S+) (\S+)", path), float) for path in paths]
+
+
+def straight(found, wanted):
+    """Whether the places are a linear function of the numbers."""
+    return np.abs(np.polyval(np.polyfit(wanted, found, 1), wanted) - found).max() < 0.03
+
+
+def test_names_beside_lines_keep_their_order_and_their_distance():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        wanted = rng.random(rng.integers(1, 9)) * 60
+        found = np.array(spread(list(wanted), 14))
+        assert (np.argsort(found) == np.argsort(wanted)).all()
+        assert np.diff(np.sort(found)).min(initial=14) >= 14 - 1e-9
+        assert found.mean() == pytest.approx(wanted.mean())
+    assert spread([5, 100, 50], 14) == [5, 100, 50]
+    assert spread([10, 10], 14) == [3, 17]
+    assert spread([], 14) == []
+
+
+def test_stages_are_drawn_where_their_accuracies_are(plain):
+    _, groups = plain
+    text, looks, found = figures.stages(groups, styles(plain[0].rows), "linear"), styles(plain[0].rows), []
+    for name, group in groups.items():
+        wanted = [group[0].metrics["linear"]["layers"][stage]["test"]["top1"] for stage in STAGES]
+        (places,) = (line for line in lines(text, looks[name].hue) if len(line) == len(STAGES))
+        assert np.allclose(np.diff(places[:, 0]), np.diff(places[:, 0])[0], atol=0.02)
+        found += list(zip(places[:, 1], wanted, strict=True))
+    assert straight(*np.array(found).T)
+    assert found[0][0] < found[-1][0]  # the best is on top
+
+
+def test_labels_are_on_a_logarithmic_axis_and_end_with_all_of_them(plain):
+    comparison, groups = plain
+    looks = styles(comparison.rows)
+    text = figures.budgets(comparison, groups, looks)
+    for name in groups:
+        (places,) = (line for line in lines(text, looks[name].hue) if len(line) == 3 and np.ptp(line[:, 0]) > 200)
+        assert places[1, 0] - places[0, 0] == pytest.approx(places[2, 0] - places[1, 0], abs=0.02)  # 60, 600, 6000
+        wanted = [comparison.cell(budget, name) for budget in (*BUDGETS, "linear")]
+        assert straight(places[:, 1], wanted)
+    assert "6,000" in text
+    assert figures.budgets(replace(comparison, budgets={}), groups, looks) is None
+
+
+def test_robustness_starts_at_the_clean_accuracy(plain):
+    _, groups = plain
+    looks = styles(plain[0].rows)
+    text = figures.severity(groups, looks)
+    for name, group in groups.items():
+        found = group[0].metrics["robustness"]
+        (places,) = (line for line in lines(text, looks[name].hue) if len(line) == 6)
+        assert straight(places[:, 1], [found["clean"], *found["mean"]])
+    assert list(figures.corruptions(groups, looks)) == ["noise", "blur", "rotate"]
+    bare = {name: [replace(group[0], metrics={})] for name, group in groups.items()}
+    assert figures.severity(bare, looks) is None
+    assert figures.corruptions(bare, looks) == {}
+
+
+def test_cost_labels_cover_neither_names_nor_points():
+    close = {"simclr": 0.7, "rotation": 0.7, "random": 0.6}
+    found = runs(close)
+    found[1] = replace(found[1], predictions=found[0].predictions)  # as high, 6 s to the right: no room for a name
+    comparison = compare(found, Compare(resamples=50))
+    looks, boxes = styles(comparison.rows), {}
+    text = figures.cost(comparison, looks)
+    for anchor, x, y, name in re.findall(r'text-anchor: (\w+)[^"]*" x="(\S+)" y="(\S+)"[^>]*>([a-z]+)</text>', text):
+        width = svg.TEXT * svg.LETTER * len(name)
+        boxes[name] = (float(x) - width * {"start": 0, "middle": 0.5, "end": 1}[anchor], float(y) - 4, width)
+    points = {
+        name: re.search(rf'<use [^>]*x="(\S+)" y="(\S+)"[^>]*--{looks[name].hue}\)', text).groups() for name in close
+    }
+    for name, (x, y, width) in boxes.items():
+        for u, v in np.array(list(points.values()), float):
+            assert not (x - 3 < u < x + width + 3 and abs(y - v) < 6), name
+        for u, v, w in (box for other, box in boxes.items() if other != name):
+            assert not (x < u + w and u < x + width and abs(y - v) < svg.TEXT - 2), name
+    assert set(close) <= set(boxes)
+    assert figures.cost(replace(comparison, rows=comparison.rows[:1]), looks) is None
+
+
+def test_losses_of_rows_that_were_trained(plain, tmp_path):
+    comparison, groups = plain
+    noise = np.random.default_rng(0).normal(size=3000)
+    steps = "".join(f"{i},{i * 128},{loss}\n" for i, loss in enumerate(noise, 1))
+    (tmp_path / "history.csv").write_text("step,images,loss\n" + steps)
+    (tmp_path / "idle").mkdir()
+    (tmp_path / "idle/history.csv").write_text("step\n")
+    placed = {"simclr": [replace(groups["simclr"][0], folder=tmp_path)]}
+    placed |= {"random": [replace(groups["random"][0], folder=tmp_path / "idle")], "rotation": groups["rotation"]}
+    found = figures.losses(placed, styles(comparison.rows))
+    assert list(found) == ["simclr"]
+    assert len(found["simclr"]) < 15_000  # all steps would take 34,000
+
+
+def test_figures_on_one_page_share_no_id_and_keep_any_name():
+    texts = []
+    for name in ("one", "two"):
+        figure, axes = chart("a $x$ <b>", "y", (440, 290))
+        axes.plot([0, 1], [0, 1], marker="o", color=paint("hue0"), clip_on=True)
+        texts.append(render(figure, name, 'said "so" <b>'))
+    ids = [set(re.findall(r'id="([^"]*)"', text)) for text in texts]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    assert "a $x$ &lt;b&gt;" in texts[0]
+    assert 'aria-label="said &#34;so&#34; &lt;b&gt;"' in texts[0]
+    assert "http" not in texts[0]
+
+
+def test_methods_are_told_apart_by_more_than_hue_when_hues_run_out():
+    row = compare(runs({"a": 0.5}), Compare(resamples=50)).rows[0]
+    looks = styles([replace(row, name=f"m{i}") for i in range(3 * svg.HUES)])
+    assert len({(look.hue, look.marker, look.dash) for look in looks.values()}) == 3 * svg.HUES
+    again = styles([replace(row, name=f"m{i}") for i in reversed(range(3 * svg.HUES))])
+    assert again == looks
+
+
+def luminance(colour):
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return np.dot(
+        [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels], [0.2126, 0.7152, 0.0722]
+    )
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_text_can_be_read_in_both_modes(mode):
+    light, dark = CSS.split("@media screen and (prefers-color-scheme: dark)")[:2]
+    found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6})", light.replace("#fff;", "#ffffff;")))
+    if mode == "dark":
+        found |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", dark[: dark.index("* {")]))
+    assert len(found) > 20
+    for name in ("ink", "soft", "accent", "floor-text", "ceiling-text", *(f"text{i}" for i in range(svg.HUES))):
+        a, b = sorted((luminance(found[name]), luminance(found["paper"])))
+        assert (b + 0.05) / (a + 0.05) >= 4.5, name  # WCAG 2.2, AA
+
+
+def test_every_sentinel_has_its_own_colour():
+    assert len({paint(name) for name in svg.VARIABLES}) == len(svg.VARIABLES)

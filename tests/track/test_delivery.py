@@ -1,0 +1,57 @@
+"""What may pass is tried again, and not for long; a mistake is told at once."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from pretextbench.track import Record
+
+pytestmark = pytest.mark.slow  # imports MLflow
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What was waited for, without waiting."""
+    from pretextbench.track import delivery
+
+    waits: list[float] = []
+    monkeypatch.setattr(delivery, "time", SimpleNamespace(sleep=waits.append, monotonic=lambda: sum(waits)))
+    return waits
+
+
+def test_a_trouble_that_may_pass_is_tried_again_and_a_mistake_is_not(clock: list[float]) -> None:
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    from pretextbench.track import delivery
+
+    locked = MlflowException("(sqlite3.OperationalError) database is locked")
+    refused = MlflowException("API request to http://x failed with exception: Connection refused")
+    for trouble in (locked, refused, requests.ConnectionError("reset"), TimeoutError()):
+        clock.clear()
+        assert delivery.deliver(_Failing([trouble, trouble]), Record("k", "n"))[0] == "id"  # type: ignore[arg-type]
+        assert clock == list(delivery.WAITS)
+    for trouble in (MlflowException("no", 1000), ValueError("no"), FileNotFoundError("no")):
+        clock.clear()
+        with pytest.raises(type(trouble)):
+            delivery.deliver(_Failing([trouble]), Record("k", "n"))  # type: ignore[arg-type]
+        assert not clock
+    clock.append(0.0)
+    slow = _Failing([TimeoutError()] * 9, lambda: clock.append(4.0))
+    with pytest.raises(TimeoutError):
+        delivery.deliver(slow, Record("k", "n"))  # type: ignore[arg-type]
+    assert clock == [0.0, 4.0, 1.0, 4.0]  # a store that takes long to fail is not asked a third time
+
+
+class _Failing:
+    """A writer that fails with each of `troubles`, and then succeeds."""
+
+    def __init__(self, troubles: list[Exception], meanwhile: Callable[[], object] = list) -> None:
+        self.troubles, self.meanwhile = iter(troubles), meanwhile
+
+    def write(self, what: Record) -> str:
+        self.meanwhile()
+        for trouble in self.troubles:
+            raise trouble
+        return "id"

@@ -1,0 +1,98 @@
+"""Which code a stage runs: the closure of its imports, as far as that code can change what the stage writes."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tests.checkout import PROJECT
+
+SOURCES = {"pretextbench": PROJECT / "src/pretextbench", "stages": PROJECT / "stages"}
+PLUGIN_API = ("method", "recipe", "params", "encoder", "distributed", "measures", "errors")  # that any method imports
+NEUTRAL = {  # module or package -> why an edit of it cannot change a number; the closure does not go on from here
+    "pretextbench.errors": "messages of mistakes",
+    "pretextbench.base.files": "writes bytes whole, and does not choose them",
+    "pretextbench.base.quiet": "switches of other tools",
+    "pretextbench.base.section": "checks parameters; their values are watched through runs/settings.json",
+    "pretextbench.params": "checks parameters; their values are watched through runs/settings.json",
+    "pretextbench.registry": "finds plugins; their code is watched through runs/methods.json",
+    "pretextbench.project": "where files lie, and locks",
+    "pretextbench.track": "the record in MLflow, written after the files",
+    "pretextbench.watch": "observes a training and changes nothing (tests/watch holds this)",
+    "stages.lifecycle": "locks, the Prefect run and exit statuses",
+    "stages.arguments": "reads the command line; the method's parameters come from runs/methods.json",
+    "stages.agent": "starts the processes of a training; their number is a parameter",
+}
+PICTURES = {"pretextbench.base.picture": "draws pictures of results: an old picture is not worth a training"}
+NEUTRAL_IN = {  # the same for one stage
+    "augment": {
+        "pretextbench.encoder": "no network is built",
+        "pretextbench.encoders": "no network is built",
+    },
+    "pretrain": PICTURES,
+    "evaluate": {
+        **PICTURES,
+        "pretextbench.method": "the class that controls derive from; nothing of it runs",
+        "pretextbench.train.checkpoint": "removes what a finished training has kept",
+    },
+}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the library and the stages, by name."""
+    return {
+        ".".join([name, *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__"): path
+        for name, folder in SOURCES.items()
+        for path in folder.rglob("*.py")
+    }
+
+
+def imports(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
+    """Modules of `known` that a file imports, also inside functions; not what only type checkers see."""
+    for node in _run(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield from [name] if name in known else [node.module] if node.module in known else []
+
+
+def _run(tree: ast.AST) -> Iterator[ast.AST]:
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            waiting += ast.iter_child_nodes(node)
+
+
+def is_neutral(module: str, stage: str) -> bool:
+    """Whether the module, or a package that holds it, is listed above."""
+    parts = module.split(".")
+    names = {".".join(parts[: i + 1]) for i in range(len(parts))}
+    return bool(names & (NEUTRAL.keys() | NEUTRAL_IN.get(stage, {}).keys()))
+
+
+def closure(stage: str, known: Mapping[str, Path]) -> set[Path]:
+    """The files whose edit can change what a stage writes."""
+    waiting, seen = [f"stages.{stage}"], set[str]()
+    if stage == "pretrain":
+        waiting += [f"pretextbench.{name}" for name in PLUGIN_API]
+    while waiting:
+        module = waiting.pop()
+        if module not in seen and not is_neutral(module, stage):
+            seen.add(module)
+            waiting += imports(known[module], known)
+    return {known[module] for module in seen} - _docstrings(known)
+
+
+def _docstrings(known: Mapping[str, Path]) -> set[Path]:
+    """Modules without code."""
+    return {path for path in known.values() if len(ast.parse(path.read_text(encoding="utf-8")).body) < 2}
+
+
+def watched(deps: list[str], known: Mapping[str, Path]) -> set[Path]:
+    """The modules below the paths that a stage of dvc.yaml depends on."""
+    roots = [PROJECT / dep for dep in deps]
+    below = {path for path in known.values() if any(path.is_relative_to(root) for root in roots)}
+    return below - _docstrings(known)
