@@ -1,5 +1,7 @@
 """The budget in images seen, and the key that names everything a training run depends on."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from pretextbench.methods.controls import Supervised, SupervisedParams
 from pretextbench.params import EncoderParams, OptimizerParams, Pretrain
 from pretextbench.recipe import HorizontalFlip, Recipe, augmented
 from pretextbench.registry import Plugin
+from pretextbench.train import budget as budgets
 from pretextbench.train.budget import Budget, Job, budget
 
 PLUGIN = Plugin("ours", "pretext_ours:Ours", "pretext-ours", "1.0")
@@ -128,3 +131,31 @@ def test_the_key_is_the_same_on_every_machine() -> None:
     assert job().key("data") == job().key("data")
     assert len(job().key("data")) == 16
     assert int(job().key("data"), 16) >= 0
+
+
+@pytest.mark.parametrize(
+    ("edited", "other_key"),
+    [
+        ("train/batches.py", True),  # the order of the images
+        ("base/seed.py", True),
+        ("distributed.py", True),
+        ("method.py", True),
+        ("augment/kernels.py", True),
+        ("watch/notes.py", False),
+        ("evaluate/linear.py", False),
+    ],
+)
+def test_an_edit_of_code_that_trains_changes_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: str, other_key: bool
+) -> None:
+    """A checkpoint of other code is not continued: the key names its folder."""
+    before = job().key("data")
+    library = Path(shutil.copytree(budgets.LIBRARY, tmp_path / "library"))
+    with (library / edited).open("a") as file:
+        file.write("# edited\n")
+    monkeypatch.setattr(budgets, "LIBRARY", library)
+    budgets.code_digest.cache_clear()
+    try:
+        assert (job().key("data") != before) == other_key
+    finally:
+        budgets.code_digest.cache_clear()
