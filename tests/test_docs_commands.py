@@ -122,10 +122,10 @@ def opened_from_the_record(project: Project) -> float:
     assert block
     code = f"""
 import numpy, torch, pathlib
-from pretextbench import saved
+from pretextbench.train import encoder_folder
 images = numpy.random.default_rng(0).random((3, 3, 32, 32), dtype=numpy.float32)
 {block[1].replace("flowers", project.root.name)}
-encoder, _ = saved.load(pathlib.Path("runs/pretrain/simclr-0"))
+encoder, _ = encoder_folder.load(pathlib.Path("runs/pretrain/simclr-0"))
 with torch.no_grad():
     print(float(numpy.abs(features - encoder(torch.from_numpy(images)).numpy()).max()))
 """

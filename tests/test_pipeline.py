@@ -87,7 +87,7 @@ def test_another_machine_pulls_a_finished_comparison_and_runs_nothing(project: P
 def test_the_encoder_opens_from_mlflow_in_a_fresh_process(project: Project) -> None:
     code = (
         "import mlflow, torch, json\n"
-        "from pretextbench import saved\nfrom pathlib import Path\n"
+        "from pretextbench.train import encoder_folder\nfrom pathlib import Path\n"
         f"mlflow.set_tracking_uri('sqlite:///{project.root / 'mlflow.db'}')\n"
         "runs = mlflow.search_runs(search_all_experiments=True, output_format='list')\n"
         "run = next(r for r in runs if r.info.run_name == 'mean-colour-0')\n"
@@ -95,7 +95,7 @@ def test_the_encoder_opens_from_mlflow_in_a_fresh_process(project: Project) -> N
         "mine = f\"source_run_id='{run.info.run_id}'\"\n"
         "model = mlflow.search_logged_models([run.info.experiment_id], mine, output_format='list')[0]\n"
         "there = mlflow.pytorch.load_model(model.model_uri)\n"
-        "here, _ = saved.load(Path('runs/pretrain/mean-colour-0'))\n"
+        "here, _ = encoder_folder.load(Path('runs/pretrain/mean-colour-0'))\n"
         "x = torch.rand(3, 3, 32, 32)\n"
         "gap = float((there(x) - here(x)).abs().max().detach())\n"
         "print(json.dumps({'gap': gap, 'metrics': sorted(run.data.metrics), 'tags': run.data.tags,"
