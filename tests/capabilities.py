@@ -61,7 +61,7 @@ class MovingTwin(Base):
             target = self.twin(batch.views[1])
         return Loss((self.encoder(batch.views[0]) - target).float().square().mean() + 0 * self.z(batch.views[0]).sum())
 
-    def after_step(self, progress):
+    def after_step(self, progress, staged):
         for slow, fast in zip(self.twin.parameters(), self.encoder.parameters(), strict=True):
             slow.lerp_(fast, 0.1)
 
@@ -75,13 +75,14 @@ class Queue(Base):
 
     def loss(self, batch):
         z = self.z(batch.views[0])
-        total = (z @ self.queue.T).square().mean()
-        self.queue = torch.cat([self.queue[len(z) :], z.detach()])
-        return Loss(total)
+        return Loss((z @ self.queue.T).square().mean(), staged={"z": z})
+
+    def after_step(self, progress, staged):
+        self.queue = torch.cat([self.queue, staged["z"]])[-len(self.queue) :]
 
 
 class TwoPlayers(Base):
-    """A player that judges and one that is judged, alternating, each with its own optimizer (context encoder)."""
+    """A player that judges and one that is judged, each with its own optimizer and one draw (context encoder)."""
 
     def __init__(self, params, encoder, data):
         super().__init__(params, encoder, data)
@@ -96,10 +97,15 @@ class TwoPlayers(Base):
         )
 
     def loss(self, batch):
-        z = self.z(batch.views[0])
+        z = self.z(batch.views[0]) + self.noise(batch)
         if batch.player == "judge":
             return Loss(self.judge(z.detach()).square().mean())
         return Loss(self.judge(z).square().mean() + z.square().mean())
+
+    def noise(self, batch):
+        if not hasattr(batch.scratch, "noise"):
+            batch.scratch.noise = torch.randn(len(batch.index), 8)
+        return batch.scratch.noise
 
 
 class SeesMaps(Base):
@@ -107,11 +113,12 @@ class SeesMaps(Base):
 
     def __init__(self, params, encoder, data):
         super().__init__(params, encoder, data)
-        self.decoder = nn.Conv2d(encoder.channels["layer2"], 3, 1)
+        channels, self.side = encoder.shapes["layer2"]
+        self.decoder = nn.Conv2d(channels, 3, 1)
 
     def loss(self, batch):
         maps = self.encoder.stages(batch.views[0])
-        small = torch.nn.functional.avg_pool2d(batch.views[0], 2)
+        small = torch.nn.functional.adaptive_avg_pool2d(batch.views[0], self.side)
         rest = 0 * self.head(maps["layer4"].mean((2, 3))).sum()
         return Loss((self.decoder(maps["layer2"]).float() - small).square().mean() + rest.float())
 

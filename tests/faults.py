@@ -149,11 +149,10 @@ class KeepsGraph(Sound):
         self.register_buffer("last", torch.zeros(()))
 
     def loss(self, batch):
-        loss = super().loss(batch)
-        self.last = loss.total * 1
-        return loss
+        self.last = self.head.weight.norm()
+        return super().loss(batch)
 
-    def after_step(self, progress):
+    def after_step(self, progress, staged):
         self.last = self.last.detach()
 
 
@@ -168,6 +167,50 @@ class MovesTwin(Sound):
         with torch.no_grad():
             self.twin.weight.lerp_(self.head.weight, 0.01)
         return super().loss(batch)
+
+
+class CountsColours(Sound):
+    """A centre of the images that the loss moves: sound, in the way that the contract has for it."""
+
+    def __init__(self, params, encoder, data):
+        super().__init__(params, encoder, data)
+        self.register_buffer("centre", torch.zeros(3))
+
+    def loss(self, batch):
+        loss, colours = super().loss(batch), batch.views[0].mean((2, 3))
+        return Loss(loss.total, loss.parts, staged={"colours": colours})
+
+    def after_step(self, progress, staged):
+        self.centre.lerp_(staged["colours"].mean(0), 0.1)
+
+
+class MovesBufferInLoss(CountsColours):
+    """Moves the centre once for every part of a batch."""
+
+    def loss(self, batch):
+        loss = super().loss(batch)
+        self.centre.lerp_(loss.staged["colours"].mean(0), 0.1)
+        return Loss(loss.total)
+
+    def after_step(self, progress, staged):
+        pass
+
+
+class MovesBufferByItself(CountsColours):
+    """Moves the centre once a step, by the images of its own process."""
+
+    def __init__(self, params, encoder, data):
+        super().__init__(params, encoder, data)
+        self.colours = []
+
+    def loss(self, batch):
+        loss = super().loss(batch)
+        self.colours.append(loss.staged["colours"])
+        return Loss(loss.total)
+
+    def after_step(self, progress, staged):
+        self.centre.lerp_(torch.cat(self.colours).mean(0), 0.1)
+        self.colours.clear()
 
 
 class NeverLearns(Sound):
@@ -229,7 +272,7 @@ class HidesState(Sound):
         super().__init__(params, encoder, data)
         self.count = 1
 
-    def after_step(self, progress):
+    def after_step(self, progress, staged):
         self.count += 1
 
     def loss(self, batch):
@@ -327,6 +370,8 @@ FAULTS = [
     (Unowned, "gradients_reach", "no player owns: \\['head.bias'\\]"),
     (KeepsGraph, "gradients_stay", "keep a graph: \\['last'\\]"),
     (MovesTwin, "gradients_stay", "moved frozen weights: \\['twin.weight'\\]"),
+    (MovesBufferInLoss, "buffers_staged", "\\['centre'\\] depend on how its images are split"),
+    (MovesBufferByItself, "buffers_staged", "\\['centre'\\] depend on how its images are split"),
     (NeverLearns, "learns", "does not fall"),
     (BreaksOnOne, "batch_of_one", "single image is nan"),
     (Warns, "quiet", "something is off"),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pretextbench import distributed
+from pretextbench.train.batches import join
 
 WORLD, ROWS, DIM = 2, 6, 5  # processes, images of all of them, dimensions
 
@@ -105,6 +106,8 @@ def work() -> dict[str, Tensor]:
         found[f"{name}_gradient"] = leaf.grad
     for key, value in contrast(DistributedDataParallel(Contrast()), x1, x2).items():
         found[f"contrast_{key}"] = value
+    rows = {"z": [x1[:1], x1[1:]], "other": [x1[:1, 0]]}
+    found |= {f"joined_{name}": value for name, value in join(rows).items()}
     cpu = torch.device("cpu")
     for kind, net in (("normed", distributed.synchronised(Normed(), cpu)), ("apart", Normed())):
         for key, value in normed(DistributedDataParallel(net), maps()[own]).items():
@@ -169,6 +172,15 @@ def test_gather_carries_the_gradients_of_all_processes(pair: Pair) -> None:
     x = inputs()[0].requires_grad_()
     ((1 + 2) * ((x.sum(0) ** 2).sum() + x[0].prod())).backward()
     assert close(torch.cat([found["gather_gradient"] for found in pair.found]), x.grad)
+
+
+@pytest.mark.slow
+def test_staged_rows_are_joined_over_parts_and_processes(pair: Pair) -> None:
+    """A method applies them in after_step: its buffers stay equal."""
+    x, _ = inputs()
+    for found in pair.found:
+        assert torch.equal(found["joined_z"], x)
+        assert torch.equal(found["joined_other"], x[:: ROWS // WORLD, 0])
 
 
 @pytest.mark.slow

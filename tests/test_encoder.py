@@ -9,9 +9,10 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from pretextbench.encoder import ResNet, build
+from pretextbench.encoder import Encoder, ResNet, build
 from pretextbench.encoders.resnet import SMALL_IMAGE, SlicedConv
-from pretextbench.params import EncoderParams
+from pretextbench.method import Data, PretextMethod
+from pretextbench.params import EncoderParams, MethodParams
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 STAGES = ["layer1", "layer2", "layer3", "layer4"]
@@ -119,6 +120,44 @@ def test_stages_have_the_channels_and_sides_they_announce(name: str, image_size:
         stage: (2, encoder.channels[stage], side, side) for stage, side in zip(STAGES, sides, strict=True)
     }
     assert encoder(torch.rand(2, 3, image_size, image_size)).shape == (2, encoder.dim) == (2, 64 * grow)
+
+
+@pytest.mark.parametrize("side", [8, 33, 96])
+def test_shapes_are_those_of_the_maps(side: int) -> None:
+    encoder = build(EncoderParams(width=8), side, MEAN, STD)
+    maps = encoder.stages(torch.rand(2, 3, side, side))
+    assert encoder.shapes == {name: (x.shape[1], x.shape[2]) for name, x in maps.items()}
+
+
+def test_asking_for_shapes_draws_no_number_and_changes_nothing() -> None:
+    class Noisy(ResNet):
+        def stages(self, x: Tensor) -> dict[str, Tensor]:
+            return super().stages(x + torch.rand_like(x))
+
+    encoder = Noisy(EncoderParams(width=8), 32, MEAN, STD)
+    encoder.layer1.eval()
+    modes = [module.training for module in encoder.modules()]
+    before, generator = copy.deepcopy(encoder.state_dict()), torch.get_rng_state()
+    assert list(encoder.shapes) == STAGES
+    assert torch.equal(generator, torch.get_rng_state())
+    assert modes == [module.training for module in encoder.modules()]
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+
+
+class Halves(Encoder):
+    """An encoder that does not say for which images it is."""
+
+    dim, channels = 3, {"half": 3}
+
+    def stages(self, x: Tensor) -> dict[str, Tensor]:
+        return {"half": nn.functional.avg_pool2d(x, 2)}
+
+
+def test_a_method_fills_in_the_image_size_of_its_encoder() -> None:
+    encoder = Halves(MEAN, STD)
+    with pytest.raises(ValueError, match="no image_size"):
+        _ = encoder.shapes
+    assert PretextMethod(MethodParams(), encoder, Data(24, MEAN, STD, images=1)).encoder.shapes == {"half": (3, 12)}
 
 
 def test_eight_pixels_still_pass() -> None:

@@ -122,4 +122,3 @@ def test_both_players_train_in_the_common_loop(accumulate, tmp_path: Path, monke
     assert {"loss", "loss_discriminator", "reconstruction", "fooling", "told_apart"} <= set(header)
     (model,) = built
     assert not [name for name, value in model.named_parameters() if torch.equal(value, model.before[name])]
-    assert model.waiting == []

@@ -130,15 +130,6 @@ class Decoder(nn.Module):
         return self.last(code)
 
 
-def last_map(encoder: Encoder, image_size: int) -> tuple[int, int]:
-    """Channels and side of the encoder's last map, found by sending one image through it."""
-    mode = encoder.training
-    with torch.no_grad():
-        *_, found = encoder.eval().stages(torch.zeros(1, 3, image_size, image_size)).values()
-    encoder.train(mode)
-    return found.shape[1], found.shape[2]
-
-
 class Denoising(PretextMethod[Params]):
     """The encoder, a 1x1 convolution as bottleneck, and a decoder. There are no shortcuts around the bottleneck."""
 
@@ -148,7 +139,7 @@ class Denoising(PretextMethod[Params]):
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
-        channels, side = last_map(encoder, data.image_size)
+        *_, (channels, side) = encoder.shapes.values()  # of the last map
         code = params.code or channels
         self.bottleneck: nn.Module = nn.Conv2d(channels, code, 1)
         self.decoder: nn.Module = Decoder(code, side, data.image_size)

@@ -8,17 +8,21 @@ method says what to minimise. One loop trains them all; this is how each need is
 | one view and a target taken from the input | `recipe` with one view; `loss` corrupts `batch.views[0]` itself |
 | k discrete transforms of one image | `loss` makes them from the view: augment first, transform last |
 | two or more views, multi-crop | `recipe` lists the views, each with its own size and number of draws |
-| an EMA twin and per-step hooks | the twin is a submodule without gradients; `after_step(progress)` moves it |
+| an EMA twin and per-step hooks | the twin is a submodule without gradients; `after_step` moves it |
 | state that must be checkpointed | registered buffers: `state_dict()` is the checkpoint, nothing else is asked |
+| buffers that data change (queues, centres) | `Loss.staged`: the host joins it and hands it to `after_step` |
 | two players with their own optimizers | `players()` names them; each gets its turn, `batch.player` says whose |
-| a decoder or head that sees feature maps | `self.encoder.stages(x)`; heads are sized from `encoder.channels` |
+| draws that the players of a step share | `batch.scratch`, of one part of one batch |
+| a decoder or head that sees feature maps | `self.encoder.stages(x)`; heads are sized from `encoder.shapes` |
 | its own backbone | override `build_encoder` |
+| a kind of encoder, a least image size, colour | `requires`: the host refuses a pair that cannot work |
 | statistics of the data set before training | `derive`, in the augment stage; its tensors are `data.derived` |
 | communication across processes | `distributed.gather` and `mean`, with gradients; identity in one process |
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import ClassVar, Generic, TypeVar
 
 import torch
@@ -26,10 +30,11 @@ from torch import Tensor, nn
 
 from pretextbench.base.picture import Picture
 from pretextbench.encoder import Encoder, build
+from pretextbench.errors import UserError
 from pretextbench.params import EncoderParams, MethodParams, OptimizerParams
 from pretextbench.recipe import Recipe
 
-__all__ = ["API_VERSION", "Batch", "Data", "Loss", "Picture", "Player", "PretextMethod"]
+__all__ = ["API_VERSION", "Batch", "Data", "Loss", "Picture", "Player", "PretextMethod", "Requires"]
 
 API_VERSION = 1  # raised only when a plugin written for the old contract would be wrong under the new one
 P = TypeVar("P", bound=MethodParams)
@@ -41,6 +46,7 @@ class Loss:
 
     total: Tensor  # scalar, carries the gradient
     parts: Mapping[str, Tensor] = field(default_factory=dict)  # scalars, detached by the host
+    staged: Mapping[str, Tensor] = field(default_factory=dict)  # (rows, ...) for `after_step`, detached by the host
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Batch:
     progress: float = 0.0  # of the budget, 0 to 1: for schedules
     player: str = "main"  # whose turn it is
     labels: Tensor | None = None  # (B,) int64, None for every pretext method
+    scratch: SimpleNamespace = field(default_factory=SimpleNamespace)  # shared by the players' turns on these images
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,38 @@ class Data:
     classes: int = 0  # for the supervised control only; 0 for every pretext method
 
 
+@dataclass(frozen=True)
+class Requires:
+    """What a method cannot do without. A pair that lacks it is refused before anything is trained."""
+
+    encoder: type[Encoder] = Encoder  # class that `build_encoder` must return
+    image_size: int = 1  # smallest side of the images, pixels
+    colour: bool = False  # whether grey images are of no use
+
+    def check(self, name: str, image_size: int, encoder: Encoder | None = None, colour: bool = True) -> None:
+        """Refuse a pair of method `name` and encoder or data that cannot work; an encoder of None is not known yet.
+
+        Raises:
+            UserError: the images are too small or all grey, or the encoder is of another kind.
+        """
+        otherwise = f"or take {name!r} out of compare.methods in params.yaml."
+        if image_size < self.image_size:
+            raise UserError(
+                f"Method {name!r} needs images of at least {self.image_size} px, found {image_size} px. Raise "
+                f"prepare.image_size, {otherwise}"
+            )
+        if encoder is not None and not isinstance(encoder, self.encoder):
+            raise UserError(
+                f"Method {name!r} needs an encoder of kind {self.encoder.__name__}, found {type(encoder).__name__}. "
+                f"Set encoder.name to one of that kind, {otherwise}"
+            )
+        if self.colour and not colour:
+            raise UserError(
+                f"Method {name!r} needs images in colour, and all training images are grey. Use images in colour, "
+                f"{otherwise}"
+            )
+
+
 class PretextMethod(nn.Module, Generic[P]):
     """One way to learn from unlabelled images: given an encoder, say what to minimise.
 
@@ -85,11 +124,13 @@ class PretextMethod(nn.Module, Generic[P]):
     api_version: ClassVar[int]  # = 1; a plugin states it, there is no default
     Params: ClassVar[type[MethodParams]] = MethodParams
     reference: ClassVar[str] = ""  # author, year, title, where to find it
+    requires: ClassVar[Requires] = Requires()  # of encoder and images; the default takes any
     uses_labels: ClassVar[bool] = False  # the registry refuses it to anyone but the library's own control
 
     def __init__(self, params: P, encoder: Encoder, data: Data) -> None:
         super().__init__()
         self.params, self.encoder, self.data = params, encoder, data
+        encoder.image_size = encoder.image_size or data.image_size
 
     @classmethod
     def recipe(cls, params: P, image_size: int) -> Recipe:
@@ -115,8 +156,13 @@ class PretextMethod(nn.Module, Generic[P]):
         trainable = tuple(p for p in self.parameters() if p.requires_grad)
         return (Player("main", trainable, self.params.optimizer),) if trainable else ()
 
-    def after_step(self, progress: float) -> None:
-        """Called after every step, without gradients: move twins, queues, temperatures."""
+    def after_step(self, progress: float, staged: Mapping[str, Tensor]) -> None:
+        """Called once after every optimizer step, without gradients: move twins, queues, temperatures.
+
+        `staged` holds what the calls of `loss` in this step returned in `Loss.staged`, by name: the rows of all
+        processes, turns and parts of the batch, joined along the first dimension in this order. It is equal on all
+        processes, so a buffer that changes here, by `staged` and the weights alone, stays equal too.
+        """
 
     def show(self, batch: Batch) -> list[Picture]:
         """Pictures of what the method does to a batch (evaluation mode, no gradients)."""
@@ -131,8 +177,17 @@ class PretextMethod(nn.Module, Generic[P]):
         return []
 
     def forward(
-        self, views: tuple[Tensor, ...], index: Tensor, progress: float, player: str, labels: Tensor | None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """`loss`, through the door that torch's hooks (DDP, autocast, compile) watch; plain tensors in and out."""
-        loss = self.loss(Batch(views, index, progress, player, labels))
-        return loss.total, dict(loss.parts)
+        self,
+        views: tuple[Tensor, ...],
+        index: Tensor,
+        progress: float,
+        player: str,
+        labels: Tensor | None,
+        scratch: SimpleNamespace,
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Call `loss` where the hooks of torch (DDP, autocast) see it; returns total, parts and staged as tensors.
+
+        The scratch is no container that DDP or Fabric would copy: all turns get the same object.
+        """
+        loss = self.loss(Batch(views, index, progress, player, labels, scratch))
+        return loss.total, dict(loss.parts), {name: rows.detach() for name, rows in loss.staged.items()}

@@ -26,6 +26,10 @@ def test_a_sound_method_passes(check):
     CHECKS[check](faults.Sound)
 
 
+def test_a_method_that_stages_what_moves_its_buffers_passes():
+    CHECKS["buffers_staged"](faults.CountsColours)
+
+
 @pytest.mark.slow
 def test_a_method_that_gathers_with_gradients_passes():
     CHECKS["two_processes"](faults.Gathers)

@@ -9,7 +9,7 @@ import torch
 from pretextbench import registry, testing
 from pretextbench.augment.pipeline import as_float
 from pretextbench.errors import UserError
-from pretextbench.method import Data, Loss
+from pretextbench.method import Data, Loss, Player
 from pretextbench.params import Pretrain
 from pretextbench.recipe import Recipe
 from pretextbench.registry import Plugin
@@ -23,7 +23,7 @@ from tests.capabilities import ROWS, Base, MovingTwin, Queue, TwoPlayers
 
 
 @pytest.mark.parametrize("method", ROWS, ids=lambda method: method.__name__)
-@pytest.mark.parametrize("check", ["gradients_reach", "same_seed", "other_seed", "resumes"])
+@pytest.mark.parametrize("check", ["gradients_reach", "buffers_staged", "same_seed", "other_seed", "resumes"])
 def test_every_row_of_the_capability_table_runs_in_the_one_loop(method, check):
     testing.CHECKS[check](method)
 
@@ -114,6 +114,47 @@ def test_parts_of_a_batch_add_up_to_the_whole_for_a_loss_that_is_a_mean():
         training.advance(index, torch.from_numpy(images()[index]))
         gradients.append(training.method.head.weight.grad.clone())
     torch.testing.assert_close(*gradients)
+
+
+class Counts(Base):
+    """Stages the numbers of its images, and keeps the scratch of every turn."""
+
+    def __init__(self, params, encoder, data):
+        super().__init__(params, encoder, data)
+        self.register_buffer("seen", torch.zeros(16, dtype=torch.int64))
+        self.steps, self.scratches = 0, []
+
+    def players(self):
+        own = (tuple(self.encoder.parameters()), tuple(self.head.parameters()))
+        return tuple(Player(name, part, self.params.optimizer) for name, part in zip("ab", own, strict=True))
+
+    def loss(self, batch):
+        batch.scratch.turns = [*getattr(batch.scratch, "turns", []), (batch.player, len(batch.index))]
+        self.scratches.append(batch.scratch)
+        return Loss(super().loss(batch).total, staged={"index": batch.index} if batch.player == "a" else {})
+
+    def after_step(self, progress, staged):
+        self.seen, self.steps = staged["index"], self.steps + 1
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_what_the_loss_stages_is_applied_once_a_step_in_the_order_of_the_images(parts):
+    training = build(Counts)
+    object.__setattr__(training.job, "pretrain", training.job.pretrain.model_copy(update={"accumulate": parts}))
+    index = training.share(0)
+    training.advance(index, torch.from_numpy(images()[index]))
+    assert training.method.steps == 1
+    assert training.method.seen.tolist() == index.tolist()
+
+
+def test_the_players_of_a_step_share_a_scratch_for_each_part_of_the_batch():
+    training = build(Counts)
+    object.__setattr__(training.job, "pretrain", training.job.pretrain.model_copy(update={"accumulate": 2}))
+    advance(training, 2)
+    first, second = training.method.scratches[:4], training.method.scratches[4:]
+    assert [scratch.turns for scratch in first] == [[("a", 8), ("b", 8)]] * 4
+    assert first[0] is first[2] is not first[1] is first[3]
+    assert not {id(scratch) for scratch in first} & {id(scratch) for scratch in second}
 
 
 def test_clipping_bounds_the_gradient():

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from pretext_context_encoder import masks
-from pretext_context_encoder.networks import Discriminator, Generator, last_map
+from pretext_context_encoder.networks import Discriminator, Generator
 from pretext_context_encoder.params import Params
 from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
@@ -63,14 +63,13 @@ class ContextEncoder(PretextMethod[Params]):
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
-        channels, side = last_map(encoder, data.image_size)
+        *_, (channels, side) = encoder.shapes.values()  # of the last map
         self.generator = Generator(channels, side, data.image_size)
         seen = data.image_size // 2 if params.missing == "central" else data.image_size
         self.discriminator = Discriminator(params.discriminator_width, seen) if params.adversarial else None
         self.register_buffer("colour", torch.tensor(data.mean).view(3, 1, 1), persistent=False)
         if params.missing == "region":
             self.register_buffer("bank", _bank(data), persistent=False)
-        self.waiting: list[Tensor] = []  # the main turn's regions, for the discriminator's turn of the same step
 
     @classmethod
     def recipe(cls, params: Params, image_size: int) -> Recipe:
@@ -102,19 +101,11 @@ class ContextEncoder(PretextMethod[Params]):
         return masks.regions(self.get_buffer("bank"), images)
 
     def region(self, batch: Batch) -> Tensor:
-        """`draw` for the main turn, kept for the discriminator's turn: both see the same holes, as in the paper."""
-        images = len(batch.views[0])
-        if batch.player == DISCRIMINATOR:
-            known = bool(self.waiting) and len(self.waiting[0]) == images
-            return self.waiting.pop(0) if known else self.draw(images)
-        region = self.draw(images)
-        if self.discriminator is not None:
-            self.waiting.append(region)
+        """Draw what is missing once for the turns of both players: they see the same holes, as in the paper."""
+        if not hasattr(batch.scratch, "region"):
+            batch.scratch.region = self.draw(len(batch.views[0]))
+        region: Tensor = batch.scratch.region
         return region
-
-    def after_step(self, progress: float) -> None:
-        """Forget the step's regions."""
-        self.waiting.clear()
 
     def split(self, region: Tensor) -> tuple[Tensor, Tensor]:
         """The hole that the encoder does not see, and the band around it that it sees and predicts."""

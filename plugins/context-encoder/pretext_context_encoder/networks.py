@@ -4,8 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretextbench.encoder import Encoder
-
 LARGEST_MAP = 8  # n of the channel-wise layer: its weights grow with n^4
 
 
@@ -102,12 +100,3 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
     if isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
-
-
-def last_map(encoder: Encoder, image_size: int) -> tuple[int, int]:
-    """Channels and side of the encoder's last map, found by sending one image through it."""
-    mode = encoder.training
-    with torch.no_grad():
-        *_, found = encoder.eval().stages(torch.zeros(1, 3, image_size, image_size)).values()
-    encoder.train(mode)
-    return found.shape[1], found.shape[2]

@@ -1,6 +1,7 @@
 """The contract of an encoder: what every method trains, and what is kept of it."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,9 @@ class Encoder(nn.Module):
     dim: int  # of the pooled vector
     channels: dict[str, int]  # stage name -> channels of its map, in order
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], image_size: int | None = None) -> None:
         super().__init__()
+        self.image_size = image_size  # side in pixels; `PretextMethod` fills it in where an encoder does not
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
@@ -29,6 +31,27 @@ class Encoder(nn.Module):
     def stages(self, x: Tensor) -> dict[str, Tensor]:
         """Feature maps (B, C, h, w) of every stage, by name, first to last."""
         raise NotImplementedError
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """Channels and side of every stage's map for images of `image_size`, by stage name, first to last.
+
+        Measured by sending one black image through the encoder in evaluation mode: no random number is drawn, and no
+        weight, buffer or mode changes.
+
+        Raises:
+            ValueError: the encoder was built without `image_size`, and no method has filled it in.
+        """
+        if self.image_size is None:
+            raise ValueError("This encoder has no image_size, so its maps have no sides yet. Give it to Encoder.")
+        black = self.get_buffer("mean").new_zeros(1, 3, self.image_size, self.image_size)
+        modes = [(module, module.training) for module in self.modules()]
+        devices = [black.device] if black.device.type == "cuda" else []
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            maps = self.eval().stages(black)
+        for module, mode in modes:
+            module.training = mode
+        return {name: (feature_map.shape[1], feature_map.shape[-1]) for name, feature_map in maps.items()}
 
     def forward(self, x: Tensor) -> Tensor:
         """The average of the last stage over space: (B, dim)."""

@@ -103,7 +103,7 @@ class ResNet(Encoder):
     """A residual network (He 2016) with a stem that fits the image: 3x3 stride 1, or 7x7 stride 2 and max-pool."""
 
     def __init__(self, params: EncoderParams, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__(mean, std)
+        super().__init__(mean, std, image_size)
         design, width = DESIGNS[params.name], params.width
         self.small = params.stem == "small" or (params.stem == "auto" and image_size <= SMALL_IMAGE)
         self.conv1 = conv(3, width, 3) if self.small else conv(3, width, 7, stride=2)

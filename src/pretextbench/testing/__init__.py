@@ -28,6 +28,7 @@ CHECKS: dict[str, Check] = {
         losses.loss_well_formed,
         losses.gradients_reach,
         losses.gradients_stay,
+        losses.buffers_staged,
         losses.learns,
         losses.batch_of_one,
         losses.quiet,

@@ -2,16 +2,22 @@
 
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _NormBase
 
 from pretextbench.errors import UserError
 from pretextbench.method import Loss
-from pretextbench.testing.bench import Method, advance, batch, build, require
+from pretextbench.testing.bench import BATCH, Method, advance, batch, build, require
+from pretextbench.train.batches import join
 from pretextbench.train.checkpoint import Checkpoint
+from pretextbench.train.loop import Training
 
 
 def loss_well_formed(method: Method) -> None:
@@ -67,6 +73,55 @@ def gradients_stay(method: Method) -> None:
     require(not moved, f"loss() moved frozen weights: {moved[:5]}", hint)
     reached = [name for name, p in frozen.items() if p.grad is not None]
     require(not reached, f"frozen weights with a gradient: {reached[:5]}", "Freeze them in __init__")
+
+
+def buffers_staged(method: Method) -> None:
+    """Buffers that data change are staged in `loss` and applied in `after_step`: equal on all processes, and for any
+    `accumulate`.
+
+    One process that sees a batch in two parts is compared with two that see a part each. The statistics of
+    normalisation layers are left out: the host synchronises them.
+    """
+    whole, *halves = (_buffers(method, parts) for parts in ((0, 1), (0,), (1,)))
+    joined = join({name: [*halves[0].staged[name], *halves[1].staged[name]] for name in halves[0].staged})
+    states = [half.after(joined) for half in halves]
+    expected = whole.after(join(whole.staged))
+    other = [name for name, value in expected.items() if any(not torch.equal(value, state[name]) for state in states)]
+    hint = "Return what changes them in Loss(staged=...), and change them in after_step, from its argument `staged`"
+    found = f"after a step the buffers {other[:5]} depend on how its images are split into parts and over processes"
+    require(not other, found, hint)
+
+
+class _Step(NamedTuple):
+    """A step of one process, its turns taken and its optimizers left out."""
+
+    training: Training
+    staged: dict[str, list[Tensor]]
+
+    def after(self, joined: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Buffers after the step, by name, without those of normalisation layers."""
+        with torch.no_grad():
+            self.training.method.after_step(0.0, joined)
+        layers = [layer for layer in self.training.method.modules() if isinstance(layer, _NormBase)]
+        statistics = {id(buffer) for layer in layers for buffer in layer.buffers()}
+        return {name: buffer for name, buffer in self.training.method.named_buffers() if id(buffer) not in statistics}
+
+
+def _buffers(method: Method, parts: tuple[int, ...]) -> _Step:
+    """The players' turns on some halves of the kit's batch, each half with its own seed and scratch."""
+    training, staged = build(method), dict[str, list[Tensor]]()
+    training.method.train()
+    scratches = [SimpleNamespace() for _ in parts]
+    for player in training.players:
+        whole = batch(training, player=player.name)
+        for part, scratch in zip(parts, scratches, strict=True):
+            rows = slice(part * BATCH // 2, (part + 1) * BATCH // 2)
+            views = tuple(view[rows] for view in whole.views)
+            torch.manual_seed(part)
+            loss = training.method.loss(replace(whole, views=views, index=whole.index[rows], scratch=scratch))
+            for name, value in loss.staged.items():
+                staged.setdefault(name, []).append(value.detach())
+    return _Step(training, staged)
 
 
 def learns(method: Method) -> None:

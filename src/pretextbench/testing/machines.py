@@ -57,7 +57,7 @@ def _simulate(training: Training, views: Batch) -> None:
         there = tuple(mode.from_tensor(view).to("cuda") for view in views.views)
         index = mode.from_tensor(views.index).to("cuda")
         try:
-            functional_call(training.method, state, (there, index, 0.0, views.player, None))
+            functional_call(training.method, state, (there, index, 0.0, views.player, None, views.scratch))
         except RuntimeError as error:
             if "device" not in str(error).lower():
                 raise CheckSkipped(f"no GPU here, and a simulated one cannot follow this loss ({error})") from error

@@ -96,13 +96,18 @@ class Budget:
         return self.batch * self.steps
 
 
+def batch_size(job: Job) -> int:
+    """Images per step, all processes together: the method's own number or the common one."""
+    return job.params.batch_size or job.pretrain.batch_size
+
+
 def budget(job: Job, train_images: int) -> Budget:
     """Batches and steps of a job on a training split of so many images; at least one step.
 
     Raises:
         UserError: the batch is larger than the split, or does not divide into `accumulate` parts and processes.
     """
-    batch = job.params.batch_size or job.pretrain.batch_size
+    batch = batch_size(job)
     parts = job.pretrain.accumulate * job.pretrain.devices * job.pretrain.nodes
     if batch > train_images:
         raise UserError(
@@ -116,3 +121,15 @@ def budget(job: Job, train_images: int) -> Budget:
         )
     images = job.pretrain.images or (job.pretrain.epochs or 0) * train_images
     return Budget(batch, max(1, round(images / batch)))
+
+
+def too_few(job: Job, image_size: int, images: int) -> str:
+    """The message for a batch norm that meets one value per channel in a part of a batch of so many images."""
+    batch = batch_size(job)
+    parts = batch // images
+    smaller = ", or lower pretrain.accumulate or pretrain.devices" if parts > 1 else ""
+    return (
+        f"Method {job.plugin.name!r} cannot train on {images} image(s) at a time: at {image_size} px that leaves a "
+        f"batch norm one value per channel, and it needs two. Found a batch of {batch} in {parts} part(s). Set "
+        f"pretrain.batch_size, or the method's own batch_size, to at least {parts * (images + 1)}{smaller}."
+    )

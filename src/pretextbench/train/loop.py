@@ -7,6 +7,7 @@ bytes of an uninterrupted one.
 
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ from pretextbench.distributed import mean, synchronised
 from pretextbench.errors import UserError
 from pretextbench.method import Data, PretextMethod
 from pretextbench.train import cuda_graphs, optim
-from pretextbench.train.batches import Batches, Order, seed_device, send_to_device
-from pretextbench.train.budget import Budget, Job, budget
+from pretextbench.train.batches import Batches, Order, join, seed_device, send_to_device
+from pretextbench.train.budget import Budget, Job, budget, too_few
 from pretextbench.train.checkpoint import Checkpoint
 
 History = list[dict[str, float]]
@@ -51,6 +52,7 @@ class Training:
     def _build(self, data: Data) -> PretextMethod[Any]:
         torch.manual_seed(self.seed.key("weights"))
         encoder = self.job.method.build_encoder(self.job.params, self.job.encoder, data)
+        self.job.method.requires.check(self.job.plugin.name, data.image_size, encoder)
         method = self.job.method(self.job.params, encoder, data).to(memory_format=torch.channels_last)
         synchronised(method, self.fabric.device)
         if self.job.pretrain.compile:
@@ -70,15 +72,18 @@ class Training:
         seed_device(self.seed.key("step", self.step, self.fabric.global_rank), self.fabric.device)
         progress, parts = self.step / self.steps, self.job.pretrain.accumulate
         chunks = list(zip(send_to_device(index, self.fabric.device).chunk(parts), pixels.chunk(parts), strict=True))
-        batches = [(self.augmenter(as_float(chunk)), number) for number, chunk in chunks]
+        batches = [(self.augmenter(as_float(chunk)), number, SimpleNamespace()) for number, chunk in chunks]
         values: dict[str, Tensor] = {}
+        staged: dict[str, list[Tensor]] = {}
         for player, optimizer in zip(self.players, self.optimizers, strict=True):
             optim.set_rate(optimizer, optim.rate(self.step, self.steps, player.optimizer))
             for parameter in self.parameters:  # of all players: a turn leaves gradients on the other
                 parameter.grad = None
-            for views, number in batches:
-                total, named = self._turn(views, number, progress, player.name)
+            for views, number, scratch in batches:
+                total, named, rows = self._turn(views, number, progress, player.name, scratch)
                 self.fabric.backward(total / parts)
+                for key, value in rows.items():
+                    staged.setdefault(key, []).append(value)
                 name = "loss" if player is self.players[0] else f"loss_{player.name}"
                 for key, value in {name: total, **named}.items():
                     values[key] = values.get(key, 0) + value.detach() / parts
@@ -86,11 +91,13 @@ class Training:
                 self.fabric.clip_gradients(self.module, optimizer, max_norm=self.job.pretrain.clip)
             optimizer.step()
         with torch.no_grad():
-            self.method.after_step(progress)
+            self.method.after_step(progress, join(staged))
         return values
 
-    def _turn(self, views: tuple[Tensor, ...], number: Tensor, progress: float, player: str) -> Any:
-        """A player's loss on one part of the batch, and its named parts.
+    def _turn(
+        self, views: tuple[Tensor, ...], number: Tensor, progress: float, player: str, scratch: SimpleNamespace
+    ) -> Any:
+        """A player's loss on one part of the batch, its named parts, and the rows that it stages.
 
         Whether one image is too few depends on method, stem and image size, so the norm itself has to say it.
 
@@ -99,21 +106,11 @@ class Training:
         """
         labels = None if self.labels is None else self.labels[number]
         try:
-            return self.module(views, number, progress, player, labels)
+            return self.module(views, number, progress, player, labels, scratch)
         except (ValueError, RuntimeError) as error:  # the second when the encoder is compiled
             if "more than 1 value per channel" not in str(error):
                 raise
-            raise UserError(self._too_few(len(number))) from error
-
-    def _too_few(self, images: int) -> str:
-        batch, parts = self.budget.batch, self.budget.batch // images
-        smaller = ", or lower pretrain.accumulate or pretrain.devices" if parts > 1 else ""
-        return (
-            f"Method {self.job.plugin.name!r} cannot train on {images} image(s) at a time: at "
-            f"{self.method.data.image_size} px that leaves a batch norm one value per channel, and it needs two. Found "
-            f"a batch of {batch} in {parts} part(s). Set pretrain.batch_size, or the method's own batch_size, to at "
-            f"least {parts * (images + 1)}{smaller}."
-        )
+            raise UserError(too_few(self.job, self.method.data.image_size, len(number))) from error
 
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs."""
