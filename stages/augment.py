@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("method", help="entry-point name")
     name = parser.parse_args().method
     params, data, who = load(layout.PARAMS), Prepared(layout.IMAGES), contestant(name)
+    who.method.requires.check(name, data.image_size, colour=data.colour)
     policy = Policy(name, data.image_size, who.method.recipe(who.params, data.image_size))
     with whole_folder(layout.augmented(name)) as out:
         write_whole(out / "policy.json", policy.to_json().encode())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pretextbench.data.prepare import prepare
 from pretextbench.data.prepared import Prepared
@@ -103,3 +104,15 @@ def test_labels_of_another_run(folders: tuple[Path, Path]) -> None:
     np.save(folders[1] / "labels.npy", np.zeros(3, np.int64))
     with pytest.raises(UserError, match="3 labels for 40 images"):
         Prepared(*folders).labels("train")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_images_have_colour_unless_every_channel_says_the_same(tmp_path: Path, mode: str) -> None:
+    draw = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for number in range(20):
+        pixels = draw.integers(0, 256, (9, 9) if mode == "L" else (9, 9, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+    params = Prepare.model_validate({"source": "folder", "path": str(tmp_path / "photos"), "image_size": 8})
+    prepare(params, tmp_path / "images", tmp_path / "labels")
+    assert Prepared(tmp_path / "images").colour is (mode == "RGB")

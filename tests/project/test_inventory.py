@@ -1,4 +1,4 @@
-"""What the inventory counts in a folder of images."""
+"""What the inventory counts in a folder of images, and the pairs of method and encoder that it refuses."""
 
 import os
 import subprocess
@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pretextbench.project.inventory import count_files
+from pretextbench import registry
+from pretextbench.encoder import Encoder, ResNet
+from pretextbench.errors import UserError
+from pretextbench.method import Requires
+from pretextbench.params import Params
+from pretextbench.project.inventory import count_files, take_stock
+from tests.faults import Sound
 
 
 def test_files_are_counted_with_their_sizes_and_names(tmp_path: Path) -> None:
@@ -61,3 +67,59 @@ def test_what_no_path_reaches_is_passed_over(folder: Path) -> None:
     nest(folder, "a" * 250, 20)
     longest = os.pathconf("/", "PC_PATH_MAX") - 1
     assert count_files(folder)["files"] == sum(len(f"{folder}/f") + 251 * level <= longest for level in range(20)) < 20
+
+
+# --- pairs that cannot work -------------------------------------------------------------------------------------------
+
+
+class Tokens(Encoder):
+    """A kind of encoder that params.yaml cannot ask for."""
+
+
+class OwnTokens(Sound):
+    """A method that needs it, and brings it."""
+
+    requires = Requires(encoder=Tokens)
+
+    @classmethod
+    def build_encoder(cls, params, encoder, data):
+        return Tokens(data.mean, data.std)
+
+
+def take_stock_of(requires: Requires, monkeypatch: pytest.MonkeyPatch, method: type[Sound] = Sound) -> None:
+    """What the inventory says of `rotation` where its class is another, at 32 px."""
+    monkeypatch.setattr(registry, "load", lambda name: type("Planted", (method,), {"requires": requires}))
+    take_stock(Params(compare={"methods": ("rotation",), "controls": ()}), {})
+
+
+@pytest.mark.parametrize(
+    ("requires", "message"),
+    [
+        (Requires(encoder=Tokens), "'rotation' needs an encoder of kind Tokens, found ResNet.*encoder.name"),
+        (Requires(image_size=33), "'rotation' needs images of at least 33 px, found 32 px.*prepare.image_size"),
+    ],
+)
+def test_a_pair_that_cannot_work_is_refused(requires: Requires, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=message):
+        take_stock_of(requires, monkeypatch)
+
+
+def test_pairs_that_can_work_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    for requires in (Requires(), Requires(encoder=ResNet, image_size=32, colour=True)):
+        take_stock_of(requires, monkeypatch)
+    take_stock_of(OwnTokens.requires, monkeypatch, OwnTokens)
+
+
+def test_a_pair_that_was_accepted_is_judged_again_with_another_image_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "load", lambda name: type("Planted", (Sound,), {"requires": Requires(image_size=32)}))
+    params = Params(compare={"methods": ("rotation",), "controls": ()})
+    known = {entry["fingerprint"]: entry for entry in take_stock(params, {}).values()}
+    smaller = params.model_copy(update={"prepare": params.prepare.model_copy(update={"image_size": 16})})
+    with pytest.raises(UserError, match="at least 32 px, found 16 px"):
+        take_stock(smaller, known)
+
+
+def test_grey_images_are_refused_where_colour_is_needed() -> None:
+    with pytest.raises(UserError, match="'colorization' needs images in colour, and all training images are grey"):
+        registry.load("colorization").requires.check("colorization", 32, colour=False)
+    registry.load("rotation").requires.check("rotation", 32, colour=False)

@@ -85,7 +85,7 @@ class Diverges(Base):
 
 def test_a_loss_that_is_no_number_stops_with_method_step_and_images(tmp_path):
     with pytest.raises(
-        UserError, match=r"'Diverges' diverged: loss is nan at step 7 of 12.*images of that batch: \[\d+"
+        UserError, match=r"'Diverges' diverged: loss is nan at step 7 of 12.*Images of that batch: \[\d+"
     ) as e:
         whole_run(Diverges, tmp_path / "run", every=4)
     named = np.array(eval(str(e.value).rsplit("batch: ", 1)[1].rstrip(".")))

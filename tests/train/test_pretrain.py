@@ -9,6 +9,7 @@ import pytest
 from pretextbench import registry
 from pretextbench.base import files
 from pretextbench.data.prepared import Prepared
+from pretextbench.errors import UserError
 from pretextbench.params import EncoderParams, Pretrain
 from pretextbench.train import checkpoint, pretrain
 from pretextbench.train.budget import Job
@@ -27,11 +28,11 @@ def data(tmp_path: Path) -> Prepared:
     return written(tmp_path / "images", {s: draw.integers(0, 256, (40, 16, 16, 3), np.uint8) for s in ("train", "val")})
 
 
-def job(images: int = 64, seed: int = 0) -> Job:
-    method = registry.load("rotation")
+def job(images: int = 64, seed: int = 0, name: str = "rotation") -> Job:
+    method = registry.load(name)
     params, loop = method.Params(), LOOP.model_copy(update={"images": images})
     return Job(
-        registry.find("rotation"),
+        registry.find(name),
         "0",
         method,
         params,
@@ -130,3 +131,12 @@ def test_folders_of_other_files_are_not_the_same(change: str, tmp_path: Path) ->
             path.unlink()
     assert not checkpoint.same_files(one, other)
     assert not checkpoint.same_files(one, tmp_path / "nothing")
+
+
+def test_a_method_that_needs_colour_is_refused_on_grey_images_before_it_is_built(
+    tmp_path: Path, data: Prepared
+) -> None:
+    assert not data.colour
+    with pytest.raises(UserError, match="'colorization' needs images in colour"):
+        train(job(name="colorization"), data, tmp_path)
+    assert list(tmp_path.glob("out")) == []

@@ -13,7 +13,7 @@ from pretext_colorization import lab, symptoms
 from pretext_colorization.bins import Code, coloured, soft_cross_entropy, weights
 from pretextbench.encoder import Encoder, ResNet
 from pretextbench.errors import UserError
-from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
+from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod, Requires
 from pretextbench.params import EncoderParams, MethodParams, OptimizerParams
 from pretextbench.recipe import HorizontalFlip, RandomResizedCrop, Recipe, augmented
 
@@ -104,6 +104,7 @@ class Colorization(PretextMethod[Params]):
     api_version = 1
     Params = Params
     reference = "Zhang 2016, Colorful image colorization, arXiv:1603.08511"
+    requires = Requires(colour=True)
     prior: Tensor  # (Q,) p~
     rarity: Tensor  # (Q,) w
 

@@ -71,6 +71,11 @@ class Prepared:
         return self.card.std
 
     @property
+    def colour(self) -> bool:
+        """Whether any train image has colour: of grey ones all channels have the same mean and deviation, exactly."""
+        return len(set(zip(self.mean, self.std, strict=True))) > 1
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the images: the name of this data set in every record."""
         return self.card.sha256

@@ -16,7 +16,7 @@ from typing import Any
 from pretextbench import registry
 from pretextbench.base.section import parse
 from pretextbench.errors import UserError, nearest
-from pretextbench.params import Params
+from pretextbench.params import MethodParams, Params
 
 Entry = dict[str, Any]
 
@@ -51,7 +51,7 @@ def take_stock(params: Params, known: Mapping[str, Entry]) -> dict[str, Entry]:
     entries, mistakes = {}, []
     for name in contestants(params):
         try:
-            entries[name] = _entry(name, params.methods.get(name) or {}, known)
+            entries[name] = _entry(name, params, known)
         except UserError as error:
             mistakes.append(str(error))
     if mistakes:
@@ -59,20 +59,37 @@ def take_stock(params: Params, known: Mapping[str, Entry]) -> dict[str, Entry]:
     return entries
 
 
-def _entry(name: str, raw: dict[str, Any], known: Mapping[str, Entry]) -> Entry:
-    plugin = registry.find(name)
+def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
+    plugin, raw = registry.find(name), params.methods.get(name) or {}
     facts = {
         "distribution": plugin.distribution,
         "version": plugin.version,
         "target": plugin.target,
         "source_hash": registry.source_hash(plugin),
     }
-    text = json.dumps([name, facts, raw, version("pretextbench")], sort_keys=True, default=str)
+    target = [params.encoder.decisive(), params.prepare.image_size]
+    text = json.dumps([name, facts, raw, target, version("pretextbench")], sort_keys=True, default=str)
     fingerprint = hashlib.sha256(text.encode() + _contract()).hexdigest()
     if fingerprint in known:
         return known[fingerprint]
-    params = parse(registry.load(name).Params, raw, "params.yaml", f"methods.{name}")
-    return {**facts, "params": params.model_dump(mode="json"), "fingerprint": fingerprint}
+    method = registry.load(name)
+    own = parse(method.Params, raw, "params.yaml", f"methods.{name}")
+    _check_pair(name, method, own, params)
+    return {**facts, "params": own.model_dump(mode="json"), "fingerprint": fingerprint}
+
+
+def _check_pair(name: str, method: Any, own: MethodParams, params: Params) -> None:
+    """Refuse a method that cannot work with the encoder or the image size of params.yaml.
+
+    Whether the images have colour is known when they are prepared. The encoder is built only for a method that needs a
+    certain kind: it takes a second.
+    """
+    from pretextbench.method import Data, Requires  # here, with the method: not needed when all entries are known
+
+    size, encoder = params.prepare.image_size, None
+    if method.requires.encoder is not Requires.encoder:
+        encoder = method.build_encoder(own, params.encoder, Data(size, (0.5,) * 3, (0.25,) * 3, images=0))
+    method.requires.check(name, size, encoder)
 
 
 def _contract() -> bytes:

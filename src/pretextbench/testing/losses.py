@@ -15,9 +15,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from pretextbench.errors import UserError
 from pretextbench.method import Loss
 from pretextbench.testing.bench import BATCH, Method, advance, batch, build, require
-from pretextbench.train.batches import join
 from pretextbench.train.checkpoint import Checkpoint
-from pretextbench.train.loop import Training
+from pretextbench.train.loop import Training, join
 
 
 def loss_well_formed(method: Method) -> None:

@@ -1,6 +1,6 @@
 """Batches of the prepared array: the order of the images, and their way to the device."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from pretextbench.base.seed import Seed
-from pretextbench.distributed import gather
 from pretextbench.errors import UserError
 
 
@@ -24,11 +23,6 @@ def seed_device(key: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(key)
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(key)
-
-
-def join(staged: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
-    """Rows (n, ...) that the calls of `loss` staged in one step, by name: of all calls and all processes, by rank."""
-    return {name: gather(torch.cat([*staged[name]])) for name in sorted(staged)}  # sorted: every process alike
 
 
 ROOM = 0.4  # share of the device's free memory that the images may take: training needs the rest

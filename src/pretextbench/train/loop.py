@@ -6,7 +6,7 @@ bytes of an uninterrupted one.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from pretextbench.augment.pipeline import Augmenter, as_float
 from pretextbench.base.seed import Seed
-from pretextbench.distributed import mean, synchronised
+from pretextbench.distributed import gather, mean, synchronised
 from pretextbench.errors import UserError
 from pretextbench.method import Data, PretextMethod
 from pretextbench.train import cuda_graphs, optim
-from pretextbench.train.batches import Batches, Order, join, seed_device, send_to_device
+from pretextbench.train.batches import Batches, Order, seed_device, send_to_device
 from pretextbench.train.budget import Budget, Job, budget, too_few
 from pretextbench.train.checkpoint import Checkpoint
 
@@ -134,6 +134,11 @@ class Training:
         return self.order[step][self.fabric.global_rank :: self.fabric.world_size]
 
 
+def join(staged: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
+    """Rows (n, ...) that the calls of `loss` staged in one step, by name: of all calls and all processes, by rank."""
+    return {name: gather(torch.cat(staged[name])) for name in sorted(staged)}  # sorted: in every process alike
+
+
 class Watch:
     """Who looks on while a training runs, in its first process. This one does not look.
 
@@ -204,12 +209,10 @@ class Log:
             bad = (~value.isfinite()).nonzero()
             if len(bad):
                 step = self.first + int(bad[0])
-                images = self.training.share(step).tolist()
                 name, found = self.training.job.plugin.name, float(value[bad[0]])
                 raise UserError(
-                    f"Method {name!r} diverged: {key} is {found} at step {step} of "
-                    f"{self.training.steps}. Lower its optimizer.lr or set pretrain.clip. "
-                    f"Training images of that batch: {images}."
+                    f"Method {name!r} diverged: {key} is {found} at step {step} of {self.training.steps}. Lower its "
+                    f"optimizer.lr or set pretrain.clip. Images of that batch: {self.training.share(step).tolist()}."
                 )
 
 

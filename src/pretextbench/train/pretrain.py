@@ -86,8 +86,10 @@ def facts(data: Prepared, job: Job) -> Data:
     """What a method may know of the data set; the number of classes only for a control that uses labels.
 
     Raises:
-        UserError: a control that uses labels finds fewer than two classes.
+        UserError: a control that uses labels finds fewer than two classes, or a method finds no colour and needs it.
     """
+    if job.method.requires.colour:
+        job.method.requires.check(job.plugin.name, data.image_size, colour=data.colour)
     classes = len(data.classes) if job.method.uses_labels else 0
     if job.method.uses_labels and classes < 2:
         raise UserError(
