@@ -20,8 +20,8 @@ from stages.lifecycle import keep_freed
 NAMES = sorted(module.name for module in pkgutil.iter_modules(rows.__path__))
 
 
-def one(name: str, rounds: int, command: str) -> bool:
-    """Measure one row, print and save it; whether it could run."""
+def measure_row(name: str, rounds: int, command: str) -> bool:
+    """Measure one row, print it and save it; False if it breaks."""
     load, start = os.getloadavg()[0], time.monotonic()
     print(f"\n{name} (load {load:.1f})\n| what | value | quartiles | unit | bar |\n|---|--:|--:|---|---|", flush=True)
     measures = []
@@ -31,7 +31,7 @@ def one(name: str, rounds: int, command: str) -> bool:
             print(line(measure), flush=True)
     except Missing as reason:
         print(f"| missing: {reason} | | | | |")
-    except Exception:  # a row that breaks must not cost the others; the exit status tells
+    except Exception:  # a row that breaks must not stop the next ones; the exit status reports it
         traceback.print_exc()
         return False
     if measures:
@@ -50,7 +50,7 @@ def main() -> int:
         parser.error(f"rows are {', '.join(NAMES)}, rounds 1 or more; found {' '.join(unknown) or words.rounds}")
     keep_freed()  # as a stage does
     command = shlex.join(["uv", "run", "python", "-m", "benchmarks", *sys.argv[1:]])
-    return 0 if all([one(name, words.rounds, command) for name in words.rows or NAMES]) else 1
+    return 0 if all([measure_row(name, words.rounds, command) for name in words.rows or NAMES]) else 1
 
 
 if __name__ == "__main__":

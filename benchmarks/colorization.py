@@ -1,4 +1,4 @@
-"""What colorization's targets and loss cost, as a share of its own training step; the limit is 15 %.
+"""Cost of colorization's targets and loss, as a share of its own training step; the limit is 15 %.
 
     uv run python -m benchmarks.colorization [--rounds 15] [--threads 1]
 

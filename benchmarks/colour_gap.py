@@ -1,4 +1,4 @@
-"""What colorization's encoder makes of colours, which it never saw: why it takes the lightness of what it is given.
+"""Probes of colorization's encoder on colours, which it never saw: the reason why it takes the lightness only.
 
     uv run python -m benchmarks.colour_gap PROJECT [ROW]
 
@@ -38,13 +38,13 @@ def main() -> None:
     parser.add_argument("row", nargs="?", default="colorization-0")
     words = parser.parse_args()
     data = Prepared(words.project / "data/prepared/images", words.project / "data/prepared/labels")
-    ours, card = encoder_folder.load(words.project / "runs/pretrain" / words.row)
-    plain = build(card.encoder, card.image_size, card.mean, card.std)
-    plain.load_state_dict(ours.state_dict())
-    found = [probes(encoder, data) for encoder in (ours, plain.eval())]
+    lightness, card = encoder_folder.load(words.project / "runs/pretrain" / words.row)
+    colours = build(card.encoder, card.image_size, card.mean, card.std)
+    colours.load_state_dict(lightness.state_dict())
+    scores = [probes(encoder, data) for encoder in (lightness, colours.eval())]
     print("| stage | lightness % | colours % |\n|---|--:|--:|")
-    for stage in found[0]:
-        print(f"| {stage} | {100 * found[0][stage]:.1f} | {100 * found[1][stage]:.1f} |")
+    for stage in scores[0]:
+        print(f"| {stage} | {100 * scores[0][stage]:.1f} | {100 * scores[1][stage]:.1f} |")
 
 
 if __name__ == "__main__":

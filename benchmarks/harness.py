@@ -1,4 +1,4 @@
-"""What all rows share: timing in alternation, one measure, the host, and the file and table of results.
+"""Shared parts of the rows: timing in alternation, one measure, the host, the file and the table of results.
 
 Machines are shared and noisy, so contestants are timed in turn (A B A B ...) and compared within a round: a ratio is
 the median of the rounds' ratios, with quartiles. Seconds are medians too, and tell about this machine on that day.
@@ -85,8 +85,8 @@ def host() -> dict[str, Any]:
     """The machine and the versions, as far as they matter to speed."""
     model = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").is_file():
-        found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-        model = found[1] if found else model
+        match = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+        model = match[1] if match else model
     return {
         "cpu": model,
         "cores": len(os.sched_getaffinity(0)),

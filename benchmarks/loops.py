@@ -24,7 +24,7 @@ PARTS = ("data", "augmentation", "forward and targets", "backward", "optimizer",
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained: `simclr` on `resnet18` of width 64, images of 32 px, 128 per step."""
+    """The training that is timed: `simclr` on `resnet18` of width 64, images of 32 px, 128 per step."""
 
     method: str
     encoder: str = "resnet10"
@@ -76,8 +76,8 @@ def networks(run: Training, batch: int, steps: int) -> Callable[[], None]:
     size = run.method.data.image_size
     views = tuple(torch.rand_like(view) for view in run.augmenter(torch.rand(batch, 3, size, size, device=device(run))))
     index = torch.arange(batch, device=device(run))
-    there = device(run).type == "cuda"
-    optimizers = [optim.build(player.parameters, player.optimizer, there) for player in run.players]
+    on_gpu = device(run).type == "cuda"
+    optimizers = [optim.build(player.parameters, player.optimizer, on_gpu) for player in run.players]
 
     def work() -> None:
         for _ in range(steps):
@@ -130,7 +130,7 @@ def passed(run: Training) -> int:
 
 
 def device(run: Training) -> torch.device:
-    """Where the training is."""
+    """The device of the training."""
     return run.fabric.device
 
 

@@ -1,4 +1,4 @@
-"""What a comparison survives, measured on small projects in a temporary folder, printed as Markdown.
+"""Faults that a comparison survives, measured on small projects in a temporary folder, printed as Markdown.
 
     uv run python -m benchmarks.reliability [--kills 50] [--first 0] [--only NAME ...]
 

@@ -36,11 +36,11 @@ def base(folder: Path) -> Base:
     for word, stage in LAST.items():
         due[word] = project.keep(word)
         seconds += project.must("dvc", "repro", stage).seconds
-    ended, found, stages = project.keep("ended"), encoders(project.root), stage_names(project.root)
+    ended, reference, stages = project.keep("ended"), encoders(project.root), stage_names(project.root)
     project.restore(begun)
     flow = project.must(*COMMANDS["flow, 2 jobs"]).seconds
-    if found != encoders(project.root):
-        raise RuntimeError(f"two undisturbed runs differ: {found} and {encoders(project.root)}")
+    if reference != encoders(project.root):
+        raise RuntimeError(f"two undisturbed runs differ: {reference} and {encoders(project.root)}")
     lengths = dict(zip(COMMANDS, (seconds, flow), strict=True))
     print(f"undisturbed: {', '.join(f'{name} {s:.1f} s' for name, s in lengths.items())}", flush=True)
-    return Base(project, due, ended, lengths, found, stages)
+    return Base(project, due, ended, lengths, reference, stages)

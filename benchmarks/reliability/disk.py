@@ -22,7 +22,7 @@ CHUNK = 4096  # bytes; a disk with less than one of them left is full
 class Scene:
     """A place that fills up while a command runs."""
 
-    what: str
+    name: str
     mount: str  # below the project; "" is the whole project
     command: tuple[str, ...]
     ready: Callable[[Path], bool]  # when to fill it: what must be there in the project
@@ -59,11 +59,11 @@ def measure(folder: Path) -> None:
     if not mountable(folder / "probe"):
         print("\nFull disks: left out, mounting a tmpfs is not permitted here (it needs root).")
         return
-    there, rows = base(folder), []
+    baseline, rows = base(folder), []
     for scene in SCENES:
-        there.project.restore(there.due["pretrain"])
-        with mounted(there.project, scene.mount):
-            rows.append([scene.what, *play(there.project, scene, there.encoders)])
+        baseline.project.restore(baseline.due["pretrain"])
+        with mounted(baseline.project, scene.mount):
+            rows.append([scene.name, *play(baseline.project, scene, baseline.encoders)])
         print(rows[-1], flush=True)
     head = ["full", "exit code", "what the user reads last", "checkpoint", "the next run, with space again"]
     show("Full disks", head, rows)
@@ -82,10 +82,10 @@ def play(project: Project, scene: Scene, reference: dict[str, str]) -> list[obje
     project.settled()
     kept = ", ".join(map(loadable, checkpoints(project.root))) or "none"
     (place / "filler").unlink()
-    again = project.run(*scene.command)
-    if again.code == 0:
-        again = project.run("dvc", "repro")  # what was not asked for
-    return [done.code, f"`{shorten(done, project)}`", kept, verdict(project, again, reference)]
+    repeated = project.run(*scene.command)
+    if repeated.code == 0:
+        repeated = project.run("dvc", "repro")  # what was not asked for
+    return [done.code, f"`{shorten(done, project)}`", kept, verdict(project, repeated, reference)]
 
 
 def shorten(done: Done, project: Project) -> str:
@@ -117,13 +117,13 @@ def mounted(project: Project, below: str) -> Iterator[None]:
     """Put a tmpfs at a place in the project; what was there is in it, and stays when it is gone again."""
     place = project.root / below
     place.mkdir(parents=True, exist_ok=True)
-    aside = project.root.with_name("aside")
+    copied = project.root.with_name("aside")
     if not below:
         project.close()  # the server lives in it too
-    copy(place, aside)
+    copy(place, copied)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(place)], check=True)
     try:
-        for item in aside.iterdir():
+        for item in copied.iterdir():
             copy(item, place / item.name)
         yield
     finally:
@@ -131,11 +131,11 @@ def mounted(project: Project, below: str) -> Iterator[None]:
         if not below:
             project.close()
         subprocess.run(["umount", str(place)], check=True)
-        remove(aside)
+        remove(copied)
 
 
 def mountable(probe: Path) -> bool:
-    """Whether a tmpfs can be mounted here."""
+    """True if a tmpfs can be mounted on this machine."""
     probe.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(probe)], capture_output=True)
     if done.returncode == 0:

@@ -45,10 +45,10 @@ class Kill:
 
 def measure(folder: Path, kills: int, first: int = 0) -> None:
     """Kill so many times and print what came of it; `first` leaves out as many, which an earlier run has done."""
-    there, dice, done = base(folder), random.Random(first), list[Kill]()
-    lengths = {name: rehearse(there, command) for name, command in COMMANDS.items()}
-    for name, found in lengths.items():
-        print(f"{name}: {', '.join(f'{phase} {s:.2f} s' for phase, s in found.items())}", flush=True)
+    baseline, dice, done = base(folder), random.Random(first), list[Kill]()
+    lengths = {name: rehearse(baseline, command) for name, command in COMMANDS.items()}
+    for name, phases in lengths.items():
+        print(f"{name}: {', '.join(f'{phase} {s:.2f} s' for phase, s in phases.items())}", flush=True)
     kinds = collections.Counter[str]()
     for number in range(kills):
         aim = ORDER[number % len(ORDER)]
@@ -56,27 +56,27 @@ def measure(folder: Path, kills: int, first: int = 0) -> None:
         command, scope = list(COMMANDS)[turn % 2], ("group", "single")[(turn // 2 + list(PHASES).index(aim)) % 2]
         if number < first:
             continue
-        kill = aimed(there, Kill(command, scope, aim), lengths[command][PHASES[aim].aim], dice)
-        judge(there, kill, PHASES[aim])
+        kill = aimed(baseline, Kill(command, scope, aim), lengths[command][PHASES[aim].aim], dice)
+        judge(baseline, kill, PHASES[aim])
         print(f"kill {number + 1}: {kill}", flush=True)
         done.append(kill)
     report(done)
 
 
-def aimed(there: Base, kill: Kill, length: float, dice: random.Random) -> Kill:
+def aimed(baseline: Base, kill: Kill, length: float, dice: random.Random) -> Kill:
     """Kill within a phase; again, where the command was quicker than in the rehearsal and had ended."""
     while True:
-        again = dataclasses.replace(kill, moment=dice.random() * length, failed=[], faults=[])
-        one(there, again, PHASES[kill.phase], dice)
-        if again.during != NOTHING:
-            return again
+        drawn = dataclasses.replace(kill, moment=dice.random() * length, failed=[], faults=[])
+        kill_and_finish(baseline, drawn, PHASES[kill.phase], dice)
+        if drawn.during != NOTHING:
+            return drawn
         length *= 0.7
 
 
-def one(there: Base, kill: Kill, phase: Phase, dice: random.Random) -> None:
+def kill_and_finish(baseline: Base, kill: Kill, phase: Phase, dice: random.Random) -> None:
     """Start, kill, and start again until the work is done."""
-    project, command = there.project, (*COMMANDS[kill.command], LAST[phase.due])
-    project.restore(there.due[phase.due])
+    project, command = baseline.project, (*COMMANDS[kill.command], LAST[phase.due])
+    project.restore(baseline.due[phase.due])
     if phase.name == "start":
         end_server(project)
     running = project.start(*command)
@@ -102,12 +102,12 @@ def one(there: Base, kill: Kill, phase: Phase, dice: random.Random) -> None:
 
 def strike(project: Project, running: Running, kill: Kill, dice: random.Random) -> None:
     """Send SIGKILL to one process of the run, or to its group: the terminal's, and the sessions of its stages."""
-    alive = {number: what for number, what in project.processes().items() if what in VICTIMS}
+    alive = {number: kind for number, kind in project.processes().items() if kind in VICTIMS}
     kill.during = working(alive)
     if kill.scope == "single":
         kinds = sorted(set(alive.values()))
         kill.victim = dice.choice(kinds) if kinds else "none"
-        numbers = [number for number, what in sorted(alive.items()) if what == kill.victim][:1]
+        numbers = [number for number, kind in sorted(alive.items()) if kind == kill.victim][:1]
         for number in numbers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
@@ -124,19 +124,19 @@ def strike(project: Project, running: Running, kill: Kill, dice: random.Random) 
 
 def working(alive: dict[int, str]) -> str:
     """The stages at work; without one DVC, at a commit or on its way to a stage; else the flow."""
-    stages = sorted({words(number) for number, what in alive.items() if what == "stage"})
-    between = [what for what in ("dvc", "flow") if what in alive.values()]
+    stages = sorted({words(number) for number, kind in alive.items() if kind == "stage"})
+    between = [kind for kind in ("dvc", "flow") if kind in alive.values()]
     return "+".join(stages) or (f"{between[0]}, no stage" if between else NOTHING)
 
 
-def judge(there: Base, kill: Kill, phase: Phase) -> None:
+def judge(baseline: Base, kill: Kill, phase: Phase) -> None:
     """Compare what is there at the end with an undisturbed run."""
-    project, due = there.project, list(LAST)
+    project, due = baseline.project, list(LAST)
     left = project.settled()
     later = due[due.index(phase.due) + 1 :]  # was not asked for
-    expected = stage_names(there.due[later[0]]) if later else there.stages
+    expected = stage_names(baseline.due[later[0]]) if later else baseline.stages
     checks = {
-        "encoders": encoders(project.root) == there.encoders,
+        "encoders": encoders(project.root) == baseline.encoders,
         "lock": stage_names(project.root) == expected,
         "cache": not missing(project.root),
         "status": kill.finished and clean(project, {LAST[word] for word in later}),
@@ -155,10 +155,10 @@ def report(kills: list[Kill]) -> None:
     head += ["orphans", "half-written folders left", "DVC's files cut off", "refused meanwhile", "other failed runs"]
     head += ["median s to the end", "longest"]
     show("Kills", head, [row(*key, group) for key, group in sorted(groups.items())])
-    where = collections.Counter((kill.phase, kill.during) for kill in kills)
-    show("Where the kills fell", ["aimed at", "at work", "kills"], [[*key, n] for key, n in sorted(where.items())])
-    who = collections.Counter(kill.victim for kill in kills if kill.scope == "single")
-    show("Whom the single kills met", ["process", "kills"], sorted(who.items()))
+    by_phase = collections.Counter((kill.phase, kill.during) for kill in kills)
+    show("Where the kills fell", ["aimed at", "at work", "kills"], [[*key, n] for key, n in sorted(by_phase.items())])
+    by_process = collections.Counter(kill.victim for kill in kills if kill.scope == "single")
+    show("Whom the single kills met", ["process", "kills"], sorted(by_process.items()))
     errors = collections.Counter(error for kill in kills for error in kill.failed)
     if errors:
         show("What the other failed runs said", ["error", "times"], sorted(errors.items()))

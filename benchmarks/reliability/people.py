@@ -15,16 +15,16 @@ ROUNDS = 2
 
 def measure(folder: Path, rounds: int = ROUNDS) -> None:
     """Start the second while the first is at work, and print what both were told and what is there at the end."""
-    there, dice, rows = base(folder), random.Random(0), []
-    project = there.project
+    baseline, dice, rows = base(folder), random.Random(0), []
+    project = baseline.project
     for name, pair in PAIRS.items():
         for number in range(rounds):
-            project.restore(there.due["pretrain"])
-            delay = dice.uniform(0, there.lengths["dvc repro"] / 4) if number else 0.0
+            project.restore(baseline.due["pretrain"])
+            delay = dice.uniform(0, baseline.lengths["dvc repro"] / 4) if number else 0.0
             first, second = both(project, pair, delay)
             project.settled()
-            end = verdict(project, project.run(*DVC), there.encoders)
-            rows.append([name, delay, told(first), told(second), end])
+            end = verdict(project, project.run(*DVC), baseline.encoders)
+            rows.append([name, delay, outcome(first), outcome(second), end])
             print(rows[-1], flush=True)
     head = ["who", "s apart", "the first", "the second", "then, after one more `dvc repro`"]
     show("Two people", head, rows)
@@ -38,8 +38,8 @@ def both(project: Project, pair: tuple[tuple[str, ...], ...], delay: float) -> t
     return first.wait(), second.wait()
 
 
-def told(done: Done) -> str:
-    """How it ended for one of the two."""
+def outcome(done: Done) -> str:
+    """Outcome of one of the two runs."""
     if done.code == 0:
         return "finished"
     return f"{'refused' if done.busy else 'failed'} ({done.code}): `{done.error.replace('`', '')[:120]}`"

@@ -19,7 +19,7 @@ AFTER = 0.1  # seconds of a commit after dvc.lock has been written: DVC gives ba
 
 
 class Phase(NamedTuple):
-    """What a kill aims at."""
+    """A target of kills."""
 
     name: str
     due: str  # where the run starts from: the first stage that is not done
@@ -36,16 +36,16 @@ PHASES = {
 }
 
 
-def rehearse(there: Base, command: tuple[str, ...]) -> dict[str, float]:
+def rehearse(baseline: Base, command: tuple[str, ...]) -> dict[str, float]:
     """Seconds of every phase in an undisturbed run, whose Prefect server starts with it.
 
     Those of stages are of the processor: what else the machine does makes a stage last longer, but not compute more.
     """
-    project, lengths = there.project, {}
-    project.restore(there.due["pretrain"])
+    project, lengths = baseline.project, {}
+    project.restore(baseline.due["pretrain"])
     end_server(project)
     running = project.start(*command)
-    for word in there.due:
+    for word in baseline.due:
         number = at_work(project, running, word)
         lengths.setdefault("start", time.monotonic() - running.began)
         lock, written = project.root / "dvc.lock", changed(project.root / "dvc.lock")
@@ -76,9 +76,9 @@ def wait_for(project: Project, running: Running, phase: Phase, delay: float) -> 
 def at_work(project: Project, running: Running, word: str) -> int:
     """The number of the process of a stage, as soon as there is one; 0 when the command ends without."""
     while running.process.poll() is None:
-        found = [number for number, what in project.processes().items() if what == "stage" and words(number) == word]
-        if found:
-            return min(found)
+        numbers = [number for number, kind in project.processes().items() if kind == "stage" and words(number) == word]
+        if numbers:
+            return min(numbers)
         time.sleep(0.02)
     return 0
 
@@ -93,7 +93,7 @@ def words(number: int) -> str:
 
 
 def alive(number: int) -> bool:
-    """Whether a process is there and has not ended."""
+    """True for a process that exists and has not ended."""
     try:
         return bool(number) and ") Z" not in Path(f"/proc/{number}/stat").read_text()
     except OSError:
@@ -110,7 +110,7 @@ def computed(number: int) -> float:
 
 
 def changed(path: Path) -> int:
-    """When a file was last written; 0 where there is none."""
+    """Time of the last write to a file; 0 for a missing file."""
     try:
         return os.stat(path).st_mtime_ns
     except FileNotFoundError:
@@ -119,8 +119,8 @@ def changed(path: Path) -> int:
 
 def end_server(project: Project) -> None:
     """Make the next flow start its Prefect server."""
-    for number, what in project.processes().items():
-        if what == "server":
+    for number, kind in project.processes().items():
+        if kind == "server":
             os.kill(number, signal.SIGKILL)
     while "server" in project.processes().values():
         time.sleep(0.05)

@@ -44,16 +44,16 @@ class Done:
 
     @property
     def busy(self) -> bool:
-        """Whether it was refused because somebody else was at work."""
+        """True if the run was refused because another one was at work."""
         return self.code != 0 and BUSY.search(self.text) is not None
 
     @property
     def error(self) -> str:
         """The line that tells a user what is wrong: a stage's own, else DVC's or the flow's last."""
         lines = [line.strip() for line in self.text.splitlines()]
-        own = [line for line in lines if line.startswith("error: ")]
-        told = [line for line in lines if re.match(r"ERROR: (?!failed to repro)|\S+: .*; see ", line)]
-        return (own or told or [line for line in lines if line] or [""])[-1]
+        errors = [line for line in lines if line.startswith("error: ")]
+        reports = [line for line in lines if re.match(r"ERROR: (?!failed to repro)|\S+: .*; see ", line)]
+        return (errors or reports or [line for line in lines if line] or [""])[-1]
 
 
 class Running:
@@ -139,8 +139,8 @@ class Project:
             copy(kept / name, self.root / name)
 
     def processes(self) -> dict[int, str]:
-        """What is at work in this folder: number -> kind. The Prefect server and its like are of kind `server`."""
-        found = {}
+        """Processes that run in this folder: number -> kind. The Prefect server and its like are of kind `server`."""
+        kinds = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 at_home = Path(os.readlink(folder / "cwd")).is_relative_to(self.root)
@@ -148,8 +148,8 @@ class Project:
             except OSError:
                 continue
             if at_home and words[0]:  # a zombie has no words
-                found[int(folder.name)] = kind(words)
-        return found
+                kinds[int(folder.name)] = kind(words)
+        return kinds
 
     def settled(self, seconds: float = SETTLE) -> list[str]:
         """Wait until nothing but the server is at work; what still is after so long is returned."""
@@ -172,7 +172,7 @@ class Project:
 
 
 def kind(words: list[str]) -> str:
-    """What a process is, from its command line: `python -m MODULE ...`."""
+    """The kind of a process, from its command line: `python -m MODULE ...`."""
     module = words[2] if words[1:2] == ["-m"] else ""
     names = {"pipelines.server": "server", "pipelines.run": "flow", "dvc": "dvc", "stages": "stage"}
     return names.get(module, "recorder" if module == "pretextbench.track" else "other")
@@ -203,23 +203,23 @@ def missing(root: Path) -> list[str]:
 
 
 def leftovers(root: Path) -> list[str]:
-    """What a write that was cut off has left beside the outputs, to be seen by whoever reads the folder."""
+    """Remains of interrupted writes next to the outputs, which a reader of the folder would see."""
     return [str(path) for name in ("data", "runs", "reports") for path in (root / name).rglob(".*")]
 
 
 def cached(root: Path, md5: str) -> Path:
-    """Where DVC keeps an object."""
+    """Path of an object in DVC's cache."""
     return root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
 
 
 def clean(project: Project, later: AbstractSet[str] = frozenset()) -> bool:
-    """Whether `dvc status` has nothing to say but that the inventory always runs, and of stages that come `later`."""
-    told = json.loads(project.must("dvc", "status", "--json").text.splitlines()[-1])
-    return set(told) <= {"inventory"} | later
+    """True if `dvc status` lists no stage but the inventory, which always runs, and those that come `later`."""
+    stale = json.loads(project.must("dvc", "status", "--json").text.splitlines()[-1])
+    return set(stale) <= {"inventory"} | later
 
 
 def verdict(project: Project, last: Done, reference: dict[str, str]) -> str:
-    """What is there after a last run, in words; what is wrong in capitals."""
+    """State of the project after the last run, in words; faults in capitals."""
     checks = [("same encoders", encoders(project.root) == reference), ("cache complete", not missing(project.root))]
     checks += [("status clean", clean(project))]
     words = [name if fine else f"NOT {name.upper()}" for name, fine in checks]

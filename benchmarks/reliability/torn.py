@@ -36,15 +36,15 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 
 def measure(folder: Path) -> None:
     """Damage a finished project and run it again: nothing may be trained twice."""
-    there, rows = base(folder), []
-    for what, damage in DAMAGE.items():
-        for name, words in COMMANDS.items():
-            there.project.restore(there.ended)
-            damage(there.project.root)
-            done = there.project.run(*words)
+    baseline, rows = base(folder), []
+    for name, damage in DAMAGE.items():
+        for command, words in COMMANDS.items():
+            baseline.project.restore(baseline.ended)
+            damage(baseline.project.root)
+            done = baseline.project.run(*words)
             trained = "yes" if re.search(r"Running stage 'pretrain|pretrain@\S+: ran", done.text) else "no"
-            said = f"ended with {done.code}: `{done.error.replace(str(there.project.root), '.')[:160]}`"
-            end = verdict(there.project, done, there.encoders) if done.code == 0 else said
-            rows.append([what, name, end, trained])
+            failure = f"ended with {done.code}: `{done.error.replace(str(baseline.project.root), '.')[:160]}`"
+            end = verdict(baseline.project, done, baseline.encoders) if done.code == 0 else failure
+            rows.append([name, command, end, trained])
             print(rows[-1], flush=True)
     show("Half-written files of DVC", ["damage", "run", "result", "trained again"], rows)

@@ -68,18 +68,18 @@ def side(folder: Path) -> None:
     project, rows = toy(folder, "side"), []
     fresh(project, pipeline("echo > o${item}", 1))
     flow(project, 1)  # the server has come up
-    for what, command, count in ((f"waiting {LENGTH} s", WAIT, WAITING), ("computing on one core", COMPUTE, 4)):
+    for name, command, count in ((f"waiting {LENGTH} s", WAIT, WAITING), ("computing on one core", COMPUTE, 4)):
         seconds = []
         for jobs in (1, 2):
             fresh(project, pipeline(command, count))
             seconds.append(project.must("pipelines.run", "--jobs", str(jobs)).seconds)
-        rows.append([what, count, *seconds, f"{seconds[1] / seconds[0]:.2f}"])
+        rows.append([name, count, *seconds, f"{seconds[1] / seconds[0]:.2f}"])
     show("Side by side", ["stages", "how many", "s with 1 job", "s with 2 jobs", "ratio"], rows)
     project.close()
 
 
 def overhead(folder: Path) -> None:
-    """What the flow adds to the stages that it runs, and what a run without work takes."""
+    """Overhead of the flow on the stages that it runs, and duration of a run without work."""
     project = toy(folder, "overhead")
     fresh(project, pipeline("echo > o${item}", 1))
     cold = flow(project, 1).seconds  # the server has come up after this
@@ -99,14 +99,14 @@ def overhead(folder: Path) -> None:
     show("Overhead", head, rows)
     nothing = [project.must("pipelines.run").seconds for _ in range(3)]
     project.close()
-    again = project.must("pipelines.run").seconds  # the server has ended and comes up again
+    restarted = project.must("pipelines.run").seconds  # the server has ended and comes up again
     bare = [project.must("dvc", "repro").seconds for _ in range(3)]
     show(
         "Nothing to do",
         ["what", "seconds"],
         [
             ["flow, server up (median of 3)", statistics.median(nothing)],
-            ["flow, server starts", again],
+            ["flow, server starts", restarted],
             ["flow with one empty stage, the project's first: the server makes its database", cold],
             ["`dvc repro` (median of 3)", statistics.median(bare)],
         ],

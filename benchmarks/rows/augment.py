@@ -19,32 +19,32 @@ def measure(rounds: int) -> Iterator[Measure]:
     """Views per second of each, and the ratio; on a GPU first, where there is one."""
     if torch.cuda.is_available():
         for case in GPU_CASES:
-            yield from one(case, min(rounds, 3), torch.device("cuda"))
+            yield from compare(case, min(rounds, 3), torch.device("cuda"))
     for case in CASES:
-        yield from one(case, rounds, torch.device("cpu"))
+        yield from compare(case, rounds, torch.device("cpu"))
     if not torch.cuda.is_available():
         raise Missing("no GPU: the rows of the GPU are not measured")
 
 
-def one(case: Case, rounds: int, device: torch.device) -> Iterator[Measure]:
+def compare(case: Case, rounds: int, device: torch.device) -> Iterator[Measure]:
     """Two views of every image, by each library."""
     images = pixels(case, case.batch)
     method = registry.load("simclr")
-    ours = Augmenter(method.recipe(method.Params(), case.size), case.size)
+    augmenter = Augmenter(method.recipe(method.Params(), case.size), case.size)
     batch = torch.from_numpy(images).to(device)
     tensors = chain(case.size)
     contestants: dict[str, Callable[[], object]] = {
-        "ours": lambda: ours(as_float(batch)),
+        "ours": lambda: augmenter(as_float(batch)),
         "torchvision, tensors": lambda: [tensors(x) for x in as_float(batch) for _ in range(2)],
     }
     if device.type == "cpu":
         photos, after = [Image.fromarray(image) for image in images], chain(case.size, [v2.PILToTensor()])
         contestants["torchvision, PIL"] = lambda: torch.stack([after(photo) for photo in photos for _ in range(2)])
     times = alternate(contestants, rounds)
-    where = f"{case.size} px, {device.type}"
-    yield spread(f"{where}: ours", [2 * case.batch / seconds for seconds in times["ours"]], "views/s")
+    setting = f"{case.size} px, {device.type}"
+    yield spread(f"{setting}: ours", [2 * case.batch / seconds for seconds in times["ours"]], "views/s")
     for name in list(contestants)[1:]:
-        yield ratio(f"{where}: ours", times[name], times["ours"], f"times {name}")
+        yield ratio(f"{setting}: ours", times[name], times["ours"], f"times {name}")
 
 
 def chain(size: int, last: list[v2.Transform] | None = None) -> v2.Compose:

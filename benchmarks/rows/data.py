@@ -37,7 +37,7 @@ def measure(rounds: int) -> Iterator[Measure]:
         yield files(Path(folder), min(rounds, 3))
         yield streaming(Path(folder), rounds)
     times = alternate({name: lambda code=code: python(code) for name, code in IMPORTS.items()}, rounds)
-    over = [ours - torchs for ours, torchs in zip(times["the library"], times["torch"], strict=True)]
+    over = [library - torch_alone for library, torch_alone in zip(times["the library"], times["torch"], strict=True)]
     yield spread("import of the library, over torch's own", over, "s", at_most=0.3)
     yield spread("a process from its start to the first step", [timed(FIRST_STEP) for _ in range(min(rounds, 3))], "s")
 
@@ -57,9 +57,9 @@ def files(folder: Path, rounds: int) -> Measure:
 def streaming(folder: Path, rounds: int) -> Measure:
     """An epoch's batches from a memory map against the same from memory, without training."""
     np.save(folder / "images.npy", pixels(Case("simclr"), STREAMED))
-    there = np.load(folder / "images.npy", mmap_mode="r")
+    images = np.load(folder / "images.npy", mmap_mode="r")
     order = np.random.default_rng(0).permutation(STREAMED).reshape(-1, 125)
-    ways = {keep: Batches(there, torch.device("cpu"), keep) for keep in ("always", "never")}
+    ways = {keep: Batches(images, torch.device("cpu"), keep) for keep in ("always", "never")}
     times = alternate({keep: lambda b=b: [None for _ in b.stream(iter(order))] for keep, b in ways.items()}, rounds)
     return ratio(f"an epoch of {STREAMED:,} images streamed", times["never"], times["always"], "times one in memory")
 

@@ -37,19 +37,19 @@ def classifiers(count: int, rounds: int) -> Iterator[Measure]:
     cpu = torch.device("cpu")
     bank, labels, queries = features(count)
     flat = tilted(bank)
-    ours = {
+    library = {
         "k-NN": lambda: probes.knn(bank, labels, queries, CLASSES, 20, 0.07, cpu),
         "probe, five penalties": lambda: linear.path(bank, labels, CLASSES, GRID, 200, cpu),
         "probe, five penalties, tilted": lambda: linear.path(flat, labels, CLASSES, GRID, 200, cpu),
     }
     neighbours = KNeighborsClassifier(20, metric="cosine", algorithm="brute")
-    theirs = {
+    scikit = {
         "k-NN": lambda: neighbours.fit(bank.numpy(), labels.numpy()).predict(queries.numpy()),
         "probe, five penalties": lambda: regressions(bank, labels),
         "probe, five penalties, tilted": lambda: regressions(flat, labels),
     }
-    for name, work in ours.items():
-        rivals = {"ours": work} | ({"scikit-learn": theirs[name]} if count <= 50_000 else {})
+    for name, work in library.items():
+        rivals = {"ours": work} | ({"scikit-learn": scikit[name]} if count <= 50_000 else {})
         times = alternate(rivals, rounds)
         yield spread(f"{name}, {count:,} x {DIM}: ours", times["ours"], "s")
         if len(rivals) == 2:

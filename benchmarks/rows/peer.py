@@ -35,11 +35,11 @@ class Photos(Dataset):
 
 def measure(rounds: int) -> Iterator[Measure]:
     """Images per second of both, and the ratio."""
-    theirs = peer()
+    lightly = peer()
     images = pixels(CASE)
     run = training(CASE, images)
-    ours = looped(run, Batches(images, run.fabric.device, "auto"), STEPS)
-    times = alternate({"ours": ours, "lightly": theirs}, min(rounds, 5))
+    library = looped(run, Batches(images, run.fabric.device, "auto"), STEPS)
+    times = alternate({"ours": library, "lightly": lightly}, min(rounds, 5))
     for name, column in times.items():
         yield spread(f"{CASE}: {name}", [STEPS * CASE.batch / seconds for seconds in column], "images/s")
     yield ratio(f"{CASE}: ours", times["lightly"], times["ours"], "times lightly's recipe", at_least=2.5)

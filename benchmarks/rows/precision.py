@@ -61,8 +61,8 @@ def judged(method: str, runs: list[dict[str, dict[str, float]]]) -> Iterator[Mea
 def run(folder: Path, data: Prepared, settings: Any, name: str, precision: str, seed: int) -> dict[str, float]:
     """Train one encoder and judge its last stage on test."""
     plugin, method = registry.find(name), registry.load(name)
-    own, loop = method.Params(), settings.pretrain.model_copy(update={"precision": precision})
-    job = Job(plugin, "", method, own, settings.encoder, loop, method.recipe(own, data.image_size), {}, seed)
+    config, loop = method.Params(), settings.pretrain.model_copy(update={"precision": precision})
+    job = Job(plugin, "", method, config, settings.encoder, loop, method.recipe(config, data.image_size), {}, seed)
     pretrain(job, data, folder / "encoder", folder / "scratch", show=False)
     encoder, _ = encoder_folder.load(folder / "encoder")
     return scores(encoder, data, settings.evaluate)
@@ -77,5 +77,5 @@ def scores(encoder: Any, data: Prepared, protocol: Any) -> dict[str, float]:
     models = linear.path(x["train"], y["train"], count, protocol.linear_l2, protocol.linear_steps, device)
     best, _ = linear.choose(models, x["val"], y["val"])
     votes = knn(x["train"], y["train"], x["test"], count, protocol.knn_k, protocol.knn_temperature, device)
-    said = {"linear": best.probabilities(x["test"]).argmax(1), "k-NN": votes.predictions}
-    return {score: float((guess == y["test"]).double().mean()) for score, guess in said.items()}
+    predictions = {"linear": best.probabilities(x["test"]).argmax(1), "k-NN": votes.predictions}
+    return {score: float((guess == y["test"]).double().mean()) for score, guess in predictions.items()}

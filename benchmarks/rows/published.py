@@ -49,9 +49,9 @@ def run(folder: Path, encoder: EncoderParams, epochs: float, batch: int) -> Iter
     yield Measure(f"{card.images_seen:,} images, {card.device}, {card.precision}: training", card.seconds / 60, "min")
     yield Measure("the same", card.images_per_second, "images/s")
     yield Measure("memory of the device", card.peak_device_memory_bytes / 2**30, "GiB")
-    found: dict[str, float] = {}
-    started.append(seconds(lambda: found.update(classify(data, network.to(device), device))))
-    for name, share in found.items():
+    accuracies: dict[str, float] = {}
+    started.append(seconds(lambda: accuracies.update(classify(data, network.to(device), device))))
+    for name, share in accuracies.items():
         yield Measure(f"k-NN on test, {name}", share, "accuracy", at_least=0.84 if "lightly" in name else None)
     yield Measure("training with its start, checkpoints and pictures, and k-NN", sum(started) / 60, "min", at_most=10)
 
@@ -79,4 +79,4 @@ def classify(data: Prepared, network: torch.nn.Module, device: torch.device) -> 
     bank, queries = (list(extract(network, data.images(split), device).values())[-1] for split in ("train", "test"))
     labels, truth = (torch.from_numpy(data.labels(split).copy()) for split in ("train", "test"))
     votes = {name: knn(bank, labels, queries, len(data.classes), k, t, device) for name, (k, t) in VOTES.items()}
-    return {name: float((said.predictions == truth).double().mean()) for name, said in votes.items()}
+    return {name: float((result.predictions == truth).double().mean()) for name, result in votes.items()}

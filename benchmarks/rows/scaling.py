@@ -1,4 +1,4 @@
-"""How time and memory grow with the number of images and with their size, and what that predicts for ImageNet-1k.
+"""Growth of time and memory with the number and the size of the images, and the prediction for ImageNet-1k.
 
 Memory is the peak of a process of its own that streams an epoch's batches and takes training steps; the memory map's
 pages belong to the system, which takes them back, so the file-backed part is left out (RssAnon of /proc).
@@ -42,14 +42,14 @@ def measure(rounds: int) -> Iterator[Measure]:
     with tempfile.TemporaryDirectory() as folder:
         by_count = {count: child(Path(folder), count, 32, 128, rounds) for count in COUNTS}
         by_size = {size: child(Path(folder), 1_000, size, 32, rounds) for size in SIZES}
-    for count, found in by_count.items():
-        yield Measure(f"{count:,} images of 32 px: a step of 128", 1e3 * found["seconds"], "ms")
-        yield Measure(f"{count:,} images of 32 px: memory of the process", found["mib"], "MiB")
+    for count, costs in by_count.items():
+        yield Measure(f"{count:,} images of 32 px: a step of 128", 1e3 * costs["seconds"], "ms")
+        yield Measure(f"{count:,} images of 32 px: memory of the process", costs["mib"], "MiB")
     gap = by_count[COUNTS[-1]]["mib"] - by_count[COUNTS[0]]["mib"]
     yield Measure(f"memory of {COUNTS[-1]:,} images over that of {COUNTS[0]:,}, streamed", gap, "MiB", at_most=1024)
     yield Measure("seconds per step ~ images^k, k", slope(COUNTS, by_count), "exponent (0: no growth)")
-    for size, found in by_size.items():
-        yield Measure(f"{size} px: a step of 32", 1e3 * found["seconds"], "ms")
+    for size, costs in by_size.items():
+        yield Measure(f"{size} px: a step of 32", 1e3 * costs["seconds"], "ms")
     yield Measure("seconds per step ~ pixels^k of a side, k", slope(SIZES[:2], by_size), "exponent, up to 64 px")
     seconds_per_image = by_size[SIZES[-1]]["seconds"] / 32 * (224 / SIZES[-1]) ** 2
     days = seconds_per_image * IMAGENET * EPOCHS / 86400
@@ -71,6 +71,6 @@ def child(folder: Path, count: int, size: int, batch: int, steps: int) -> dict[s
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def slope(xs: tuple[int, ...], found: dict[int, dict[str, float]]) -> float:
+def slope(xs: tuple[int, ...], costs: dict[int, dict[str, float]]) -> float:
     """The least-squares slope of log seconds over log x."""
-    return float(np.polyfit([math.log(x) for x in xs], [math.log(found[x]["seconds"]) for x in xs], 1)[0])
+    return float(np.polyfit([math.log(x) for x in xs], [math.log(costs[x]["seconds"]) for x in xs], 1)[0])

@@ -71,13 +71,13 @@ def measure(rounds: int) -> Iterator[Measure]:
     if not python:
         raise Missing("stable-pretraining: PRETEXTBENCH_SPT names no interpreter that has it")
     run = training(CASE, images := pixels(CASE))
-    ours = looped(run, Batches(images, run.fabric.device, "auto"), 2)
-    ours()  # to warm up
-    pairs = [(peer(python), seconds(ours) / 2) for _ in range(min(rounds, 4))]
-    theirs, own = ([pair[i] for pair in pairs] for i in (0, 1))
-    yield spread(f"{CASE}: stable-pretraining", [CASE.batch / s for s in theirs], "images/s")
-    yield spread(f"{CASE}: ours", [CASE.batch / s for s in own], "images/s")
-    yield ratio(f"{CASE}: ours", theirs, own, "times stable-pretraining's recipe")
+    library = looped(run, Batches(images, run.fabric.device, "auto"), 2)
+    library()  # to warm up
+    pairs = [(peer(python), seconds(library) / 2) for _ in range(min(rounds, 4))]
+    peer_times, library_times = ([pair[i] for pair in pairs] for i in (0, 1))
+    yield spread(f"{CASE}: stable-pretraining", [CASE.batch / s for s in peer_times], "images/s")
+    yield spread(f"{CASE}: ours", [CASE.batch / s for s in library_times], "images/s")
+    yield ratio(f"{CASE}: ours", peer_times, library_times, "times stable-pretraining's recipe")
 
 
 def peer(python: str) -> float:

@@ -1,4 +1,4 @@
-"""What augmentation and the making of targets take of a step, for each built-in method at 32 px."""
+"""Share of augmentation and targets in a step, for each built-in method at 32 px."""
 
 import sys
 from collections.abc import Callable, Iterator

@@ -30,15 +30,15 @@ def measure(rounds: int) -> Iterator[Measure]:
     """Ratios of throughput, images/s, and shares of a step."""
     if torch.cuda.is_available():
         for case in GPU:
-            yield from one(case, min(rounds, 5), steps=20 if case.size == 32 else 4)
+            yield from rates(case, min(rounds, 5), steps=20 if case.size == 32 else 4)
         return
     for case in [*(Case(name) for name in NAMES), *WIDE]:
-        yield from one(case, rounds, steps=5)
+        yield from rates(case, rounds, steps=5)
     for case in LARGE:  # seconds per step
-        yield from one(case, min(rounds, 5), steps=1)
+        yield from rates(case, min(rounds, 5), steps=1)
 
 
-def one(case: Case, rounds: int, steps: int) -> Iterator[Measure]:
+def rates(case: Case, rounds: int, steps: int) -> Iterator[Measure]:
     """All measures of one case."""
     images = pixels(case)
     run = training(case, images)

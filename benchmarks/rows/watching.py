@@ -1,4 +1,4 @@
-"""What being watched costs a training: MLflow told while it trains, looks at pictures and health, against neither.
+"""Cost of monitoring a training: MLflow told while it trains, looks at pictures and health, against neither.
 
 The stage as `dvc repro` runs it, in a clone, in turn with and without; MLflow's own process shares the cores with it.
 """
@@ -36,7 +36,7 @@ def measure(rounds: int) -> Iterator[Measure]:
 
 
 def live(clone: Clone) -> bool:
-    """Whether the clone's parameters ask for MLflow while it trains."""
+    """True if the clone's parameters ask for MLflow while it trains."""
     return "live: true " in (clone.root / "params.yaml").read_text()
 
 
