@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor
@@ -17,7 +16,7 @@ from pretextbench.augment.pipeline import Augmenter, Policy, as_float, throughpu
 from pretextbench.base.files import whole_folder, write_whole
 from pretextbench.base.picture import draw
 from pretextbench.base.seed import Seed
-from pretextbench.data.prepared import Prepared
+from pretextbench.data.prepared import Prepared, spread
 from pretextbench.method import Picture, PretextMethod
 from pretextbench.params import Augment, MethodParams, load
 from pretextbench.project import layout
@@ -30,16 +29,15 @@ def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def spread(data: Prepared, count: int) -> Tensor:
+def sample(data: Prepared, count: int) -> Tensor:
     """At most `count` training images, evenly spread over the split: uint8 (n, H, W, 3)."""
     images = data.images("train")
-    chosen = np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)
-    return torch.from_numpy(images[chosen])
+    return torch.from_numpy(images[spread(len(images), count)])
 
 
 def sheet(policy: Policy, data: Prepared, params: Augment, target: Path) -> None:
     """Write a PNG with one row per image: the image itself, then draws of the recipe, view by view."""
-    images = as_float(spread(data, params.sheet_images))
+    images = as_float(sample(data, params.sheet_images))
     augmenter = Augmenter(policy.recipe, policy.image_size)
     torch.manual_seed(Seed(params.seed).key("sheet"))
     draws = [view for _ in range(params.sheet_draws) for view in augmenter(images)][: params.sheet_draws]
@@ -52,7 +50,7 @@ def sheet(policy: Policy, data: Prepared, params: Augment, target: Path) -> None
 def speed(policy: Policy, data: Prepared, batch: int) -> dict[str, Any]:
     """Images per second through the recipe on this machine's device, for the record; it decides nothing."""
     device = _device()
-    pixels = spread(data, batch).to(device)
+    pixels = sample(data, batch).to(device)
     augmenter = Augmenter(policy.recipe, policy.image_size)
     rate = throughput(augmenter, iter([pixels] * (TIMED + 1)))
     return {"images_per_second": round(rate, 1), "batch": len(pixels), "device": device.type}
@@ -63,7 +61,7 @@ def derive(
 ) -> dict[str, Tensor]:
     """What the method measures on at most `limits.derive_images` training images, evenly spread over the split."""
     torch.manual_seed(Seed(limits.seed).key("derive", data.fingerprint))
-    chunks = (as_float(chunk) for chunk in spread(data, limits.derive_images).split(CHUNK))
+    chunks = (as_float(chunk) for chunk in sample(data, limits.derive_images).split(CHUNK))
     return {name: value.contiguous() for name, value in method.derive(params, chunks, data.image_size).items()}
 
 

@@ -14,10 +14,7 @@ def main() -> None:
     """Read params.yaml and write the prepared arrays."""
     params = load(layout.PARAMS)
     card = prepare(params.prepare, layout.IMAGES, layout.LABELS)
-    sizes = ", ".join(f"{stop - start} {split}" for split, (start, stop) in card.splits.items())
-    print(f"{card.source}: {sizes} images of {card.image_size} px; {card.refused} refused")
-    for note in card.notes:
-        print(f"note: {note}")
+    print(card.summary())
     if not Prepared(layout.IMAGES, layout.LABELS).classes:
         no_control_wants_labels(params.compare.controls)
 

@@ -19,7 +19,4 @@ def main() -> None:
             return
         wanted = params.prepare.model_copy(update=params.transfer.model_dump())
         card = prepare(wanted, out / layout.IMAGES.name, out / layout.LABELS.name)
-    sizes = ", ".join(f"{stop - start} {split}" for split, (start, stop) in card.splits.items())
-    print(f"{card.source}: {sizes} images of {card.image_size} px; {card.refused} refused")
-    for note in card.notes:
-        print(f"note: {note}")
+    print(card.summary())

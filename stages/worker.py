@@ -24,7 +24,7 @@ def train(name: str, seed: int) -> Card:
     work = job(name, seed, params)
     data = Prepared(layout.IMAGES, layout.LABELS if work.method.uses_labels else None)
     scratch = layout.SCRATCH / "pretrain"
-    return pretrain(work, data, layout.pretrained(name, seed), scratch, watch=watching(name, seed, params, data))
+    return pretrain(work, data, layout.pretrained(name, seed), scratch, observer=watching(name, seed, params, data))
 
 
 def job(name: str, seed: int, params: Params) -> Job:

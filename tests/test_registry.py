@@ -145,7 +145,9 @@ def test_a_name_of_ours_cannot_be_taken(install: Install) -> None:
 )
 def test_wrong_api_version(install: Install, version: str, spoken: str) -> None:
     ours(install, GOOD.replace("api_version = 1", version))
-    with pytest.raises(PluginError, match=HEAD + f"speaks API {spoken}, this is API 1. Install a matching version."):
+    with pytest.raises(
+        PluginError, match=HEAD + f"is written for API {spoken}, but this is API 1. Install a matching version."
+    ):
         load("ours")
 
 

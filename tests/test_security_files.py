@@ -83,14 +83,14 @@ def test_checkpoint(tmp_path: Path, plant: bytes) -> None:
     checkpoint = Checkpoint(tmp_path / "run")
     checkpoint.file.parent.mkdir()
     checkpoint.file.write_bytes(plant)
-    with pytest.raises(UserError, match=r"checkpoint\.pt is no checkpoint.*Delete it to train anew"):
+    with pytest.raises(UserError, match=r"checkpoint\.pt cannot be read as a checkpoint.*Delete it to train anew"):
         checkpoint.load()
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"PK\3\4", b"\x80\2.", b"\x80\2K\1.", pickle.dumps([1], 2)])
 def test_what_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(content)
-    with pytest.raises(UserError, match=r"is no checkpoint.*Delete it to train anew"):
+    with pytest.raises(UserError, match=r"(is not|cannot be read as) a checkpoint.*Delete it to train anew"):
         Checkpoint(tmp_path).load()
 
 

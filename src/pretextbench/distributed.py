@@ -16,7 +16,7 @@ def _alone() -> bool:
 
 
 def rank() -> int:
-    """This process's number, 0 when alone."""
+    """The rank of this process, 0 in a single process."""
     return 0 if _alone() else dist.get_rank()
 
 
@@ -31,7 +31,7 @@ class _Gather(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        """Every process used what this one sent: the sum of their gradients, and of it this process's part."""
+        """Sum of the gradients of all processes, since each used this one's part; of the sum, this process's part."""
         total = grad.contiguous().clone()
         dist.all_reduce(total)
         return total.chunk(dist.get_world_size())[dist.get_rank()]
@@ -57,7 +57,7 @@ class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
         """Any (B, C, ...)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, ...) of this process to the same, normalised over all processes; in evaluation as ever."""
+        """(B, C, ...) of this process, normalised over all processes; in evaluation by the running statistics."""
         if not self.training or _alone():
             return super().forward(x)
         wide = x if x.dtype == torch.float64 else x.float()
@@ -83,7 +83,7 @@ class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
-    """Make every batch norm in a module speak for all processes, in place; names and weights stay. Alone, nothing."""
+    """Make every batch norm in a module use all processes, in place; names and weights stay. One process: no-op."""
     if _alone():
         return module
     if device.type != "cpu":

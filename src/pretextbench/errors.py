@@ -1,11 +1,11 @@
-"""Errors for people: what was found, what is allowed, what to do. Anything else that is raised is a fault of ours."""
+"""Errors for people: the value found, the values allowed, the remedy. Any other exception is a bug of the library."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake the user can mend. Stages print its message, without a traceback, and exit with status 2."""
+    """A mistake that the user can correct. Stages print its message, without a traceback, and exit with status 2."""
 
 
 class PluginError(UserError):

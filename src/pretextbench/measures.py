@@ -1,4 +1,4 @@
-"""Measures of a representation that need no label: signs of collapse in training, and all there is without labels.
+"""Label-free measures of a representation: signs of collapse in training, and the comparison without labels.
 
 Each takes features (N, D) of held-out images. They find collapse; they do not measure usefulness.
 """
@@ -20,7 +20,7 @@ def effective_rank(z: Tensor) -> float:
     """RankMe: exp of the entropy of the singular values of z, 1 to min(N, D) (Garrido 2023, eq. 1-2). Not centred."""
     sigma = torch.linalg.svdvals(z.double())
     if not sigma.sum() > 0:
-        return 1.0  # all features are zero: as collapsed as can be
+        return 1.0  # all features are zero: full collapse
     p = sigma / sigma.sum()
     return float(torch.special.entr(p).sum().exp())
 
@@ -35,7 +35,7 @@ def uniformity(z: Tensor) -> float:
     """log mean over pairs of exp(-2 |zi - zj|^2): 0 in one point, about -4 spread out (Wang & Isola 2020, eq. 6)."""
     n, unit = len(z), F.normalize(z.double(), dim=1)
     if n < 2:
-        return 0.0  # one point is one point
+        return 0.0  # a single point has no pairs
     total = unit.new_zeros(())
     for rows in unit.split(CHUNK):
         total += torch.exp(-2 * torch.cdist(rows, unit).square()).sum()

@@ -1,4 +1,4 @@
-"""params.yaml in, validated objects out; every mistake is reported at once, with the nearest allowed name.
+"""The parameters: params.yaml as validated objects; all mistakes are reported at once, with the nearest allowed name.
 
 One section per module. This file imports nothing heavy, so that checking a parameter file takes milliseconds.
 """
@@ -28,7 +28,7 @@ SourceName = Literal["synthetic", "folder", "cifar10", "cifar100", "stl10", "ima
 
 
 class Source(Section):
-    """Where images come from."""
+    """The source of the images."""
 
     source: SourceName | None = Field(None, description="where the images come from")
     path: str | None = Field(None, description="folder of images, or where a public data set lies or is downloaded to")
@@ -41,7 +41,7 @@ class Source(Section):
 
 
 class Prepare(Source):
-    """What the images are and how they become one array."""
+    """The images and their conversion to one array."""
 
     source: SourceName = Field("synthetic", description="where the images come from")
     image_size: int = Field(32, ge=8, le=1024, description="side of the square images, pixels")
@@ -61,7 +61,7 @@ class Transfer(Source):
 
 
 class Augment(Section):
-    """What the augment stage shows and measures; the recipes themselves belong to the methods."""
+    """The contact sheet and the evaluation views; the recipes themselves belong to the methods."""
 
     sheet_images: int = Field(8, ge=1, le=64, description="images on the contact sheet")
     sheet_draws: int = Field(6, ge=1, le=32, description="draws of each image on the contact sheet")
@@ -117,14 +117,14 @@ class Pretrain(Section):
     log_every: Positive = Field(10, description="steps between two rows of history.csv")
 
     @model_validator(mode="after")
-    def _one_budget(self) -> Self:
+    def _exactly_one_budget(self) -> Self:
         if (self.images is None) == (self.epochs is None):
             raise ValueError(f"give exactly one of `images` and `epochs`, found {self.images} and {self.epochs}")
         return self
 
 
 class Watch(Section):
-    """What is looked at while a method trains. It changes no result, so no stage depends on it."""
+    """Monitoring of a training. It changes no result, so no stage depends on it."""
 
     live: bool = Field(True, description="tell MLflow while it trains, and not only at the end")
     epochs: float = Field(
@@ -160,7 +160,7 @@ class Evaluate(Section):
 
 
 class Compare(Section):
-    """Who competes and how the differences are judged."""
+    """The rows of the comparison and the statistics of their differences."""
 
     name: str | None = Field(
         None, min_length=1, max_length=100, pattern=r"^[^/:\"'%\\\x00-\x1f]+$", description="of the MLflow experiment"
@@ -178,7 +178,7 @@ class Compare(Section):
     seed: int = Field(0, ge=0, description="of the bootstrap")
 
     @model_validator(mode="after")
-    def _no_name_twice(self) -> Self:
+    def _refuse_repeated_names(self) -> Self:
         for field in ("methods", "controls", "seeds"):
             values = getattr(self, field)
             if len(set(values)) < len(values):
@@ -203,12 +203,12 @@ class Params(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _an_empty_section_is_one_left_out(cls, raw: Any) -> Any:
+    def _drop_empty_sections(cls, raw: Any) -> Any:
         return {k: v for k, v in raw.items() if v is not None} if isinstance(raw, dict) else raw
 
 
 class MethodParams(Section):
-    """What every method has beside its own parameters; a plugin subclasses it and states its own defaults."""
+    """Parameters of every method; a plugin subclasses it to add its own parameters and defaults."""
 
     batch_size: Positive | None = Field(None, description="images per step; null = pretrain.batch_size")
     optimizer: OptimizerParams = Field(default_factory=OptimizerParams, description="of the main player")

@@ -1,4 +1,4 @@
-"""Augmentation as data: a recipe can be drawn, frozen to JSON, hashed, compared and replayed. No pixels are here."""
+"""Augmentation recipes as data: they can be frozen to JSON, hashed, compared and replayed. No pixels are read."""
 
 from typing import Annotated, Literal
 
@@ -79,7 +79,7 @@ Op = Annotated[
 
 
 class View(Section):
-    """One view of every image: operations in order, an own size if wanted, drawn once or several times."""
+    """One view of every image: operations in order, an optional size, drawn once or several times."""
 
     ops: tuple[Op, ...] = ()
     size: Positive | None = Field(None, description="side in pixels; null = the image's")
@@ -87,7 +87,7 @@ class View(Section):
 
 
 class Recipe(Section):
-    """What a method sees of an image. The default is the image as it is, once."""
+    """The views of an image that a method sees. The default is one view: the unchanged image."""
 
     views: tuple[View, ...] = Field((View(),), min_length=1)
 

@@ -1,4 +1,4 @@
-"""Which pretext methods exist: whatever is installed under the entry-point group `pretextbench.methods`.
+"""The registry of pretext methods: every entry point of the group `pretextbench.methods` that is installed.
 
 A method that cannot be used is an error, never a warning: a missing contestant is a wrong comparison.
 """
@@ -14,12 +14,12 @@ from typing import Any
 from pretextbench.errors import PluginError, nearest
 
 GROUP = "pretextbench.methods"
-OWN = "pretextbench"  # the distribution whose controls may see labels
+OWN_DISTRIBUTION = "pretextbench"  # its controls may see labels
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """What an installed method says of itself before it is imported."""
+    """Metadata of an installed method, known before it is imported."""
 
     name: str
     target: str  # "module:Class"
@@ -36,7 +36,7 @@ def _plugin(entry: EntryPoint) -> Plugin:
 
 
 def available(entries: Iterable[EntryPoint] | None = None) -> dict[str, list[Plugin]]:
-    """Every claim on every name, sorted by name. Reads metadata and imports nothing."""
+    """The plugins that claim each name, sorted by name. Reads metadata and imports nothing."""
     claims: dict[str, dict[Plugin, None]] = {}  # a dict, since a path listed twice shows the same claim twice
     for entry in entry_points(group=GROUP) if entries is None else entries:
         claims.setdefault(entry.name, {})[_plugin(entry)] = None
@@ -66,26 +66,28 @@ def load(name: str) -> Any:
     """Import the method called `name`, and nothing else; returns its class, a PretextMethod.
 
     Raises:
-        PluginError: unknown, claimed twice, does not import, is not a PretextMethod, or speaks another API version.
+        PluginError: unknown, claimed twice, does not import, is not a PretextMethod, or has another API version.
     """
     from pretextbench.method import (
         API_VERSION,
-        PretextMethod,  # here, so that find() does not import torch
+        PretextMethod,  # a late import, so that find() does not import torch
     )
 
     plugin = find(name)
     try:
         method = EntryPoint(name, plugin.target, GROUP).load()
-    except (Exception, SystemExit) as error:  # whatever a plugin's import raises is that plugin's fault
+    except (Exception, SystemExit) as error:  # any exception of a plugin's import is the plugin's fault
         raise PluginError(f"{plugin} does not import: {type(error).__name__}: {error}") from error
     if not (isinstance(method, type) and issubclass(method, PretextMethod)):
         raise PluginError(
             f"{plugin} is not a PretextMethod but {method!r}. Subclass pretextbench.method.PretextMethod."
         )
-    spoken = getattr(method, "api_version", None)
-    if spoken != API_VERSION:
-        raise PluginError(f"{plugin} speaks API {spoken}, this is API {API_VERSION}. Install a matching version.")
-    if method.uses_labels and plugin.distribution != OWN:
+    api = getattr(method, "api_version", None)
+    if api != API_VERSION:
+        raise PluginError(
+            f"{plugin} is written for API {api}, but this is API {API_VERSION}. Install a matching version."
+        )
+    if method.uses_labels and plugin.distribution != OWN_DISTRIBUTION:
         raise PluginError(f"{plugin} asks for labels. A pretext method learns from images alone: remove uses_labels.")
     return method
 
@@ -97,7 +99,7 @@ def source_hash(plugin: Plugin) -> str:
     The library's own controls hash only their own module: an edit elsewhere is the library's, not the method's.
     """
     module = plugin.target.split(":")[0]
-    top = module if plugin.distribution == OWN else module.split(".")[0]
+    top = module if plugin.distribution == OWN_DISTRIBUTION else module.split(".")[0]
     spec = importlib.util.find_spec(top)
     if spec is None or spec.origin is None:
         raise PluginError(f"{plugin} does not import: there is no module {top!r}. Install it again.")

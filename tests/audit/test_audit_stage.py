@@ -63,7 +63,7 @@ def test_the_picture_prefers_near_pairs_and_shows_the_whole_range(
     tmp_path: Path, near: int, exact: int, shown: int
 ) -> None:
     pairs = [pair(i, 1.0, True) for i in range(exact)] + [pair(i, 0.9 - i / 100) for i in range(near)]
-    chosen = module.chosen(Audit(sha256="", counts=(), pairs=tuple(pairs)))
+    chosen = module.picture_pairs(Audit(sha256="", counts=(), pairs=tuple(pairs)))
     assert len(chosen) == shown
     assert sum(not p.exact for p in chosen) == min(near, 16)
     if near:

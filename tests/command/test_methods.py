@@ -37,7 +37,7 @@ class Ours(PretextMethod):
         return Recipe(views=(View(ops=(HorizontalFlip(p=0.25),), size=image_size // 2, draws=2), View()))
 '''
 BROKEN = {
-    "ours": (GOOD.replace("api_version = 1", "api_version = 99"), "speaks API 99, this is API 1"),
+    "ours": (GOOD.replace("api_version = 1", "api_version = 99"), "is written for API 99, but this is API 1"),
     "lost": ("import nothing_like_this", "does not import: ModuleNotFoundError: No module named 'nothing_like_this'"),
     "left": ("import sys; sys.exit(3)", "does not import: SystemExit: 3"),
     "odd": ("class Ours: pass", "is not a PretextMethod"),

@@ -41,7 +41,7 @@ def test_one_shot_in_two_files_is_a_near_duplicate(tmp_path: Path) -> None:
         (lambda f: f.write_text("x"), r"--images: .* is a file\. Give the folder"),
         (lambda f: f.mkdir(), r"--images: .* holds no images \(found: nothing\)"),
         (lambda f: (f.mkdir(), (f / "a.jpg").write_text("x")), r"none of 1 files can be read .* a\.jpg: not an image"),
-        (lambda f: photograph(f / "only" / "a.png", 1), r"--images: .* has one class only, 'only'"),
+        (lambda f: photograph(f / "only" / "a.png", 1), r"--images: .* has only one class, 'only'"),
         (lambda f: photograph(f / "test" / "a.png", 1), r"images in test/ but none in train/"),
     ],
 )

@@ -158,7 +158,7 @@ def test_no_image_among_the_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("names", [("cat/1.png", "cat/2.png"), ("train/cat/1.png", "test/cat/2.png")])
 def test_one_class(tmp_path: Path, names: tuple[str, ...]) -> None:
-    with pytest.raises(UserError, match=r"has one class only, 'cat'.* Add a second class, or, .*without labels"):
+    with pytest.raises(UserError, match=r"has only one class, 'cat'.* Add a second class, or, .*without labels"):
         look(lay(tmp_path, *names))
 
 

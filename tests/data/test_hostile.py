@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pretextbench.base.names import shown
+from pretextbench.base.names import printable
 from pretextbench.data import decode as module
 from pretextbench.data import source
 from pretextbench.data.folder import listing
@@ -111,7 +111,7 @@ def test_all_together(crowd: Path, tmp_path: Path, capfd: pytest.CaptureFixture[
     for i, file in enumerate(FILES):
         if file.fate != "ignored":
             name = f"class{i % 5}/{file.name}"
-            check(file, pixels[shown(name)] if shown(name) in pixels else refused[name])
+            check(file, pixels[printable(name)] if printable(name) in pixels else refused[name])
 
 
 def test_names_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +151,7 @@ def test_folders_nested_deeper_than_python_calls(tmp_path: Path) -> None:
 
 def test_folders_that_all_link_to_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twelve of them have a billion paths."""
-    monkeypatch.setattr(source, "MOST_VISITS", 5)
+    monkeypatch.setattr(source, "MAX_VISITS", 5)
     folders = [tmp_path / f"{i:02}" for i in range(12)]
     for folder in folders:
         folder.mkdir()

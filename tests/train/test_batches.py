@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from pretextbench.base.seed import Seed
-from pretextbench.errors import UserError
 from pretextbench.train.batches import Batches, Order, fits
 
 CPU = torch.device("cpu")
@@ -63,13 +62,6 @@ def test_the_batch_size_cuts_one_and_the_same_stream() -> None:
     assert (
         np.concatenate([small[k] for k in range(12)]).tolist() == np.concatenate([large[k] for k in range(3)]).tolist()
     )
-
-
-def test_a_batch_larger_than_the_split_is_refused() -> None:
-    with pytest.raises(
-        UserError, match=r"batch of 8 images .* split of 7\. Lower the batch size to at most 7 .*add images"
-    ):
-        Order(7, 8, Seed(0))
 
 
 # --- batches ------------------------------------------------------------------------------------------------------

@@ -86,6 +86,6 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path, monkeypatch: pytest.Monkey
     checkpoint = Checkpoint(tmp_path / "run")
     checkpoint.file.parent.mkdir()
     torch.save({"step": Burglar()}, checkpoint.file)
-    with pytest.raises(UserError, match="no checkpoint that can be read"):
+    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
         checkpoint.load()
     assert not (tmp_path / "burgled").exists()

@@ -81,7 +81,7 @@ def test_killed_while_it_is_kept_the_next_call_goes_on_from_the_last_checkpoint(
 ) -> None:
     whole = train(job(), data, tmp_path / "whole")
     with monkeypatch.context() as planted:
-        planted.setattr(pretrain, "examine", lambda *_: (_ for _ in ()).throw(Killed()))
+        planted.setattr(pretrain, "write_diagnosis", lambda *_: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             train(job(), data, tmp_path / "cut")
     assert list((tmp_path / "cut/scratch").rglob("finished")) == []

@@ -56,7 +56,7 @@ def watching(data: Prepared, root: Path, limits: params.Watch = ALL, labels: boo
 
 
 def train(work: Job, data: Prepared, root: Path, watch: Watching | None = None) -> dict[str, bytes]:
-    pretrain.pretrain(work, data, root / "out", root / "scratch", show=False, watch=watch)
+    pretrain.pretrain(work, data, root / "out", root / "scratch", show=False, observer=watch)
     return {path.name: path.read_bytes() for path in sorted((root / "out").iterdir())}
 
 

@@ -1,7 +1,7 @@
-"""The leak audit: images of one split that another split also holds, exactly or nearly.
+"""The leak audit: images of one split that have an exact or near duplicate in another split.
 
-A test image that is also in train makes a result that is not earned: 3.3 % of CIFAR-10's are (Barz & Denzler 2020, "Do
-we train on test data?"). An image is matched with the most similar one of the other split, mirrored or not: of the few
+A test image that is also in train inflates the result: 3.3 % of CIFAR-10's are (Barz & Denzler 2020, "Do we train on
+test data?"). An image is matched with the most similar one of the other split, mirrored or not: of the few
 whose colours on a coarse grid correlate most, the one whose edges agree best over shifts of a pixel. An image without
 edges has exact duplicates only. Made for photographs of things: where all are alike, look at pairs.png first.
 """
@@ -23,7 +23,7 @@ from torch.nn.functional import adaptive_avg_pool2d, pad
 
 from pretextbench.base.files import whole_folder, write_whole
 from pretextbench.base.picture import Picture, draw
-from pretextbench.data.prepared import Prepared
+from pretextbench.data.prepared import Prepared, spread
 from pretextbench.errors import UserError
 
 Images = npt.NDArray[np.uint8]  # (n, H, W, 3)
@@ -40,7 +40,7 @@ FAINT = 0.1  # root mean square of an image's edges that is worth comparing; the
 SCALE = 1024  # descriptors are whole numbers of this length: float32 adds their products exactly, in chunks of any size
 SCORES, VALUES = 8 << 20, 4 << 20  # held at once: correlations, and values of images as floats
 BATCH = 64  # pairs whose edges are compared at once: they stay in the cache
-SHOWN, ACROSS = 16, 4  # pairs in the picture, and in a row of it
+PICTURE_PAIRS, ROW_PAIRS = 16, 4  # pairs in the picture, and in a row of it
 
 
 class Pair(BaseModel, frozen=True):
@@ -58,7 +58,7 @@ class Pair(BaseModel, frozen=True):
 
 
 class Count(BaseModel, frozen=True):
-    """How many images of a split have a duplicate in another."""
+    """Number of images of a split that have a duplicate in another split."""
 
     split: str
     other_split: str
@@ -70,7 +70,7 @@ class Count(BaseModel, frozen=True):
 
 
 class Audit(BaseModel, frozen=True):
-    """What was found, and by what measure."""
+    """Duplicates between the splits, and the thresholds of the search."""
 
     sha256: str  # of the images
     near: float = NEAR
@@ -81,7 +81,7 @@ class Audit(BaseModel, frozen=True):
 
 
 class Index:
-    """A split, and what all its images are compared by: a hash, and a coarse descriptor in two halves."""
+    """A split with the keys of the comparison: a hash and a coarse descriptor, in two halves, for each image."""
 
     def __init__(self, split: str, images: Images, names: Sequence[str] | None) -> None:
         self.split, self.images, self.names, self.digests = split, images, names, list[bytes]()
@@ -89,9 +89,9 @@ class Index:
         self.odd = np.zeros_like(self.even)
         step = max(1, VALUES // max(1, images[:1].size))
         for start in range(0, len(images), step):
-            chunk, here = np.array(images[start : start + step]), slice(start, start + step)
+            chunk, rows = np.array(images[start : start + step]), slice(start, start + step)
             self.digests += [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in chunk]
-            self.even[here], self.odd[here] = descriptors(chunk)
+            self.even[rows], self.odd[rows] = descriptors(chunk)
 
 
 def audit(data: Prepared, names: Sequence[str] | None = None) -> Audit:
@@ -104,22 +104,25 @@ def audit(data: Prepared, names: Sequence[str] | None = None) -> Audit:
         raise UserError(f"There are {len(names)} file names for {rows} images. Run the prepare stage again.")
     index = {s: Index(s, data.images(s), names and names[first:stop]) for s, (first, stop) in data.splits.items()}
     compared = [(index[a], index[b]) for a, b in LEAKS if a in index and b in index]
-    found = [matches(one, other) for one, other in compared]
-    counts = tuple(_count(one, other, pairs) for (one, other), pairs in zip(compared, found, strict=True))
-    ordered = sorted((pair for pairs in found for pair in pairs), key=lambda pair: (not pair.exact, -pair.similarity))
+    matched = [matches(a, b) for a, b in compared]
+    counts = tuple(_count(a, b, pairs) for (a, b), pairs in zip(compared, matched, strict=True))
+    ordered = sorted((pair for pairs in matched for pair in pairs), key=lambda pair: (not pair.exact, -pair.similarity))
     return Audit(sha256=data.fingerprint, counts=counts, pairs=tuple(ordered))
 
 
-def _count(one: Index, other: Index, found: Sequence[Pair]) -> Count:
-    images, exact, near = len(one.images), sum(pair.exact for pair in found), len(found)
+def _count(query: Index, reference: Index, pairs: Sequence[Pair]) -> Count:
+    images, exact, near = len(query.images), sum(pair.exact for pair in pairs), len(pairs)
     shares = {"exact_share": exact / max(1, images), "near_share": near / max(1, images)}
-    return Count(split=one.split, other_split=other.split, images=images, exact=exact, near=near, **shares)
+    return Count(split=query.split, other_split=reference.split, images=images, exact=exact, near=near, **shares)
 
 
-def _pair(one: Index, row: int, other: Index, other_row: int, similarity: float, *, exact: bool, flipped: bool) -> Pair:
-    rows = {"split": one.split, "row": row, "other_split": other.split, "other_row": other_row}
-    names = {"file": one.names and one.names[row], "other_file": other.names and other.names[other_row]}
-    return Pair.model_validate({**rows, "similarity": similarity, "exact": exact, "flipped": flipped, **names})
+def _pair(
+    query: Index, reference: Index, rows: tuple[int, int], similarity: float, *, exact: bool, flipped: bool
+) -> Pair:
+    row, match = rows
+    position = {"split": query.split, "row": row, "other_split": reference.split, "other_row": match}
+    names = {"file": query.names and query.names[row], "other_file": reference.names and reference.names[match]}
+    return Pair.model_validate({**position, "similarity": similarity, "exact": exact, "flipped": flipped, **names})
 
 
 def shrunk(images: Images, side: int) -> Tensor:
@@ -137,13 +140,13 @@ def descriptors(images: Images) -> tuple[Floats, Floats]:
     return (left + right).flatten(1).numpy(), (left - right).flatten(1).numpy()
 
 
-def candidates(one: Index, other: Index) -> Iterator[tuple[int, int]]:
-    """Pairs of rows, of `one` and of `other`, to look at more closely."""
-    step, floor = max(1, SCORES // max(1, len(other.images))), COARSE * 2 * SCALE**2
-    for start in range(0, len(one.images), step):
-        here = slice(start, start + step)
-        scores = np.abs(one.odd[here] @ other.odd.T)  # (step, len(other))
-        scores += one.even[here] @ other.even.T  # 2 max(x·x', x·mirror(x'))
+def candidates(query: Index, reference: Index) -> Iterator[tuple[int, int]]:
+    """Pairs of rows, of `query` and of `reference`, whose edges are worth comparing."""
+    step, floor = max(1, SCORES // max(1, len(reference.images))), COARSE * 2 * SCALE**2
+    for start in range(0, len(query.images), step):
+        rows = slice(start, start + step)
+        scores = np.abs(query.odd[rows] @ reference.odd.T)  # (step, len(reference))
+        scores += query.even[rows] @ reference.even.T  # 2 max(x·x', x·mirror(x'))
         for i in np.flatnonzero(scores.max(1, initial=0) >= floor):
             yield from ((start + int(i), int(row)) for row in _highest(scores[i], floor))
 
@@ -177,25 +180,25 @@ def agreement(a: Floats, b: Floats) -> list[float]:
     return [round(value, 4) for value in best.tolist()]  # the order of a sum must not decide
 
 
-def matches(one: Index, other: Index) -> list[Pair]:
-    """The images of `one` that `other` has too, exactly or nearly, with the most similar image there; by row."""
-    first = {digest: row for row, digest in reversed(list(enumerate(other.digests)))}
-    exact = {i: first[digest] for i, digest in enumerate(one.digests) if digest in first}
-    found = {i: _pair(one, i, other, row, 1, exact=True, flipped=False) for i, row in exact.items()}
-    looked = [pair for pair in candidates(one, other) if pair[0] not in exact]
-    for start in range(0, len(looked), BATCH):
-        pairs = looked[start : start + BATCH]
-        rows, other_rows = np.array(pairs).T
-        a, b = one.images[rows], edges(other.images[other_rows])
+def matches(query: Index, reference: Index) -> list[Pair]:
+    """Images of `query` with an exact or near duplicate in `reference`, each with the most similar one; by row."""
+    first = {digest: row for row, digest in reversed(list(enumerate(reference.digests)))}
+    exact = {i: first[digest] for i, digest in enumerate(query.digests) if digest in first}
+    best = {pair[0]: _pair(query, reference, pair, 1, exact=True, flipped=False) for pair in exact.items()}
+    open_pairs = [pair for pair in candidates(query, reference) if pair[0] not in exact]
+    for start in range(0, len(open_pairs), BATCH):
+        pairs = open_pairs[start : start + BATCH]
+        rows, reference_rows = np.array(pairs).T
+        a, b = query.images[rows], edges(reference.images[reference_rows])
         agree = [agreement(edges(x), b) for x in (a, np.ascontiguousarray(a[:, :, ::-1]))]
-        for (i, row), straight, mirrored in zip(pairs, *agree, strict=True):
-            best = max(straight, mirrored)
-            if best >= NEAR and (i not in found or best > found[i].similarity):
-                found[i] = _pair(one, i, other, row, best, exact=False, flipped=mirrored > straight)
-    return [found[i] for i in sorted(found)]
+        for pair, straight, mirrored in zip(pairs, *agree, strict=True):
+            i, similarity = pair[0], max(straight, mirrored)
+            if similarity >= NEAR and (i not in best or similarity > best[i].similarity):
+                best[i] = _pair(query, reference, pair, similarity, exact=False, flipped=mirrored > straight)
+    return [best[i] for i in sorted(best)]
 
 
-def save(found: Audit, data: Prepared, folder: Path) -> None:
+def save(result: Audit, data: Prepared, folder: Path) -> None:
     """Write audit.json (counts and measure), pairs.csv (all pairs) and, if there are any of test and train, pairs.png.
 
     Raises:
@@ -204,26 +207,25 @@ def save(found: Audit, data: Prepared, folder: Path) -> None:
     table = io.StringIO()
     writer = csv.DictWriter(table, list(Pair.model_fields), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(pair.model_dump() for pair in found.pairs)
+    writer.writerows(pair.model_dump() for pair in result.pairs)
     with whole_folder(folder) as out:
-        content = {"said": sentence(found), **found.model_dump(mode="json", exclude={"pairs"})}
+        content = {"said": sentence(result), **result.model_dump(mode="json", exclude={"pairs"})}
         write_whole(out / "audit.json", (json.dumps(content, indent=2) + "\n").encode())
         write_whole(out / "pairs.csv", table.getvalue().encode())
-        if shown := chosen(found):
-            draw([picture(shown, data)], out / "pairs.png")
+        if pairs := picture_pairs(result):
+            draw([picture(pairs, data)], out / "pairs.png")
 
 
-def chosen(found: Audit) -> list[Pair]:
-    """At most SHOWN pairs of test and train, evenly from the most to the least similar; exact ones only fill up."""
-    pairs = [pair for pair in found.pairs if (pair.split, pair.other_split) == LEAKS[0]]
+def picture_pairs(result: Audit) -> list[Pair]:
+    """At most PICTURE_PAIRS pairs of test and train, evenly from most to least similar; exact pairs fill the rest."""
+    pairs = [pair for pair in result.pairs if (pair.split, pair.other_split) == LEAKS[0]]
     near, exact = [pair for pair in pairs if not pair.exact], [pair for pair in pairs if pair.exact]
-    spread = np.linspace(0, len(near) - 1, min(SHOWN, len(near))).astype(int)
-    return ([near[i] for i in spread] + exact)[:SHOWN]
+    return ([near[i] for i in spread(len(near), PICTURE_PAIRS)] + exact)[:PICTURE_PAIRS]
 
 
 def picture(pairs: Sequence[Pair], data: Prepared) -> Picture:
-    """The pairs side by side, test | train, ACROSS in a row."""
-    width = 2 * min(ACROSS, len(pairs))
+    """The pairs side by side, test | train, ROW_PAIRS in a row."""
+    width = 2 * min(ROW_PAIRS, len(pairs))
     cells = [data.images(split)[row] for p in pairs for split, row in ((p.split, p.row), (p.other_split, p.other_row))]
     rows = [(f"{'mirror' if p.flipped else 'row'} {p.row}", f"{p.other_row}: {p.similarity:.2f}") for p in pairs]
     texts = [text for row in rows for text in row]
@@ -234,15 +236,15 @@ def picture(pairs: Sequence[Pair], data: Prepared) -> Picture:
     return Picture(title, ("test", "train") * (width // 2), images.unflatten(0, (-1, width)), captions)
 
 
-def sentence(found: Audit) -> str:
-    """What was found, for a report."""
-    said = [
+def sentence(result: Audit) -> str:
+    """The result of the audit as one sentence, for a report."""
+    leaks = [
         f"{100 * n.near_share:.1f} % of the {n.split} images ({n.near:,} of {n.images:,}) have a near duplicate in "
         f"{n.other_split}, {n.exact:,} of them pixel for pixel"
-        for n in found.counts
+        for n in result.counts
         if n.near
     ]
-    if said:
-        return f"{'; '.join(said)}. Results on such images are not earned; pairs.csv names them."
-    measure = f"the edges of no two images, mirrored or not, correlate by {found.near:g} or more"
+    if leaks:
+        return f"{'; '.join(leaks)}. Such images inflate the results; pairs.csv lists them."
+    measure = f"the edges of no two images, mirrored or not, correlate by {result.near:g} or more"
     return f"No image of test or val has an exact or near duplicate in another split: {measure}."

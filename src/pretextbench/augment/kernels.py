@@ -19,7 +19,7 @@ DENSE = 64  # px: up to here a product with all pixels of a line is as fast as r
 
 
 def points(low: Tensor, high: Tensor, size: int) -> Tensor:
-    """Where `size` points (B, size) lie on the pixels low..high (B,) of a line, in pixels.
+    """Positions (B, size) of `size` points on the pixels low..high (B,) of a line, in pixels.
 
     Point i lies at low + (i + 1/2) (high - low + 1) / size - 1/2, kept inside the crop: half-pixel centres, as
     torchvision and Pillow resize (`align_corners=False`).
@@ -29,10 +29,10 @@ def points(low: Tensor, high: Tensor, size: int) -> Tensor:
     return torch.clamp(low + steps * (high - low + 1) / size - 0.5, low, high)
 
 
-def weights(where: Tensor, side: int) -> Tensor:
+def weights(points: Tensor, side: int) -> Tensor:
     """The weights (B, size, side) that read points (B, size) bilinearly: pixel j weighs 1 - |i - j|, at least 0."""
-    pixels = torch.arange(side, device=where.device, dtype=where.dtype)  # (side,)
-    return (1 - (where.unsqueeze(-1) - pixels).abs()).clamp_min_(0)
+    pixels = torch.arange(side, device=points.device, dtype=points.dtype)  # (side,)
+    return (1 - (points.unsqueeze(-1) - pixels).abs()).clamp_min_(0)
 
 
 def resize_boxes(images: Tensor, corners: Tensor, size: tuple[int, int]) -> Tensor:

@@ -134,7 +134,7 @@ def as_float(pixels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Policy:
-    """A frozen recipe: what was looked at in the augment stage is what is trained."""
+    """A frozen recipe: the augment stage shows it, and the training uses the same one."""
 
     method: str
     image_size: int

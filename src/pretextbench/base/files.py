@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all: written beside their place, then moved into it."""
+"""Atomic writes: an output is written next to its target, then renamed, so it appears whole or not at all."""
 
 import contextlib
 import errno
@@ -28,7 +28,7 @@ PARTIAL = ".partial"  # ends the names of folders that are being written
 
 
 def explain(error: OSError, path: Path) -> UserError:
-    """Turn what the system said about writing `path` into an error for people; unknown ones are raised as they are."""
+    """The error for people that explains an `OSError` of writing `path`; an unknown one is raised again unchanged."""
     if error.errno not in REASONS:
         raise error
     return UserError(f"Cannot write {path}: {REASONS[error.errno]}.")
@@ -38,7 +38,7 @@ def explain(error: OSError, path: Path) -> UserError:
 def whole_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes `target` when the block ends well, and vanishes when it does not.
 
-    What a process that was killed left behind of the same `target` is removed first.
+    Remains of a killed process that wrote the same `target` are removed first.
 
     Raises:
         UserError: the place cannot be written or is full; an existing `target` is then left as it was.
@@ -62,14 +62,16 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def _scratch(target: Path) -> tuple[Path, int]:
-    """A folder beside `target`, and a descriptor through which this process holds a lock on it until it ends."""
+    """A folder next to `target`, and a descriptor that holds a lock on it until this process ends."""
     while True:
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=PARTIAL, dir=target.parent))
         try:
             lock = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:  # swept before it was locked
             continue
-        with contextlib.suppress(OSError):  # a network file system that keeps no locks on folders: nobody sweeps there
+        with contextlib.suppress(
+            OSError
+        ):  # a network file system that keeps no locks on folders: nothing is swept there
             fcntl.flock(lock, fcntl.LOCK_EX)
         with contextlib.suppress(FileNotFoundError):  # swept while this waited for the lock
             scratch.chmod(0o755)  # mkdtemp makes it private; a shared cache wants to read it
@@ -78,17 +80,17 @@ def _scratch(target: Path) -> tuple[Path, int]:
 
 
 def _sweep(target: Path) -> None:
-    """Remove the folders of earlier writers of `target` that hold their lock no more, because they were killed."""
-    mine = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}{re.escape(PARTIAL)}")
-    for name in filter(mine.fullmatch, os.listdir(target.parent)):
-        found = target.parent / name
+    """Remove the folders of killed writers of `target`: those whose lock is free."""
+    scratch = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}{re.escape(PARTIAL)}")
+    for name in filter(scratch.fullmatch, os.listdir(target.parent)):
+        folder = target.parent / name
         try:
-            lock = os.open(found, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:  # gone meanwhile, or no folder
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:  # removed meanwhile, or not a folder
             continue
-        with contextlib.suppress(OSError):  # somebody is writing there
+        with contextlib.suppress(OSError):  # another process is writing there
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(found, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 
@@ -109,7 +111,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise explain(error, target) from error
     finally:
-        with contextlib.suppress(OSError):  # the error of the write is the one to tell
+        with contextlib.suppress(OSError):  # the error of the write is the one to report
             scratch.unlink()
 
 

@@ -1,13 +1,14 @@
-"""Names from the disk as text for people: one line, and nothing that commands a terminal."""
+"""Names from the disk as text for people: one line, without control characters."""
 
 import re
 
-UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters, line breaks, marks that turn the direction of text, and bytes that are not UTF-8.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def shown(name: str) -> str:
-    """A name from the disk as one line of text: what cannot stand in one is written as in Python, \\n or \\xff."""
-    return UNSHOWN.sub(lambda found: _escaped(found[0]), name)
+def printable(name: str) -> str:
+    """A name from the disk as one line of text; unprintable characters are escaped as in Python, \\n or \\xff."""
+    return UNPRINTABLE.sub(lambda match: _escaped(match[0]), name)
 
 
 def _escaped(character: str) -> str:

@@ -1,4 +1,4 @@
-"""Grids of images for people: contact sheets and what a method does to a batch, as one PNG."""
+"""Grids of images for people: contact sheets and pictures of a method's batch, as one PNG."""
 
 import io
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ INK, PAPER = (30, 30, 30), (255, 255, 255)
 
 @dataclass(frozen=True)
 class Picture:
-    """A grid of images for people: what the method does to a batch."""
+    """A grid of images for people, with a title, column headers and captions."""
 
     title: str
     columns: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The one place where the tools of this project are told to send nothing home, and to wait for nobody for long.
+"""Environment switches of the tools that this project uses: no usage statistics, short timeouts, no noise.
 
 These are defaults: a variable that is already set wins. They are read when the tools are imported, so `apply` comes
 first. DVC is started by the user, so its own switch is also in `.dvc/config`.
@@ -21,8 +21,8 @@ SWITCHES = {
     # A logged encoder carries no copy of this project's lock file (it names the machine's package index).
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_LOG_UV_FILES": "false",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # `mlflow ui` would start seven processes for jobs nobody gives it
-    # Noise: our own messages say what is to be said.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # `mlflow ui` would start seven idle processes
+    # Noise: the messages of this project are enough.
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "GIT_PYTHON_REFRESH": "quiet",  # MLflow and DVC work without git on the machine

@@ -1,4 +1,4 @@
-"""A group of parameters, and how every mistake in one is told at once, with the nearest allowed name."""
+"""A group of parameters; all mistakes in it are reported at once, with the nearest allowed name."""
 
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pretextbench.errors import UserError, nearest
 
-M = TypeVar("M", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 
@@ -20,7 +20,7 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _a_switch_is_no_number(cls, raw: Any) -> Any:
+    def _refuse_switch_for_number(cls, raw: Any) -> Any:
         """YAML reads `yes`, `on` and `true` as booleans, which Python would take for 1."""
         for name, value in raw.items() if isinstance(raw, dict) else ():
             field = cls.model_fields.get(name)
@@ -34,27 +34,27 @@ class Section(BaseModel):
 
 
 def _known(model: Any, path: tuple[int | str, ...]) -> list[str]:
-    """The keys that are allowed where an unknown one was found."""
+    """The keys that are allowed at `path`."""
     for part in path:
         annotation = getattr(model, "model_fields", {}).get(part)
         model = annotation.annotation if annotation is not None else None
     return list(getattr(model, "model_fields", {}))
 
 
-def _say(error: Any, model: type[BaseModel], prefix: str) -> str:
-    """One line for one mistake: where, what was found, what is allowed."""
+def _message(error: Any, model: type[BaseModel], prefix: str) -> str:
+    """One line for one mistake: its key, the value found, the values allowed."""
     path = tuple(error["loc"])
-    where = ".".join([prefix, *map(str, path)] if prefix else list(map(str, path))) or "the file"
+    key = ".".join([prefix, *map(str, path)] if prefix else list(map(str, path))) or "the file"
     if error["type"] == "extra_forbidden":
         known = _known(model, path[:-1])
-        return f"{where}: unknown key.{nearest(str(path[-1]), known)} Allowed: {', '.join(known)}."
+        return f"{key}: unknown key.{nearest(str(path[-1]), known)} Allowed: {', '.join(known)}."
     message = error["msg"].removeprefix("Value error, ")
-    found = "" if isinstance(error["input"], dict) else f" (found {error['input']!r:.80})"
-    return f"{where}: {message}{found}."
+    value = "" if isinstance(error["input"], dict) else f" (found {error['input']!r:.80})"
+    return f"{key}: {message}{value}."
 
 
-def parse(model: type[M], raw: object, where: str, prefix: str = "") -> M:
-    """Validate `raw` as `model`; `where` names its origin in the message.
+def parse(model: type[Model], raw: object, origin: str, prefix: str = "") -> Model:
+    """Validate `raw` as `model`; `origin` names its file in the message.
 
     Raises:
         UserError: lists every mistake in `raw`, one line each.
@@ -62,5 +62,5 @@ def parse(model: type[M], raw: object, where: str, prefix: str = "") -> M:
     try:
         return model.model_validate({} if raw is None else raw)
     except ValidationError as error:
-        lines = [_say(item, model, prefix) for item in error.errors(include_url=False)]
-        raise UserError("\n  ".join([f"{where} has {len(lines)} mistake(s):", *lines])) from None
+        lines = [_message(item, model, prefix) for item in error.errors(include_url=False)]
+        raise UserError("\n  ".join([f"{origin} has {len(lines)} mistake(s):", *lines])) from None

@@ -1,4 +1,4 @@
-"""One seed in, named generators out: adding a consumer of randomness never shifts the draws of another."""
+"""Named random generators from one seed: a new consumer of randomness never shifts the draws of the old ones."""
 
 import hashlib
 from dataclasses import dataclass

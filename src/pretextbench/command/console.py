@@ -3,7 +3,7 @@
 import shutil
 from typing import TYPE_CHECKING, Literal
 
-from pretextbench.base.names import shown
+from pretextbench.base.names import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,4 +44,4 @@ def verdict(word: Verdict) -> "Text":
 
 def plain(value: object) -> str:
     """Any value as text that cannot command a terminal; lines are kept."""
-    return "\n".join(map(shown, str(value).split("\n")))
+    return "\n".join(map(printable, str(value).split("\n")))

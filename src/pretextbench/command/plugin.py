@@ -53,7 +53,9 @@ def _methods() -> list[str]:
     from pretextbench import registry
 
     methods = registry.available().items()
-    found = [name for name, claims in methods if any(plugin.distribution != registry.OWN for plugin in claims)]
+    found = [
+        name for name, claims in methods if any(plugin.distribution != registry.OWN_DISTRIBUTION for plugin in claims)
+    ]
     if not found:
         raise UserError("No pretext method is installed. `pretextbench new NAME` writes one.")
     return found
@@ -68,7 +70,7 @@ def _judge(name: str, alone: bool, quiet: bool) -> "list[Verdict]":
 
     try:
         method = registry.load(name)
-        if registry.find(name).distribution == registry.OWN:
+        if registry.find(name).distribution == registry.OWN_DISTRIBUTION:
             raise UserError(f"{name!r} is a control, not a pretext method: the kit does not judge it.")
     except PluginError as error:
         if alone:

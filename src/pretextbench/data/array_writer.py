@@ -1,4 +1,4 @@
-"""Writes the prepared array, one image at a time, and counts what it sees: mean and deviation, exact duplicates."""
+"""Writer of the prepared array, image by image, with mean, deviation and exact duplicates of the images."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from pretextbench.base.names import shown
+from pretextbench.base.names import printable
 from pretextbench.data.source import Image, Listing
 from pretextbench.errors import UserError
 from pretextbench.params import Prepare
@@ -57,11 +57,11 @@ class Duplicates:
         seen.setdefault(split, name)
 
 
-SHOWN = 3  # refused files that an error quotes
+QUOTED_FILES = 3  # refused files that an error names
 
 
 class Writer:
-    """Reads a listing split by split into a .npy array (N, side, side, 3) uint8, whose N is known at the end only."""
+    """Writes a listing, split by split, to a .npy array (N, side, side, 3) uint8; N is known only at the end."""
 
     def __init__(self, stream: BinaryIO, params: Prepare, listing: Listing) -> None:
         self.stream, self.params, self.listing = stream, params, listing
@@ -107,12 +107,12 @@ class Writer:
     def _check(self, name: str) -> None:
         files = len(self.kept) + len(self.refused)
         start, stop = self.splits[name]
-        reasons = "; ".join(f"{shown(file)}: {reason}" for file, reason in self.refused[:SHOWN])
+        reasons = "; ".join(f"{printable(file)}: {reason}" for file, reason in self.refused[:QUOTED_FILES])
         if self.refused and len(self.refused) > self.params.max_refused * files:
             raise UserError(
                 f"{len(self.refused)} of the first {files} files cannot be read, more than prepare.max_refused = "
-                f"{self.params.max_refused:g} allows. Mend or remove them, or raise prepare.max_refused. "
+                f"{self.params.max_refused:g} allows. Repair or remove them, or raise prepare.max_refused. "
                 f"The first are: {reasons}."
             )
         if start == stop:
-            raise UserError(f"No image of the {name} split can be read. Mend the files, or add others. {reasons}.")
+            raise UserError(f"No image of the {name} split can be read. Repair the files, or add more. {reasons}.")

@@ -129,7 +129,7 @@ def _scaled(image: pil.Image, w: int, h: int, box: tuple[float, float, float, fl
 
 
 def decode_all(paths: Sequence[Path], side: int, fit: Fit) -> Iterator[Image | str]:
-    """What `decode` says of every path, in order, decoded side by side.
+    """The result of `decode` for every path, in order, decoded in parallel.
 
     Threads, not processes: Pillow leaves Python while it decodes and scales, and threads need no second interpreter.
     """

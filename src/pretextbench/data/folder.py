@@ -1,9 +1,9 @@
-"""Anyone's folder of images: splits and labels are read from its layout, and no file is opened for it.
+"""A user's folder of images: splits and labels come from its layout, without opening a file.
 
 The rules, in order. (1) Where there is a `train/`, the folder is made of splits: `train/`, `val/` (or `valid/`,
 `validation/`), `test/`, and `unlabelled/`, which joins train. (2) In a split, or in the folder itself where there are
 none, the first-level folders are classes if there are two or more of them and each holds images directly; deeper images
-belong to the class above them. Images beside the class folders have no label. (3) Otherwise nothing is labelled.
+belong to the class above them. Images next to the class folders have no label. (3) Otherwise nothing is labelled.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pretextbench.base.names import shown
+from pretextbench.base.names import printable
 from pretextbench.data.decode import Fit, decode_all
 from pretextbench.data.source import Image, Listing, explore
 from pretextbench.errors import UserError
@@ -55,29 +55,29 @@ def listing(root: Path, side: int, fit: Fit) -> Listing:
         labels=np.array(
             [index.get(p[0], -1) if has else -1 for p, has in zip(within, labelled, strict=True)], np.int64
         ),
-        classes=[shown(name) for name in classes],
+        classes=[printable(name) for name in classes],
         read=read,
         refused=walk.refused,
         ignored=walk.ignored.total() + outside,
-        notes=tuple(map(shown, _notes(classes, walk.ignored, outside))),
+        notes=tuple(map(printable, _notes(classes, walk.ignored, outside))),
     )
 
 
 def _place(name: Path) -> str:
-    """The split that the first folder of a path stands for, or nothing."""
+    """The split that the first folder of a path stands for, or an empty string."""
     first = name.parts[0].lower() if len(name.parts) > 1 else ""
     first = ALIASES.get(first, first)
     return first if first in PLACES else ""
 
 
 def _has_splits(root: Path, places: Sequence[str]) -> bool:
-    found = sorted({place for place in places if place in ("train", "val", "test")})
-    if found and "train" not in found:
+    splits = sorted({place for place in places if place in ("train", "val", "test")})
+    if splits and "train" not in splits:
         raise UserError(
-            f"prepare.path: {root} has images in {' and '.join(f'{place}/' for place in found)} but none in train/. "
+            f"prepare.path: {root} has images in {' and '.join(f'{place}/' for place in splits)} but none in train/. "
             "Add a train/ folder, or rename these folders if they are classes."
         )
-    return bool(found)
+    return bool(splits)
 
 
 def _classes(root: Path, within: Sequence[tuple[str, ...]]) -> list[str]:
@@ -88,7 +88,7 @@ def _classes(root: Path, within: Sequence[tuple[str, ...]]) -> list[str]:
     if len(folders) == 1 and folders == direct and not loose:
         only = folders.pop()
         raise UserError(
-            f"prepare.path: {root} has one class only, {only!r}: there is nothing to tell it from. Add a second class, "
+            f"prepare.path: {root} has only one class, {only!r}; labels need at least two. Add a second class, "
             f"or, to use the images without labels, point prepare.path at the images themselves. {LAYOUT}"
         )
     return sorted(folders) if len(folders) > 1 and folders == direct else []
@@ -97,8 +97,8 @@ def _classes(root: Path, within: Sequence[tuple[str, ...]]) -> list[str]:
 def _notes(classes: Sequence[str], ignored: Counter[str], outside: int) -> tuple[str, ...]:
     notes = []
     if classes:
-        shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
-        notes.append(f"{len(classes)} classes, from the names of the folders: {shown}.")
+        listed = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
+        notes.append(f"{len(classes)} classes, from the names of the folders: {listed}.")
     else:
         notes.append(f"No labels: the layout has none. {LAYOUT}")
     if ignored:

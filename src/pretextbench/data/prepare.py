@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretextbench.base.files import sha256, whole_folder
-from pretextbench.base.names import shown
+from pretextbench.base.names import printable
 from pretextbench.base.seed import Seed
 from pretextbench.data import folder, synthetic
 from pretextbench.data.array_writer import Writer
@@ -19,7 +19,7 @@ from pretextbench.errors import UserError
 from pretextbench.params import Prepare
 
 Rows = npt.NDArray[np.int64]
-FEWEST = 10  # images in all: below, some split would be empty or a single image
+MIN_IMAGES = 10  # in all splits: with fewer, a split would be empty or a single image
 
 
 def assign(splits: Sequence[str], labels: Rows, params: Prepare) -> dict[str, Rows]:
@@ -37,10 +37,10 @@ def assign(splits: Sequence[str], labels: Rows, params: Prepare) -> dict[str, Ro
     parts = {split: rows[names == split] for split in SPLITS}
     if params.max_images is not None and params.max_images < len(rows):
         parts = _fewer(parts, labels, params.max_images, seed.numpy("split", "max_images"))
-    found = sum(map(len, parts.values()))
-    if found < FEWEST:
+    images = sum(map(len, parts.values()))
+    if images < MIN_IMAGES:
         raise UserError(
-            f"There are {found} images to use; at least {FEWEST} are needed for train, val and test. "
+            f"There are {images} images to use; at least {MIN_IMAGES} are needed for train, val and test. "
             "Add images (or raise prepare.max_images)."
         )
     for split, share in (("test", params.test_fraction), ("val", params.val_fraction)):
@@ -64,9 +64,9 @@ def _hold_out(train: Rows, split: str, share: float, labels: Rows, rng: np.rando
 def _draw(rows: Rows, labels: Rows, total: int, rng: np.random.Generator, spare: int) -> Rows:
     """Draw `total` of the rows, from every class its share, and leave at least `spare` of each class; sorted."""
     members = [rng.permutation(rows[labels[rows] == k]) for k in np.unique(labels[rows])]
-    sizes = np.array([len(m) for m in members], np.int64)
+    sizes = np.array([len(member) for member in members], np.int64)
     counts = np.minimum(_shares(sizes, total, rng), sizes - spare)
-    drawn: Rows = np.concatenate([rows[:0], *(m[:n] for m, n in zip(members, counts, strict=True))])
+    drawn: Rows = np.concatenate([rows[:0], *(member[:n] for member, n in zip(members, counts, strict=True))])
     drawn.sort()
     return drawn
 
@@ -97,7 +97,7 @@ def prepare(params: Prepare, images: Path, labels: Path) -> Card:
 
     Raises:
         UserError: the source is missing, is empty, has one class, cannot be downloaded or has too many unreadable
-            files; or an output cannot be written. What was in the two folders before is then still there.
+            files; or an output cannot be written. The earlier content of the two folders is then intact.
     """
     listing = open_source(params)
     rows = assign(listing.splits, listing.labels, params)
@@ -155,12 +155,12 @@ def _leak(pairs: list[tuple[str, str, str, str]]) -> list[str]:
     leaked = len({file for split_a, _, split_b, file in pairs if (split_a, split_b) == ("train", "test")})
     if not leaked:
         return []
-    return [f"{leaked} test images are also in train, pixel for pixel: results on them are not earned ({DUPLICATES})."]
+    return [f"{leaked} test images are also in train, pixel for pixel: they inflate the results ({DUPLICATES})."]
 
 
 def _names(path: Path, names: Iterable[str]) -> None:
-    # Who reads them splits lines, and Python splits them at more than \n.
-    path.write_text("".join(f"{shown(name)}\n" for name in names), encoding="utf-8")
+    # Readers split the file into lines, and Python splits at more characters than \n.
+    path.write_text("".join(f"{printable(name)}\n" for name in names), encoding="utf-8")
 
 
 def _table(path: Path, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

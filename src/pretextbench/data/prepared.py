@@ -1,9 +1,10 @@
-"""The prepared data set: what `prepare` wrote and every later stage reads."""
+"""The prepared data set, which the stage `prepare` writes and every later stage reads."""
 
 import json
 from functools import cached_property
 from pathlib import Path
 from tokenize import TokenError
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,13 @@ IMAGES, CARD, LABELS, CLASSES = "images.npy", "card.json", "labels.npy", "classe
 FILES = "files.txt"  # a name per image, in the order of the array; beside the labels, since folders are classes
 REFUSED, DUPLICATES = "refused.csv", "duplicates.csv"
 UNLABELLED = -1
+REMEDY = "Run the prepare stage again."
+
+CardModel = TypeVar("CardModel", bound=BaseModel)
 
 
 class Card(BaseModel):
-    """What is in the images folder, and what happened on the way there. Says nothing that depends on single labels."""
+    """Contents of the images folder and notes on how it was made. Nothing in it depends on a single label."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,14 +36,20 @@ class Card(BaseModel):
     ignored: int = 0  # hidden files and files that are not images, passed over
     duplicates: int  # pairs of equal images in different splits; duplicates.csv names them
     duplicates_within: int = 0  # images that repeat an earlier one of their own split
-    notes: tuple[str, ...] = ()  # what the user should know, in words
+    notes: tuple[str, ...] = ()  # for the user, in words
+
+    def summary(self) -> str:
+        """Lines for the user: source, sizes of the splits, refused files, then the notes."""
+        sizes = ", ".join(f"{stop - start} {split}" for split, (start, stop) in self.splits.items())
+        head = f"{self.source}: {sizes} images of {self.image_size} px; {self.refused} refused"
+        return "\n".join([head, *(f"note: {note}" for note in self.notes)])
 
 
 class Prepared:
     """The prepared data set, opened from its folders.
 
     Images are a memory map: opening costs milliseconds and memory is used page by page. The labels folder is touched
-    by `labels()` and `classes` alone, so whoever was given no labels folder cannot leak labels into what it trains.
+    by `labels()` and `classes` alone, so code that has no labels folder cannot leak labels into a training.
 
     Raises:
         UserError: the images folder is missing, or is not one that `prepare` wrote.
@@ -47,13 +57,13 @@ class Prepared:
 
     def __init__(self, images: Path, labels: Path | None = None) -> None:
         self._labels = labels
-        self.card = _card(images / CARD)
+        self.card = parse_card(Card, images / CARD, _read(images / CARD), REMEDY)
         if not self.card.splits:
-            raise UserError(f"{images / CARD} names no splits. Run the prepare stage again.")
-        self._images: npt.NDArray[np.uint8] = _array(images / IMAGES)
+            raise UserError(f"{images / CARD} names no splits. {REMEDY}")
+        self._images: npt.NDArray[np.uint8] = open_array(images / IMAGES, REMEDY)
         side, rows = self.card.image_size, max(stop for _, stop in self.card.splits.values())
         if self._images.dtype != np.uint8 or self._images.shape != (rows, side, side, 3):
-            raise UserError(f"{images / IMAGES} and its {CARD} do not belong together. Run the prepare stage again.")
+            raise UserError(f"{images / IMAGES} and its {CARD} do not belong together. {REMEDY}")
 
     @property
     def image_size(self) -> int:
@@ -114,15 +124,15 @@ class Prepared:
         except (ValueError, RecursionError):
             names = None
         if not isinstance(names, list):
-            raise UserError(f"{path} is not a list of names. Run the prepare stage again.")
+            raise UserError(f"{path} is not a list of names. {REMEDY}")
         return [str(name) for name in names]
 
     @cached_property
     def _all_labels(self) -> npt.NDArray[np.int64]:
         path = self._labels_folder() / LABELS
-        labels: npt.NDArray[np.int64] = _array(path)
+        labels: npt.NDArray[np.int64] = open_array(path, REMEDY)
         if labels.dtype.kind not in "iu":
-            raise UserError(f"{path} holds {labels.dtype}, not numbers of classes. Run the prepare stage again.")
+            raise UserError(f"{path} holds {labels.dtype}, not numbers of classes. {REMEDY}")
         if labels.shape != self._images.shape[:1]:
             raise UserError(
                 f"{path} has {labels.size} labels for {len(self._images)} images: they come from different runs of the "
@@ -152,21 +162,34 @@ def _read(path: Path) -> bytes:
         raise UserError(f"Cannot read {path}: {error.strerror}. Run the prepare stage; it writes it.") from error
 
 
-def _card(path: Path) -> Card:
-    content = _read(path)
+def spread(rows: int, count: int) -> list[int]:
+    """At most `count` of the row numbers 0 .. rows - 1, evenly spaced."""
+    numbers: list[int] = np.linspace(0, rows - 1, min(count, rows)).astype(int).tolist()
+    return numbers
+
+
+def parse_card(model: type[CardModel], path: Path, content: bytes, remedy: str) -> CardModel:
+    """The content of a card file as its model; `remedy` ends the error message.
+
+    Raises:
+        UserError: the content is not JSON or does not fit the model.
+    """
     try:
-        return Card.model_validate_json(content)
+        return model.model_validate_json(content)
     except ValidationError as error:
         mistakes = error.error_count()
-        raise UserError(
-            f"{path} is not a card that this version wrote ({mistakes} mistakes in it). Run the prepare stage again."
-        ) from None
+        raise UserError(f"{path} is not a card that this version wrote ({mistakes} mistakes in it). {remedy}") from None
 
 
-def _array(path: Path) -> np.memmap:
+def open_array(path: Path, remedy: str) -> np.memmap:
+    """A .npy file as a read-only memory map; `remedy` ends the error message.
+
+    Raises:
+        UserError: the file is missing or is not a .npy array of numbers.
+    """
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}. Run the prepare stage; it writes it.") from error
+        raise UserError(f"Cannot read {path}: {error.strerror}. {remedy}") from error
     except (ValueError, TokenError) as error:  # the header is Python, parsed and never run; objects are refused
-        raise UserError(f"{path} is damaged ({error}). Run the prepare stage again.") from None
+        raise UserError(f"{path} is damaged ({error}). {remedy}") from None

@@ -1,4 +1,4 @@
-"""A source of images: what it lists, and the walk through a folder that finds its files."""
+"""A source of images: its listing, and the walk through a folder that finds its files."""
 
 import os
 from collections import Counter
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pretextbench.base.names import shown
+from pretextbench.base.names import printable
 from pretextbench.errors import UserError
 
 Image = npt.NDArray[np.uint8]  # (side, side, 3), RGB
@@ -27,15 +27,14 @@ class Listing:
     read: Callable[
         [Sequence[int]], Iterator[Image | str]
     ]  # numbers in, and in their order an image or why it is refused
-    refused: Sequence[tuple[str, str]] = ()  # (file, reason) of what could not even be listed
+    refused: Sequence[tuple[str, str]] = ()  # (file, reason) of what cannot be listed
     ignored: int = 0  # hidden files and files that are no images
-    notes: tuple[str, ...] = ()  # what the user should know about how the source was understood
+    notes: tuple[str, ...] = ()  # for the user: how the source was understood
 
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 SYSTEM = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
-MOST_VISITS = 100  # of one folder, through links: folders that all link to each other have factorially many paths
-# What would break a line, command a terminal, turn the direction of text, or is no text: bytes that are not UTF-8.
+MAX_VISITS = 100  # of one folder, through links: folders that all link to each other have factorially many paths
 Identity = tuple[int, int]  # device and inode: the same for every path to a folder
 
 
@@ -61,27 +60,27 @@ class Walk:
                 waiting += self._within(name, above)
 
     def _within(self, folder: Path, above: frozenset[Identity]) -> list[tuple[Path, frozenset[Identity]]]:
-        """What lies in a folder, last first, each with the folders above it; nothing if it is not to be entered."""
+        """Entries of a folder, last first, each with the folders above it; none if the folder is not entered."""
         try:
-            found = os.stat(self.root / folder)
-            here = (found.st_dev, found.st_ino)
-            if here in above or not self._may_visit(here, folder):
+            status = os.stat(self.root / folder)
+            identity = (status.st_dev, status.st_ino)
+            if identity in above or not self._may_visit(identity, folder):
                 return []
             names = sorted((entry.name for entry in (self.root / folder).iterdir()), reverse=True)
         except OSError as error:
             self.refused.append((folder.as_posix(), f"the folder cannot be listed: {error.strerror}"))
             return []
-        within = above | {here}
+        within = above | {identity}
         return [(folder / name, within) for name in names]
 
-    def _may_visit(self, here: Identity, folder: Path) -> bool:
-        self._visits[here] += 1
-        if self._visits[here] == MOST_VISITS + 1:  # told once
-            self.refused.append((folder.as_posix(), f"links lead to this folder in more than {MOST_VISITS} ways"))
-        return self._visits[here] <= MOST_VISITS
+    def _may_visit(self, identity: Identity, folder: Path) -> bool:
+        self._visits[identity] += 1
+        if self._visits[identity] == MAX_VISITS + 1:  # reported once
+            self.refused.append((folder.as_posix(), f"links lead to this folder in more than {MAX_VISITS} ways"))
+        return self._visits[identity] <= MAX_VISITS
 
     def _is_folder(self, name: Path) -> bool:
-        """Whether to enter it; what is no folder is put where it belongs."""
+        """True for a folder to enter; a file is added to the images or counted as ignored."""
         suffix = name.suffix.lower()
         if name.name.startswith(".") or name.name.lower() in SYSTEM:
             self.ignored["hidden"] += 1
@@ -90,26 +89,26 @@ class Walk:
         elif suffix in SUFFIXES:
             self.images.append(name)
         else:
-            self.ignored[shown(suffix) or "no suffix"] += 1
+            self.ignored[printable(suffix) or "no suffix"] += 1
         return False
 
 
-def explore(root: Path, said: str) -> Walk:
-    """All of a folder, walked; `said` names in the message what gave the folder.
+def explore(root: Path, setting: str) -> Walk:
+    """Walk a folder to its end; `setting` names the parameter or argument that gave it, for the messages.
 
     Raises:
         UserError: the folder is missing or is a file, or it holds no images.
     """
     if not os.path.exists(root):  # not `Path.exists`, which raises where a folder above cannot be entered
-        raise UserError(f"{said}: {root} does not exist. Give the folder that holds the images.")
+        raise UserError(f"{setting}: {root} does not exist. Give the folder that holds the images.")
     if not root.is_dir():
-        raise UserError(f"{said}: {root} is a file. Give the folder that holds the images; unpack archives first.")
+        raise UserError(f"{setting}: {root} is a file. Give the folder that holds the images; unpack archives first.")
     walk = Walk(root)
     walk.enter(Path())
     if not walk.images:
-        others = ", ".join(f"{n} {suffix}" for suffix, n in walk.ignored.most_common(5)) or "nothing"
+        ignored = ", ".join(f"{n} {suffix}" for suffix, n in walk.ignored.most_common(5)) or "nothing"
         raise UserError(
-            f"{said}: {root} holds no images (found: {others}). Images are files ending in "
+            f"{setting}: {root} holds no images (found: {ignored}). Images are files ending in "
             f"{', '.join(sorted(SUFFIXES))}, at any depth."
         )
     return walk

@@ -13,7 +13,7 @@ import torch
 from PIL import Image as pil
 from torch import Tensor
 
-from pretextbench.base.names import shown
+from pretextbench.base.names import printable
 from pretextbench.data.decode import Fit, decode_all, square
 from pretextbench.data.prepared import CARD, FILES, IMAGES, Prepared
 from pretextbench.data.source import Image, explore
@@ -53,7 +53,7 @@ def _files(root: Path, files: Sequence[Path], refused: Sequence[tuple[str, str]]
     def read(numbers: Sequence[int], side: int, fit: Fit) -> Iterator[Image | str]:
         return decode_all([root / files[i] for i in numbers], side, fit)
 
-    return Album(root, [shown(file.as_posix()) for file in files], read, refused, ignored)
+    return Album(root, [printable(file.as_posix()) for file in files], read, refused, ignored)
 
 
 def _prepared(folder: Path) -> Album:

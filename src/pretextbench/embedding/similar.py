@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pretextbench.base.names import shown
+from pretextbench.base.names import printable
 from pretextbench.base.picture import CELL, Picture
 from pretextbench.data.source import Image
 from pretextbench.embedding.extract import Album, gather
@@ -33,7 +33,7 @@ class Bank:
         """The row of a name, or of the path to a file of the album; None if it is none of them."""
         within = Path(query).resolve()
         root = self.album.root.resolve()
-        inside = shown(within.relative_to(root).as_posix()) if within.is_relative_to(root) else query
+        inside = printable(within.relative_to(root).as_posix()) if within.is_relative_to(root) else query
         return next((self.names.index(name) for name in (query, inside) if name in self.names), None)
 
 

@@ -1,4 +1,4 @@
-"""The two controls: rows like any other, through the same stages. The floor and the ceiling of a budget."""
+"""The two controls, trained and evaluated like any method: the floor and the ceiling of a budget."""
 
 import torch.nn.functional as F
 from torch import nn
@@ -10,13 +10,13 @@ from pretextbench.recipe import HorizontalFlip, PadCrop, Recipe, augmented
 
 
 class Random(PretextMethod[MethodParams]):
-    """The encoder as it is initialised. It has no player, so the loop takes no step: what training must beat."""
+    """The encoder as initialised: the score that training must beat. It has no player, so the loop takes no step."""
 
     api_version = 1
     reference = "the control every comparison needs; strong on small images (Saxe 2011)"
 
     def players(self) -> tuple[()]:
-        """Nobody moves."""
+        """No player: nothing is trained."""
         return ()
 
 
@@ -27,7 +27,7 @@ class SupervisedParams(MethodParams):
 
 
 class Supervised(PretextMethod[SupervisedParams]):
-    """Cross-entropy on all labels of the training split, same encoder, same budget: what labels would have given.
+    """Cross-entropy on all labels of the training split, same encoder, same budget: the score with labels.
 
     The only method that sees labels; the registry refuses them to anyone else. Unlabelled images (-1) weigh nothing.
     """

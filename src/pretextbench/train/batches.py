@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from pretextbench.base.seed import Seed
-from pretextbench.errors import UserError
 
 
-def send_to_device(numbers: np.ndarray, device: torch.device) -> Tensor:
-    """Numbers (B,) on the device; to a GPU from pinned memory: from other memory CUDA first waits for its work."""
-    here = torch.from_numpy(numbers)
-    return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here
+def send_to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """An array (B, ...) on the device; to a GPU from pinned memory: from other memory CUDA first waits for its work."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def seed_device(key: int, device: torch.device) -> None:
@@ -32,11 +31,6 @@ class Order:
     """An endless stream of image numbers: one shuffled pass after another, cut into batches that may span passes."""
 
     def __init__(self, images: int, batch: int, seed: Seed) -> None:
-        if images < batch:
-            raise UserError(
-                f"A batch of {batch} images is asked of a training split of {images}. "
-                f"Lower the batch size to at most {images} (pretrain.batch_size), or add images."
-            )
         self.images, self.batch, self.seed = images, batch, seed
         self._passes: dict[int, np.ndarray] = {}
 
@@ -55,7 +49,7 @@ class Order:
 
 
 def fits(images: np.ndarray, device: torch.device) -> bool:
-    """Whether the images may lie on the device. On the CPU the memory map already is where it should be."""
+    """True if the images fit on the device. On a CPU they need no move: the memory map is already there."""
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)
@@ -78,8 +72,7 @@ class Batches:
         order = np.argsort(index, kind="stable")
         batch = np.empty((len(index), *self.images.shape[1:]), dtype=np.uint8)
         batch[order] = self.images[index[order]]
-        pinned = torch.from_numpy(batch)
-        return pinned.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else pinned
+        return send_to_device(batch, self.device)
 
     def stream(self, indices: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
         """(numbers, images) for each item of `indices`; when streaming, the next batch is read while one is used."""

@@ -1,4 +1,4 @@
-"""One budget for every method, counted in images seen, and what a training run is made of."""
+"""The job of a training run, and the budget in images seen that is the same for every method."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ WATCHED = (  # what decides the weights: dvc.yaml watches the same for `pretrain
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that determines a training run, beside the images."""
+    """Everything that determines a training run, besides the images."""
 
     plugin: Plugin
     source_hash: str
@@ -47,7 +47,7 @@ class Job:
     seed: int
 
     def key(self, *data_sha256: str) -> str:
-        """Names the run's checkpoint: it changes with anything that would change the resulting weights.
+        """The name of the run's checkpoint; it changes with everything that can change the resulting weights.
 
         `data_sha256`: of the images and, for a control that uses them, of the labels.
         """
@@ -85,7 +85,7 @@ def _digest(tensor: Tensor) -> list[str]:
 
 @dataclass(frozen=True)
 class Budget:
-    """How far a run goes."""
+    """Length of a training run, in batches."""
 
     batch: int  # images per step, all processes together
     steps: int
@@ -102,7 +102,7 @@ def batch_size(job: Job) -> int:
 
 
 def budget(job: Job, train_images: int) -> Budget:
-    """Batches and steps of a job on a training split of so many images; at least one step.
+    """Batch size and number of steps of a job on a training split of `train_images`; at least one step.
 
     Raises:
         UserError: the batch is larger than the split, or does not divide into `accumulate` parts and processes.
@@ -111,7 +111,7 @@ def budget(job: Job, train_images: int) -> Budget:
     parts = job.pretrain.accumulate * job.pretrain.devices * job.pretrain.nodes
     if batch > train_images:
         raise UserError(
-            f"A batch of {batch} images is asked for method {job.plugin.name!r}, but the training split has "
+            f"A batch of {batch} images is set for method {job.plugin.name!r}, but the training split has "
             f"{train_images}. Lower pretrain.batch_size to at most {train_images}, or add images."
         )
     if batch % parts:

@@ -1,7 +1,7 @@
-"""What a training run keeps until its outputs are safe: written whole or not at all, loaded without running code.
+"""State of a training run on disk: written whole or not at all, loaded without running code.
 
-While it trains, that is the last checkpoint; then what it has made, until somebody who knows says that the copy in the
-stage's output is safe. A kill between the last step and that moment costs no step.
+During training: the last checkpoint. Afterwards: a copy of the outputs, kept until the caller confirms that DVC has
+committed them. A kill between the last step and that moment costs no step.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.key, self.file = folder.name, folder / "checkpoint.pt"
-        self.finished = folder / FINISHED  # there when the training is over: copies of its output files
+        self.finished = folder / FINISHED  # exists when the training is over: copies of its output files
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint; a kill at any moment leaves the old one or the new one.
@@ -45,31 +45,33 @@ class Checkpoint:
         """The last state saved, on the CPU, or None when there is none.
 
         Raises:
-            UserError: something else wrote there.
+            UserError: the file is not a checkpoint.
         """
         if not self.file.is_file():
             return None
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of a pickle that torch finds unusual: the error below says it all
+                warnings.simplefilter("ignore")  # torch warns of unusual pickles; the error below is enough
                 state = torch.load(self.file, map_location="cpu", weights_only=True)
         except Exception as error:  # its reader, given broken bytes, may raise anything
-            raise UserError(f"{self.file} is no checkpoint that can be read. Delete it to train anew.") from error
+            raise UserError(f"{self.file} cannot be read as a checkpoint. Delete it to train anew.") from error
         if not isinstance(state, dict):
-            raise UserError(f"{self.file} is no checkpoint, but holds {type(state).__name__}. Delete it to train anew.")
+            raise UserError(
+                f"{self.file} is not a checkpoint: it holds {type(state).__name__}. Delete it to train anew."
+            )
         return state
 
     def remove(self) -> None:
-        """Forget the state: the training is over."""
+        """Remove the checkpoint when the training is over."""
         self.file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # what is finished may lie there
+        with contextlib.suppress(OSError):  # the folder may hold the finished outputs
             self.file.parent.rmdir()
 
-    def remove_others(self) -> None:
-        """Forget what this method and seed has left under other parameters: a disk is not for ever."""
-        for other in self.file.parent.parent.glob("*/"):
-            if other != self.file.parent:
-                shutil.rmtree(other, ignore_errors=True)
+    def remove_stale(self) -> None:
+        """Remove the checkpoints that this method and seed left under earlier parameters, to free the disk."""
+        for folder in self.file.parent.parent.glob("*/"):
+            if folder != self.file.parent:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def finished(runs: Path) -> list[Path]:
@@ -82,7 +84,7 @@ def forget(finished: Path) -> None:
     shutil.rmtree(finished.parent, ignore_errors=True)
 
 
-def same_files(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same files, by name and bytes."""
-    names = [sorted(path.name for path in folder.iterdir()) if folder.is_dir() else None for folder in (one, other)]
-    return bool(names[0] and names[0] == names[1] and not any(filecmp.cmpfiles(one, other, names[0], False)[1:]))
+def same_files(a: Path, b: Path) -> bool:
+    """True if two folders hold the same files, by name and bytes."""
+    names = [sorted(path.name for path in folder.iterdir()) if folder.is_dir() else None for folder in (a, b)]
+    return bool(names[0] and names[0] == names[1] and not any(filecmp.cmpfiles(a, b, names[0], False)[1:]))

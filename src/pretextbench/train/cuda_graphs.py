@@ -2,8 +2,8 @@
 
 The operations of a view of small images take microseconds each; to launch them takes longer than to run them, and the
 network waits. Here a view is recorded once as a CUDA graph and replayed on new images with new numbers: the same
-kernels on the same values, bit for bit. What is drawn once per batch and decides which kernels run (the order of the
-colour jitter's steps) has a recording of its own for each of its values.
+kernels on the same values, bit for bit. A value that is drawn once per batch and decides which kernels run (the
+order of the colour jitter's steps) has a recording for each of its values.
 """
 
 import torch
@@ -28,7 +28,7 @@ def unpacked(row: Tensor, draw: Draw) -> Draw:
 
 
 def fixed(draw: Draw) -> bytes:
-    """What is not a floating-point number: it is part of a recording and not of its input."""
+    """The numbers of a draw that are not floating point: they are part of a recording and not of its input."""
     return b"".join(v.numpy().tobytes() for numbers in draw for v in numbers.values() if not v.is_floating_point())
 
 
@@ -87,6 +87,6 @@ class Recorded:
 
 
 def for_device(augmenter: Augmenter, device: torch.device) -> Augmenter | Recorded:
-    """How a training augments: recorded on a GPU, unless a view is the image as it is: nothing is drawn for it."""
+    """CUDA graphs on a GPU, except for recipes with an identity view, which draw no numbers to record."""
     drawn = all(view.ops for view in augmenter.views)
     return Recorded(augmenter) if device.type == "cuda" and drawn else augmenter

@@ -1,4 +1,4 @@
-"""An encoder in a folder: its weights, and a card that says what it is and how it came to be."""
+"""An encoder in a folder: its weights, and a card with its architecture, training and cost."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ WEIGHTS, CARD = "encoder.safetensors", "encoder.json"
 
 
 class Card(BaseModel):
-    """What an encoder is, what it cost, and what made it."""
+    """Record of an encoder: architecture, training, cost and versions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,7 +68,7 @@ def read_card(folder: Path) -> Card:
     """The card of a saved encoder.
 
     Raises:
-        UserError: there is none, or it is not a card.
+        UserError: the card is missing or damaged.
     """
     try:
         return Card.model_validate(json.loads((folder / CARD).read_text()))
@@ -80,7 +80,7 @@ def load(folder: Path) -> tuple[Encoder, Card]:
     """A saved encoder in evaluation mode on the CPU, and its card.
 
     Raises:
-        UserError: there is none in `folder`, or the weights are not those that the card describes.
+        UserError: `folder` has no encoder, or the weights are not those that the card describes.
         PluginError: the method that built it is not installed.
     """
     card = read_card(folder)
@@ -102,10 +102,10 @@ def load(folder: Path) -> tuple[Encoder, Card]:
 
 
 def read_tensors(path: Path, stage: str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, which holds no code; `stage` is the one that writes it.
+    """The tensors of a safetensors file, which holds no code; `stage` is the name of the stage that writes it.
 
     Raises:
-        UserError: it is missing, or something else.
+        UserError: the file is missing or damaged.
     """
     try:
         return dict(load_file(path))

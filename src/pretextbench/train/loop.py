@@ -1,4 +1,4 @@
-"""The one loop that trains every method: same encoder, same budget, same seed streams; killed and resumed at will.
+"""The training loop of every method: same encoder, same budget, same seed streams; it survives kills.
 
 Everything random in a step is drawn after seeding torch's global generator from (seed, step), and the order of the
 images is a function of (seed, step): a checkpoint holds weights and optimizer states, and a resumed run ends with the
@@ -46,7 +46,7 @@ class Training:
 
     @property
     def steps(self) -> int:
-        """Of the whole run: none for a method without players."""
+        """Steps of the whole run; 0 for a method without players."""
         return self.budget.steps if self.players else 0
 
     def _build(self, data: Data) -> PretextMethod[Any]:
@@ -139,30 +139,30 @@ def join(staged: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
     return {name: gather(torch.cat(staged[name])) for name in sorted(staged)}  # sorted: in every process alike
 
 
-class Watch:
-    """Who looks on while a training runs, in its first process. This one does not look.
+class Observer:
+    """Observer of a training, called on rank 0. This base class does nothing.
 
-    What it does must leave the training as it is: the same bytes come out. It is not in the training's seconds.
+    An observer must not change the training: the same bytes come out. Its time is not part of the training's seconds.
     """
 
     def begin(self, training: Training) -> None:
-        """The first step comes next, or the first since the last checkpoint."""
+        """Called before the first step, or before the first step after the last checkpoint."""
 
     def step(self, training: Training) -> None:
-        """A step is taken: called each time, so it must cost microseconds."""
+        """Called after every step, so it must cost microseconds."""
 
     def row(self, training: Training, row: dict[str, float]) -> None:
-        """A row of the history is complete."""
+        """Called when a row of the history is complete."""
 
-    def end(self, training: Training, found: Any) -> None:
-        """The last step is taken; `found` is what the method showed and said then, a `pretrain.Look`."""
+    def end(self, training: Training, diagnosis: Any) -> None:
+        """Called after the last step; `diagnosis` is the `pretrain.Diagnosis` of the trained method."""
 
     def fail(self, message: str) -> None:
-        """A mistake of the user's ends the training."""
+        """Called when a `UserError` ends the training."""
 
 
 class Log:
-    """Rows of history.csv, and the watch for a loss that is no longer a number.
+    """Rows of history.csv, and the check that every loss is finite.
 
     Losses stay on the device until a row is due: reading each one would make a GPU wait at every step.
     """
@@ -172,7 +172,7 @@ class Log:
         self.since, self.first = time.perf_counter(), training.step
 
     def go_on(self) -> None:
-        """What was done since the last row was no training."""
+        """Exclude the time since the last row from the training's seconds."""
         self.since = time.perf_counter()
 
     def add(self, values: dict[str, Tensor]) -> None:
@@ -209,21 +209,21 @@ class Log:
             bad = (~value.isfinite()).nonzero()
             if len(bad):
                 step = self.first + int(bad[0])
-                name, found = self.training.job.plugin.name, float(value[bad[0]])
+                name, loss = self.training.job.plugin.name, float(value[bad[0]])
                 raise UserError(
-                    f"Method {name!r} diverged: {key} is {found} at step {step} of {self.training.steps}. Lower its "
+                    f"Method {name!r} diverged: {key} is {loss} at step {step} of {self.training.steps}. Lower its "
                     f"optimizer.lr or set pretrain.clip. Images of that batch: {self.training.share(step).tolist()}."
                 )
 
 
 def run(
-    training: Training, data: Batches, checkpoint: Checkpoint, show: bool = True, watch: Watch | None = None
+    training: Training, data: Batches, checkpoint: Checkpoint, show: bool = True, observer: Observer | None = None
 ) -> None:
     """Train to the end of the budget, from the last checkpoint if there is one."""
-    watch = watch or Watch()
+    observer = observer or Observer()
     if (state := training.fabric.broadcast(checkpoint.load() if training.fabric.is_global_zero else None)) is not None:
         training.restore(state)
-    watch.begin(training)
+    observer.begin(training)
     training.module.train()
     every, due = training.job.pretrain.log_every, training.job.pretrain.checkpoint_seconds
     log, saved = Log(training), time.monotonic()
@@ -232,7 +232,7 @@ def run(
             log.add(training.advance(index, pixels))
             training.step += 1
             bar.update()
-            watch.step(training)
+            observer.step(training)
             last = training.step == training.steps
             if training.step % every and not last:
                 continue
@@ -241,7 +241,7 @@ def run(
             if training.fabric.is_global_zero and not last and time.monotonic() - saved >= due:
                 checkpoint.save(training.state())
                 saved = time.monotonic()
-            watch.row(training, row)
+            observer.row(training, row)
             log.go_on()
 
 

@@ -1,4 +1,4 @@
-"""The update rules and the one schedule: what moves a player's parameters, and how far at each step."""
+"""Optimizers of the players and the one learning-rate schedule."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -26,7 +26,7 @@ class LARS(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """One update from the gradients that are there; parameters without one stay."""
+        """One update of the parameters that have a gradient; the remaining ones stay."""
         for group in self.param_groups:
             for w in group["params"]:
                 if w.grad is not None:

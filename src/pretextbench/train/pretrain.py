@@ -1,4 +1,4 @@
-"""Pretrain one method under the budget, and leave its encoder, history, pictures and signs of life in a folder."""
+"""Pretraining of one method under the budget: a folder with its encoder, history, pictures and health."""
 
 import contextlib
 import csv
@@ -30,13 +30,13 @@ from pretextbench.train.batches import Batches
 from pretextbench.train.budget import Job
 from pretextbench.train.checkpoint import Checkpoint
 from pretextbench.train.encoder_folder import Card
-from pretextbench.train.loop import History, Training, Watch, run
+from pretextbench.train.loop import History, Observer, Training, run
 
-SHOWN, EXAMINED = 8, 256  # validation images in the pictures and in the health measures
+PICTURE_IMAGES, HEALTH_IMAGES = 8, 256  # validation images in the pictures and in the health measures
 
 
-class Look(NamedTuple):
-    """What a method shows and says of itself."""
+class Diagnosis(NamedTuple):
+    """Pictures, health measures and symptoms of a method on validation images."""
 
     pictures: list[Picture]
     health: dict[str, float]
@@ -44,7 +44,7 @@ class Look(NamedTuple):
 
 
 def bf16_pays(device: torch.device) -> bool:
-    """Whether the machine computes in bfloat16 and does not merely emulate it."""
+    """True where the device computes in bfloat16 and does not merely emulate it."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -63,8 +63,8 @@ def start_fabric(params: Pretrain) -> Fabric:
     bf16 = params.precision == "bf16" or (params.precision == "auto" and bf16_pays(device))
     torch.backends.cudnn.benchmark = True  # on a GPU: shapes are the same in every step, so the search pays once
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would announce the precision in every stage
-    together = params.devices * params.nodes
-    if (started := int(os.environ.get("WORLD_SIZE", together))) != together:
+    processes = params.devices * params.nodes
+    if (started := int(os.environ.get("WORLD_SIZE", processes))) != processes:
         raise UserError(
             f"{started} processes were started, but pretrain.devices x nodes is {params.devices} x {params.nodes}. "
             "Give every machine the same params.yaml."
@@ -74,7 +74,7 @@ def start_fabric(params: Pretrain) -> Fabric:
         devices=params.devices,
         num_nodes=params.nodes,
         strategy="ddp_find_unused_parameters_true"
-        if together > 1
+        if processes > 1
         else "auto",  # a player moves its own parameters only
         precision="bf16-mixed" if bf16 else "32-true",
     )
@@ -83,7 +83,7 @@ def start_fabric(params: Pretrain) -> Fabric:
 
 
 def facts(data: Prepared, job: Job) -> Data:
-    """What a method may know of the data set; the number of classes only for a control that uses labels.
+    """Facts of the data set that a method may know; the number of classes is for controls that use labels only.
 
     Raises:
         UserError: a control that uses labels finds fewer than two classes, or a method finds no colour and needs it.
@@ -101,13 +101,14 @@ def facts(data: Prepared, job: Job) -> Data:
 
 
 def pretrain(
-    job: Job, data: Prepared, folder: Path, scratch: Path, show: bool = True, watch: Watch | None = None
+    job: Job, data: Prepared, folder: Path, scratch: Path, show: bool = True, observer: Observer | None = None
 ) -> Card:
     """Train `job` on the training split and write encoder, card, history, pictures and health into `folder`.
 
-    Killed at any moment, the next call with the same job, data and `scratch` continues from the last checkpoint. What
-    is finished is kept in `scratch` too, and copied instead of trained again, until `checkpoint.forget` removes it.
-    `watch` looks on in the first process, and changes nothing.
+    After a kill at any moment, the next call with the same job, data and `scratch` continues from the last checkpoint.
+    The outputs of a finished training stay in `scratch` and are copied instead of trained again, until
+    `checkpoint.forget` removes them.
+    `observer` is called on rank 0 and changes nothing.
 
     Raises:
         UserError: the budget does not fit the data, one image is too few for a batch norm, the loss is no longer
@@ -120,12 +121,12 @@ def pretrain(
     if not fabric.broadcast(checkpoint.finished.is_dir()):
         training = Training(job, facts(data, job), fabric, labels, checkpoint.key)
         if fabric.is_global_zero:
-            checkpoint.remove_others()
+            checkpoint.remove_stale()
         stream = Batches(data.images("train"), fabric.device, job.pretrain.resident)
-        with told(watch if fabric.is_global_zero else None) as watching:
-            run(training, stream, checkpoint, show and fabric.is_global_zero, watching)
+        with failures_reported(observer if fabric.is_global_zero else None) as reporter:
+            run(training, stream, checkpoint, show and fabric.is_global_zero, reporter)
         if fabric.is_global_zero:
-            watching.end(training, leave(training, data, checkpoint))
+            reporter.end(training, save_finished(training, data, checkpoint))
     if fabric.is_global_zero:
         with whole_folder(folder) as out:
             for file in checkpoint.finished.iterdir():
@@ -136,24 +137,24 @@ def pretrain(
 
 
 @contextlib.contextmanager
-def told(watch: Watch | None) -> Iterator[Watch]:
-    """Tell who watches of a mistake that ends the training."""
-    watching = watch or Watch()
+def failures_reported(observer: Observer | None) -> Iterator[Observer]:
+    """Yield the observer, or one that does nothing; report to it a `UserError` that ends the training."""
+    observer = observer or Observer()
     try:
-        yield watching
+        yield observer
     except UserError as error:
-        watching.fail(str(error))
+        observer.fail(str(error))
         raise
 
 
-def leave(training: Training, data: Prepared, checkpoint: Checkpoint) -> Look:
-    """What a finished training has made, kept in the place of its state."""
+def save_finished(training: Training, data: Prepared, checkpoint: Checkpoint) -> Diagnosis:
+    """Write the outputs of a finished training beside its checkpoint, then remove the checkpoint."""
     with whole_folder(checkpoint.finished) as out:
         encoder_folder.save(training.method.encoder, describe(training, data), out)
         write_whole(out / "history.csv", as_csv(training.history).encode())
-        found = examine(training, data, out)
+        diagnosis = write_diagnosis(training, data, out)
     checkpoint.remove()
-    return found
+    return diagnosis
 
 
 def describe(training: Training, data: Prepared) -> Card:
@@ -199,34 +200,34 @@ def as_csv(history: History) -> str:
     return stream.getvalue()
 
 
-def examine(training: Training, data: Prepared, out: Path) -> Look:
-    """Pictures (samples.png) and signs of life (health.json) on validation images."""
-    found = look(training, data, EXAMINED, SHOWN)
-    draw(found.pictures, out / "samples.png")
-    content = {"measures": found.health, "symptoms": found.symptoms}
+def write_diagnosis(training: Training, data: Prepared, out: Path) -> Diagnosis:
+    """Write pictures (samples.png) and health (health.json) on validation images."""
+    diagnosis = diagnose(training, data, HEALTH_IMAGES, PICTURE_IMAGES)
+    draw(diagnosis.pictures, out / "samples.png")
+    content = {"measures": diagnosis.health, "symptoms": diagnosis.symptoms}
     write_whole(out / "health.json", (json.dumps(content, indent=2) + "\n").encode())
-    return found
+    return diagnosis
 
 
 @torch.no_grad()
-def look(training: Training, data: Prepared, examined: int, shown: int) -> Look:
-    """Look at a method on its first validation images, always with the same draws; leaves the training as it is.
+def diagnose(training: Training, data: Prepared, health_images: int, picture_images: int) -> Diagnosis:
+    """Apply a method to its first validation images, always with the same draws, without changing the training.
 
     Args:
-        examined: images in the health measures, at most.
-        shown: images in the pictures, at most.
+        health_images: images in the health measures, at most.
+        picture_images: images in the pictures, at most.
     """
     device, method = training.fabric.device, training.method
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(training.seed.key("examine"))
-        pixels = torch.from_numpy(data.images("val")[:examined].copy()).to(device)
+        pixels = torch.from_numpy(data.images("val")[:health_images].copy()).to(device)
         method.eval()
         try:
             views = Augmenter(training.job.recipe, data.image_size)(as_float(pixels))
             batch = Batch(views, torch.arange(len(pixels)), progress=1.0)
-            few = Batch(tuple(view[:shown] for view in views), batch.index[:shown], progress=1.0)
+            few = Batch(tuple(view[:picture_images] for view in views), batch.index[:picture_images], progress=1.0)
             pictures = method.show(few)
             health = {name: float(value) for name, value in method.health(batch).items()}
         finally:
             training.module.train()
-    return Look(pictures, health, method.symptoms(health))
+    return Diagnosis(pictures, health, method.symptoms(health))

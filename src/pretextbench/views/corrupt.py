@@ -91,13 +91,13 @@ def pixelate(images: Tensor, share: float) -> Tensor:
     severity 1 of CIFAR-10-C as strong as 4.
     """
     cell = cells(images.shape[-1], share, images.device)
-    same = (cell.unsqueeze(1) == cell).to(images)  # (W, W): do two pixels of a line share a cell?
-    mean = same / same.sum(1, keepdim=True)
+    shared = (cell.unsqueeze(1) == cell).to(images)  # (W, W): 1 where two pixels of a line share a cell
+    mean = shared / shared.sum(1, keepdim=True)
     return mean @ images @ mean.T
 
 
 def rotate(images: Tensor, degrees: float) -> Tensor:
-    """Turn about the centre. What comes in at the corners is mirrored.
+    """Turn about the centre; the corners are filled by mirroring.
 
     Black corners would be an artefact that no photograph has, and a crop that avoids them would enlarge the object and
     could cut it: mirrored, the whole object stays, at its size.
@@ -135,11 +135,11 @@ def corrupt(images: Tensor, name: str, severity: int, noise: Tensor | None = Non
     `noise` are the numbers (B, 3, H, H) of `draw_noise`; only the corruption called noise reads them.
 
     Raises:
-        UserError: there is no such corruption or severity, or it is the noise and no numbers were given.
+        UserError: there is no such corruption or severity, or `noise` is missing for the corruption called noise.
     """
     amount = strength(name, severity)
     if name != "noise":
         return APPLY[name](images, amount).clamp(0, 1)
     if noise is None:
-        raise UserError("The corruption 'noise' needs its numbers: give corrupt() those of draw_noise().")
+        raise UserError("The corruption 'noise' needs random numbers: pass those of draw_noise() to corrupt().")
     return add_noise(images, amount, noise).clamp(0, 1)

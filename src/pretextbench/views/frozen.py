@@ -1,6 +1,6 @@
-"""The evaluation views, as they were frozen: corrupted test images and pairs of augmented validation images.
+"""The frozen evaluation views: corrupted test images and pairs of augmented validation images.
 
-Made once by `viewmaker.make`, the same for every method. Reading them needs neither torch nor Kornia.
+Made once by `make.make_views`, the same for every method. Reading them needs neither torch nor Kornia.
 """
 
 from pathlib import Path
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from pretextbench.data.prepared import Prepared
+from pretextbench.data.prepared import Prepared, open_array, parse_card
 from pretextbench.errors import UserError
 
 CORRUPTED, PAIRS, CARD, SHEET = "corrupted.npy", "pairs.npy", "card.json", "sheet.png"
@@ -20,7 +20,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class Card(BaseModel):
-    """What the views are, and of which images."""
+    """Contents of the views, and the images they were made of."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,7 +32,7 @@ class Card(BaseModel):
     severities: tuple[int, ...]  # ditto
     strengths: dict[str, tuple[float, ...]]  # name -> one per severity, in the units of `corrupt.CORRUPTIONS`
     pair_rows: tuple[int, ...]  # of the validation split: the images that were augmented twice
-    pair_recipe: dict[str, Any]  # how
+    pair_recipe: dict[str, Any]  # the recipe of their augmentation
     versions: dict[str, str]  # of the packages that give the numbers above their meaning
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -45,12 +45,12 @@ class Card(BaseModel):
 
 
 class Views:
-    """The views in a folder, opened for the data set that they were made of.
+    """The views in a folder, opened together with the data set that they were made of.
 
     Both arrays are memory maps: opening costs milliseconds and memory is used page by page.
 
     Raises:
-        UserError: they are missing, damaged, or were made of another data set.
+        UserError: the views are missing, damaged, or were made of another data set.
     """
 
     def __init__(self, folder: Path, data: Prepared) -> None:
@@ -81,23 +81,15 @@ class Views:
 
 def _card(path: Path) -> Card:
     try:
-        return Card.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
-        found = f"{path.name}: {error.strerror}"
-        raise UserError(f"There are no evaluation views at {path.parent} ({found}). {REMEDY}") from error
-    except ValidationError as error:
-        raise UserError(
-            f"{path} is not a card that this version wrote ({error.error_count()} mistakes in it). {REMEDY}"
-        ) from None
+        cause = f"{path.name}: {error.strerror}"
+        raise UserError(f"There are no evaluation views at {path.parent} ({cause}). {REMEDY}") from error
+    return parse_card(Card, path, content, REMEDY)
 
 
 def _array(folder: Path, name: str, card: Card) -> Pixels:
-    try:
-        array: Pixels = np.lib.format.open_memmap(folder / name, mode="r")
-    except OSError as error:
-        raise UserError(f"Cannot read {folder / name}: {error.strerror}. {REMEDY}") from error
-    except ValueError as error:
-        raise UserError(f"{folder / name} is damaged ({error}). {REMEDY}") from None
+    array: Pixels = open_array(folder / name, REMEDY)
     if array.dtype != np.uint8 or array.shape != card.shapes()[name]:
         raise UserError(f"{folder / name} and its {CARD} do not belong together. {REMEDY}")
     return array

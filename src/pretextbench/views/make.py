@@ -1,4 +1,4 @@
-"""Makes the evaluation views: once, the same for every method, with the same bytes every time.
+"""Generation of the evaluation views: once, the same for every method, with the same bytes every time.
 
 Always on the CPU and in one thread: sums keep their order, whatever else the machine has. Another kind of processor may
 round a pixel to the next of the 256 levels. A thousand images of 32 px take seconds.
@@ -18,7 +18,7 @@ from pretextbench.augment.pipeline import Augmenter, as_float
 from pretextbench.base.files import whole_folder, write_whole
 from pretextbench.base.picture import Picture, draw
 from pretextbench.base.seed import Seed
-from pretextbench.data.prepared import Prepared
+from pretextbench.data.prepared import Prepared, spread
 from pretextbench.params import Augment
 from pretextbench.recipe import ColorJitter, HorizontalFlip, RandomResizedCrop, augmented
 from pretextbench.views.corrupt import CORRUPTIONS, NAMES, SEVERITIES, corrupt, draw_noise
@@ -27,9 +27,9 @@ from pretextbench.views.frozen import CARD, CORRUPTED, PAIRS, SHEET, Card, Pixel
 Rows = npt.NDArray[np.int64]
 
 AREA = 2**18  # pixels in a chunk of images, 256 of 32 px: memory does not grow with their number or their size
-SHOWN = 4  # pairs on the sheet
-# Mild, so that the object stays what it is and alignment is a fair wish. No method's own recipe, and the colour always
-# changes, so that no pair is one image twice.
+SHEET_PAIRS = 4
+# Mild: the object stays recognisable, so features should agree. It is no method's own recipe, and the colour always
+# changes, so that no pair is the same image twice.
 PAIR_RECIPE = augmented(
     RandomResizedCrop(scale=(0.5, 1.0)),
     HorizontalFlip(),
@@ -58,29 +58,24 @@ def make_views(data: Prepared, params: Augment, folder: Path) -> None:
 
 
 def describe(data: Prepared, params: Augment) -> Card:
-    """What will be made."""
+    """The card of the views that `make_views` will write."""
     return Card(
         data_sha256=data.fingerprint,
         image_size=data.image_size,
         seed=params.seed,
-        rows=spread(len(data.images("test")), params.view_images),
+        rows=tuple(spread(len(data.images("test")), params.view_images)),
         names=NAMES,
         severities=SEVERITIES,
         strengths=CORRUPTIONS,
-        pair_rows=spread(len(data.images("val")), params.view_images),
+        pair_rows=tuple(spread(len(data.images("val")), params.view_images)),
         pair_recipe=PAIR_RECIPE.model_dump(mode="json"),
         versions={"kornia": kornia.__version__, "torch": torch.__version__},
     )
 
 
-def spread(rows: int, count: int) -> tuple[int, ...]:
-    """At most `count` row numbers, evenly spread."""
-    return tuple(np.linspace(0, rows - 1, min(count, rows)).astype(int).tolist())
-
-
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch in one thread, and as it was afterwards."""
+    """Run torch in one thread, and restore the number of threads afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -90,15 +85,15 @@ def one_thread() -> Iterator[None]:
 
 
 def chunks(images: Pixels, rows: Rows) -> Iterator[tuple[Rows, Tensor]]:
-    """Rows (b,) and their images (b, 3, H, W) in [0, 1], so many at a time that they have about `AREA` pixels."""
+    """Rows (b,) and their images (b, 3, H, W) in [0, 1], in chunks of about `AREA` pixels."""
     step = max(1, AREA // images.shape[1] ** 2)
     for start in range(0, len(rows), step):
-        some = rows[start : start + step]
-        yield some, as_float(torch.from_numpy(images[some]))
+        part = rows[start : start + step]
+        yield part, as_float(torch.from_numpy(images[part]))
 
 
 def as_pixels(images: Tensor) -> Pixels:
-    """(B, 3, H, W) in [0, 1] to uint8 (B, H, W, 3): the way back of `as_float`."""
+    """(B, 3, H, W) in [0, 1] to uint8 (B, H, W, 3): the inverse of `as_float`."""
     pixels: Pixels = (images * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
     return pixels
 
@@ -107,8 +102,8 @@ def corrupted_chunks(images: Pixels, rows: Rows, seed: Seed) -> Iterator[Pixels]
     """Chunks (b, H, W, 3) of the corrupted images, in the order of the array: corruption, severity, row."""
     for name in NAMES:
         for severity in SEVERITIES:
-            for some, clean in chunks(images, rows):
-                noise = draw_noise(seed, some, images.shape[1]) if name == "noise" else None
+            for part, clean in chunks(images, rows):
+                noise = draw_noise(seed, part, images.shape[1]) if name == "noise" else None
                 yield as_pixels(corrupt(clean, name, severity, noise))
 
 
@@ -116,9 +111,9 @@ def pair_chunks(images: Pixels, rows: Rows, seed: Seed) -> Iterator[Pixels]:
     """Chunks (b, H, W, 3) of the augmented images, in the order of the array: first or second view, row."""
     augmenter = Augmenter(PAIR_RECIPE, images.shape[1])
     for view in range(2):
-        for some, clean in chunks(images, rows):
+        for part, clean in chunks(images, rows):
             with torch.random.fork_rng(devices=[]):  # the caller's draws stay what they were
-                torch.default_generator.manual_seed(seed.key("pairs", view, int(some[0])))
+                torch.default_generator.manual_seed(seed.key("pairs", view, int(part[0])))
                 (views,) = augmenter(clean)
             yield as_pixels(views)
 
@@ -135,14 +130,14 @@ def write_array(path: Path, shape: tuple[int, ...], content: Iterable[Pixels]) -
 
 
 def sheet(data: Prepared, card: Card, out: Path) -> None:
-    """A PNG to look at: for every corruption one image, clean and at each severity; then some of the pairs."""
+    """Write a PNG for people: for every corruption one image, clean and at each severity; then some of the pairs."""
     corrupted, pairs = (np.load(out / name, mmap_mode="r") for name in (CORRUPTED, PAIRS))
     tests, vals = data.images("test"), data.images("val")
-    chosen = np.linspace(0, len(card.rows) - 1, len(card.names)).astype(int)  # another image for each corruption
+    chosen = np.linspace(0, len(card.rows) - 1, len(card.names)).astype(int)  # a different image for each corruption
     by_name = [np.stack([tests[card.rows[i]], *corrupted[c, :, i]]) for c, i in enumerate(chosen)]
     captions = tuple((name, *(f"{amount:g}" for amount in card.strengths[name])) for name in card.names)
     columns = ("clean", *(f"severity {severity}" for severity in card.severities))
-    by_pair = [np.stack([vals[card.pair_rows[i]], *pairs[:, i]]) for i in spread(len(card.pair_rows), SHOWN)]
+    by_pair = [np.stack([vals[card.pair_rows[i]], *pairs[:, i]]) for i in spread(len(card.pair_rows), SHEET_PAIRS)]
     pictures = [
         Picture("corrupted test images", columns, cells(by_name), captions),
         Picture("pairs of validation images", ("clean", "first", "second"), cells(by_pair)),

@@ -17,7 +17,7 @@ from pretextbench.track import stage_records
 from pretextbench.track.spool import Spool
 from pretextbench.train import loop
 from pretextbench.train.loop import Training
-from pretextbench.train.pretrain import Look, describe, look
+from pretextbench.train.pretrain import Diagnosis, describe, diagnose
 from pretextbench.watch.monitor import Monitor
 from pretextbench.watch.notes import Notes
 from pretextbench.watch.progress import Progress
@@ -42,7 +42,7 @@ def _aside(call: Callable[..., None]) -> Callable[..., None]:
     return safely
 
 
-class Watching(loop.Watch):
+class Watching(loop.Observer):
     """Watches one training.
 
     Args:
@@ -100,18 +100,18 @@ class Watching(loop.Watch):
             return  # `end` comes with the last look
         if self._due(training, self.looked, self.limits.epochs) and self._affordable(training):
             begun = time.perf_counter()
-            self._look(training, look(training, self.data, EXAMINED, SHOWN))
+            self._look(training, diagnose(training, self.data, EXAMINED, SHOWN))
             self.last = time.perf_counter() - begun
             self.spent, self.looked = self.spent + self.last, training.step
         if self.monitor and self._due(training, self.measured, self.limits.knn or 0):
             self._measure(training)
 
     @_aside
-    def end(self, training: Training, found: Look) -> None:
+    def end(self, training: Training, diagnosis: Diagnosis) -> None:
         """The last words: what was found at the end stands."""
         if self.monitor and training.steps:
             self._measure(training)
-        self._note(self.notes.look(1.0, found.symptoms))
+        self._note(self.notes.look(1.0, diagnosis.symptoms))
         self.progress.end(training)
         self.spool.end()
 
@@ -129,13 +129,13 @@ class Watching(loop.Watch):
         costs = self.last or 3 * EXAMINED * training.seconds / max(1, training.step * training.budget.batch)
         return self.spent + costs <= self.limits.share * training.seconds
 
-    def _look(self, training: Training, found: Look) -> None:
-        health = {f"health/{name}": value for name, value in found.health.items()}
+    def _look(self, training: Training, diagnosis: Diagnosis) -> None:
+        health = {f"health/{name}": value for name, value in diagnosis.health.items()}
         self.spool.values(training.step, training.seconds, health)
         path = self.spool.folder / f"step-{training.step:07}.png"
-        draw(found.pictures, path)
+        draw(diagnosis.pictures, path)
         self.spool.picture(path)
-        self._note(self.notes.look(training.step / training.steps, found.symptoms))
+        self._note(self.notes.look(training.step / training.steps, diagnosis.symptoms))
 
     def _measure(self, training: Training) -> None:
         assert self.monitor is not None
