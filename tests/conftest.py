@@ -1,20 +1,33 @@
 """What many tests share: repeatable draws, and distributions that exist only while a test runs."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
+
+if TYPE_CHECKING:
+    from tests.checkout import Project
 
 Install = Callable[..., Path]
-torch.set_num_threads(1)  # the networks of the tests are too small to share, and sums keep their order
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """The networks of the tests are too small to share, and sums keep their order."""
+    import torch  # not at the top: the process that only hands out tests need not have it
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def _repeatable() -> None:
     """Tests neither see nor leave a state of torch's global generator."""
+    import torch
+
     torch.manual_seed(0)
 
 
@@ -46,3 +59,18 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     for name in set(sys.modules) - before:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", None)):
             del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of pytest-xdist see."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def finished(shared: Path) -> "Project":
+    """The one finished comparison of the session: read it, or work in a copy (`checkout.copied`)."""
+    from tests import checkout
+
+    return checkout.finished(shared / "finished")

@@ -10,6 +10,7 @@ import pytest
 from pretextbench.command.browse import free
 from pretextbench.errors import UserError
 from tests.command.conftest import Type
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -30,19 +31,13 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return seen
 
 
-def unused() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 # --- ui -----------------------------------------------------------------------------------------------------------
 
 
 def test_mlflow_is_started_on_the_store_of_the_project(project: Path, typed: Type, begun: list[list[str]]) -> None:
     (project / "mlflow.db").touch()
     (project / "below").mkdir()
-    port = unused()
+    port = free_port()
     said = typed("ui", "--port", port)
     assert said.code == 0
     assert said.out.startswith(f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning\n")
@@ -140,7 +135,7 @@ def test_mlflow_really_answers_and_ends_with_ctrl_c(project: Path) -> None:
     import urllib.error
     import urllib.request
 
-    port = unused()
+    port = free_port()
     (project / "mlflow.db").touch()  # an empty file is an empty data base, in which MLflow makes its tables
     command = [sys.executable, "-m", "pretextbench.command", "ui", "--port", str(port)]
     process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -16,6 +16,7 @@ from pipelines.processes import threads
 from pretextbench.errors import UserError
 from pretextbench.project import layout
 from pretextbench.project.locks import locked, take
+from tests.ports import free_port
 
 SH = "/bin/sh"
 
@@ -73,11 +74,8 @@ def test_the_keeper_leaves_when_it_has_been_alone_for_long_enough(tmp_path: Path
 
 
 def test_a_server_that_refuses_is_not_waited_for() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     start = time.monotonic()
-    assert not server.ready(f"http://127.0.0.1:{port}/api", patience=20)
+    assert not server.ready(f"http://127.0.0.1:{free_port()}/api", patience=20)
     assert time.monotonic() - start < 1
 
 

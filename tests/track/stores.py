@@ -62,13 +62,6 @@ def _digest(client: Any, run_id: str, name: str, folder: Path) -> str:
     return hashlib.sha256(Path(client.download_artifacts(run_id, name, str(folder))).read_bytes()).hexdigest()
 
 
-def free_port() -> int:
-    """A port of the loopback that nobody listens to."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 @contextlib.contextmanager
 def black_hole() -> Iterator[str]:
     """The address of a server that accepts everyone and answers no one."""

@@ -1,0 +1,57 @@
+"""How the tests are spread over processes: pytest-xdist, a file to a process, the files with slow tests first."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+CORES_PER_SUITE = 8  # more workers would start more servers than they save time
+SPREAD = ("tests/test_contract.py", "tests/testing/test_testing.py", "tests/export/test_export.py")  # nothing is shared
+FIRST = ("test_pipeline", "test_guide", "test_agent", "test_docs_commands", "test_outage")  # the longest files
+
+
+class ByFile(LoadScopeScheduling):
+    """The tests of a file share fixtures, so they go to one worker; those of `SPREAD` go to any."""
+
+    def __init__(self, config: pytest.Config, log: Any = None) -> None:
+        config.option.loadscopereorder = False  # the order is that of `pytest_collection_modifyitems`
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return nodeid if path in SPREAD else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A worker per core for whole folders; no workers for files or tests by name, which start sooner without."""
+    named = any(".py" in word for word in config.invocation_params.args)
+    return 0 if named else min(len(os.sched_getaffinity(0)), CORES_PER_SUITE)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What processes that are started inherit: bytecode is kept, and a worker has no terminal.
+
+    Readline, which pytest imports, gives the size of pytest's terminal to the workers as theirs.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    if hasattr(config, "workerinput"):
+        os.environ.pop("COLUMNS", None)
+        os.environ.pop("LINES", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, then those with slow tests, so that no worker ends long after the others."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: _rank(item.path, slow))
+
+
+def _rank(path: Path, slow: "set[Path]") -> int:
+    order: Sequence[str] = FIRST
+    return order.index(path.stem) if path.stem in order else len(order) + (path not in slow)
