@@ -11,22 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkout import PROJECT, Project
+from tests.checkout import PROJECT, Project, copied
 from tests.command.photographs import classes
 
 BLOCK = re.compile(r"^```(?:console|bash|sh)?\n(.*?)^```", re.S | re.M)
 COMMAND = re.compile(r"^(?:\$ )?((?:uv|pretextbench|dvc|mlflow|pip|python|torchrun|prefect|dask)\s.+)$", re.M)
-PARAMS = """
-prepare: {synthetic: {train: 200, val: 40, test: 60}}
-augment: {derive_images: 50, view_images: 20}
-encoder: {width: 4}
-pretrain: {images: 64, batch_size: 16, log_every: 2}
-evaluate: {budgets: ["10%"], redraws: 1, linear_l2: [0.001, 0.1], linear_steps: 20, map_images: 40}
-compare: {methods: [simclr], controls: [random], seeds: [0], resamples: 200}
-methods: {}
-"""
-
-
 GUIDES = {  # page -> the tests that run what it shows
     "own-images.md": "tests/command/test_own_images.py",
     "use-an-encoder.md": "tests/command/test_use_an_encoder.py",
@@ -95,13 +84,12 @@ def test_the_tests_named_are_there(node: str) -> None:
     assert f"def {name}" in (PROJECT / path).read_text()
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    home = tmp_path_factory.mktemp("home")
-    classes(home / "photos")
-    made = Project(home / "checkout", home)
-    made.write_params(PARAMS)
-    made.env |= {"HOME": str(home), "BROWSER": "true"}
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A finished comparison beside a folder of photos; the first `dvc repro` of the README was its making."""
+    made = copied(finished, tmp_path / "home")
+    classes(made.root.parent / "photos")
+    made.env |= {"HOME": str(made.root.parent), "BROWSER": "true"}
     return made
 
 
@@ -125,7 +113,7 @@ import numpy, torch, pathlib
 from pretextbench.train import encoder_folder
 images = numpy.random.default_rng(0).random((3, 3, 32, 32), dtype=numpy.float32)
 {block[1].replace("flowers", project.root.name)}
-encoder, _ = encoder_folder.load(pathlib.Path("runs/pretrain/simclr-0"))
+encoder, _ = encoder_folder.load(pathlib.Path("runs/pretrain/mean-colour-0"))
 with torch.no_grad():
     print(float(numpy.abs(features - encoder(torch.from_numpy(images)).numpy()).max()))
 """

@@ -14,21 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkout import TINY, Project, install_from_the_scaffold
+from tests.checkout import TINY, Project, checkout, copied, stages_of_the_first_run
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    folder = tmp_path_factory.mktemp("project")
-    made = Project(folder / "checkout", install_from_the_scaffold(folder))
-    made.first = made.repro()  # type: ignore[attr-defined]
-    return made
+def project(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the finished comparison, which the tests below change one after the other."""
+    return copied(finished, tmp_path_factory.mktemp("project") / "copy")
 
 
-def test_a_method_from_elsewhere_is_judged_and_ranked_by_name_alone(project: Project) -> None:
-    assert set(project.first) == {  # type: ignore[attr-defined]
+def test_a_method_from_elsewhere_is_ranked_by_name_alone(finished: Project, project: Project) -> None:
+    assert set(stages_of_the_first_run(finished)) == {
         "inventory",
         "prepare",
         "audit",
@@ -55,13 +53,6 @@ def test_a_method_from_elsewhere_is_judged_and_ranked_by_name_alone(project: Pro
         "params.yaml",
     ):
         assert part in page, part
-    code = (
-        "from pretextbench import registry, testing\n"
-        "found = testing.judge(registry.load('mean-colour'), testing.CHECKS)\n"
-        "assert [v for v in found if v.state == 'failed'] == []"
-    )
-    judged = subprocess.run([sys.executable, "-c", code], env=project.env, capture_output=True, text=True)
-    assert judged.returncode == 0, judged.stderr[-2000:]
 
 
 def test_a_second_run_runs_nothing_but_the_inventory(project: Project) -> None:
@@ -71,7 +62,7 @@ def test_a_second_run_runs_nothing_but_the_inventory(project: Project) -> None:
 
 def test_another_machine_pulls_a_finished_comparison_and_runs_nothing(project: Project, tmp_path: Path) -> None:
     """A second checkout gets dvc.lock and, by a remote, every output: the inventory runs, and the report is there."""
-    there = Project(tmp_path / "there", Path(project.env["PYTHONPATH"]))
+    there = checkout(tmp_path / "there", Path(project.env["PYTHONPATH"]))
     shutil.copy(project.root / "dvc.lock", there.root)
     for where, verb in ((project, "push"), (there, "pull")):
         for words in (["remote", "add", "--local", "shared", str(tmp_path / "remote")], [verb, "--remote", "shared"]):

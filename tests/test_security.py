@@ -133,7 +133,7 @@ def test_the_prefect_server_listens_on_loopback_only(tmp_path: Path, monkeypatch
 
 
 TOLD = """if True:
-    from pretextbench import quiet
+    from pretextbench.base import quiet
     quiet.apply()
     import inspect, click, mlflow.cli, mlflow.telemetry.utils, prefect.settings
     assert mlflow.telemetry.utils.is_telemetry_disabled()

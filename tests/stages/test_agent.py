@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,8 @@ from pretextbench.errors import UserError
 from pretextbench.params import Pretrain
 from pretextbench.train.pretrain import start_fabric
 from stages import agent
-from tests.checkout import Project
+from tests.checkout import Project, checkout, copied
+from tests.ports import free_port
 
 PARAMS = """
 prepare: {synthetic: {train: 200, val: 40, test: 60}}
@@ -70,14 +70,15 @@ def test_as_many_processes_as_params_say(monkeypatch: pytest.MonkeyPatch) -> Non
 class Machines:
     """Two checkouts with the same prepared images, and what runs in them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.one = Project(folder / "one", folder)
-        self.one.env |= {"PRETEXTBENCH_RECORDED": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+    def __init__(self, finished: Project, folder: Path) -> None:
+        self.one = copied(finished, folder / "one")
+        self.one.env |= {"PRETEXTBENCH_RECORDED": "1"}
         self.write(TWO_NODES)
-        for words in (["inventory"], ["prepare"], ["augment", "rotation"]):
+        for words in (["inventory"], ["augment", "rotation"]):
             done = self.one.run("stages", *words)
             assert done.returncode == 0, done.stderr[-2000:]
-        self.two = Project(folder / "two", folder)
+        shutil.rmtree(self.one.root / "runs/pretrain")
+        self.two = checkout(folder / "two", folder / "one" / "site")
         for name in ("data", "runs"):
             shutil.copytree(self.one.root / name, self.two.root / name)
         self.two.env = self.one.env
@@ -89,9 +90,7 @@ class Machines:
 
     def start(self, wait: int = 120) -> "tuple[subprocess.Popen[str], subprocess.Popen[str]]":
         """The stage in the first checkout, and the other node in the second."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            place = f"127.0.0.1:{free.getsockname()[1]}"
+        place = f"127.0.0.1:{free_port()}"
         env = {**self.one.env, agent.RENDEZVOUS: place, agent.WAIT: str(wait)}
         pair = []
         for project, words in ((self.two, ["stages.agent"]), (self.one, ["stages", "pretrain"])):
@@ -110,8 +109,8 @@ class Machines:
 
 
 @pytest.fixture(scope="module")
-def machines(tmp_path_factory: pytest.TempPathFactory) -> Machines:
-    return Machines(tmp_path_factory.mktemp("machines"))
+def machines(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Machines:
+    return Machines(finished, tmp_path_factory.mktemp("machines"))
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
