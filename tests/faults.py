@@ -1,216 +1,38 @@
 """A sound method, and for every check of the kit methods with one fault each: the oracles of `test_testing.py`."""
 
-import itertools
 import random
 import warnings
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import nn
 
 from pretextbench.distributed import gather
-from pretextbench.method import Loss, Picture, PretextMethod
+from pretextbench.method import Loss, Picture
 from pretextbench.params import MethodParams, OptimizerParams
-from pretextbench.recipe import HorizontalFlip, augmented
-
-
-class Sound(PretextMethod):
-    """Predict the mean colour of the view: a method with nothing wrong."""
-
-    api_version = 1
-    reference = "none: made for these tests"
-
-    def __init__(self, params, encoder, data):
-        super().__init__(params, encoder, data)
-        self.head = nn.Linear(encoder.dim, 3)
-
-    @classmethod
-    def recipe(cls, params, image_size):
-        return augmented(HorizontalFlip())
-
-    def loss(self, batch):
-        x = batch.views[0] + 0.01 * torch.randn_like(batch.views[0])
-        error = (self.head(self.encoder(x)).float() - x.mean((2, 3))).square().mean()
-        return Loss(error, {"error": error})
-
-
-class NoVersion(Sound):
-    """States no version that exists."""
-
-    api_version = 0
-
-
-class Undocumented(Sound):
-    """A parameter that nobody explains."""
-
-    class Params(MethodParams):
-        width: int = 3
-
-
-class NoReference(Sound):
-    """Names no source."""
-
-    reference = ""
-
-
-class AsksForLabels(Sound):
-    """Wants what only the control may have."""
-
-    uses_labels = True
-
-
-class ReadsLabels(Sound):
-    """Takes labels where somebody gives them."""
-
-    def loss(self, batch):
-        extra = 0 if batch.labels is None else batch.labels.float().mean()
-        return Loss(super().loss(batch).total + extra)
-
-
-class RecipeMovesOn(Sound):
-    """Another recipe at every call: by so little that no draw ever notices."""
-
-    calls = itertools.count()
-
-    @classmethod
-    def recipe(cls, params, image_size):
-        return augmented(HorizontalFlip(p=0.5 + 1e-13 * next(cls.calls)))
-
-
-class WritesIntoViews(Sound):
-    """Corrupts what was given to it."""
-
-    def loss(self, batch):
-        batch.views[0].mul_(0.9)
-        return super().loss(batch)
-
-
-class MadeFor32(Sound):
-    """A layer that counts on 32 pixels."""
-
-    def __init__(self, params, encoder, data):
-        super().__init__(params, encoder, data)
-        self.back = nn.Linear(32 * 32 * 3, 3)
-
-    def loss(self, batch):
-        return Loss(super().loss(batch).total + self.back(batch.views[0].flatten(1)).square().mean())
-
-
-class NanAt96(Sound):
-    """A square root that is below zero on larger images."""
-
-    def loss(self, batch):
-        return Loss(super().loss(batch).total * (50.0 - torch.tensor(batch.views[0].shape[-1])).sqrt())
-
-
-class LongPart(Sound):
-    """A part that is no scalar, and so no column of the history."""
-
-    def loss(self, batch):
-        return Loss(super().loss(batch).total, {"means": batch.views[0].mean((2, 3))})
-
-
-class NotAScalar(Sound):
-    """A loss for each image."""
-
-    def loss(self, batch):
-        return Loss(self.head(self.encoder(batch.views[0])).square().mean(1))
-
-
-class NotANumber(Sound):
-    """Never finite."""
-
-    def loss(self, batch):
-        return Loss(super().loss(batch).total * float("nan"))
-
-
-class DeadHead(Sound):
-    """A layer that nothing uses."""
-
-    def __init__(self, params, encoder, data):
-        super().__init__(params, encoder, data)
-        self.unused = nn.Linear(2, 2)
-
-
-class Unowned(Sound):
-    """A trainable layer that no player moves."""
-
-    def players(self):
-        (player,) = super().players()
-        return (type(player)(player.name, player.parameters[:-1], player.optimizer),)
-
-
-class KeepsGraph(Sound):
-    """A buffer with the history of the last step behind it."""
-
-    def __init__(self, params, encoder, data):
-        super().__init__(params, encoder, data)
-        self.register_buffer("last", torch.zeros(()))
-
-    def loss(self, batch):
-        self.last = self.head.weight.norm()
-        return super().loss(batch)
-
-    def after_step(self, progress, staged):
-        self.last = self.last.detach()
-
-
-class MovesTwin(Sound):
-    """A frozen twin that the loss moves, not after_step."""
-
-    def __init__(self, params, encoder, data):
-        super().__init__(params, encoder, data)
-        self.twin = nn.Linear(encoder.dim, 3).requires_grad_(False)
-
-    def loss(self, batch):
-        with torch.no_grad():
-            self.twin.weight.lerp_(self.head.weight, 0.01)
-        return super().loss(batch)
-
-
-class CountsColours(Sound):
-    """A centre of the images that the loss moves: sound, in the way that the contract has for it."""
-
-    def __init__(self, params, encoder, data):
-        super().__init__(params, encoder, data)
-        self.register_buffer("centre", torch.zeros(3))
-
-    def loss(self, batch):
-        loss, colours = super().loss(batch), batch.views[0].mean((2, 3))
-        return Loss(loss.total, loss.parts, staged={"colours": colours})
-
-    def after_step(self, progress, staged):
-        self.centre.lerp_(staged["colours"].mean(0), 0.1)
-
-
-class MovesBufferInLoss(CountsColours):
-    """Moves the centre once for every part of a batch."""
-
-    def loss(self, batch):
-        loss = super().loss(batch)
-        self.centre.lerp_(loss.staged["colours"].mean(0), 0.1)
-        return Loss(loss.total)
-
-    def after_step(self, progress, staged):
-        pass
-
-
-class MovesBufferByItself(CountsColours):
-    """Moves the centre once a step, by the images of its own process."""
-
-    def __init__(self, params, encoder, data):
-        super().__init__(params, encoder, data)
-        self.colours = []
-
-    def loss(self, batch):
-        loss = super().loss(batch)
-        self.colours.append(loss.staged["colours"])
-        return Loss(loss.total)
-
-    def after_step(self, progress, staged):
-        self.centre.lerp_(torch.cat(self.colours).mean(0), 0.1)
-        self.colours.clear()
+from tests.faulty_losses import (
+    DeadHead,
+    KeepsGraph,
+    LongPart,
+    MovesBufferByItself,
+    MovesBufferInLoss,
+    MovesTwin,
+    NotANumber,
+    NotAScalar,
+    Unowned,
+)
+from tests.faulty_statements import (
+    AsksForLabels,
+    MadeFor32,
+    NanAt96,
+    NoReference,
+    NoVersion,
+    ReadsLabels,
+    RecipeMovesOn,
+    Undocumented,
+    WritesIntoViews,
+)
+from tests.sound import Sound
 
 
 class NeverLearns(Sound):

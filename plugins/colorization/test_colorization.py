@@ -8,7 +8,6 @@ from pretext_colorization.bins import Code, ab_bins
 from skimage import color
 from torch import Tensor
 
-from pretextbench import testing
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
 from pretextbench.params import EncoderParams
@@ -48,11 +47,6 @@ def output(model: Colorization, x: Tensor) -> Tensor:
 @torch.no_grad()
 def health(model: Colorization, x: Tensor) -> dict[str, float]:
     return model.eval().health(batch(x))
-
-
-@pytest.mark.parametrize("check", testing.CHECKS)
-def test_contract(check: str) -> None:
-    testing.CHECKS[check](Colorization)
 
 
 @pytest.mark.parametrize("k", [1, 5])

@@ -1,5 +1,6 @@
 """What the tests of the commands share: a project, and a way to type a command in it."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from pretextbench.command import main
+from tests import encoders
+from tests.embedding.test_gather import paint
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -53,3 +56,24 @@ def typed(capfd: pytest.CaptureFixture[str]) -> Type:
         return Said(code, *capfd.readouterr())
 
     return typed
+
+
+@pytest.fixture
+def trained(project: Path) -> Path:
+    """A project with encoders of two methods, a control, an evaluation and a leaderboard; and photos/, two broken."""
+    for run in ("simclr-1", "simclr-0", "rotation-2", "random-0"):
+        folder = encoders.write(project / "runs" / "pretrain" / run)
+        card = json.loads((folder / "encoder.json").read_text())
+        name, _, seed = run.rpartition("-")  # the method stays "random", which can be built here
+        (folder / "encoder.json").write_text(json.dumps(card | {"seed": int(seed), "control": name == "random"}))
+    evaluated = project / "runs" / "evaluate" / "simclr-0"
+    evaluated.mkdir(parents=True)
+    (evaluated / "metrics.json").write_text(json.dumps({"linear": {"best": "layer2"}}))
+    (project / "reports").mkdir()
+    rows = {"random": {"linear": 0.9}, "simclr": {"linear": 0.8}, "rotation": {"linear": 0.7}}
+    (project / "reports" / "metrics.json").write_text(json.dumps(rows))
+    for i in range(6):
+        paint(project / "photos" / f"{i}.png", (i * 40, 255 - 40 * i, 9))
+    (project / "photos" / "4.png").write_bytes(b"")
+    (project / "photos" / "5.png").write_bytes(b"GIF89a")
+    return project

@@ -16,89 +16,8 @@ from PIL import Image
 from pretextbench.command import encoder_lookup as words
 from pretextbench.command import main
 from pretextbench.embedding import store
-from pretextbench.errors import UserError
-from tests import encoders
 from tests.command.conftest import Type
 from tests.embedding.test_gather import paint
-
-
-@pytest.fixture
-def trained(project: Path) -> Path:
-    """A project with encoders of two methods, a control, an evaluation and a leaderboard; and photos/, two broken."""
-    for run in ("simclr-1", "simclr-0", "rotation-2", "random-0"):
-        folder = encoders.write(project / "runs" / "pretrain" / run)
-        card = json.loads((folder / "encoder.json").read_text())
-        name, _, seed = run.rpartition("-")  # the method stays "random", which can be built here
-        (folder / "encoder.json").write_text(json.dumps(card | {"seed": int(seed), "control": name == "random"}))
-    evaluated = project / "runs" / "evaluate" / "simclr-0"
-    evaluated.mkdir(parents=True)
-    (evaluated / "metrics.json").write_text(json.dumps({"linear": {"best": "layer2"}}))
-    (project / "reports").mkdir()
-    rows = {"random": {"linear": 0.9}, "simclr": {"linear": 0.8}, "rotation": {"linear": 0.7}}
-    (project / "reports" / "metrics.json").write_text(json.dumps(rows))
-    for i in range(6):
-        paint(project / "photos" / f"{i}.png", (i * 40, 255 - 40 * i, 9))
-    (project / "photos" / "4.png").write_bytes(b"")
-    (project / "photos" / "5.png").write_bytes(b"GIF89a")
-    return project
-
-
-# Which encoder.
-
-
-@pytest.mark.parametrize(
-    ("word", "run"),
-    [("simclr", "simclr-0"), ("simclr-1", "simclr-1"), ("rotation", "rotation-2"), ("best", "simclr-0")],
-)
-def test_a_word_stands_for_an_encoder_of_the_project(trained: Path, word: str, run: str) -> None:
-    assert words.find(word) == trained / "runs" / "pretrain" / run
-
-
-def test_a_folder_is_itself_also_outside_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoders.write(tmp_path / "mine")
-    monkeypatch.chdir(tmp_path)
-    assert words.find("mine") == Path("mine")
-
-
-@pytest.mark.parametrize(
-    ("word", "said"),
-    [
-        ("simclt", r"there is no 'simclt'\. Did you mean 'simclr'\? Trained: random-0, rotation-2, simclr-0"),
-        ("simclr-7", r"there is no 'simclr-7'"),
-        ("photos", r"ENCODER: photos holds no encoder\.json\. A folder with"),
-        ("no/where", r"ENCODER: no/where holds no encoder\.json"),
-    ],
-)
-def test_unknown_encoders_are_told(trained: Path, word: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        words.find(word)
-
-
-def test_best_needs_a_recommendation(trained: Path) -> None:
-    metrics = trained / "reports" / "metrics.json"
-    metrics.write_text(json.dumps({"simclr": {"rankme": 3}}))
-    with pytest.raises(UserError, match=r"nothing is recommended without labels\. Name a method: simclr"):
-        words.find("best")
-    metrics.write_text(json.dumps({"random": {"linear": 1}}))
-    with pytest.raises(UserError, match="names no pretext method"):
-        words.find("best")
-    for content in ("{", "[]"):
-        metrics.write_text(content)
-        with pytest.raises(UserError, match="pretextbench run"):
-            words.find("best")
-    metrics.unlink()
-    with pytest.raises(UserError, match=r"Cannot read .*metrics\.json"):
-        words.find("best")
-
-
-def test_the_best_layer_is_the_one_that_was_chosen(trained: Path) -> None:
-    assert words.best_layer(words.find("simclr")) == "layer2"
-    with pytest.raises(UserError, match=r"Cannot read .*`--layer best` needs the evaluation"):
-        words.best_layer(words.find("rotation"))
-    (trained / "runs" / "evaluate" / "simclr-0" / "metrics.json").write_text('{"labelled": false}')
-    with pytest.raises(UserError, match="for want of labels"):
-        words.best_layer(words.find("simclr"))
-
 
 # What they do.
 
@@ -257,14 +176,6 @@ def wait_until(true: Callable[[], bool], process: "subprocess.Popen[str]") -> No
         assert process.poll() is None, "it ended before it was stopped"
         time.sleep(0.05)
     raise AssertionError("it never began")
-
-
-def test_help_of_all_three_teaches_without_torch() -> None:
-    look = "import sys; from pretextbench.command import main; main([sys.argv[1], '-h']); print('torch' in sys.modules)"
-    for name in ("embed", "neighbours", "export"):
-        done = subprocess.run([sys.executable, "-c", look, name], capture_output=True, text=True, timeout=60)
-        assert "Examples" in done.stdout
-        assert done.stdout.splitlines()[-1] == "False"
 
 
 def test_the_words_are_those_of_the_library() -> None:
