@@ -1,5 +1,7 @@
 """Encoders on the disk, as training would leave them: random weights, batch-norm statistics that are not trivial."""
 
+import copy
+import functools
 from pathlib import Path
 
 import torch
@@ -14,15 +16,21 @@ MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
 
 def network(params: EncoderParams, side: int) -> ResNet:
+    """A network of its own, which is made once per design."""
+    return copy.deepcopy(_network(params.model_dump_json(), side))
+
+
+@functools.cache
+def _network(params: str, side: int) -> ResNet:
     """A network whose every norm shifts and scales, with running statistics of its own."""
-    encoder = build(params, side, MEAN, STD)
+    encoder = build(EncoderParams.model_validate_json(params), side, MEAN, STD)
     for module in encoder.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0, 0.3)
     with torch.no_grad():
-        for _ in range(5):
-            encoder.train()(torch.rand(16, 3, side, side))
+        for _ in range(3):
+            encoder.train()(torch.rand(8, 3, side, side))
     return encoder.eval()
 
 

@@ -23,7 +23,7 @@ def test_there_are_methods():
     )
 
 
-SLOW = {"two_processes": pytest.mark.slow}  # two processes are started, for a method that communicates
+SLOW = dict.fromkeys(["two_processes", "learns", "resumes"], pytest.mark.slow)  # seconds, of each method
 
 
 @pytest.mark.parametrize("check", [pytest.param(name, marks=SLOW.get(name, ())) for name in testing.CHECKS])

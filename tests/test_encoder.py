@@ -221,6 +221,7 @@ for _ in range(3):
 """
 
 
+@pytest.mark.slow
 def test_a_narrow_network_survives_its_backward_pass() -> None:
     """In a process of its own: with a strided 1x1 convolution from 8 channels torch 2.15 dies here of a segfault."""
     done = subprocess.run([sys.executable, "-c", NARROW], capture_output=True, text=True)

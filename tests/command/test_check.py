@@ -38,6 +38,14 @@ def test_a_sound_method_has_no_failure(typed: Type, install: Install) -> None:
     assert "What to do" not in said.out
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three checks instead of all: what they find is printed in the same way."""
+    names = ("api_version", "described", "quiet")
+    monkeypatch.setattr(testing, "CHECKS", {name: testing.CHECKS[name] for name in names})
+
+
+@pytest.mark.usefixtures("few")
 def test_a_failure_says_what_was_found_and_what_to_do(typed: Type, install: Install) -> None:
     ours(install, TORN)
     said = typed("check", "ours")
@@ -47,6 +55,7 @@ def test_a_failure_says_what_was_found_and_what_to_do(typed: Type, install: Inst
     assert "1 failed" in said.out
 
 
+@pytest.mark.usefixtures("few")
 def test_json_holds_every_verdict_and_nothing_else_is_printed(typed: Type, install: Install) -> None:
     ours(install, TORN)
     said = typed("check", "ours", "--json")

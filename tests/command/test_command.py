@@ -100,6 +100,7 @@ class Ours(PretextMethod):
 """
 
 
+@pytest.mark.slow
 def test_names_that_the_terminal_cannot_show_end_nothing(install: Install) -> None:
     """A paper in Greek, where the output is ASCII."""
     site = install("pretext-ours", {"ours": "pretext_ours:Ours"}, {"pretext_ours.py": SIGMA})
@@ -110,6 +111,7 @@ def test_names_that_the_terminal_cannot_show_end_nothing(install: Install) -> No
     assert done.stdout.endswith(b"Reference\n  \\u03a3 2020\n")
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_gone_is_told_nothing() -> None:
     """`pretextbench methods | head -1`: no traceback after the line that was wanted."""
     read, write = os.pipe()

@@ -94,6 +94,7 @@ def test_a_path_that_is_not_text(tmp_path: Path, project: Path) -> None:
         init._text(Path("/data/\udcff"))
 
 
+@pytest.mark.slow
 def test_the_estimate_is_of_the_run_that_is_asked_for(tmp_path: Path, project: Path, typed: Type) -> None:
     """Every contestant that trains has its seconds, a control without players none; all stages are in the sum."""
     from pretextbench.command import estimate

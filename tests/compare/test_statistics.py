@@ -159,21 +159,21 @@ def test_false_alarms_and_coverage_quick():
     ],
 )
 def test_false_alarms_and_coverage(rows, seeds, seed_sd, redraws, redraw_sd):
-    count = 1000
+    count = 300  # of which the planted faults below are told from chance
     alarms, covered = promises(count, rows, seeds, 400, seed_sd, redraws, redraw_sd)
     error = np.sqrt(0.05 * 0.95 / count)
     print(f"\nrows {rows} seeds {seeds} sd {seed_sd} redraws {redraws}: ", end="")
     print(f"family-wise false alarms {alarms:.3f} +- {error:.3f}, coverage {covered:.3f}")
     assert alarms <= 0.05 + 2.6 * error  # one test in two hundred would fail by chance at exactly 5 %
     assert (
-        0.93 <= covered <= (0.97 if redraws == 1 else 0.99)
+        0.92 <= covered <= (0.97 if redraws == 1 else 0.99)
     )  # three redraws say little: the interval errs on the wide side
 
 
 @pytest.mark.slow
 def test_a_test_that_ignores_the_seeds_would_be_caught(monkeypatch):
     monkeypatch.setattr(statistics, "_shifts", lambda c, r, g: (np.zeros((r, len(c))), np.full(len(c), np.nan)))
-    alarms, covered = promises(300, 4, 3, 400, 0.15)
+    alarms, covered = promises(100, 4, 3, 400, 0.15)
     assert alarms > 0.15
     assert covered < 0.9
 
@@ -181,13 +181,13 @@ def test_a_test_that_ignores_the_seeds_would_be_caught(monkeypatch):
 @pytest.mark.slow
 def test_uncorrected_comparisons_would_be_caught(monkeypatch):
     monkeypatch.setattr(statistics, "holm", lambda p: p)
-    assert promises(300, 6, 1, 400, 0.0)[0] > 0.1
+    assert promises(100, 6, 1, 400, 0.0)[0] > 0.1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "seed_sd"), [(1, 0.0), (3, 0.05)])
 def test_power_at_three_points(seeds, seed_sd):
-    found, count = 0, 200
+    found, count = 0, 60
     for k in range(count):
         generator = np.random.default_rng([7, k])
         data = correctness(generator, [0.73, 0.70, 0.60, 0.50], seeds, 2000, seed_sd)

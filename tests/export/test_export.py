@@ -5,6 +5,7 @@ import json
 import types
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,19 +23,25 @@ from tests.conftest import Install
 from tests.train.test_encoder_folder import OWN_BACKBONE, card
 
 Design = tuple[str, int, str]
-QUICK = [("resnet10", 16, "small"), ("resnet18", 64, "large")]
-ALL = itertools.product(["resnet10", "resnet18", "resnet34", "resnet50"], [16, 64], ["small", "large"])
-DESIGNS = [pytest.param(design, marks=[] if design in QUICK else pytest.mark.slow) for design in ALL]
+ALL = list(itertools.product(["resnet10", "resnet18", "resnet34", "resnet50"], [16, 64], ["small", "large"]))
+QUICK = [("resnet10", 16, "small")]
+# With the quick one: every depth, and every width with every stem.
+DEEP = [("resnet18", 64, "large"), ("resnet34", 16, "large"), ("resnet50", 64, "small")]
+
+
+def exports() -> list[Any]:
+    """Four designs in every format, and each other design in one: design and format, slow but for the quick one."""
+    others = [design for design in ALL if design not in QUICK + DEEP]
+    pairs = [*itertools.product(QUICK + DEEP, KINDS), *zip(others, itertools.cycle(KINDS), strict=False)]
+    quick = [pair for pair in pairs if pair[0] in QUICK and pair[1] != "onnx"]
+    return [pytest.param(*pair, marks=[] if pair in quick else pytest.mark.slow) for pair in pairs]
 
 
 def target(folder: Path, to: str) -> Path:
     return folder / f"it{KINDS[to].suffix}"
 
 
-@pytest.mark.parametrize(
-    "to", [name if name != "onnx" else pytest.param(name, marks=pytest.mark.slow) for name in KINDS]
-)
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize(("design", "to"), exports())
 def test_every_design_keeps_its_features(tmp_path: Path, design: Design, to: str) -> None:
     folder = encoders.write(tmp_path / "encoder", *design)
     exported = export(folder, to, target(tmp_path, to))
@@ -57,6 +64,7 @@ def features(folder: Path, code: str) -> None:
         assert float((ours - theirs).abs().max() / ours.abs().max()) < LIMIT
 
 
+@pytest.mark.slow
 def test_onnx_is_one_checked_file_with_free_sizes(tmp_path: Path) -> None:
     import onnx
 
@@ -72,8 +80,9 @@ def test_onnx_is_one_checked_file_with_free_sizes(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["encoder", "it.onnx", "it.onnx.json"]
 
 
+@pytest.mark.slow
 def test_timm_knows_the_statistics_and_the_size(tmp_path: Path) -> None:
-    for design in QUICK:
+    for design in (*QUICK, DEEP[0]):
         folder = encoders.write(tmp_path / "encoder", *design, side=24)
         names: dict[str, object] = {"images": torch.rand(1, 3, 24, 24)}
         exec(export(folder, "timm", tmp_path / "it.safetensors").code, names)

@@ -30,12 +30,17 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
 
     def make(dvc_yaml: str) -> Path:
         monkeypatch.chdir(tmp_path)
-        (tmp_path / ".dvc").mkdir()
-        (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
-        (tmp_path / "dvc.yaml").write_text(dvc_yaml)
+        lay_out(tmp_path, dvc_yaml)
         return tmp_path
 
     return make
+
+
+def lay_out(root: Path, dvc_yaml: str) -> None:
+    """Write the files of a DVC project without git."""
+    (root / ".dvc").mkdir()
+    (root / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+    (root / "dvc.yaml").write_text(dvc_yaml)
 
 
 def start(project: Path, module: str, *words: str, **env: str) -> "subprocess.Popen[str]":

@@ -44,6 +44,7 @@ def test_without_the_extra_one_message_says_what_to_install(monkeypatch: pytest.
         Cluster("local", 1, tmp_path)
 
 
+@pytest.mark.slow
 def test_an_address_without_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("pipelines.dask_cluster.PATIENCE", 0.3)
     with pytest.raises(UserError, match=r"No Dask scheduler answers at 'tcp://127\.0\.0\.1:9'"):

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import pytest
 
 from pipelines import server
 from tests.pipelines.conftest import CODE, Toy
+from tests.ports import free_port
 
 PIPELINE = """
 stages:
@@ -34,9 +34,7 @@ class Prefect:
         shutil.copy(CODE / "prefect.yaml", root)
         (root / "pipelines").symlink_to(CODE / "pipelines")
         (root / "seed").touch()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.root, self.processes = root, list[subprocess.Popen[bytes]]()
         self.url = f"http://127.0.0.1:{self.port}/api"
         self.env = {
@@ -95,6 +93,7 @@ def prefect(toy: Toy) -> Iterator[Prefect]:
         made.stop()
 
 
+@pytest.mark.slow
 def test_it_is_imported_without_a_server() -> None:
     code = "from pipelines.deployment import comparison; print(sorted(comparison.parameters.properties))"
     env = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}

@@ -1,6 +1,8 @@
 """What a dry run says, which stages `--only` and `--methods` choose, and a run with nothing to do."""
 
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from pipelines import current, graph, run, staleness
 from pipelines.processes import Children
 from pretextbench.errors import UserError
-from tests.pipelines.conftest import Toy
+from tests.pipelines.conftest import lay_out
 
 # From pygtrie, by which DVC looks up who makes a file.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise")
@@ -45,15 +47,26 @@ methods: {a: {lr: 0.1}, b-c: {lr: 0.2}}
 """
 
 
-@pytest.fixture
-def project(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project in which everything is current."""
-    root = toy(PIPELINE)
+@pytest.fixture(scope="module")
+def finished_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy project after `dvc repro`."""
+    root = tmp_path_factory.mktemp("finished-toy")
+    lay_out(root, PIPELINE)
     (root / "raw").write_text("x")
     (root / "params.yaml").write_text(PARAMS)
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
-    done = subprocess.run([sys.executable, "-m", "dvc", "repro"], capture_output=True, text=True)
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=root, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture
+def project(finished_toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in which everything is current: a copy of the finished one."""
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    root = tmp_path / "toy"
+    shutil.copytree(finished_toy, root)
+    monkeypatch.chdir(root)
     return root
 
 

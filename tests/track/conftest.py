@@ -1,6 +1,8 @@
 """Folders as the pretrain and evaluate stages leave them, told to a store that no other test sees."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,23 @@ WEIGHTS = "ab" * 32
 @pytest.fixture(autouse=True)
 def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # restored at the end, whatever MLflow makes of it
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store: MLflow takes seconds to create one."""
+    from mlflow.tracking import MlflowClient
+
+    path = tmp_path_factory.mktemp("tables") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def empty_store(tables: Path, tmp_path: Path) -> None:
+    """A store of this test's own, with tables and nothing in them."""
+    os.environ["MLFLOW_TRACKING_URI"] = ""  # MLflow sets it to the store that was opened last
+    shutil.copy(tables, tmp_path)
 
 
 @pytest.fixture

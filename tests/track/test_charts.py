@@ -4,11 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from mlflow.tracking import MlflowClient
 
 from pretextbench.track import charts
 from pretextbench.track.summary import numbers
-from pretextbench.track.writer import Writer
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # SQLAlchemy of MLflow
 
@@ -37,13 +35,20 @@ def test_a_chart_of_few_labels_has_the_name_that_the_evaluation_gives_it() -> No
     assert f"evaluate/{name}" in charts.BARS
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("empty_store")
 def test_an_experiment_is_made_with_its_view(tmp_path: Path) -> None:
+    from pretextbench.track.writer import Writer
+
     writer = Writer(tmp_path)
     found = writer.client.get_experiment(writer.experiment("flowers"))
     assert json.loads(found.tags[charts.TAG]) == json.loads(charts.state())
 
 
+@pytest.mark.slow
 def test_the_page_is_that_of_the_newest_comparison(tmp_path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
     file = tmp_path / "mlflow.db"
     assert charts.page(str(file)) == charts.TABLE  # no file, and none is made
     assert not file.exists()

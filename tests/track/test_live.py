@@ -1,7 +1,6 @@
 """A training that MLflow shows while it trains: killed, resumed, recorded, each point once; real recorders."""
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from pretextbench import track
 from pretextbench.track import outbox, stage_records
 from pretextbench.track.spool import Spool
-from tests.track.stores import free_port
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,12 +31,8 @@ def history(folder: Path, last: int) -> None:
 
 
 @pytest.fixture
-def card(trained: Path, tmp_path: Path) -> dict[str, Any]:
+def card(trained: Path, empty_store: None) -> dict[str, Any]:
     """The card of a training that says which it was; the store is there."""
-    from pretextbench.track.writer import Writer
-
-    Writer(tmp_path).open()  # two that create its tables at once would meet
-    os.environ["MLFLOW_TRACKING_URI"] = ""  # MLflow sets it
     path = trained / "encoder.json"
     told: dict[str, Any] = json.loads(path.read_text()) | {"training": "0123456789abcdef", "steps": 6}
     path.write_text(json.dumps(told))

@@ -11,7 +11,8 @@ import pytest
 
 from pretextbench import track
 from pretextbench.track import Record, outbox
-from tests.track.stores import black_hole, contents, free_port, server
+from tests.ports import free_port
+from tests.track.stores import black_hole, contents, server
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,6 +34,14 @@ def test_a_store_that_is_away_costs_a_bounded_time(says: str, tmp_path: Path, mo
     assert len(outbox.waiting(tmp_path)) == 1
 
 
+def until_it_waits_for_a_record(root: Path) -> None:
+    """Until the recorder has opened the store or given it up: it sleeps in the read of its input."""
+    process, end = track._waiting[root.resolve()], time.monotonic() + 60
+    while "pipe_read" not in Path(f"/proc/{process.pid}/wchan").read_text() and time.monotonic() < end:
+        assert process.poll() is None
+        time.sleep(0.2)
+
+
 def test_a_server_that_goes_and_comes_back_has_everything(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
     port, root = free_port(), tmp_path / "project"
     root.mkdir()
@@ -44,10 +53,10 @@ def test_a_server_that_goes_and_comes_back_has_everything(tmp_path: Path, monkey
     with server(tmp_path, port):
         first = track.record(told[0], root)
         track.warm(root)  # it finds the server, which is away when the record comes
-        time.sleep(10)
+        until_it_waits_for_a_record(root)
     assert track.record(told[1], root) is None
     track.warm(root)  # it finds no server, which is back when the record comes
-    time.sleep(10)
+    until_it_waits_for_a_record(root)
     with server(tmp_path, port) as uri:
         last = track.record(told[2], root)
         assert first

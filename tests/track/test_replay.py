@@ -66,16 +66,6 @@ def _log_small(run_id: str, folder: Path, key: str) -> str:
     return str(model.model_uri)
 
 
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store: MLflow takes seconds to create one."""
-    from mlflow.tracking import MlflowClient
-
-    path = tmp_path_factory.mktemp("tables") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
 def project(tables: Path, tmp_path: Path) -> Make:
     """Makes a project with a store of its own."""

@@ -34,6 +34,7 @@ def all_runs(client: Any) -> list[Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("empty_store")
 def test_told_twice_it_says_the_same(trained: Path, evaluated: Path, tmp_path: Path, client_of: Any) -> None:
     from pretextbench.track.writer import Writer
 
@@ -78,6 +79,7 @@ def test_several_processes_create_the_store_at_once(tmp_path: Path, client_of: A
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("empty_store")
 def test_the_logged_encoder_opens_without_this_library(tmp_path: Path) -> None:
     import torch
 
