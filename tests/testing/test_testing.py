@@ -14,6 +14,7 @@ from pretextbench.params import MethodParams
 from pretextbench.recipe import Recipe
 from pretextbench.testing import machines
 from tests import faults
+from tests.faulty_losses import CountsColours
 
 CHECKS = testing.CHECKS
 IDS = [method.__name__ for method, _, _ in faults.FAULTS]
@@ -39,7 +40,7 @@ def test_a_sound_method_passes(check):
 
 
 def test_a_method_that_stages_what_moves_its_buffers_passes():
-    CHECKS["buffers_staged"](faults.CountsColours)
+    CHECKS["buffers_staged"](CountsColours)
 
 
 @pytest.mark.slow
