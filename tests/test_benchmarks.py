@@ -53,8 +53,8 @@ def test_a_row_that_cannot_run_says_why_and_the_rest_runs(monkeypatch, capsys):
         raise Missing("no GPU")
 
     rows(monkeypatch, absent=absent, there=lambda rounds: iter([Measure("here", float(rounds), "s")]))
-    assert suite.one("absent", 2, "command")
-    assert suite.one("there", 2, "command")
+    assert suite.measure_row("absent", 2, "command")
+    assert suite.measure_row("there", 2, "command")
     told = capsys.readouterr().out
     assert "missing: no GPU" in told
     assert "here" in told
@@ -66,7 +66,7 @@ def test_a_row_that_breaks_is_told_by_the_exit_status(monkeypatch, capsys):
         yield
 
     rows(monkeypatch, broken=broken)
-    assert not suite.one("broken", 1, "command")
+    assert not suite.measure_row("broken", 1, "command")
     assert "a fault" in capsys.readouterr().err
 
 
