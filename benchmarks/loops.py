@@ -1,4 +1,4 @@
-"""The project's own training loop beside what limits it, on random images: for the rows that time training."""
+"""The project's own training loop and its lower bounds, on random images, for the rows that time training."""
 
 import time
 from collections.abc import Callable

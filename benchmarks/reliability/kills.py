@@ -35,7 +35,7 @@ class Kill:
     moment: float = 0.0  # seconds after the phase has begun, as `rehearse` measures them
     victim: str = ""
     during: str = ""  # what was at work
-    refused: int = 0  # runs that were told that what the kill had left behind is still at work
+    refused: int = 0  # runs refused because remains of the killed one were still running
     mended: int = 0  # files of DVC that the kill had cut off
     failed: list[str] = dataclasses.field(default_factory=list)  # errors of runs that ended badly otherwise
     seconds: float = 0.0  # from the kill to the end of the work

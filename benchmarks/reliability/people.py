@@ -14,7 +14,7 @@ ROUNDS = 2
 
 
 def measure(folder: Path, rounds: int = ROUNDS) -> None:
-    """Start the second while the first is at work, and print what both were told and what is there at the end."""
+    """Start the second while the first is at work, and print both outcomes and the final state."""
     baseline, dice, rows = base(folder), random.Random(0), []
     project = baseline.project
     for name, pair in PAIRS.items():

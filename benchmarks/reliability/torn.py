@@ -20,7 +20,7 @@ def cut(path: Path, share: float) -> None:
 
 
 def reused(path: Path) -> None:
-    """A killed DVC's entry whose process number belongs to somebody else by now."""
+    """A killed DVC's entry whose process number now belongs to another process."""
     held = {str(path.parents[2] / "runs/pretrain/simclr-0"): {"pid": os.getpid(), "cmd": "dvc repro"}}
     path.write_text(json.dumps({"read": {}, "write": held}))
 

@@ -1,4 +1,4 @@
-"""SimCLR of a living peer, lightly, as its documentation runs it, beside the loop here: same network, batch, machine.
+"""SimCLR of a maintained peer, lightly, as its documentation runs it, against this loop: same network, batch, machine.
 
 lightly's part is its own: SimCLRTransform (PIL, in worker processes), SimCLRProjectionHead, NTXentLoss, SGD, float32,
 channels first (docs/source/examples/simclr, CIFAR-10 settings: 32 px, no blur). The encoder is ours, ResNet-18 with the

@@ -1,4 +1,4 @@
-"""SimCLR of another living peer, stable-pretraining, as its README runs it on CIFAR-10, beside the loop here.
+"""SimCLR of another maintained peer, stable-pretraining, as its README runs it on CIFAR-10, against the loop here.
 
 Its own part: transforms on PIL images in worker processes, forward, loss, LARS, Lightning's trainer; ResNet-18 with the
 small stem, three-layer projector. Left out to its favour: both online probes and the logger. Its README asks for

@@ -1,4 +1,4 @@
-"""Cost of monitoring a training: MLflow told while it trains, looks at pictures and health, against neither.
+"""Cost of monitoring a training: live MLflow, pictures and health, against none of them.
 
 The stage as `dvc repro` runs it, in a clone, in turn with and without; MLflow's own process shares the cores with it.
 """

@@ -151,7 +151,7 @@ def turn_hue(image: Tensor, angle: Tensor) -> Tensor:
     return torch.addcmul(high.unsqueeze(-3), chroma.unsqueeze(-3), weight, value=-1)
 
 
-PIECE = 2**19  # bytes of images that a CPU core's second-level cache holds beside what is computed from them
+PIECE = 2**19  # bytes of images that a CPU core's second-level cache holds together with their results
 
 
 def luma(image: Tensor) -> Tensor:

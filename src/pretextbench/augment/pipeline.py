@@ -99,8 +99,8 @@ def changed(op: Transform, images: Tensor, numbers: dict[str, Tensor]) -> Tensor
     chosen = numbers["batch_prob"] > 0.5
     if images.device.type == "cpu":
         rows = chosen.nonzero().flatten()
-        own = {name: value if name in SHARED else value[rows] for name, value in numbers.items()}
-        return images.index_copy(0, rows, op.apply_transform(images[rows], own, op.flags)) if len(rows) else images
+        subset = {name: value if name in SHARED else value[rows] for name, value in numbers.items()}
+        return images.index_copy(0, rows, op.apply_transform(images[rows], subset, op.flags)) if len(rows) else images
     chosen = chosen.view(-1, 1, 1, 1).to(images.device, non_blocking=True)
     return torch.where(chosen, op.apply_transform(images, numbers, op.flags), images)
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pretextbench.errors import UserError, nearest
 
 IMAGES, CARD, LABELS, CLASSES = "images.npy", "card.json", "labels.npy", "classes.json"
-FILES = "files.txt"  # a name per image, in the order of the array; beside the labels, since folders are classes
+FILES = "files.txt"  # a name per image, in the order of the array; next to the labels, since folders are classes
 REFUSED, DUPLICATES = "refused.csv", "duplicates.csv"
 UNLABELLED = -1
 REMEDY = "Run the prepare stage again."

@@ -148,7 +148,7 @@ def failures_reported(observer: Observer | None) -> Iterator[Observer]:
 
 
 def save_finished(training: Training, data: Prepared, checkpoint: Checkpoint) -> Diagnosis:
-    """Write the outputs of a finished training beside its checkpoint, then remove the checkpoint."""
+    """Write the outputs of a finished training next to its checkpoint, then remove the checkpoint."""
     with whole_folder(checkpoint.finished) as out:
         encoder_folder.save(training.method.encoder, describe(training, data), out)
         write_whole(out / "history.csv", as_csv(training.history).encode())
