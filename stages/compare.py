@@ -10,7 +10,7 @@ from pretextbench.compare.runs import CARD, read
 from pretextbench.params import load
 from pretextbench.project import layout
 from pretextbench.report.output import Appendix, write
-from pretextbench.track.payload import git_commit
+from pretextbench.track.records import git_commit
 from pretextbench.track.stage_records import record_compare
 
 PACKAGES = ("pretextbench", "torch", "kornia", "lightning-fabric", "numpy", "scipy", "dvc", "prefect", "mlflow")

@@ -18,16 +18,16 @@ def main() -> None:
     """Train one method with one seed and record it."""
     name, seed = method_and_seed("pretrain", __doc__)
     forget_committed(name, seed)
-    params, told = load(layout.PARAMS), layout.told(name, seed)
+    params, spool = load(layout.PARAMS), layout.spool(name, seed)
     if params.watch.live:
-        track.follow(layout.ROOT, told)
+        track.follow(layout.ROOT, spool)
     if params.pretrain.devices * params.pretrain.nodes > 1:
         agent.train(name, seed, params.pretrain)
         card = encoder_folder.read_card(layout.pretrained(name, seed))
     else:
         card = train(name, seed)
     output, experiment = layout.pretrained(name, seed), layout.experiment(params)
-    record_pretrain(output, layout.augmented(name), layout.ROOT, layout.IMAGES, told, experiment)
+    record_pretrain(output, layout.augmented(name), layout.ROOT, layout.IMAGES, spool, experiment)
     pace = f"{card.seconds:.1f} s, {card.images_per_second:,.0f} images/s"
     print(f"{name}-{seed}: {card.images_seen:,} images in {pace}")
 

@@ -36,9 +36,9 @@ def job(name: str, seed: int, params: Params) -> Job:
 
 
 def watching(name: str, seed: int, params: Params, data: Prepared) -> Watching:
-    """Who looks on. The labels of a pretext method's images are opened only where `watch.knn` asks for it."""
+    """The monitor of a training. It opens the labels of a pretext method's images only if `watch.knn` is set."""
     labelled = Prepared(layout.IMAGES, layout.LABELS) if params.watch.knn else None
-    places = layout.progress(name, seed), layout.told(name, seed)
+    places = layout.progress(name, seed), layout.spool(name, seed)
     return Watching(params.watch, data, *places, layout.experiment(params), layout.IMAGES, labelled)
 
 

@@ -39,6 +39,18 @@ def test_without_a_pipeline_the_project_is_where_one_is(tmp_path: Path) -> None:
     assert layout.root(tmp_path) == tmp_path
 
 
+def test_a_lock_with_a_time_limit_is_waited_for_and_not_longer(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    held = take(path)
+    assert held is not None
+    with pytest.raises(TimeoutError, match="for more than"), locked(path, 0.1):
+        pass
+    threading.Timer(0.2, held.close).start()
+    with locked(path, 30):
+        assert take(path, wait=False) is None
+    assert take(path, wait=False) is not None
+
+
 def test_a_lock_is_exclusive_and_can_be_shared(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "lock"
     with locked(path):

@@ -1,4 +1,4 @@
-"""Folders as the pretrain and evaluate stages leave them, told to a store that no other test sees."""
+"""Folders as the pretrain and evaluate stages leave them, with a store of its own for each test."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Stores for the tests: what one holds, in words that two stores can be compared by, and servers good and bad."""
+"""Stores for the tests: what one holds, as data that can be compared, and servers good and bad."""
 
 import contextlib
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any
 
 from pretextbench import track
 
-UNTOLD = ("mlflow.user", "mlflow.source.", "mlflow.parentRunId", "mlflow.log-model.history")
+IGNORED_TAGS = ("mlflow.user", "mlflow.source.", "mlflow.parentRunId", "mlflow.log-model.history")
 
 
 def contents(uri: str, folder: Path) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def _run(client: Any, run: Any, keys: dict[str, str], folder: Path) -> dict[str,
         "name": run.info.run_name,
         "times": (run.info.start_time, run.info.end_time, run.info.status),
         "params": run.data.params,
-        "tags": {n: v for n, v in run.data.tags.items() if not n.startswith(UNTOLD)},
+        "tags": {n: v for n, v in run.data.tags.items() if not n.startswith(IGNORED_TAGS)},
         "parent": keys.get(run.data.tags.get("mlflow.parentRunId", "")),
         "points": {name: _points(client.get_metric_history(run_id, name)) for name in run.data.metrics},
         "files": {name: _digest(client, run_id, name, folder) for name in _names(client, run_id)},

@@ -1,4 +1,4 @@
-"""The view of a comparison: kept with the experiment, found in the store, and made of metrics that runs have."""
+"""The view of a comparison: saved with the experiment, looked up in the store, and made of metrics that runs have."""
 
 import json
 from pathlib import Path
@@ -13,16 +13,16 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 BUILT_IN = ("simclr", "rotation", "denoising", "context-encoder", "colorization", "jigsaw", "relative-location")
 
 
-def charts_of(found: dict[str, object]) -> list[dict[str, object]]:
-    return list(found["compareRunCharts"])  # type: ignore[call-overload]
+def charts_of(view: dict[str, object]) -> list[dict[str, object]]:
+    return list(view["compareRunCharts"])  # type: ignore[call-overload]
 
 
 def test_charts_lie_in_the_one_section_that_is_open() -> None:
-    found = json.loads(charts.state())
-    shown = [section["uuid"] for section in found["compareRunSections"] if section["display"]]
-    assert shown == [charts.OURS]
-    assert {chart["metricSectionId"] for chart in charts_of(found)} == set(shown)
-    names = [chart["uuid"] for chart in charts_of(found)]
+    view = json.loads(charts.state())
+    shown = [section["uuid"] for section in view["compareRunSections"] if section["display"]]
+    assert shown == [charts.SECTION]
+    assert {chart["metricSectionId"] for chart in charts_of(view)} == set(shown)
+    names = [chart["uuid"] for chart in charts_of(view)]
     assert len(set(names)) == len(names) >= 5
 
 
@@ -41,8 +41,8 @@ def test_an_experiment_is_made_with_its_view(tmp_path: Path) -> None:
     from pretextbench.track.writer import Writer
 
     writer = Writer(tmp_path)
-    found = writer.client.get_experiment(writer.experiment("flowers"))
-    assert json.loads(found.tags[charts.TAG]) == json.loads(charts.state())
+    view = writer.client.get_experiment(writer.experiment("flowers"))
+    assert json.loads(view.tags[charts.TAG]) == json.loads(charts.state())
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What may pass is tried again, and not for long; a mistake is told at once."""
+"""Delivery tries again after an error that may pass, for a limited time, and never after a mistake."""
 
 from collections.abc import Callable
 from types import SimpleNamespace

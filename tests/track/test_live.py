@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pretextbench import track
-from pretextbench.track import outbox, stage_records
+from pretextbench.track import records, stage_records
 from pretextbench.track.spool import Spool
 from tests.ports import free_port
 
@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 
-def tell(spool: Spool, steps: range) -> None:
+def add_values(spool: Spool, steps: range) -> None:
     for step in steps:
         spool.values(step, step / 10, {"train/loss": 1 / step})
 
@@ -32,19 +32,19 @@ def history(folder: Path, last: int) -> None:
 
 @pytest.fixture
 def card(trained: Path, empty_store: None) -> dict[str, Any]:
-    """The card of a training that says which it was; the store is there."""
+    """The card of a training with the key of the training; the store exists."""
     path = trained / "encoder.json"
-    told: dict[str, Any] = json.loads(path.read_text()) | {"training": "0123456789abcdef", "steps": 6}
-    path.write_text(json.dumps(told))
-    return told
+    content: dict[str, Any] = json.loads(path.read_text()) | {"training": "0123456789abcdef", "steps": 6}
+    path.write_text(json.dumps(content))
+    return content
 
 
-def until(what: Callable[[], Any]) -> Any:
+def until(condition: Callable[[], Any]) -> Any:
     end = time.monotonic() + 120
-    while not (found := what()):
+    while not (result := condition()):
         assert time.monotonic() < end
         time.sleep(0.3)
-    return found
+    return result
 
 
 def all_runs(root: Path) -> list[Any]:
@@ -57,13 +57,13 @@ def all_runs(root: Path) -> list[Any]:
 def points(root: Path, run: Any, name: str) -> list[tuple[int, float, int]]:
     from mlflow.tracking import MlflowClient
 
-    found = MlflowClient(f"sqlite:///{root}/mlflow.db").get_metric_history(run.info.run_id, name)
-    return [(point.step, point.value, point.timestamp - run.info.start_time) for point in found]
+    history = MlflowClient(f"sqlite:///{root}/mlflow.db").get_metric_history(run.info.run_id, name)
+    return [(point.step, point.value, point.timestamp - run.info.start_time) for point in history]
 
 
 def stop(root: Path) -> None:
     """What the stage's death is to its recorder."""
-    process = track._waiting.pop(root.resolve())
+    process = track._recorders.pop(root.resolve())
     process.communicate(timeout=120)
 
 
@@ -73,7 +73,7 @@ def test_a_training_is_seen_while_it_trains_and_its_record_completes_the_same_ru
     live, root = Spool(tmp_path / "live"), tmp_path
     track.follow(root, live.folder)
     live.begin(stage_records.started(card, tmp_path, "flowers"))
-    tell(live, range(1, 4))
+    add_values(live, range(1, 4))
     run = until(lambda: [r for r in all_runs(root) if "train/loss" in r.data.metrics])[0]
     assert run.info.status == "RUNNING"
     assert run.data.params["params.temperature"] == "0.5"
@@ -85,7 +85,7 @@ def test_a_training_is_seen_while_it_trains_and_its_record_completes_the_same_ru
     again = Spool(tmp_path / "live")  # it goes on from step 2
     track.follow(root, again.folder)
     again.begin(stage_records.started(card, tmp_path, "flowers"))
-    tell(again, range(2, 6))
+    add_values(again, range(2, 6))
     until(lambda: len(points(root, run, "train/loss")) == 5)
     assert all_runs(root)[0].info.status == "RUNNING"
     again.notes(["it collapsed"])
@@ -97,9 +97,16 @@ def test_a_training_is_seen_while_it_trains_and_its_record_completes_the_same_ru
     assert final.info.status == "FINISHED"
     assert final.data.tags["pretextbench.key"] == what.key
     assert final.data.tags["warning"] == "it collapsed"
-    told = points(root, final, "train/loss")
-    assert [p[:2] for p in told] == [(step, 1 / step) for step in range(1, 7)]
-    assert [p[2] for p in told] == [100, 200, 300, 400, 500, 5600]  # ms: as first told, and the last by the record
+    loss = points(root, final, "train/loss")
+    assert [p[:2] for p in loss] == [(step, 1 / step) for step in range(1, 7)]
+    assert [p[2] for p in loss] == [
+        100,
+        200,
+        300,
+        400,
+        500,
+        5600,
+    ]  # ms: of the first report; the last point is from the record
     assert points(root, final, "health/rank") == [(6, 7.5, 12_500)]
 
 
@@ -112,12 +119,12 @@ def test_a_store_that_is_away_while_it_trains_loses_nothing(
     live = Spool(tmp_path / "live")
     track.follow(tmp_path, live.folder)
     live.begin(stage_records.started(card, tmp_path, "flowers"))
-    tell(live, range(1, 4))
+    add_values(live, range(1, 4))
     live.values(2, 0.2, {"health/rank": 3.0})
     history(trained, 6)
     what = stage_records.pretrained(trained, tmp_path, None, live.folder, "flowers")
     assert track.record(type(what)(**{**what.__dict__, "encoder": None}), tmp_path) is None
-    assert len(outbox.waiting(tmp_path)) == 1
+    assert len(records.waiting(tmp_path)) == 1
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     assert replay(tmp_path, lambda _: None) == 0
     (run,) = all_runs(tmp_path)
@@ -148,5 +155,5 @@ def test_a_training_that_was_given_up_or_has_failed_does_not_run_for_ever(card: 
     first = writer.begin(stage_records.started(card, tmp_path, "flowers"))
     second = writer.begin(stage_records.started(other, tmp_path, "flowers"), stage_records.provisional(card))
     writer.stop(second, "diverged")
-    found = {run.info.run_id: run.info.status for run in all_runs(tmp_path)}
-    assert found == {first: "KILLED", second: "FAILED"}
+    statuses = {run.info.run_id: run.info.status for run in all_runs(tmp_path)}
+    assert statuses == {first: "KILLED", second: "FAILED"}

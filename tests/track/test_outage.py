@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pretextbench import track
-from pretextbench.track import Record, outbox
+from pretextbench.track import Record, records
 from tests.ports import free_port
 from tests.track.stores import black_hole, contents, server
 
@@ -18,20 +18,20 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
 ]
-BOUND = 60.0  # seconds that a store which is away may cost; measured 6 and 26 on two busy cores, our patience is 120
+BOUND = 60.0  # seconds that a store which is away may cost; measured 6 and 26 on two busy cores, the time limit is 120
 
 
-@pytest.mark.parametrize("says", ["[Errno 111] Connection refused", "Read timed out"])
-def test_a_store_that_is_away_costs_a_bounded_time(says: str, tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
+@pytest.mark.parametrize("message", ["[Errno 111] Connection refused", "Read timed out"])
+def test_a_store_that_is_away_costs_a_bounded_time(message: str, tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
     with black_hole() as hole:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", hole if "timed" in says else f"http://127.0.0.1:{free_port()}")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", hole if "timed" in message else f"http://127.0.0.1:{free_port()}")
         start = time.monotonic()
         assert track.record(Record("k", "simclr-0"), tmp_path) is None
         took = time.monotonic() - start
     assert took < BOUND
     assert "the record is kept" in caplog.text
-    assert f"the server does not answer: {says}" in caplog.text  # and not: no answer within our patience
-    assert len(outbox.waiting(tmp_path)) == 1
+    assert f"the server does not answer: {message}" in caplog.text  # and not: no answer within the time limit
+    assert len(records.waiting(tmp_path)) == 1
 
 
 def until_it_waits_for_a_record(root: Path) -> None:
@@ -47,28 +47,28 @@ def test_a_server_that_goes_and_comes_back_has_everything(tmp_path: Path, monkey
     root.mkdir()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     history = "step,loss\n" + "".join(f"{i},{1 / i}\n" for i in range(1, 1201))  # three requests
-    told = [
+    reports = [
         Record(f"key-{i}", f"run-{i}", {"i": i}, {"m": float(i)}, history=history, stage="pretrain") for i in range(3)
     ]
     with server(tmp_path, port):
-        first = track.record(told[0], root)
+        first = track.record(reports[0], root)
         track.warm(root)  # it finds the server, which is away when the record comes
         until_it_waits_for_a_record(root)
-    assert track.record(told[1], root) is None
+    assert track.record(reports[1], root) is None
     track.warm(root)  # it finds no server, which is back when the record comes
     until_it_waits_for_a_record(root)
     with server(tmp_path, port) as uri:
-        last = track.record(told[2], root)
+        last = track.record(reports[2], root)
         assert first
         assert last
         assert "kept earlier and being written to MLflow now: 1" in caplog.text
         end = time.monotonic() + 120
-        while outbox.waiting(root):
-            assert time.monotonic() < end, (outbox.folder(root) / "replay.log").read_text()
+        while records.waiting(root):
+            assert time.monotonic() < end, (records.outbox(root) / "replay.log").read_text()
             time.sleep(0.2)
-        found = contents(uri, tmp_path / "read")
-    assert sorted(found) == ["key-0", "key-1", "key-2"]
-    for i, run in enumerate(found[key] for key in sorted(found)):
+        store = contents(uri, tmp_path / "read")
+    assert sorted(store) == ["key-0", "key-1", "key-2"]
+    for i, run in enumerate(store[key] for key in sorted(store)):
         assert run["params"] == {"i": str(i)}
         assert [point[::2] for point in run["points"]["m"]] == [(0, float(i))]
         assert [point[::2] for point in run["points"]["train/loss"]] == [(j, 1 / j) for j in range(1, 1201)]
@@ -76,25 +76,27 @@ def test_a_server_that_goes_and_comes_back_has_everything(tmp_path: Path, monkey
 
 def test_recorders_and_replays_at_once_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     history = "step,loss\n1,2.0\n2,1.0\n"
-    told = [
+    reports = [
         Record(f"key-{i}", f"run-{i}", {"i": i}, {stage: 1.0}, history=history, stage=stage)
         for i in range(3)
         for stage in ("pretrain", "evaluate")
     ]
-    for one in told[:4]:
-        outbox.keep(Record(**{**one.__dict__, "told": time.time()}), tmp_path, "down")
+    for one in reports[:4]:
+        records.save(Record(**{**one.__dict__, "reported": time.time()}), tmp_path, "down")
     command = [sys.executable, "-m", "pretextbench.track", str(tmp_path), "--replay"]
     with ThreadPoolExecutor(4) as pool:
         replays = [pool.submit(subprocess.run, command, capture_output=True, text=True) for _ in range(2)]
-        records = [pool.submit(track.record, one, tmp_path) for one in (told[4], told[0])]  # told[0] is kept as well
-    assert all(record.result() for record in records), [r.result() for r in replays]
+        direct = [
+            pool.submit(track.record, one, tmp_path) for one in (reports[4], reports[0])
+        ]  # reports[0] is in the outbox as well
+    assert all(record.result() for record in direct), [r.result() for r in replays]
     done = subprocess.run(command, capture_output=True, text=True)  # what the last to look has not seen
-    assert (done.returncode, outbox.waiting(tmp_path)) == (0, []), done.stdout
-    found = contents(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "read")
-    assert {key: sorted(run["points"]) for key, run in found.items()} == {
+    assert (done.returncode, records.waiting(tmp_path)) == (0, []), done.stdout
+    store = contents(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "read")
+    assert {key: sorted(run["points"]) for key, run in store.items()} == {
         "key-0": ["evaluate", "pretrain", "train/loss"],
         "key-1": ["evaluate", "pretrain", "train/loss"],
         "key-2": ["pretrain", "train/loss"],
     }
-    points = {name: len(points) for run in found.values() for name, points in run["points"].items()}
+    points = {name: len(points) for run in store.values() for name, points in run["points"].items()}
     assert points == {"pretrain": 1, "evaluate": 1, "train/loss": 2}

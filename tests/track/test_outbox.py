@@ -1,4 +1,4 @@
-"""Records that cannot be written are kept, and what they refer to may be gone when they are told again. No MLflow."""
+"""The outbox: records that cannot be written wait in it, and their files may have changed later. No MLflow."""
 
 import json
 import logging
@@ -7,19 +7,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pytest
 
 from pretextbench import track
 from pretextbench.base.files import sha256
-from pretextbench.track import Record, outbox
+from pretextbench.project.locks import locked
+from pretextbench.track import Record, records
 from pretextbench.track.delivery import replay
 from pretextbench.train import encoder_folder
 
 
 @pytest.fixture
 def dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A recorder that has found no store."""
+    """A recorder that cannot reach a store."""
     answer = [sys.executable, "-c", 'print(\'{"error": "nobody is there"}\')']
     pipe = subprocess.PIPE
     monkeypatch.setattr(
@@ -36,10 +36,10 @@ def test_a_record_that_cannot_be_written_is_kept_and_one_line_says_how_to_write_
     assert "nobody is there" in line
     assert f"`uv run python -m pretextbench.track {tmp_path} --replay`" in line
     assert "\n" not in line
-    (path,) = outbox.waiting(tmp_path)
-    again = outbox.read(path).record
+    (path,) = records.waiting(tmp_path)
+    again = records.read(path).record
     assert (again.key, again.params, str(again.metrics), again.stage) == ("k", {"a": 1}, "{'loss': nan}", "pretrain")
-    assert again.told > 1.7e9  # the time of the stage, not of the replay
+    assert again.reported > 1.7e9  # the time of the stage, not of the replay
     assert json.loads(path.read_text())["reason"] == "nobody is there"
 
 
@@ -48,8 +48,8 @@ def test_one_record_is_kept_per_run_and_stage_and_the_latest_wins(tmp_path: Path
     for stage, loss in (("pretrain", 2.0), ("evaluate", 1.0), ("pretrain", 0.5)):
         track.record(Record("k", "simclr-0", metrics={"x": loss}, stage=stage), tmp_path)
     track.record(Record("other", "simclr-1", metrics={"x": 7.0}, stage="pretrain"), tmp_path)
-    found = [outbox.read(path).record for path in outbox.waiting(tmp_path)]
-    assert [(r.key, r.stage, r.metrics["x"]) for r in found] == [
+    saved = [records.read(path).record for path in records.waiting(tmp_path)]
+    assert [(r.key, r.stage, r.metrics["x"]) for r in saved] == [
         ("k", "evaluate", 1.0),
         ("k", "pretrain", 0.5),
         ("other", "pretrain", 7.0),
@@ -74,17 +74,17 @@ def test_what_is_gone_or_another_by_now_is_left_out_and_said(tmp_path: Path) -> 
     names = ("same", "changed", "gone")
     for name in names:
         (tmp_path / name).write_text(name)
-    (tmp_path / outbox.WEIGHTS).write_bytes(b"weights")
-    key = f"simclr-0-{sha256(tmp_path / outbox.WEIGHTS)}"
+    (tmp_path / records.WEIGHTS).write_bytes(b"weights")
+    key = f"simclr-0-{sha256(tmp_path / records.WEIGHTS)}"
     files = {"": [str(tmp_path / name) for name in names]}
-    path = outbox.keep(Record(key, "simclr-0", files=files, encoder=str(tmp_path), told=1.0), tmp_path, "down")
-    record, digests = outbox.read(path)
-    assert outbox.present(record, digests) == (record, [])
+    path = records.save(Record(key, "simclr-0", files=files, encoder=str(tmp_path), reported=1.0), tmp_path, "down")
+    record, digests = records.read(path)
+    assert records.still_valid(record, digests) == (record, [])
 
     (tmp_path / "changed").write_text("of another training")
     (tmp_path / "gone").unlink()
-    (tmp_path / outbox.WEIGHTS).write_bytes(b"of another training")
-    there, lines = outbox.present(record, digests)
+    (tmp_path / records.WEIGHTS).write_bytes(b"of another training")
+    there, lines = records.still_valid(record, digests)
     assert there.files == {"": [str(tmp_path / "same")]}
     assert there.encoder is None
     assert [line.rpartition(" which ")[2] for line in lines] == [
@@ -92,20 +92,22 @@ def test_what_is_gone_or_another_by_now_is_left_out_and_said(tmp_path: Path) -> 
         "is not there any more",
         "is another one by now",
     ]
-    (tmp_path / outbox.WEIGHTS).unlink()
-    assert outbox.present(record, digests)[1][2].endswith("which is not there any more")
-    assert outbox.present(record)[0].files == {"": [str(tmp_path / "same"), str(tmp_path / "changed")]}  # told just now
+    (tmp_path / records.WEIGHTS).unlink()
+    assert records.still_valid(record, digests)[1][2].endswith("which is not there any more")
+    assert records.still_valid(record)[0].files == {
+        "": [str(tmp_path / "same"), str(tmp_path / "changed")]
+    }  # delivery at once
 
 
 def test_the_weights_are_called_as_whoever_saves_them_calls_them() -> None:
-    assert outbox.WEIGHTS == encoder_folder.WEIGHTS
+    assert records.WEIGHTS == encoder_folder.WEIGHTS
 
 
 def test_one_replay_is_at_work_at_a_time(tmp_path: Path) -> None:
-    said: list[str] = []
-    assert replay(tmp_path, said.append) == 0
-    outbox.keep(Record("k", "simclr-0"), tmp_path, "down")
-    with filelock.FileLock(outbox.folder(tmp_path) / ".lock"):
-        assert replay(tmp_path, said.append) == 1
-    assert said[0] == "no record is kept"
-    assert said[1].startswith("another replay is at work here")
+    lines: list[str] = []
+    assert replay(tmp_path, lines.append) == 0
+    records.save(Record("k", "simclr-0"), tmp_path, "down")
+    with locked(records.outbox(tmp_path) / ".lock"):
+        assert replay(tmp_path, lines.append) == 1
+    assert lines[0] == "no record is kept"
+    assert lines[1].startswith("another replay is at work here")

@@ -1,4 +1,4 @@
-"""What a stage left, as one record."""
+"""Records made from the files of the stages."""
 
 import json
 import os
@@ -61,8 +61,8 @@ def test_a_comparison_says_who_is_best_and_which_seed_by_validation(trained: Pat
     for name, seed, val in (("simclr", 0, 0.5), ("simclr", 1, 0.6), ("rotation", 0, 0.9), ("random", 0, 1.0)):
         folder = tmp_path / f"{name}-{seed}"
         folder.mkdir()
-        told = {"method": name, "seed": seed, "control": name == "random", "weights_sha256": f"{name}{seed}"}
-        (folder / "encoder.json").write_text(json.dumps(json.loads((trained / "encoder.json").read_text()) | told))
+        changed = {"method": name, "seed": seed, "control": name == "random", "weights_sha256": f"{name}{seed}"}
+        (folder / "encoder.json").write_text(json.dumps(json.loads((trained / "encoder.json").read_text()) | changed))
         probe = {"best": "layer3", "layers": {"layer3": {"val": val, "test": {"top1": 1 - val}}}}
         (folder / "metrics.json").write_text(json.dumps({"linear": probe}))
         folders.append(folder)

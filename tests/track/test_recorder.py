@@ -18,7 +18,7 @@ def test_a_recorder_that_hangs_costs_a_warning(tmp_path: Path, monkeypatch: Any,
     monkeypatch.setattr(track, "_start", lambda root, encoder: _popen(hanging))
     start = time.monotonic()
     with caplog.at_level(logging.WARNING):
-        assert track.record(Record("k", "simclr-0"), tmp_path, patience=0.3) is None
+        assert track.record(Record("k", "simclr-0"), tmp_path, timeout=0.3) is None
     assert time.monotonic() - start < 3
     assert "simclr-0 is not recorded in MLflow" in caplog.text
     assert "no answer within 0.3 s" in caplog.text
@@ -35,7 +35,7 @@ def test_a_recorder_that_crashes_costs_a_warning(tmp_path: Path, monkeypatch: An
 @pytest.mark.slow
 def test_a_recorder_with_nothing_to_tell_ends_with_its_stage(tmp_path: Path) -> None:
     code = "from pathlib import Path; from pretextbench import track; track.warm(Path('.')); "
-    code += "print(track._waiting.popitem()[1].pid, flush=True); import os; os._exit(9)"
+    code += "print(track._recorders.popitem()[1].pid, flush=True); import os; os._exit(9)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     end = time.monotonic() + 60
     while Path(f"/proc/{int(done.stdout)}").exists() and "Z" not in _state(int(done.stdout)):

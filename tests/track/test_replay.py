@@ -1,4 +1,4 @@
-"""Records written late are the same as records written at once, exactly once, whoever dies and however often."""
+"""Records written late equal records written at once, each exactly once, whatever process is killed."""
 
 import dataclasses
 import itertools
@@ -16,7 +16,7 @@ import pytest
 
 from pretextbench import track
 from pretextbench.base.files import sha256
-from pretextbench.track import Record, outbox, stage_records
+from pretextbench.track import Record, records, stage_records
 from pretextbench.track.delivery import replay
 from tests.track.stores import contents
 
@@ -36,14 +36,14 @@ class Died(BaseException):
 
 
 @pytest.fixture
-def told(trained: Path, evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Record]:
-    """The records of three stages as they were told, one after the other; the encoder is logged without torch."""
+def reports(trained: Path, evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Record]:
+    """The records of three stages in their order; the encoder is logged without torch."""
     quick = SimpleNamespace(log=_log_small)  # instead of the module that imports torch
     monkeypatch.setitem(sys.modules, "pretextbench.track.model", quick)
     monkeypatch.setattr(track, "model", quick, raising=False)
-    (trained / outbox.WEIGHTS).write_bytes(b"weights")
+    (trained / records.WEIGHTS).write_bytes(b"weights")
     card = trained / "encoder.json"
-    card.write_text(card.read_text().replace("ab" * 32, sha256(trained / outbox.WEIGHTS)))
+    card.write_text(card.read_text().replace("ab" * 32, sha256(trained / records.WEIGHTS)))
     reports = tmp_path / "reports"
     reports.mkdir()
     (reports / "recommendation.md").write_text("Use simclr.")
@@ -52,7 +52,7 @@ def told(trained: Path, evaluated: Path, tmp_path: Path, monkeypatch: pytest.Mon
         stage_records.evaluated(evaluated, trained),
         stage_records.compared(reports, [trained]),
     ]
-    return [dataclasses.replace(one, told=1.8e9 + i) for i, one in enumerate(what)]
+    return [dataclasses.replace(one, reported=1.8e9 + i) for i, one in enumerate(what)]
 
 
 def _log_small(run_id: str, folder: Path, key: str) -> str:
@@ -61,7 +61,7 @@ def _log_small(run_id: str, folder: Path, key: str) -> str:
 
     client = MlflowClient()
     model = client.create_logged_model(client.get_run(run_id).info.experiment_id, "encoder", run_id)
-    client.log_model_artifact(model.model_id, str(folder / outbox.WEIGHTS))
+    client.log_model_artifact(model.model_id, str(folder / records.WEIGHTS))
     client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_uri)
 
@@ -85,30 +85,30 @@ def written(root: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def direct(told: list[Record], project: Make) -> dict[str, Any]:
+def direct(reports: list[Record], project: Make) -> dict[str, Any]:
     """What a store holds that was there all the time."""
     from pretextbench.track.writer import Writer
 
     root = project("direct")
-    for one in told:
+    for one in reports:
         Writer(root).write(one)
     return written(root)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 1, 0)])
 def test_written_late_and_in_any_order_it_is_the_same(
-    order: tuple[int, ...], told: list[Record], direct: dict[str, Any], project: Make
+    order: tuple[int, ...], reports: list[Record], direct: dict[str, Any], project: Make
 ) -> None:
     from pretextbench.track.delivery import deliver
     from pretextbench.track.writer import Writer
 
-    root, said = project("late"), list[str]()
+    root, lines = project("late"), list[str]()
     for i in order[:1]:  # the store is back for one stage, and then what was kept follows
-        deliver(Writer(root), told[i])
+        deliver(Writer(root), reports[i])
     for i in order[1:]:
-        outbox.keep(told[i], root, "down")
-    assert replay(root, said.append) == 0
-    assert len(said) == 3  # the store, and a line per record
+        records.save(reports[i], root, "down")
+    assert replay(root, lines.append) == 0
+    assert len(lines) == 3  # the store, and a line per record
     late = written(root)
     if order[0] == 1:  # MLflow keeps the start of whoever creates the run, and here evaluate did
         late, direct = (
@@ -118,35 +118,35 @@ def test_written_late_and_in_any_order_it_is_the_same(
     (encoder,) = [run for run in late.values() if run["parent"]]
     assert encoder["models"] == ["READY"]
     assert _values(encoder)["train/loss"] == [(1, 2.5), (2, 1.5)]
-    assert not outbox.waiting(root)
+    assert not records.waiting(root)
 
 
 def _values(run: dict[str, Any]) -> dict[str, Any]:
     return {name: [(point[0], point[-1]) for point in points] for name, points in run["points"].items()}
 
 
-def test_killed_between_any_two_words_to_the_store_it_is_told_once(
-    told: list[Record], direct: dict[str, Any], project: Make, monkeypatch: pytest.MonkeyPatch
+def test_killed_between_any_two_requests_each_report_is_written_once(
+    reports: list[Record], direct: dict[str, Any], project: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     for lives in itertools.count(1):
         root = project(f"late-{lives}")
-        for one in told:
-            outbox.keep(one, root, "down")
+        for one in reports:
+            records.save(one, root, "down")
         with monkeypatch.context() as patched:
-            _mortal(patched, lives)
+            _die_after(patched, lives)
             try:
-                replay(root, said.append)
+                replay(root, lines.append)
                 break  # it has outlived all there was to do
             except Died:
                 pass
-        assert replay(root, said.append) == 0
-        assert written(root) == direct, f"after {lives} words"
+        assert replay(root, lines.append) == 0
+        assert written(root) == direct, f"after {lives} requests"
     assert lives > 25
 
 
-def _mortal(patched: pytest.MonkeyPatch, lives: int) -> None:
-    """Whoever calls the client for the `lives`-th time to write something dies when it is written."""
+def _die_after(patched: pytest.MonkeyPatch, lives: int) -> None:
+    """Raise `Died` right after the `lives`-th write request."""
     from mlflow.tracking import MlflowClient
 
     left = iter(range(lives - 1, -1, -1))
@@ -169,42 +169,45 @@ def _mortal(patched: pytest.MonkeyPatch, lives: int) -> None:
     )
 
 
-def test_what_a_stage_told_earlier_does_not_undo_what_it_told_later(told: list[Record], project: Make) -> None:
+def test_an_older_report_does_not_undo_a_newer_one(reports: list[Record], project: Make) -> None:
     from pretextbench.track.writer import Writer
 
     root = project("late")
-    old, new = told[1], dataclasses.replace(told[1], tags={"knn_layer": "layer1"}, told=told[1].told + 9)
+    old, new = (
+        reports[1],
+        dataclasses.replace(reports[1], tags={"knn_layer": "layer1"}, reported=reports[1].reported + 9),
+    )
     Writer(root).write(new)
     before = written(root)
-    outbox.keep(old, root, "down")
+    records.save(old, root, "down")
     assert replay(root, print) == 0
     assert written(root) == before
 
 
-def test_what_a_slow_server_created_twice_becomes_one(told: list[Record], project: Make) -> None:
+def test_what_a_slow_server_created_twice_becomes_one(reports: list[Record], project: Make) -> None:
     from pretextbench.track.writer import KEY, Writer
 
     writer = Writer(project("slow"))
     for _ in range(2):  # the request that got no answer in time, and its repetition
-        writer.client.create_run(writer.experiment(told[1].experiment), 1, {KEY: told[1].key})
-    assert len({writer.write(told[i]) for i in (1, 0)}) == 1
-    assert list(written(writer.root)) == [told[0].key]
+        writer.client.create_run(writer.experiment(reports[1].experiment), 1, {KEY: reports[1].key})
+    assert len({writer.write(reports[i]) for i in (1, 0)}) == 1
+    assert list(written(writer.root)) == [reports[0].key]
 
 
-def test_one_bad_record_does_not_hold_up_the_others(told: list[Record], project: Make) -> None:
-    root, said = project("late"), list[str]()
-    outbox.keep(Record("k", "odd", metrics={"no:such*name": 1.0}, stage="evaluate", told=1.0), root, "down")
-    (outbox.folder(root) / "00000000000000-torn-pretrain.json").write_text("{")
-    outbox.keep(told[1], root, "down")
-    assert replay(root, said.append) == 2
-    assert "stays: " in said[1]
-    assert "stays: MlflowException: " in said[2]
-    assert told[1].key in written(root)
-    assert len(outbox.waiting(root)) == 2
+def test_one_bad_record_does_not_hold_up_the_others(reports: list[Record], project: Make) -> None:
+    root, lines = project("late"), list[str]()
+    records.save(Record("k", "odd", metrics={"no:such*name": 1.0}, stage="evaluate", reported=1.0), root, "down")
+    (records.outbox(root) / "00000000000000-torn-pretrain.json").write_text("{")
+    records.save(reports[1], root, "down")
+    assert replay(root, lines.append) == 2
+    assert "stays: " in lines[1]
+    assert "stays: MlflowException: " in lines[2]
+    assert reports[1].key in written(root)
+    assert len(records.waiting(root)) == 2
 
 
 def test_two_that_write_one_run_at_once_write_one_run(
-    told: list[Record], project: Make, monkeypatch: pytest.MonkeyPatch
+    reports: list[Record], project: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow.tracking import MlflowClient
 
@@ -215,6 +218,6 @@ def test_two_that_write_one_run_at_once_write_one_run(
     # Long enough for the other to look for the run, and not find it.
     monkeypatch.setattr(MlflowClient, "create_run", lambda *words: time.sleep(1) or create(*words))
     with ThreadPoolExecutor(2) as pool:
-        ids = list(pool.map(lambda writer, one: writer.write(one), writers, told))
+        ids = list(pool.map(lambda writer, one: writer.write(one), writers, reports))
     assert len(set(ids)) == 1
-    assert list(written(root)) == [told[0].key]
+    assert list(written(root)) == [reports[0].key]

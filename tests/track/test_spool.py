@@ -1,4 +1,4 @@
-"""What a training says while it trains: each step once, whoever is killed when. No MLflow."""
+"""The spool of a training: each step once, whatever is killed. No MLflow."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from pretextbench.track import Record, spool
 from pretextbench.track.spool import Spool
 
 
-def told(folder: Path) -> list[tuple[str, int, float, float]]:
-    return spool.story(folder).points
+def points(folder: Path) -> list[tuple[str, int, float, float]]:
+    return spool.read(folder).points
 
 
-def test_a_step_that_is_trained_twice_is_told_once(tmp_path: Path) -> None:
+def test_a_step_that_is_trained_twice_is_written_once(tmp_path: Path) -> None:
     first = Spool(tmp_path / "x")
     first.begin(Record("training-1", "x"))
     for step in (1, 2, 3):
@@ -19,7 +19,9 @@ def test_a_step_that_is_trained_twice_is_told_once(tmp_path: Path) -> None:
     again.begin(Record("training-1", "x"))
     for step in (2, 3, 4):
         again.values(step, step / 3, {"train/loss": float(step)})
-    assert told(tmp_path / "x") == [("train/loss", s, t, float(s)) for s, t in ((1, 0.5), (2, 1), (3, 1.5), (4, 4 / 3))]
+    assert points(tmp_path / "x") == [
+        ("train/loss", s, t, float(s)) for s, t in ((1, 0.5), (2, 1), (3, 1.5), (4, 4 / 3))
+    ]
 
 
 def test_a_line_that_a_kill_has_torn_costs_that_line(tmp_path: Path) -> None:
@@ -28,11 +30,11 @@ def test_a_line_that_a_kill_has_torn_costs_that_line(tmp_path: Path) -> None:
     one.values(1, 1.0, {"a": 1.0})
     with one.file.open("ab") as stream:
         stream.write(b'{"step": 2, "seco')
-    assert [point[1] for point in told(tmp_path / "x")] == [1]
+    assert [point[1] for point in points(tmp_path / "x")] == [1]
     again = Spool(tmp_path / "x")
     again.begin(Record("training-1", "x"))
     again.values(2, 2.0, {"a": 2.0})
-    assert [point[1] for point in told(tmp_path / "x")] == [1, 2]
+    assert [point[1] for point in points(tmp_path / "x")] == [1, 2]
 
 
 def test_another_training_takes_the_place_of_one_that_was_given_up_and_names_it(tmp_path: Path) -> None:
@@ -40,30 +42,30 @@ def test_another_training_takes_the_place_of_one_that_was_given_up_and_names_it(
     one.begin(Record("training-1", "x"))
     one.values(1, 1.0, {"a": 1.0})
     Spool(tmp_path / "x").begin(Record("training-2", "x"))
-    found = spool.story(tmp_path / "x")
-    assert (found.key, found.points) == ("training-2", [])
-    assert found.begun is not None
-    assert found.begun["instead"] == "training-1"
+    content = spool.read(tmp_path / "x")
+    assert (content.key, content.points) == ("training-2", [])
+    assert content.begin is not None
+    assert content.begin["instead"] == "training-1"
 
 
-def test_the_same_training_once_more_is_told_anew(tmp_path: Path) -> None:
+def test_the_same_training_once_more_starts_a_new_file(tmp_path: Path) -> None:
     one = Spool(tmp_path / "x")
     one.begin(Record("training-1", "x"))
     one.values(1, 1.0, {"a": 1.0})
     one.end()
     Spool(tmp_path / "x").begin(Record("training-1", "x"))
-    found = spool.story(tmp_path / "x")
-    assert (found.points, found.over) == ([], False)
-    assert found.begun is not None
-    assert found.begun["instead"] is None
+    content = spool.read(tmp_path / "x")
+    assert (content.points, content.finished) == ([], False)
+    assert content.begin is not None
+    assert content.begin["instead"] is None
 
 
-def test_the_last_notes_stand_and_a_failure_is_told(tmp_path: Path) -> None:
+def test_the_last_notes_stand_and_a_failure_is_recorded(tmp_path: Path) -> None:
     one = Spool(tmp_path / "x")
     one.begin(Record("training-1", "x"))
     one.notes(["a", "b"])
     one.notes(["b"])
     one.failed("diverged")
-    found = spool.story(tmp_path / "x")
-    assert (found.notes, found.failed) == (["b"], "diverged")
-    assert spool.story(tmp_path / "nothing").key is None
+    content = spool.read(tmp_path / "x")
+    assert (content.notes, content.failed) == (["b"], "diverged")
+    assert spool.read(tmp_path / "nothing").key is None

@@ -1,4 +1,4 @@
-"""The record in MLflow, read back by its own client: told once or twice it says the same."""
+"""The record in MLflow, read back by its own client: written once or twice it is the same."""
 
 import math
 import os
@@ -35,13 +35,13 @@ def all_runs(client: Any) -> list[Any]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("empty_store")
-def test_told_twice_it_says_the_same(trained: Path, evaluated: Path, tmp_path: Path, client_of: Any) -> None:
+def test_written_twice_it_is_the_same(trained: Path, evaluated: Path, tmp_path: Path, client_of: Any) -> None:
     from pretextbench.track.writer import Writer
 
     what = stage_records.pretrained(trained, tmp_path)
     what = Record(**{**what.__dict__, "encoder": None})  # without torch: see the model's own test
-    told = [what, stage_records.evaluated(evaluated, trained), stage_records.compared(tmp_path, [trained])]
-    ids = [[Writer(tmp_path).write(one) for one in told] for _ in range(2)]
+    reports = [what, stage_records.evaluated(evaluated, trained), stage_records.compared(tmp_path, [trained])]
+    ids = [[Writer(tmp_path).write(one) for one in reports] for _ in range(2)]
     assert ids[0] == ids[1]
     pretrain, evaluate, compare = ids[0]
     assert pretrain == evaluate != compare
@@ -59,7 +59,7 @@ def test_told_twice_it_says_the_same(trained: Path, evaluated: Path, tmp_path: P
     assert [a.path for a in client.list_artifacts(pretrain, "pretrain")] == ["pretrain/samples.png"]
     assert (tmp_path / "mlruns" / pretrain / "artifacts" / "evaluate" / "metrics.json").is_file()
 
-    # A parameter that changes later is told beside the first, which MLflow cannot change; a metric gets a new point.
+    # A parameter that changes later becomes a tag, because MLflow cannot change the first; a metric gets a new point.
     Writer(tmp_path).write(Record(what.key, what.name, {"params.temperature": 0.7}, {"knn": 0.6, "odd": math.nan}))
     run = client.get_run(pretrain)
     assert (run.data.params["params.temperature"], run.data.tags["changed.params.temperature"]) == ("0.5", "0.7")
@@ -68,13 +68,13 @@ def test_told_twice_it_says_the_same(trained: Path, evaluated: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_several_processes_create_the_store_at_once(tmp_path: Path, client_of: Any) -> None:
-    def tell(i: int) -> str | None:
+    def report(i: int) -> str | None:
         return track.record(Record(f"key-{i % 2}", f"run-{i % 2}", metrics={f"m{i}": i}), tmp_path)
 
     with ThreadPoolExecutor(3) as pool:
-        ids = list(pool.map(tell, range(3)))
+        ids = list(pool.map(report, range(3)))
     assert None not in ids
-    assert len(set(ids)) == 2  # two stages that tell of one run tell of one run
+    assert len(set(ids)) == 2  # two stages that report one run write one run
     assert len(all_runs(client_of(tmp_path))) == 2
 
 

@@ -57,10 +57,10 @@ def ui(
     """
     from pretextbench.track import store
     from pretextbench.track.charts import TABLE, page
-    from pretextbench.track.payload import without_secrets
+    from pretextbench.track.records import without_secrets
 
     place = root()
-    uri = store(place)
+    uri = store.address(place)
     if uri.startswith(("http://", "https://")):
         typer.echo(
             f"MLFLOW_TRACKING_URI names a server, which has the record:\n{without_secrets(uri).rstrip('/')}/{TABLE}"

@@ -200,16 +200,17 @@ def images(place: Path, params: "Params") -> int:
 
 def store(place: Path) -> Iterator[Finding]:
     """MLflow's store, and records that wait for it."""
-    from pretextbench.track import outbox, store_check
+    from pretextbench.track import records
+    from pretextbench.track import store as mlflow_store
 
-    found = store_check.look(place)
+    found = mlflow_store.check(place)
     if found.problem:
-        yield Finding("MLflow store", "fault", f"{found.address} {found.problem}", found.mend)
+        yield Finding("MLflow store", "fault", f"{found.address} {found.problem}", found.remedy)
     else:
         yield Finding(
             "MLflow store", "ok", found.address if found.exists else f"{found.address}: none yet, a run makes it"
         )
-    waiting = len(outbox.waiting(place))
+    waiting = len(records.waiting(place))
     if waiting:
         replay = "the next stage writes them, or `python -m pretextbench.track . --replay`"
         yield Finding("records", "warning", f"{waiting} wait for the store", replay)

@@ -32,6 +32,7 @@ VIEWS = Path("data/views")
 AUDIT = Path("runs/audit")
 REPORTS = Path("reports")
 SCRATCH = Path(".scratch")  # not an output: checkpoints must outlive DVC, which deletes the outputs of a stage it runs
+PROGRESS = SCRATCH / "progress"
 
 
 def augmented(method: str) -> Path:
@@ -50,12 +51,12 @@ def kept(method: str, seed: int) -> Path:
 
 
 def progress(method: str, seed: int) -> Path:
-    """How far a training is, for whoever watches."""
-    return SCRATCH / "progress" / f"{method}-{seed}.json"
+    """The file with the progress of a training."""
+    return PROGRESS / f"{method}-{seed}.json"
 
 
-def told(method: str, seed: int) -> Path:
-    """What a training tells MLflow while it trains."""
+def spool(method: str, seed: int) -> Path:
+    """The live metrics of a training, on their way to MLflow (see `track.spool`)."""
     return SCRATCH / "live" / f"{method}-{seed}"
 
 

@@ -3,9 +3,12 @@
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+PAUSE = 0.05  # seconds between two tries of a lock with a time limit
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,24 @@ def take(path: Path, *, shared: bool = False, wait: bool = True) -> Lock | None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold `path` alone for the time of a block."""
-    lock = take(path)
+def locked(path: Path, timeout: float | None = None) -> Iterator[None]:
+    """Hold `path` alone for the time of a block; wait for it for at most `timeout` seconds (None: without limit).
+
+    Raises:
+        TimeoutError: another holder has kept it for longer.
+    """
+    lock = take(path) if timeout is None else _take_within(path, timeout)
     try:
         yield
     finally:
         if lock is not None:
             lock.close()
+
+
+def _take_within(path: Path, timeout: float) -> Lock:
+    end = time.monotonic() + timeout
+    while (lock := take(path, wait=False)) is None:
+        if time.monotonic() >= end:
+            raise TimeoutError(f"{path} is locked by another process for more than {timeout:g} s")
+        time.sleep(PAUSE)
+    return lock

@@ -1,17 +1,19 @@
-"""The record of a comparison: what is written to MLflow, and nothing else about it.
+"""The record of a comparison in MLflow.
 
-A stage describes one run as a `Record`, plain data that can be kept and told again, and hands it to `record`. MLflow
-is imported in a process of its own (`python -m pretextbench.track`): it costs 6 s to import and to open a store,
-which `warm` starts while the stage imports torch; and a store that hangs, fails or crashes cannot take a result with
-it. The files of the stage are the truth; the record follows them: one that cannot be written is kept as a file
-(`kept`), and written after the next that can, or by `python -m pretextbench.track ROOT --replay`.
+A stage describes one run as a `Record` (plain data) and passes it to `record`. A separate process, the recorder
+(`python -m pretextbench.track`), imports MLflow and writes the record. Importing MLflow and opening a store takes 6 s,
+so `warm` starts the recorder while the stage imports torch. A store that hangs, fails or crashes affects the recorder
+only, never a result.
+
+The files of the stage are the source of truth. A record that cannot be written is saved to the outbox
+(`track.records`). It is written after the next record that succeeds, or by
+`python -m pretextbench.track ROOT --replay`.
 """
 
 import contextlib
 import dataclasses
 import json
 import logging
-import os
 import shlex
 import subprocess
 import sys
@@ -21,67 +23,62 @@ from typing import Any
 
 from pretextbench.base import quiet
 from pretextbench.errors import UserError
-from pretextbench.track import outbox
-from pretextbench.track.payload import EXPERIMENT, Record, Scalar, without_secrets
+from pretextbench.track import records, store
+from pretextbench.track.records import EXPERIMENT, Record, Scalar, without_secrets
 
-__all__ = ["EXPERIMENT", "PATIENCE", "Record", "Scalar", "follow", "record", "store", "warm"]
+__all__ = ["EXPERIMENT", "TIMEOUT", "Record", "Scalar", "follow", "record", "warm"]
 
 quiet.apply()  # MLflow reads its switches when it is imported
 
-PATIENCE = 120.0  # seconds that a record may take, whatever the store does
+TIMEOUT = 120.0  # seconds for one record
 log = logging.getLogger(__name__)
 
 
 class _Unrecorded(Exception):
-    """Why the recorder has not written a record."""
+    """The recorder has not written a record; the message is the reason."""
 
 
-_waiting: dict[Path, "subprocess.Popen[str]"] = {}
-
-
-def store(root: Path) -> str:
-    """Where the record of the project at `root` is: MLFLOW_TRACKING_URI, else mlflow.db in it (absolute)."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+_recorders: dict[Path, "subprocess.Popen[str]"] = {}  # root of a project -> its recorder, started and not yet used
 
 
 def warm(root: Path, *, encoder: bool = False) -> None:
-    """Let the recorder start up now, so that a later `record` of this process need not wait for it.
+    """Start the recorder now, so that a later `record` of this process does not wait for it.
 
-    `encoder`: it will be given one, and so imports torch too. Unused, it ends with this process.
+    An unused recorder ends with this process. `encoder`: the record will contain an encoder, so import torch as well.
     """
     root = root.resolve()
-    if root not in _waiting:
-        with contextlib.suppress(OSError):  # `record` tries again, and says so
-            _waiting[root] = _start(root, encoder)
+    if root not in _recorders:
+        with contextlib.suppress(OSError):  # `record` tries again, and warns
+            _recorders[root] = _start(root, encoder)
 
 
 def follow(root: Path, folder: Path) -> None:
-    """Let the recorder tell MLflow what the training in this process, or one that it starts, writes to a spool.
+    """Let the recorder send the spool in `folder` to MLflow, until `record` is called or this process ends.
 
-    It goes on until `record`, or until this process ends. See `track.spool`.
+    The training that writes the spool runs in this process or in one that it starts. See `track.spool`.
     """
     root = root.resolve()
     warm(root, encoder=True)
-    process = _waiting.get(root)
+    process = _recorders.get(root)
     if process is not None and process.stdin is not None:
-        with contextlib.suppress(OSError):  # it has ended: `record` says so
+        with contextlib.suppress(OSError):  # the recorder has ended: `record` warns
             process.stdin.write(json.dumps({"follow": str(folder.resolve()), "since": time.time()}) + "\n")
             process.stdin.flush()
 
 
-def record(what: Record, root: Path, patience: float = PATIENCE) -> str | None:
-    """Write one run to the record and return its MLflow run id; when that is not possible, keep it, warn, return None.
+def record(entry: Record, root: Path, timeout: float = TIMEOUT) -> str | None:
+    """Write one run to MLflow and return its run id. When that fails, save the record to the outbox and return None.
 
-    It takes `patience` seconds at most, and raises nothing on account of the store.
+    A failure of the store costs one warning and at most `timeout` seconds; it raises nothing.
     """
     root = root.resolve()
-    what = dataclasses.replace(what, told=what.told or time.time())
+    entry = dataclasses.replace(entry, reported=entry.reported or time.time())
     try:
-        answer = _ask(what, root, patience)
+        answer = _ask(entry, root, timeout)
         if "run_id" not in answer:
             raise _Unrecorded(answer.get("error", "no run id"))
     except (_Unrecorded, OSError) as reason:
-        log.warning(_keep(what, root, without_secrets(str(reason))))
+        log.warning(_save(entry, root, without_secrets(str(reason))))
         return None
     for line in answer.get("notes", ()):
         log.warning(line)
@@ -94,30 +91,29 @@ def _start(root: Path, encoder: bool) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
-def _ask(what: Record, root: Path, patience: float) -> dict[str, Any]:
-    """Hand the record to the recorder and return its answer."""
-    process = _waiting.pop(root, None) or _start(root, what.encoder is not None)
+def _ask(entry: Record, root: Path, timeout: float) -> dict[str, Any]:
+    """The answer of the recorder to a record."""
+    process = _recorders.pop(root, None) or _start(root, entry.encoder is not None)
     try:
-        told, complaints = process.communicate(json.dumps(dataclasses.asdict(what)), patience)
+        output, errors = process.communicate(json.dumps(dataclasses.asdict(entry)), timeout)
     except subprocess.TimeoutExpired:
         process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in the kernel, on a file system that hangs
             process.communicate(timeout=5)
-        raise _Unrecorded(f"no answer within {patience:g} s") from None
+        raise _Unrecorded(f"no answer within {timeout:g} s") from None
     try:
-        return dict(json.loads(told.splitlines()[-1]))
+        return dict(json.loads(output.splitlines()[-1]))
     except (ValueError, TypeError, IndexError):
-        last = (complaints.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
+        last = (errors.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
         raise _Unrecorded(last) from None
 
 
-def _keep(what: Record, root: Path, reason: str) -> str:
-    """Keep the record; returns what to tell the user."""
-    trouble = (
-        f"{what.name} is not recorded in MLflow ({without_secrets(store(root))}): {reason}. Its files are complete"
-    )
+def _save(entry: Record, root: Path, reason: str) -> str:
+    """Save the record to the outbox; returns the message for the user."""
+    address = without_secrets(store.address(root))
+    trouble = f"{entry.name} is not recorded in MLflow ({address}): {reason}. Its files are complete"
     try:
-        outbox.keep(what, root, reason)
+        records.save(entry, root, reason)
     except (UserError, OSError) as error:
         return f"{trouble}, but the record is lost: {error}"
     command = f"uv run python -m {__name__} {shlex.quote(str(root))} --replay"

@@ -1,10 +1,11 @@
-"""The recorder: `python -m pretextbench.track ROOT [--encoder]` reads one record as JSON, writes it, prints its id.
+"""The recorder process: `python -m pretextbench.track ROOT [--encoder | --replay]`.
 
-A line before it may name a spool to follow meanwhile: then MLflow shows the training while it trains.
+Without `--replay` it reads one record as JSON from its input, writes it to MLflow and prints the run id. A line before
+the record may name a spool: until the record comes, the recorder sends the curves in that spool to MLflow. When the
+input ends without a record (the stage was stopped or has nothing to record), the recorder ends and prints nothing.
 
-It ends without a word when its input ends without one: the stage was stopped or had nothing to tell.
-`python -m pretextbench.track ROOT --replay` writes the records that were kept when the store could not be reached,
-prints a line about each, and exits with 1 when some are kept still.
+With `--replay` it writes the records that wait in the outbox, prints a line about each, and exits with 1 when some
+still wait.
 """
 
 import contextlib
@@ -15,44 +16,43 @@ from pathlib import Path
 from typing import Any
 
 from pretextbench.track import Record
-from pretextbench.track.delivery import follow, replay
+from pretextbench.track.delivery import deliver, explain, replay, start_replay
 
 
 def main(root: Path, encoder: bool) -> None:
-    """Answer the record with its run id or with the reason why it has none; what MLflow prints goes to stderr."""
+    """Print the answer to the record: its run id or the reason of the failure. Output of MLflow goes to stderr."""
     with contextlib.redirect_stdout(sys.stderr):
-        answer = tell(root, encoder)
+        answer = serve(root, encoder)
     if answer:
         print(json.dumps(answer))  # noqa: T201  the answer
 
 
-def tell(root: Path, encoder: bool) -> dict[str, Any] | None:
-    """Open the store, tell what is followed, wait for the record, write it, and let those follow that were kept."""
-    from pretextbench.track import live  # a replay that finds another at work needs no MLflow
-    from pretextbench.track.delivery import deliver, why
+def serve(root: Path, encoder: bool) -> dict[str, Any] | None:
+    """Open the store, send the spool until the record comes, write the record, then start a replay of the outbox."""
+    from pretextbench.track import live  # not needed by a replay
     from pretextbench.track.writer import Writer
 
     writer = Writer(root)
-    with contextlib.suppress(Exception):  # hours may pass before the record comes, and the store come back
+    with contextlib.suppress(Exception):  # the record may come hours later, when the store is back
         writer.open()
     if encoder:
         import pretextbench.track.model  # noqa: F401  imports torch (3 s), before it is needed
-    told = sys.stdin.readline()
-    if told.startswith('{"follow"'):
-        following = live.start(writer, json.loads(told))
-        told = sys.stdin.read()
-        following.end(recorded=bool(told))
-    if not told:
+    line = sys.stdin.readline()
+    if line.startswith('{"follow"'):
+        follower = live.start(writer, json.loads(line))
+        line = sys.stdin.read()
+        follower.end(recorded=bool(line))
+    if not line:
         return None
     try:
-        run_id, notes = deliver(writer, Record(**json.loads(told)))
-        return {"run_id": run_id, "notes": [*notes, *follow(root)]}
+        run_id, notes = deliver(writer, Record(**json.loads(line)))
+        return {"run_id": run_id, "notes": [*notes, *start_replay(root)]}
     except Exception as error:
-        return {"error": why(error)}
+        return {"error": explain(error)}
 
 
-def replayed(root: Path) -> int:
-    """Replay what is kept and return the exit status; MLflow is quiet meanwhile."""
+def replay_all(root: Path) -> int:
+    """Replay the outbox, without log lines of MLflow, and return the exit status."""
     logging.disable(logging.WARNING)
     out = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
@@ -60,7 +60,7 @@ def replayed(root: Path) -> int:
 
 
 if __name__ == "__main__":
-    place = Path(sys.argv[1]).resolve()
+    project = Path(sys.argv[1]).resolve()
     if "--replay" in sys.argv:
-        sys.exit(replayed(place))
-    main(place, "--encoder" in sys.argv)
+        sys.exit(replay_all(project))
+    main(project, "--encoder" in sys.argv)

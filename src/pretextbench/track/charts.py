@@ -1,8 +1,8 @@
-"""How a comparison looks in MLflow's pages: a handful of charts, the best row first, everything else folded away.
+"""View of a comparison in MLflow's web pages: six charts, the best run first, all other sections collapsed.
 
-Left alone MLflow draws one chart per metric, a hundred and more, in the order of their names. A view that somebody
-shares is kept as a tag of the experiment, with a name that its address carries; this one is written with it. No MLflow
-is imported here: it takes seconds.
+By default MLflow draws one chart per metric (over a hundred), sorted by name. MLflow saves a shared view as a tag of
+the experiment, and the address of the page contains the name of the view. The view here is written with the experiment.
+MLflow is not imported, because that takes seconds.
 """
 
 import colorsys
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 NAME = "comparison"
-TAG = f"mlflow.sharedViewState.{NAME}"  # what MLflow's own button `Share` writes
-OURS, FOLDED = "Comparison", ("Model metrics", "System metrics", "evaluate", "health", "monitor", "row", "train")
-TABLE = "#/experiments?workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
+TAG = f"mlflow.sharedViewState.{NAME}"  # the tag that MLflow's button `Share` writes
+SECTION, FOLDED = "Comparison", ("Model metrics", "System metrics", "evaluate", "health", "monitor", "row", "train")
+TABLE = "#/experiments?workflowType=machine_learning"  # without it MLflow opens its pages for language models
 RUNS = 20  # in a chart of bars
 COLUMNS = ("metrics.`linear`", "metrics.`knn`", "metrics.`seconds`", "tags.`tie`", "attributes.`Dataset`")
 BARS = {
@@ -34,20 +34,20 @@ where key = ? and lifecycle_stage = 'active' order by creation_time desc limit 1
 
 
 def page(file: str) -> str:
-    """The page, behind the server's address, of the newest comparison's charts in the store, a SQLite file.
+    """Path, below the server's address, of the charts of the newest comparison in a SQLite store.
 
-    The list of experiments where there is none. The file is only read: MLflow would create or change tables first.
+    Without a comparison it is the list of experiments. The file is opened read-only; MLflow would create tables.
     """
-    found, address = None, f"{Path(file).resolve().as_uri()}?mode=ro"
+    newest, address = None, f"{Path(file).resolve().as_uri()}?mode=ro"
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(address, uri=True)) as store:
-        found = store.execute(NEWEST, (TAG,)).fetchone()
+        newest = store.execute(NEWEST, (TAG,)).fetchone()
     words = f"workflowType=machine_learning&viewStateShareKey={NAME}&compareRunsMode=CHART"
-    return f"#/experiments/{found[0]}/runs?{words}" if found else TABLE
+    return f"#/experiments/{newest[0]}/runs?{words}" if newest else TABLE
 
 
 def state() -> str:
-    """The view, as MLflow keeps it: the runs with an encoder, best linear probe first, and the charts."""
-    sections = [_section(OURS, True), *(_section(name, False) for name in FOLDED)]
+    """The view in MLflow's format: runs with an encoder, best linear probe first, and the charts."""
+    sections = [_section(SECTION, True), *(_section(name, False) for name in FOLDED)]
     return json.dumps(
         {
             "searchFilter": "tags.kind = 'encoder'",
@@ -63,9 +63,9 @@ def state() -> str:
 
 
 def colour(method: str, control: bool) -> str:
-    """Of a method's runs in MLflow's charts, `#rrggbb`: the same in every comparison; controls are grey.
+    """Colour of a method's runs in MLflow's charts, `#rrggbb`. It is the same in every comparison; controls are grey.
 
-    The salt is the one of the first 3,000 that keeps the hues of the seven methods of this project farthest apart.
+    The salt was chosen among 3,000 for the largest distance between the hues of the first seven methods.
     """
     number = int.from_bytes(hashlib.sha256(f"920{method}".encode()).digest()[:4], "big") / 2**32
     light, saturation = (0.3 + 0.5 * number, 0.0) if control else (0.45, 0.65)
@@ -78,7 +78,7 @@ def _section(name: str, open: bool) -> dict[str, Any]:
 
 
 def _chart(kind: str, name: str, **more: Any) -> dict[str, Any]:
-    fixed = {"metricSectionId": OURS, "deleted": False, "isGenerated": False, "runsCountToCompare": RUNS}
+    fixed = {"metricSectionId": SECTION, "deleted": False, "isGenerated": False, "runsCountToCompare": RUNS}
     return {"type": kind, "uuid": name, "displayName": name, **fixed, **more}
 
 

@@ -1,4 +1,4 @@
-"""Delivery of records: at once, and later from the outbox when the server did not take them."""
+"""Delivery of records to the store: at once, or later from the outbox. Both ways end in `deliver`. Imports MLflow."""
 
 import contextlib
 import os
@@ -10,72 +10,82 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import filelock
 import requests
 from mlflow.exceptions import MlflowException
 
-from pretextbench.track import PATIENCE, Record, outbox
-from pretextbench.track.payload import without_secrets
+from pretextbench.project.locks import take
+from pretextbench.track import TIMEOUT, Record, records
+from pretextbench.track.records import without_secrets
 from pretextbench.track.writer import Writer
 
 WAITS = (1.0, 3.0)  # seconds before the second and the third try
-ENOUGH = 10.0  # seconds of trying after which no other try begins: a store that hangs has been waited for by then
-PASSING = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED"}
+RETRY_LIMIT = 10.0  # seconds after which no further try begins: tries of a store that hangs are slow themselves
+LOG = "replay.log"  # in the outbox: output of the replays that the recorder starts
+TRANSIENT_CODES = {  # of MLflow's errors
+    "TEMPORARILY_UNAVAILABLE",
+    "REQUEST_LIMIT_EXCEEDED",
+    "RESOURCE_EXHAUSTED",
+    "DEADLINE_EXCEEDED",
+    "ABORTED",
+}
+Report = Callable[[str], None]  # receives one line for people
 
 
-def deliver(writer: Writer, what: Record, digests: dict[str, str] | None = None) -> tuple[str, list[str]]:
-    """Write a record; returns its run id and a line about each part that was left out (see `kept.present`)."""
+def deliver(writer: Writer, record: Record, digests: dict[str, str] | None = None) -> tuple[str, list[str]]:
+    """Write a record; returns its run id and a line about each part that was left out (see `records.still_valid`).
+
+    An error that may pass is followed by another try, at most two and not after `RETRY_LIMIT`.
+    """
     start = time.monotonic()
     for wait in (*WAITS, float("inf")):
         try:
-            there, lines = outbox.present(what, digests)
-            return writer.write(there), lines
+            valid, lines = records.still_valid(record, digests)
+            return writer.write(valid), lines
         except Exception as error:
-            if not passing(error) or time.monotonic() - start + wait > ENOUGH:
+            if not transient(error) or time.monotonic() - start + wait > RETRY_LIMIT:
                 raise
         time.sleep(wait)
     raise AssertionError("the last try returns or raises")
 
 
-def deliver_kept(root: Path, say: Callable[[str], None], begin: Callable[[], None]) -> None:
-    """Write what is kept and delete it, until all is tried or the store does not answer; `begin` is called before each.
+def deliver_waiting(root: Path, report: Report, begin_next: Callable[[], None]) -> None:
+    """Write and delete the records of the outbox, until each was tried once or the store does not answer.
 
-    `say` is told one line per record.
+    `begin_next` is called before each record, `report` with one line after it.
     """
     writer, tried = Writer(root), set[Path]()
-    say(f"to {without_secrets(writer.uri)}:")
-    while new := [path for path in outbox.waiting(root) if path not in tried]:  # more may come meanwhile
+    report(f"to {without_secrets(writer.uri)}:")
+    while new := [path for path in records.waiting(root) if path not in tried]:  # stages may add more meanwhile
         for path in new:
-            begin()
+            begin_next()
             tried.add(path)
             try:
-                say(_one(writer, path))
+                report(_deliver_file(writer, path))
             except Exception as error:
-                say(f"{path.name} stays: {why(error)}")
-                if passing(error):
+                report(f"{path.name} stays: {explain(error)}")
+                if transient(error):
                     return
 
 
-def _one(writer: Writer, path: Path) -> str:
-    record, digests = outbox.read(path)
+def _deliver_file(writer: Writer, path: Path) -> str:
+    record, digests = records.read(path)
     run_id, lines = deliver(writer, record, digests)
     path.unlink(missing_ok=True)
     return "; ".join([f"{record.name} ({record.stage}): written to run {run_id}", *lines])
 
 
-def passing(error: Exception) -> bool:
-    """Is it the state of the store, which may be another in a moment, and not a mistake, which stays one?"""
+def transient(error: Exception) -> bool:
+    """Whether an error may pass (the store is busy or away), unlike a mistake in the record."""
     text = str(error)
     if "database is locked" in text:
         return True
     if isinstance(error, MlflowException):  # a server that is away has no error code of its own
-        return error.error_code in PASSING or text.startswith("API request to")
-    busy = (filelock.Timeout, ConnectionError, TimeoutError, requests.ConnectionError, requests.Timeout)
-    return isinstance(error, busy)
+        return error.error_code in TRANSIENT_CODES or text.startswith("API request to")
+    return isinstance(error, ConnectionError | TimeoutError | requests.ConnectionError | requests.Timeout)
 
 
-def why(error: Exception) -> str:
-    """One line for people: MLflow's errors go on for pages, with the cause at the end."""
+def explain(error: Exception) -> str:
+    """One line for people. MLflow's own messages are pages long, with the cause at the end."""
     line = without_secrets((str(error).strip().splitlines() or [""])[0])
     _, caused, cause = line.partition("(Caused by ")
     if caused:
@@ -83,52 +93,52 @@ def why(error: Exception) -> str:
     return f"{type(error).__name__}: {line[:300]}"
 
 
-LOG = "replay.log"  # beside the kept records: what the replays that nobody watches have said
-Say = Callable[[str], None]
+def start_replay(root: Path) -> list[str]:
+    """Start a replay when the outbox is not empty; returns a line about it.
 
-
-def follow(root: Path) -> list[str]:
-    """Start a replay when there is something kept; returns a line about it.
-
-    A process of its own, so that the recorder can end, for which the stage waits.
+    The replay is a separate process, because the stage waits for the end of the recorder.
     """
-    count, log = len(outbox.waiting(root)), outbox.folder(root) / LOG
+    count, log = len(records.waiting(root)), records.outbox(root) / LOG
     if not count:
         return []
-    command, none = [sys.executable, "-m", "pretextbench.track", str(root), "--replay"], subprocess.DEVNULL
+    command, nothing = [sys.executable, "-m", "pretextbench.track", str(root), "--replay"], subprocess.DEVNULL
     with log.open("ab") as out:
-        subprocess.Popen(command, stdin=none, stdout=out, stderr=out, start_new_session=True)
+        subprocess.Popen(command, stdin=nothing, stdout=out, stderr=out, start_new_session=True)
     return [f"kept earlier and being written to MLflow now: {count} (see {log})"]
 
 
-def replay(root: Path, say: Say) -> int:
-    """Write the kept records, oldest first, and delete each that is written; returns how many are kept still.
+def replay(root: Path, report: Report) -> int:
+    """Write the records of the outbox, oldest first, and delete each that is written; returns how many still wait.
 
-    A store that does not answer is not asked for the others. Killed anywhere, the next replay goes on: writing a
-    record again changes nothing. One replay is at work in a project; others leave it to that one.
+    It stops when the store does not answer. It may be killed at any moment: the next replay continues, and writing a
+    record twice changes nothing. Only one replay runs per project; a second one reports that and does nothing.
     """
-    if not outbox.waiting(root):
-        say("no record is kept")
+    if not records.waiting(root):
+        report("no record is kept")
         return 0
+    lock = take(records.outbox(root) / ".lock", wait=False)
+    if lock is None:
+        report(f"another replay is at work here: see {records.outbox(root) / LOG}")
+        return len(records.waiting(root))
     try:
-        with filelock.FileLock(outbox.folder(root) / ".lock", timeout=0), _bounded(say) as again:
-            deliver_kept(root, say, again)
-    except filelock.Timeout:
-        say(f"another replay is at work here: see {outbox.folder(root) / LOG}")
-    return len(outbox.waiting(root))
+        with _time_limit(report) as restart:
+            deliver_waiting(root, report, restart)
+    finally:
+        lock.close()
+    return len(records.waiting(root))
 
 
 @contextlib.contextmanager
-def _bounded(say: Say) -> Iterator[Callable[[], None]]:
-    """End this process when a record takes longer than `PATIENCE`; the function that is yielded begins another one."""
+def _time_limit(report: Report) -> Iterator[Callable[[], None]]:
+    """End this process when a record takes longer than `TIMEOUT`. Yields a function that restarts the clock."""
 
     def end(*_: object) -> None:
-        say(f"no answer within {PATIENCE:g} s: the other records stay")
-        os._exit(1)  # whatever hangs may not let go of an exception
+        report(f"no answer within {TIMEOUT:g} s: the other records stay")
+        os._exit(1)  # code that hangs may swallow an exception
 
     before = signal.signal(signal.SIGALRM, end)
     try:
-        yield lambda: signal.setitimer(signal.ITIMER_REAL, PATIENCE) and None
+        yield lambda: signal.setitimer(signal.ITIMER_REAL, TIMEOUT) and None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

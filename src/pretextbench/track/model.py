@@ -1,7 +1,7 @@
-"""An encoder as a logged model that `mlflow.pytorch.load_model` opens anywhere.
+"""Encoders as logged models, which `mlflow.pytorch.load_model` opens on any machine.
 
 It is logged as an exported program (.pt2): its graph and its weights. Neither writing nor loading pickles code, and
-who loads it needs torch and MLflow, not this library nor the method that made it.
+loading needs torch and MLflow, but neither this library nor the plugin of the method.
 """
 
 from pathlib import Path
@@ -28,10 +28,12 @@ def log(run_id: str, folder: Path, key: str) -> str:
         UserError: it cannot be loaded, or its weights are not those of `key`.
     """
     encoder, card = encoder_folder.load(folder)
-    if card.weights_sha256 not in key:  # replaced since it was looked at
+    if card.weights_sha256 not in key:  # replaced since `records.still_valid` checked it
         raise UserError(f"The encoder in {folder} is not the one of {key}.")
     shape = (3, card.image_size, card.image_size)
-    example = np.random.default_rng(0).random((2, *shape), dtype=np.float32)  # 2: a batch of 1 would be frozen in
+    example = np.random.default_rng(0).random(
+        (2, *shape), dtype=np.float32
+    )  # 2, because an export with a batch of 1 accepts no other size
     with torch.no_grad():
         features = encoder(torch.from_numpy(example))
     signature = ModelSignature(

@@ -1,13 +1,15 @@
-"""What a training says while it trains, in a file: it never waits for MLflow, and nothing is lost when MLflow is away.
+"""Spool of a training: a file of live metrics, so that the training never waits for MLflow and loses no point.
 
-The recorder reads the file as it grows, and the final record has all of it. One JSON object per line:
+The recorder reads the file while it grows, and the final record contains all of it. One JSON object per line:
 
-    {"begin": record, "at": time, "instead": key}    a training begins or goes on; `instead`: of one that is given up
-    {"step": n, "seconds": s, "values": {name: x}}   points of metrics: once per step, also when it is trained twice
+    {"begin": record, "at": time, "instead": key}    start or restart; `instead`: key of an abandoned training
+    {"step": n, "seconds": s, "values": {name: x}}   points of metrics; one per step, even if the step is trained twice
     {"picture": path}    {"notes": [text]}    {"failed": text}    {"over": true}
 """
 
+import csv
 import dataclasses
+import io
 import json
 import shutil
 import time
@@ -16,96 +18,116 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pretextbench.track.payload import Point, Record
+from pretextbench.track.records import Point, Record
 
-TOLD = "told.jsonl"
+FILE = "spool.jsonl"
 
 
 class Spool:
-    """The file of one method and seed, in a folder of its own with the pictures."""
+    """Writer of the spool of one method and seed. The folder also holds the pictures."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.file = folder, folder / TOLD
-        self._last: dict[str, int] = {}  # metric -> the last step that is told
+        self.folder, self.file = folder, folder / FILE
+        self._last: dict[str, int] = {}  # metric -> last step in the file
 
     def begin(self, record: Record) -> None:
-        """Begin a training, or go on with it where the last one of the same key was cut off."""
-        before = story(self.folder)
-        if before.key != record.key or before.over:
+        """Start a training, or continue the file of an interrupted training with the same key."""
+        before = read(self.folder)
+        if before.key != record.key or before.finished:
             shutil.rmtree(self.folder, ignore_errors=True)
         else:
             self._last = {point[0]: point[1] for point in before.points}
         self.folder.mkdir(parents=True, exist_ok=True)
-        instead = before.key if before.key != record.key and not before.over else None
+        instead = before.key if before.key != record.key and not before.finished else None
         self._add({"begin": dataclasses.asdict(record), "at": time.time(), "instead": instead})
 
     def values(self, step: int, seconds: float, values: Mapping[str, float]) -> None:
-        """Points of metrics, `seconds` of training after its start."""
+        """Add points of metrics; `seconds` = training time so far."""
         new = {name: value for name, value in values.items() if step > self._last.get(name, -1)}
         if new:
             self._last |= dict.fromkeys(new, step)
             self._add({"step": step, "seconds": seconds, "values": new})
 
     def picture(self, path: Path) -> None:
-        """A picture that lies in the folder."""
+        """Add a picture, which lies in the folder."""
         self._add({"picture": str(path.resolve())})
 
     def notes(self, notes: Sequence[str]) -> None:
-        """What is wrong now, in the place of what was."""
+        """Replace the current warnings."""
         self._add({"notes": list(notes)})
 
     def end(self) -> None:
-        """The last step is taken."""
+        """Mark the training as finished."""
         self._add({"over": True})
 
     def failed(self, message: str) -> None:
-        """The training has ended and will not go on."""
+        """Mark the training as failed; it will not be continued."""
         self._add({"failed": message})
 
     def _add(self, line: Mapping[str, Any]) -> None:
         with self.file.open("ab") as stream:
-            stream.write(b"\n" + json.dumps(line).encode() + b"\n")  # a line that a kill has torn ends here
+            stream.write(
+                b"\n" + json.dumps(line).encode() + b"\n"
+            )  # the first newline ends a line that a kill has cut off
 
 
 @dataclass
-class Story:
-    """All that a file says."""
+class SpoolState:
+    """Content of a spool."""
 
     key: str | None = None
     points: list[Point] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    over: bool = False
+    finished: bool = False
     failed: str | None = None
-    begun: dict[str, Any] | None = None  # the last line of that kind
+    begin: dict[str, Any] | None = None  # the last line with the key "begin"
 
 
-def story(folder: Path) -> Story:
-    """What is told in a folder; an empty story where there is nothing."""
-    found = Story()
-    for line in lines(folder / TOLD):
-        listen(found, line)
-    return found
+def read(folder: Path) -> SpoolState:
+    """The spool in a folder; empty where there is none."""
+    state = SpoolState()
+    for line in lines(folder / FILE):
+        apply(state, line)
+    return state
 
 
-def listen(found: Story, line: Mapping[str, Any]) -> None:
-    """Add a line to a story."""
+def apply(state: SpoolState, line: Mapping[str, Any]) -> None:
+    """Add a line to the content."""
     if "begin" in line:
-        found.begun, found.key, found.failed = dict(line), line["begin"]["key"], None
-    found.points += [(n, line["step"], line["seconds"], x) for n, x in line.get("values", {}).items()]
+        state.begin, state.key, state.failed = dict(line), line["begin"]["key"], None
+    state.points += [(n, line["step"], line["seconds"], x) for n, x in line.get("values", {}).items()]
     if "picture" in line:
-        found.pictures.append(line["picture"])
-    found.notes = line.get("notes", found.notes)
-    found.over = found.over or "over" in line
-    found.failed = line.get("failed", found.failed)
+        state.pictures.append(line["picture"])
+    state.notes = line.get("notes", state.notes)
+    state.finished = state.finished or "over" in line
+    state.failed = line.get("failed", state.failed)
 
 
 def lines(path: Path, skip: int = 0) -> Iterator[dict[str, Any]]:
-    """The whole lines of a file, from the `skip`-th on."""
+    """The complete lines of a file, without the first `skip`."""
     text = path.read_bytes() if path.is_file() else b""
     whole = [line for line in text[: text.rfind(b"\n") + 1].split(b"\n") if line]
     for line in whole[skip:]:
         try:
             yield dict(json.loads(line))
-        except ValueError:  # torn by a kill
+        except ValueError:  # cut off by a kill
             yield {}
+
+
+def history(table: str) -> Iterator[Point]:
+    """Points of a training's history.csv: one metric `train/NAME` per numeric column; `step` is the step."""
+    for row in csv.DictReader(io.StringIO(table, newline="")):
+        step = int(float(row.pop("step")))
+        seconds = _number(row.get("seconds"))
+        for name, text in row.items():
+            value = _number(text)
+            if value is not None:
+                yield f"train/{name}", step, step / 1000 if seconds is None else seconds, value
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text or "")
+    except ValueError:
+        return None

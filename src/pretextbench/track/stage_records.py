@@ -1,23 +1,26 @@
-"""The records of the three stages that are recorded, read from the files that they left. No MLflow, no torch here.
+"""Records of the pretrain, evaluate and compare stages, made from the files of the stages. No MLflow, no torch.
 
-One run per pretrained encoder holds its pretraining and its evaluation; one run per comparison is their parent.
+There is one run per pretrained encoder, with its pretraining and its evaluation, and one parent run per comparison.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pretextbench.track import Record, record, spool
-from pretextbench.track.payload import EXPERIMENT, Point
+from pretextbench.track import record, spool
+from pretextbench.track.records import EXPERIMENT, Point, Record
 from pretextbench.track.summary import (
-    compared,
+    cell,
     dataset,
     existing,
     identity,
     numbers,
     provisional,
     read_json,
+    rows,
     settings,
+    source,
     tags,
 )
 
@@ -27,18 +30,18 @@ def record_pretrain(
     augmented: Path,
     root: Path,
     images: Path | None = None,
-    told: Path | None = None,
+    spool_folder: Path | None = None,
     experiment: str = EXPERIMENT,
 ) -> str | None:
-    """Record the encoder in `folder`, with what its augment stage left in `augmented`; returns the run id or None.
+    """Record the encoder in `folder`, and the files of its augment stage in `augmented`; returns the run id or None.
 
-    `images`: the prepared images. `told`: the spool of the training.
+    `images`: the prepared images. `spool_folder`: the spool of the training.
     """
-    return record(pretrained(folder, augmented, images, told, experiment), root)
+    return record(pretrained(folder, augmented, images, spool_folder, experiment), root)
 
 
 def record_evaluate(folder: Path, encoder: Path, root: Path, experiment: str = EXPERIMENT) -> str | None:
-    """Add what the evaluate stage left in `folder` to the run of `encoder`, the folder of the pretrain stage."""
+    """Add the files of the evaluate stage in `folder` to the run of the encoder in the folder `encoder`."""
     return record(evaluated(folder, encoder, experiment), root)
 
 
@@ -48,7 +51,7 @@ def record_compare(reports: Path, encoders: Sequence[Path], root: Path, experime
 
 
 def started(card: Mapping[str, Any], images: Path, experiment: str) -> Record:
-    """A training that begins: what is known of it, under a key that is replaced when its encoder is there."""
+    """Record of a training that begins. Its key is replaced by the one of the encoder when that is finished."""
     return Record(
         key=str(provisional(card)),
         name=identity(card)[1],
@@ -61,19 +64,23 @@ def started(card: Mapping[str, Any], images: Path, experiment: str) -> Record:
 
 
 def pretrained(
-    folder: Path, augmented: Path, images: Path | None = None, told: Path | None = None, experiment: str = EXPERIMENT
+    folder: Path,
+    augmented: Path,
+    images: Path | None = None,
+    spool_folder: Path | None = None,
+    experiment: str = EXPERIMENT,
 ) -> Record:
-    """Parameters, cost, history, pictures and the encoder itself."""
+    """Record of the pretrain stage: parameters, cost, history, pictures and the encoder itself."""
     card, health = read_json(folder / "encoder.json"), read_json(folder / "health.json")
     cost = ("seconds", "images_per_second", "peak_memory_bytes", "peak_device_memory_bytes", "parameters")
-    said = spool.story(told) if told else spool.Story()
-    if said.key != provisional(card):
-        said = spool.Story()  # of another training
+    live = spool.read(spool_folder) if spool_folder else spool.SpoolState()
+    if live.key != provisional(card):
+        live = spool.SpoolState()  # the spool is of another training
     last = int(card.get("steps", 0)), float(card["seconds"])
     signs: list[Point] = [
         (f"health/{name}", *last, value) for name, value in numbers(health.get("measures", {})).items()
     ]
-    warning = "; ".join([*health.get("symptoms", ()), *said.notes])
+    warning = "; ".join([*health.get("symptoms", ()), *live.notes])
     return Record(
         *identity(card),
         params=settings(card),
@@ -82,28 +89,28 @@ def pretrained(
         history=history.read_bytes().decode() if (history := folder / "history.csv").is_file() else None,
         files=existing({"pretrain": folder / "samples.png", "augment": augmented / "sheet.png"})
         | existing({"": folder / "encoder.json", "policy": augmented / "policy.json"})
-        | ({"watch": pictures} if (pictures := [path for path in said.pictures if Path(path).is_file()]) else {}),
+        | ({"watch": pictures} if (pictures := [path for path in live.pictures if Path(path).is_file()]) else {}),
         encoder=str(folder.resolve()),
         seconds=card["seconds"],
         stage="pretrain",
         experiment=experiment,
         training=provisional(card),
-        points=(*said.points, *signs),
+        points=(*live.points, *signs),
         data=dataset(images) if images else None,
     )
 
 
 def evaluated(folder: Path, encoder: Path, experiment: str = EXPERIMENT) -> Record:
-    """Every number of the evaluation, the headline ones under short names, and its tables and plots."""
+    """Record of the evaluate stage: every number (headline numbers under short names), tables and plots."""
     card, metrics = read_json(encoder / "encoder.json"), read_json(folder / "metrics.json")
     headline = {}
     for probe in ("knn", "linear"):
-        if found := metrics.get(probe):
-            headline[probe] = found["layers"][found["best"]]["test"]["top1"]
+        if result := metrics.get(probe):
+            headline[probe] = result["layers"][result["best"]]["test"]["top1"]
     files = sorted(path for path in folder.iterdir() if path.suffix in {".json", ".csv", ".png"})
     best = {f"{probe}_layer": str(metrics[probe]["best"]) for probe in headline}
     words = {"linear": "linear probe", "knn": "k-NN"}
-    said = [
+    sentences = [
         f"{words[probe]} {100 * value:.1f} % on test ({best[f'{probe}_layer']})" for probe, value in headline.items()
     ]
     return Record(
@@ -111,7 +118,7 @@ def evaluated(folder: Path, encoder: Path, experiment: str = EXPERIMENT) -> Reco
         metrics={f"evaluate/{name}": value for name, value in numbers(metrics).items()} | headline,
         tags=tags(card) | best,
         files={"evaluate": [str(path.resolve()) for path in files]},
-        note=f"{card['method']}, seed {card['seed']}: {', '.join(said)}" if said else None,
+        note=f"{card['method']}, seed {card['seed']}: {', '.join(sentences)}" if sentences else None,
         seconds=card["seconds"],
         stage="evaluate",
         experiment=experiment,
@@ -119,7 +126,51 @@ def evaluated(folder: Path, encoder: Path, experiment: str = EXPERIMENT) -> Reco
     )
 
 
-def source(images: Path) -> dict[str, str]:
-    """Where the images come from, as a tag."""
-    found = read_json(images / "card.json").get("source")
-    return {"source": found} if found else {}
+def compared(reports: Path, encoders: Sequence[Path], experiment: str = EXPERIMENT) -> Record:
+    """Record of the compare stage: leaderboard, plots, recommendation. The same encoders give the same run."""
+    cards = [read_json(folder / "encoder.json") for folder in encoders]
+    keys = sorted(identity(card)[0] for card in cards)
+    files = sorted(path for path in reports.iterdir() if path.is_file())
+    text, board = reports / "recommendation.md", rows(reports / "leaderboard.csv")
+    best = {method: identity(card)[0] for method, card in chosen(encoders).items()}
+    winner = next((row["name"] for row in board if row["kind"] == "method" and row["tie_group"]), None)
+    return Record(
+        key="comparison-" + hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16],
+        name=f"comparison of {len(keys)} encoders",
+        params={"methods": ", ".join(sorted({card["method"] for card in cards}))},
+        metrics={f"row/{name}": value for name, value in numbers(read_json(reports / "metrics.json")).items()},
+        tags={"kind": "comparison", "data_sha256": ", ".join(sorted({card["data_sha256"] for card in cards}))},
+        files={"": [str(path.resolve()) for path in files]},
+        note=text.read_text(encoding="utf-8") if text.is_file() else None,
+        members=tuple(keys),
+        stage="compare",
+        experiment=experiment,
+        tables={"leaderboard.json": {name: [cell(row[name]) for row in board] for name in board[0]}} if board else {},
+        marks={identity(card)[0]: standing(board, card["method"], winner) for card in cards},
+        models={model_name(experiment, method): key for method, key in best.items()}
+        | ({model_name(experiment): best[winner]} if winner in best else {}),
+    )
+
+
+def standing(board: Sequence[Mapping[str, str]], method: str, winner: str | None) -> dict[str, str]:
+    """Tags of a method from the leaderboard: its rank, its tie group, whether it is recommended."""
+    place = next((i for i, row in enumerate(board, 1) if row["name"] == method), None)
+    if place is None:
+        return {}
+    return {"rank": str(place), "tie": board[place - 1]["tie_group"], "best": str(method == winner)}
+
+
+def chosen(evaluations: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """Card of the best seed of each method, by validation accuracy (never by test). Controls are left out."""
+    best: dict[str, tuple[float, dict[str, Any]]] = {}
+    for folder in evaluations:
+        card, linear = read_json(folder / "encoder.json"), read_json(folder / "metrics.json").get("linear")
+        score = float(linear["layers"][linear["best"]].get("val", 0.0)) if linear else 0.0
+        if not card["control"] and score > best.get(card["method"], (-1.0, {}))[0]:
+            best[card["method"]] = score, card
+    return {method: card for method, (_, card) in best.items()}
+
+
+def model_name(experiment: str, method: str | None = None) -> str:
+    """Name of the registered model of a method, or (without `method`) of the recommended one."""
+    return f"{experiment}-{method}" if method else experiment

@@ -1,154 +1,163 @@
-"""Writing records to an MLflow store. Imports MLflow (4 s): stages do not import this module, the recorder does.
+"""Writer of records to an MLflow store. Imports MLflow (4 s), so the recorder imports this module and stages do not.
 
-Everything here may be interrupted anywhere and done again, by whoever, in any order of the records: a run is found by
-its key, a point of a metric has the time at which it was told, and what has no such identity is looked for first.
+Every step may be interrupted at any point and repeated by any process, and records may come in any order. A run is
+identified by its key, a point of a metric by its step and time. Before anything else is written, the store is searched
+for it.
 """
 
+import json
+import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import mlflow
-from filelock import FileLock
-from mlflow.entities import LoggedModelStatus, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
-from pretextbench.track import Record, charts, outbox, points, store
-from pretextbench.track.payload import EXPERIMENT, Point, git_commit
-from pretextbench.track.points import history, values, write
-from pretextbench.track.run_tree import Relatives
+from pretextbench.project.locks import locked
+from pretextbench.track import charts, store
+from pretextbench.track.records import EXPERIMENT, Point, Record, Scalar, git_commit, outbox, short_hash
+from pretextbench.track.run_tree import RunTree
+from pretextbench.track.spool import history
 
 KEY = "pretextbench.key"
-OURS = "pretextbench"  # tag of our experiments
-DONE = "pretextbench.done."  # + part: hash of what was written, so that telling it again repeats nothing
-TOLD = "pretextbench.told."  # + stage: when (ms) that stage told what is written; what it told earlier comes too late
-LONGEST = 6000  # characters of a parameter, MLflow's limit
+EXPERIMENT_TAG = "pretextbench"  # tag of the experiments of this library
+DONE = "pretextbench.done."  # + part: key of what was written, so that a second delivery repeats nothing
+REPORTED = "pretextbench.told."  # + stage: time (ms) of its report that is written; an older report is ignored
+TABLES = "mlflow.loggedArtifacts"  # tag in which MLflow looks for tables
+BATCH = 500  # metrics per request; the servers' limit is 1000
+LOCK_TIMEOUT = 60.0  # seconds
+PARAM_LIMIT = 6000  # characters of a parameter, MLflow's limit
 
 
 class Writer:
-    """The store `pretextbench.track.store(root)` of the project at `root`, opened when it is first needed."""
+    """Writer to the store of the project at `root`, which is opened when it is first needed."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.uri = root.resolve(), store(root)
-        self.own = not os.environ.get("MLFLOW_TRACKING_URI")  # asked now: MLflow sets it itself in the next line
+        self.root, self.uri = root.resolve(), store.address(root)
+        self.local = not os.environ.get("MLFLOW_TRACKING_URI")  # read now: MLflow sets it in the next line
         mlflow.set_tracking_uri(self.uri)
-        # Opening a new SQLite store creates its tables: two processes at once would both try.
         (self.root / "mlruns").mkdir(exist_ok=True)
-        self.lock = FileLock(self.root / "mlruns" / ".lock", timeout=60)
+
+    def _locked_store(self) -> AbstractContextManager[None]:
+        """Lock for creating tables and experiments, which two processes must not do at once."""
+        return locked(self.root / "mlruns" / ".lock", LOCK_TIMEOUT)
 
     def open(self) -> None:
-        """Reach the store now, and create its tables if need be."""
+        """Connect to the store now, and create its tables if there are none."""
         self.experiments()
 
     @cached_property
     def client(self) -> MlflowClient:
         """MLflow's client of the store."""
-        with self.lock:
+        with self._locked_store():
             return MlflowClient(self.uri)
 
     def experiments(self) -> list[str]:
-        """The ids of all experiments that are ours: a run is continued where it is."""
-        found = self.client.search_experiments(filter_string=f"tags.`{OURS}` = 'true'")
-        old = self.client.get_experiment_by_name(EXPERIMENT)
-        return list(dict.fromkeys(str(one.experiment_id) for one in [*found, *([old] if old else [])]))
+        """The ids of all experiments of this library: a run is continued in the experiment that holds it."""
+        tagged = self.client.search_experiments(filter_string=f"tags.`{EXPERIMENT_TAG}` = 'true'")
+        default = self.client.get_experiment_by_name(EXPERIMENT)
+        return list(dict.fromkeys(str(e.experiment_id) for e in [*tagged, *([default] if default else [])]))
 
     def experiment(self, name: str) -> str:
-        """The id of an experiment, which is created where there is none."""
-        found = self.client.get_experiment_by_name(name)  # without the lock: a server may let us wait
-        if found is not None:
-            return str(found.experiment_id)
-        with self.lock:
-            if found := self.client.get_experiment_by_name(name):
-                return str(found.experiment_id)
-            place = str(self.root / "mlruns") if self.own else None  # a server has a place of its own for artifacts
-            return str(self.client.create_experiment(name, place, {OURS: "true", charts.TAG: charts.state()}))
+        """The id of an experiment, which is created if it is missing."""
+        existing = self.client.get_experiment_by_name(name)  # without the lock: a server may be slow
+        if existing is not None:
+            return str(existing.experiment_id)
+        with self._locked_store():
+            if existing := self.client.get_experiment_by_name(name):
+                return str(existing.experiment_id)
+            artifacts = str(self.root / "mlruns") if self.local else None  # None: where the server keeps them
+            tags = {EXPERIMENT_TAG: "true", charts.TAG: charts.state()}
+            return str(self.client.create_experiment(name, artifacts, tags))
 
-    def begin(self, what: Record, instead: str | None = None) -> str:
-        """Create or continue the run of a training that is under way; returns its id.
+    def begin(self, record: Record, replaced: str | None = None) -> str:
+        """Create or continue the live run of a training; returns its id.
 
-        `instead`: key of a training that was given up for this one.
+        `replaced`: key of an abandoned training, whose live run is stopped.
         """
-        with self._alone(what.key):
-            run = self.client.get_run(self._find_or_create(what, round(time.time() * 1000)))
+        with self._locked_run(record.key):
+            run = self.client.get_run(self._find_or_create(record, round(time.time() * 1000)))
             self.client.update_run(run.info.run_id, status="RUNNING")
-            self._values(run, what, 0)
-        for old in self.find(instead) if instead else []:
+            self._values(run, record, 0)
+        for old in self.find(replaced) if replaced else []:
             self.stop(old.info.run_id)
         return str(run.info.run_id)
 
-    def tell(self, run_id: str, points: Sequence[Point]) -> None:
-        """Add points to a run that is under way."""
+    def add_points(self, run_id: str, points: Sequence[Point]) -> None:
+        """Add points to a live run."""
         if points:
-            write(self.client, self.client.get_run(run_id), points)
+            _write_points(self.client, self.client.get_run(run_id), points)
 
     def stop(self, run_id: str, failed: str | None = None) -> None:
-        """A training under way is no more: it was killed, or it has failed for the reason given."""
+        """End a live run: the training was killed, or it has failed with the message `failed`."""
         if failed:
-            self.client.set_tag(run_id, "mlflow.note.content", failed[:LONGEST])
+            self.client.set_tag(run_id, "mlflow.note.content", failed[:PARAM_LIMIT])
         self.client.set_terminated(run_id, "FAILED" if failed else "KILLED")
 
-    def write(self, what: Record) -> str:
-        """Create or continue the run of `what.key`; returns its id. Doing it again changes nothing."""
-        told = round((what.told or time.time()) * 1000)
-        with self._alone(what.key):
-            run = self.client.get_run(self._find_or_create(what, told))
-            if int(run.data.tags.get(TOLD + what.stage, 0)) <= told:
-                self._parts(run, what, told)
-                self.client.set_tag(run.info.run_id, TOLD + what.stage, told)
+    def write(self, record: Record) -> str:
+        """Create or continue the run of `record.key`; returns its id. Writing it again changes nothing."""
+        reported = round((record.reported or time.time()) * 1000)
+        with self._locked_run(record.key):
+            run = self.client.get_run(self._find_or_create(record, reported))
+            if int(run.data.tags.get(REPORTED + record.stage, 0)) <= reported:
+                self._parts(run, record, reported)
+                self.client.set_tag(run.info.run_id, REPORTED + record.stage, reported)
         return str(run.info.run_id)
 
-    def _alone(self, key: str) -> FileLock:
-        """Two processes must not write one run at once: each would miss what the other has not written yet."""
-        folder = outbox.folder(self.root) / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{outbox.short(key)[0]}.lock", timeout=60)  # 16 files, not one per run for ever
+    def _locked_run(self, key: str) -> AbstractContextManager[None]:
+        """Lock of a run: two processes that write it at once would write the same points twice."""
+        folder = outbox(self.root) / "locks"
+        return locked(folder / f"{short_hash(key)[0]}.lock", LOCK_TIMEOUT)  # 16 files for all runs
 
     def find(self, key: str) -> list[Run]:
-        """The run of a key, behind it those that a server made of the same request when it was slow to answer."""
+        """Runs with this key, the real one first; any others are duplicates from a retried request."""
         text = key.replace("'", "")
         ours = self.experiments()
         runs = self.client.search_runs(ours, f"tags.`{KEY}` = '{text}'", max_results=10) if ours else []
         return sorted(runs, key=lambda run: (-len(run.data.tags), run.info.run_id))
 
-    def _find_or_create(self, what: Record, told: int) -> str:
-        found, live = self.find(what.key), self.find(what.training) if what.training else []
-        if live and not found:  # it was told while it trained, and becomes what it has made
-            self.client.set_tag(live[0].info.run_id, KEY, what.key.replace("'", ""))
-            found, live = live, []
-        for other in live:  # the same was made before
-            self.client.delete_run(other.info.run_id)
-        if found:
-            for other in found[1:]:
-                if not other.data.params and not other.data.metrics:
-                    self.client.delete_run(other.info.run_id)
-            return str(found[0].info.run_id)
-        tags = {KEY: what.key.replace("'", "")}
+    def _find_or_create(self, record: Record, reported: int) -> str:
+        runs, live = self.find(record.key), self.find(record.training) if record.training else []
+        if live and not runs:  # the live run becomes the run of the encoder
+            self.client.set_tag(live[0].info.run_id, KEY, record.key.replace("'", ""))
+            runs, live = live, []
+        for duplicate in live:  # an earlier training has made the same encoder
+            self.client.delete_run(duplicate.info.run_id)
+        for duplicate in runs[1:]:
+            if not duplicate.data.params and not duplicate.data.metrics:
+                self.client.delete_run(duplicate.info.run_id)
+        if runs:
+            return str(runs[0].info.run_id)
+        tags = {KEY: record.key.replace("'", "")}
         if commit := git_commit(self.root):
             tags["mlflow.source.git.commit"] = commit
-        start = told - round(what.seconds * 1000)  # milliseconds
-        return str(self.client.create_run(self.experiment(what.experiment), start, tags, what.name).info.run_id)
+        start = reported - round(record.seconds * 1000)  # milliseconds
+        return str(self.client.create_run(self.experiment(record.experiment), start, tags, record.name).info.run_id)
 
-    def _parts(self, run: Run, what: Record, told: int) -> None:
+    def _parts(self, run: Run, record: Record, reported: int) -> None:
         run_id = run.info.run_id
-        self._values(run, what, told)
-        write(self.client, run, [*what.points, *history(what.history or "")])
-        for folder, files in what.files.items():
+        self._values(run, record, reported)
+        _write_points(self.client, run, [*record.points, *history(record.history or "")])
+        for folder, files in record.files.items():
             for file in files:
                 self.client.log_artifact(run_id, file, folder or None)
-        for file, columns in what.tables.items():
-            points.log(self.client, run, file, columns)
-        if what.encoder and self._new(run, "encoder", what.key):
-            self._encoder(run, Path(what.encoder), what.key)
-            self.client.set_tag(run_id, DONE + "encoder", what.key)
-        Relatives(self.client, self.experiments(), self.find).tell(run, what, told)
-        if run.info.status != "FINISHED" or what.encoder:
-            self.client.set_terminated(run_id, end_time=run.info.start_time + round(what.seconds * 1000))
+        for file, columns in record.tables.items():
+            _write_table(self.client, run, file, columns)
+        if record.encoder and self._is_new(run, "encoder", record.key):
+            self._encoder(run, Path(record.encoder), record.key)
+            self.client.set_tag(run_id, DONE + "encoder", record.key)
+        RunTree(self.client, self.experiments(), self.find).link(run, record, reported)
+        if run.info.status != "FINISHED" or record.encoder:
+            self.client.set_terminated(run_id, end_time=run.info.start_time + round(record.seconds * 1000))
 
     def _encoder(self, run: Run, folder: Path, key: str) -> None:
-        """Log the encoder, unless a recorder that was killed before it could say so has; half of one is removed."""
+        """Log the encoder, unless a recorder did and was killed before it set the tag; delete an unfinished one."""
         run_id, experiment = run.info.run_id, run.info.experiment_id
         models = self.client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
         for model in models:
@@ -160,25 +169,70 @@ class Writer:
         encoders.log(run_id, folder, key)
 
     @staticmethod
-    def _new(run: Run, part: str, digest: str) -> bool:
+    def _is_new(run: Run, part: str, digest: str) -> bool:
         return bool(run.data.tags.get(DONE + part) != digest)
 
-    def _values(self, run: Run, what: Record, told: int) -> None:
-        """Parameters, tags and final metrics that are not there yet; MLflow forbids changing a parameter."""
-        params = {name: str(value)[:LONGEST] for name, value in what.params.items()}
+    def _values(self, run: Run, record: Record, reported: int) -> None:
+        """Write parameters, tags and final metrics that are missing. MLflow forbids to change a parameter."""
+        params = {name: str(value)[:PARAM_LIMIT] for name, value in record.params.items()}
         new = [Param(name, value) for name, value in params.items() if name not in run.data.params]
         changed = {f"changed.{n}": v for n, v in params.items() if run.data.params.get(n, v) != v}
-        tags = what.tags | changed
-        if what.note:
-            tags["mlflow.note.content"] = what.note
+        tags = record.tags | changed
+        if record.note:
+            tags["mlflow.note.content"] = record.note
         for part in _batches(new, 100):
             self.client.log_batch(run.info.run_id, params=part)
-        for part in _batches([RunTag(n, v[:LONGEST]) for n, v in tags.items()], 100):
+        for part in _batches([RunTag(n, v[:PARAM_LIMIT]) for n, v in tags.items()], 100):
             self.client.log_batch(run.info.run_id, tags=part)
-        values(self.client, run, what.metrics, told)
-        if what.data:
-            points.dataset(self.client, run, what.data)
+        _write_values(self.client, run, record.metrics, reported)
+        if record.data:
+            _write_dataset(self.client, run, record.data)
 
 
 def _batches(items: list[Any], size: int) -> list[list[Any]]:
     return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def _write_points(client: MlflowClient, run: Run, points: Sequence[Point]) -> None:
+    """Write the points whose step is missing in the store; of two points with the same step the first.
+
+    Times count from the start of the run, so that two writers of one point write the same row.
+    """
+    new = {(name, step): (seconds, value) for name, step, seconds, value in reversed(points)}
+    for name in {name for name, _ in new} & set(run.data.metrics):
+        for point in client.get_metric_history(run.info.run_id, name):
+            new.pop((name, point.step), None)
+    start = run.info.start_time
+    _log(client, run, [Metric(n, x, start + round(s * 1000), step) for (n, step), (s, x) in reversed(new.items())])
+
+
+def _write_values(client: MlflowClient, run: Run, metrics: Mapping[str, float], reported: int) -> None:
+    """Write final values that are missing, with the time `reported` (ms)."""
+    new = [m for m in metrics.items() if not _same(run.data.metrics.get(m[0]), m[1])]
+    _log(client, run, [Metric(name, float(value), reported, 0) for name, value in new])
+
+
+def _log(client: MlflowClient, run: Run, metrics: list[Metric]) -> None:
+    for i in range(0, len(metrics), BATCH):
+        client.log_batch(run.info.run_id, metrics=metrics[i : i + BATCH])
+
+
+def _same(old: float | None, new: float) -> bool:
+    return old is not None and (old == new or (math.isnan(old) and math.isnan(new)))
+
+
+def _write_table(client: MlflowClient, run: Run, file: str, columns: Mapping[str, list[Scalar]]) -> None:
+    """Replace a table; `MlflowClient.log_table` would append its rows."""
+    rows = list(zip(*columns.values(), strict=True))
+    client.log_text(run.info.run_id, json.dumps({"columns": list(columns), "data": rows}), file)
+    known, entry = json.loads(run.data.tags.get(TABLES, "[]")), {"path": file, "type": "table"}
+    if entry not in known:
+        client.set_tag(run.info.run_id, TABLES, json.dumps([*known, entry]))
+
+
+def _write_dataset(client: MlflowClient, run: Run, data: Mapping[str, str]) -> None:
+    """Log the data set of a run, if it is missing."""
+    if any(known.dataset.digest == data["digest"] for known in run.inputs.dataset_inputs):
+        return
+    dataset = Dataset(data["name"], data["digest"], "local", data["source"], data["schema"], data["profile"])
+    client.log_inputs(run.info.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])

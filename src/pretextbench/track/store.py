@@ -1,38 +1,43 @@
-"""Whether the store can be opened and was made by this MLflow, told without importing MLflow or changing the store."""
+"""Address and state of the MLflow store, without importing MLflow or changing the store."""
 
 import contextlib
 import http.client
 import importlib.util
+import os
 import re
 import sqlite3
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
-from pretextbench.track import store
-from pretextbench.track.payload import without_secrets
+from pretextbench.track.records import without_secrets
 
-PATIENCE = 5.0  # seconds for a server
+TIMEOUT = 5.0  # seconds for a server
 
 
 @dataclass(frozen=True)
 class Store:
-    """The store of a project."""
+    """State of the store of a project."""
 
     address: str  # without user and password
     exists: bool
     problem: str = ""  # empty where it can be used
-    mend: str = ""  # what to do about the problem
+    remedy: str = ""  # advice on the problem
 
 
-def look(root: Path) -> Store:
-    """The store of the project at `root`."""
-    uri = store(root)
+def address(root: Path) -> str:
+    """Address of the store of the project at `root`: MLFLOW_TRACKING_URI, else its mlflow.db (absolute path)."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+
+
+def check(root: Path) -> Store:
+    """The state of the store: whether it can be opened and has the schema of the installed MLflow."""
+    uri = address(root)
     if uri.startswith("sqlite:///"):
         return _file(Path(urllib.parse.unquote(uri.removeprefix("sqlite:///"))))
     if uri.startswith(("http://", "https://")):
         return _server(uri)
-    return Store(without_secrets(uri), True)  # another database, or files: MLflow itself will say
+    return Store(without_secrets(uri), True)  # another database, or files: only MLflow can check them
 
 
 def _file(path: Path) -> Store:
@@ -40,7 +45,7 @@ def _file(path: Path) -> Store:
         return Store(str(path), exists=False)
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as base:
-            found = [row[0] for row in base.execute("select version_num from alembic_version")]
+            schemas = [row[0] for row in base.execute("select version_num from alembic_version")]
             broken = base.execute("pragma quick_check(1)").fetchone()[0]
     except sqlite3.Error as error:
         away = f"move it away (`mv {path.name} {path.name}.broken`): the next run starts a new one"
@@ -48,14 +53,14 @@ def _file(path: Path) -> Store:
     if broken != "ok":
         return Store(str(path), True, f"is damaged: {broken}", "move it away: the next run starts a new one")
     wanted = schema()
-    if wanted and found != [wanted]:
+    if wanted and schemas != [wanted]:
         upgrade = f"uv run mlflow db upgrade sqlite:///{path}"
-        return Store(str(path), True, f"has schema {', '.join(found)}, this MLflow wants {wanted}", f"`{upgrade}`")
+        return Store(str(path), True, f"has schema {', '.join(schemas)}, this MLflow wants {wanted}", f"`{upgrade}`")
     return Store(str(path), True)
 
 
 def schema() -> str | None:
-    """The schema that the installed MLflow expects: the migration that no other one follows. None: cannot be told."""
+    """The schema that the installed MLflow expects: its last database migration. None if that is unclear."""
     spec = importlib.util.find_spec("mlflow")
     if spec is None or spec.origin is None:
         return None
@@ -68,13 +73,13 @@ def schema() -> str | None:
 
 def _all(word: str, texts: list[str]) -> set[str]:
     pattern = re.compile(rf"^{word}\s*=\s*[\"'](\w+)[\"']", re.M)
-    return {found for text in texts for found in pattern.findall(text)}
+    return {name for text in texts for name in pattern.findall(text)}
 
 
 def _server(uri: str) -> Store:
     shown, parts = without_secrets(uri), urllib.parse.urlsplit(uri)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=PATIENCE)
+    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
     try:
         connection.request("GET", f"{parts.path.rstrip('/')}/health")
         status = connection.getresponse().status

@@ -1,0 +1,152 @@
+"""Records of runs as plain data, and the outbox: the folder where records wait until the store takes them.
+
+A file of the outbox is named after the time, the key and the stage, and is never changed: a later record of the same
+key and stage is another file, which replaces the earlier one. So a process that has written a record to MLflow deletes
+the file that it has read, and never a later one. Neither MLflow nor torch is imported here.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from pretextbench.base.files import sha256, write_whole
+
+WEIGHTS = "encoder.safetensors"  # as pretextbench.train.encoder_folder names them, which imports torch
+EXPERIMENT = "pretextbench"  # of records that name none
+Scalar = str | int | float | bool | None
+Point = tuple[str, int, float, float]  # metric, step, seconds after the run's start, value
+
+
+@dataclass(frozen=True)
+class Record:
+    """The report of one stage about one run. All paths are absolute.
+
+    `key` identifies the run. A second record with the same key, from the same stage or a later one, continues that run
+    and repeats nothing. So the key must change when the result does: the key of a pretrained encoder contains the hash
+    of its weights, and the evaluate stage continues the run of the pretrain stage by using the same key.
+    """
+
+    key: str
+    name: str  # shown: simclr-0
+    params: dict[str, Scalar] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)  # the final ones; NaN and infinity are recorded as such
+    tags: dict[str, str] = field(default_factory=dict)
+    history: str | None = None  # CSV text with a column `step`; its other numeric columns become metrics over steps
+    files: dict[str, list[str]] = field(default_factory=dict)  # folder in the run ("" = top) -> files
+    encoder: str | None = None  # folder of a saved encoder, which becomes the logged model `encoder`
+    note: str | None = None  # Markdown, shown on top of the run's page
+    seconds: float = 0.0  # duration of the run
+    members: tuple[str, ...] = ()  # keys of the runs that belong under this one
+    stage: str = ""  # name of the stage
+    experiment: str = EXPERIMENT
+    training: str | None = None  # key of the live run of the same training, which this record completes
+    points: tuple[Point, ...] = ()  # metrics over steps, under their full names, in addition to `history`
+    data: dict[str, str] | None = None  # the data set: name, digest, source, schema, profile
+    tables: dict[str, dict[str, list[Scalar]]] = field(default_factory=dict)  # file.json -> column -> cells
+    marks: dict[str, dict[str, str]] = field(default_factory=dict)  # key of a member -> tags that this record gives it
+    models: dict[str, str] = field(default_factory=dict)  # registered model -> key of the member that becomes its @best
+    reported: float = 0.0  # time of the report, seconds since 1970; set by `track.record`, kept by a later delivery
+
+
+def without_secrets(text: str) -> str:
+    """A message without the user, password and query of the addresses in it, up to the next space or quote."""
+    text = re.sub(r"(://)[^\s'\"]*@", r"\1***@", text)
+    return re.sub(r"(://[^\s'\"?]*\?)[^\s'\")]+", r"\1***", text)
+
+
+class SavedRecord(NamedTuple):
+    """A record in the outbox."""
+
+    record: Record
+    digests: dict[str, str]  # file -> SHA-256 when it was saved
+
+
+def outbox(root: Path) -> Path:
+    """The folder of the records that wait. It is no output of a stage, so DVC does not touch it."""
+    return root / ".scratch" / "records"
+
+
+def waiting(root: Path) -> list[Path]:
+    """The files of the records that wait, oldest first."""
+    return sorted(outbox(root).glob("*.json"))
+
+
+def save(record: Record, root: Path, reason: str) -> Path:
+    """Save a record, whole or not at all, and delete an earlier one of the same key and stage.
+
+    Raises:
+        UserError: the outbox cannot be written.
+    """
+    name = f"{short_hash(record.key)}-{re.sub(r'[^a-z]', '', record.stage) or 'record'}.json"
+    path = outbox(root) / f"{round(record.reported * 1000):014d}-{name}"
+    digests = {file: sha256(Path(file)) for files in record.files.values() for file in files if Path(file).is_file()}
+    content = {"reason": reason, "record": dataclasses.asdict(record), "digests": digests}
+    write_whole(path, json.dumps(content, indent=1).encode())
+    for earlier in outbox(root).glob(f"*-{name}"):
+        if earlier.name < path.name:
+            earlier.unlink(missing_ok=True)
+    return path
+
+
+def read(path: Path) -> SavedRecord:
+    """The record in a file of the outbox.
+
+    Raises:
+        ValueError: the file is no record, or one of another version of this library.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        return SavedRecord(Record(**content["record"]), dict(content["digests"]))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a record that this version reads ({error})") from error
+
+
+def still_valid(record: Record, digests: dict[str, str] | None = None) -> tuple[Record, list[str]]:
+    """The record without files that have changed since, and a line about each part that is left out.
+
+    A stage that runs again replaces its files, and files of another training must not be recorded under this key.
+    `digests`: of the files when the record was saved; None (delivery at once) = only check that they exist.
+    """
+    problems = {file: why for files in record.files.values() for file in files if (why := _file_problem(file, digests))}
+    files = {place: [file for file in files if file not in problems] for place, files in record.files.items()}
+    lines = [f"{record.name}: without {file}, which {why}" for file, why in problems.items()]
+    encoder = record.encoder
+    if encoder and (why := _encoder_problem(Path(encoder) / WEIGHTS, record.key)):
+        lines.append(f"{record.name}: without the encoder in {encoder}, which {why}")
+        encoder = None
+    return dataclasses.replace(record, files=files, encoder=encoder), lines
+
+
+def _file_problem(file: str, digests: dict[str, str] | None) -> str | None:
+    try:
+        if digests is None:
+            return None if Path(file).is_file() else "is not there any more"
+        return None if sha256(Path(file)) == digests.get(file) else "is another file by now"
+    except OSError:
+        return "is not there any more"
+
+
+def _encoder_problem(weights: Path, key: str) -> str | None:
+    try:
+        return None if sha256(weights) in key else "is another one by now"
+    except OSError:
+        return "is not there any more"
+
+
+def short_hash(key: str) -> str:
+    """A short form of a key, for file names and for tags that list many keys."""
+    return hashlib.sha256(key.encode()).hexdigest()[:12]
+
+
+def git_commit(root: Path) -> str | None:
+    """The commit that is checked out at `root`; None without git or outside a repository."""
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
