@@ -1,15 +1,12 @@
 """The live table of a run in the terminal, with the progress that each stage reports."""
 
-import json
-import math
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,24 +15,8 @@ from rich.text import Text
 
 from pipelines import server
 from pipelines.outcome import Outcome
-
-FOLDER = Path(".scratch/progress")  # below the project
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a training is."""
-
-    step: int
-    steps: int
-    images_per_second: float
-    seconds_left: float
-    notes: tuple[str, ...] = ()  # warnings in plain words
-
-    @property
-    def share(self) -> float:
-        """Of the steps, 0 to 1."""
-        return min(1.0, self.step / self.steps) if self.steps > 0 else 0.0
+from pretextbench.project import layout
+from pretextbench.project.progress import Progress
 
 
 def item(stage: str) -> str:
@@ -43,26 +24,11 @@ def item(stage: str) -> str:
     return stage.partition("@")[2]
 
 
-def read(root: Path, stage: str, since: float) -> Progress | None:
-    """The progress of a stage that has begun at `since` (a time as `time.time` gives it).
-
-    None where there is none to be told: a file that is missing, older than the stage, or not to be read is no error.
-    """
+def progress(root: Path, stage: str, since: float) -> Progress | None:
+    """The progress of a stage that has begun at `since` (a time.time()); None where there is none."""
     if not item(stage) or "/" in stage:
         return None
-    try:
-        content = json.loads((root / FOLDER / f"{item(stage)}.json").read_text(encoding="utf-8"))
-        return _parse(content) if float(content["updated"]) >= since else None
-    except (OSError, ValueError, TypeError, KeyError, OverflowError):
-        return None
-
-
-def _parse(content: dict[str, Any]) -> Progress:
-    pace, left = float(content["images_per_second"]), float(content["seconds_left"])
-    if not (math.isfinite(pace) and math.isfinite(left)):
-        raise ValueError("not a number")
-    notes = tuple(" ".join(str(note).split()) for note in content.get("notes") or [])
-    return Progress(int(content["step"]), int(content["steps"]), max(0.0, pace), max(0.0, left), notes)
+    return Progress.read(root / layout.PROGRESS / f"{item(stage)}.json", since)
 
 
 STYLES = {"running": "bold cyan", "ran": "green", "restored": "green", "failed": "bold red", "stopped": "yellow"}
@@ -86,7 +52,7 @@ class Lines:
             print(f"{result.stage}: {result.state} ({result.seconds:.1f} s)", flush=True)
 
     def _heard(self, stage: str, since: float) -> Progress | None:
-        found = read(self.root, stage, since)
+        found = progress(self.root, stage, since)
         if found and found.notes:
             self.notes[item(stage)] = found.notes
         return found

@@ -36,7 +36,7 @@ def test_a_store_that_is_away_costs_a_bounded_time(message: str, tmp_path: Path,
 
 def until_it_waits_for_a_record(root: Path) -> None:
     """Until the recorder has opened the store or given it up: it sleeps in the read of its input."""
-    process, end = track._waiting[root.resolve()], time.monotonic() + 60
+    process, end = track._recorders[root.resolve()], time.monotonic() + 60
     while "pipe_read" not in Path(f"/proc/{process.pid}/wchan").read_text() and time.monotonic() < end:
         assert process.poll() is None
         time.sleep(0.2)

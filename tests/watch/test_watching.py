@@ -1,4 +1,4 @@
-"""Whoever watches a training changes nothing of it, and says what is wrong."""
+"""Monitoring does not change a training, and warns when something is wrong."""
 
 import json
 import logging
@@ -12,6 +12,7 @@ from pretextbench import params, registry
 from pretextbench.data.prepared import CLASSES, LABELS, Prepared
 from pretextbench.errors import UserError
 from pretextbench.params import Augment, EncoderParams, Pretrain
+from pretextbench.project.progress import Progress
 from pretextbench.track import spool
 from pretextbench.train import pretrain
 from pretextbench.train.budget import Job
@@ -28,7 +29,7 @@ METHODS = ["simclr", "rotation", "denoising", "context-encoder", "colorization",
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """Images of two classes that a child could tell apart, so that nothing collapses at once."""
+    """Images of two classes that are easy to separate, so that nothing collapses at once."""
     folder, draw = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
     images = {s: draw.integers(0, 256, (48, SIDE, SIDE, 3), np.uint8) for s in ("train", "val")}
     written(folder / "images", images)
@@ -61,7 +62,7 @@ def train(work: Job, data: Prepared, root: Path, watch: Watching | None = None) 
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_same_bytes_come_out_whether_somebody_watches_or_not(name: str, data: Prepared, tmp_path: Path) -> None:
+def test_the_same_bytes_come_out_with_and_without_monitoring(name: str, data: Prepared, tmp_path: Path) -> None:
     work = job(name, data)
     alone = train(work, data, tmp_path / "alone")
     watched = train(work, data, tmp_path / "watched", watching(data, tmp_path))
@@ -73,46 +74,47 @@ def test_the_same_bytes_come_out_whether_somebody_watches_or_not(name: str, data
     ]
     assert losses[0] == losses[1]
     if name != "random":
-        told = spool.story(tmp_path / "live")
-        assert {"train/loss", "train/lr", "monitor/knn"} <= {point[0] for point in told.points}
-        assert [point[1] for point in told.points if point[0] == "monitor/knn"] == [0, 2, 4, 6]
-        assert told.over
-        assert len(told.pictures) == 2  # after steps 2 and 4: the last look is the output's
+        content = spool.read(tmp_path / "live")
+        assert {"train/loss", "train/lr", "monitor/knn"} <= {point[0] for point in content.points}
+        assert [point[1] for point in content.points if point[0] == "monitor/knn"] == [0, 2, 4, 6]
+        assert content.finished
+        assert len(content.pictures) == 2  # after steps 2 and 4: the last check is the output's
 
 
-def test_the_file_for_the_table_says_all_that_it_promises(data: Prepared, tmp_path: Path) -> None:
+def test_the_file_for_the_table_has_all_its_fields(data: Prepared, tmp_path: Path) -> None:
     train(job("rotation", data), data, tmp_path, watching(data, tmp_path, params.Watch(share=0), labels=False))
-    found = json.loads((tmp_path / "progress.json").read_text())
+    content = json.loads((tmp_path / "progress.json").read_text())
     kinds = {"step": int, "steps": int, "images_per_second": float, "loss": float, "seconds_left": float}
-    assert {name: type(found[name]) for name in kinds} == kinds
-    assert (found["step"], found["steps"], found["seconds_left"]) == (6, 6, 0.0)
-    assert abs(found["updated"] - time.time()) < 600
-    assert isinstance(found["notes"], list)
-    assert not spool.story(tmp_path / "live").pictures  # no share of the time, no look
+    assert {name: type(content[name]) for name in kinds} == kinds
+    assert (content["step"], content["steps"], content["seconds_left"]) == (6, 6, 0.0)
+    assert abs(content["updated"] - time.time()) < 600
+    assert isinstance(content["notes"], list)
+    assert Progress.read(tmp_path / "progress.json", time.time() - 600) is not None  # as the live table reads it
+    assert not spool.read(tmp_path / "live").pictures  # no share of the time, no look
 
 
 def test_labels_stay_closed_unless_k_nn_is_watched(data: Prepared, tmp_path: Path) -> None:
     closed = Prepared(data._labels.parent / "images") if data._labels else data
     train(job("rotation", closed), closed, tmp_path, watching(closed, tmp_path, labels=False))
-    assert "monitor/knn" not in {point[0] for point in spool.story(tmp_path / "live").points}
+    assert "monitor/knn" not in {point[0] for point in spool.read(tmp_path / "live").points}
     assert not json.loads((tmp_path / "out/encoder.json").read_text())["monitored"]
     train(job("rotation", data), data, tmp_path / "on", watching(data, tmp_path / "on"))
     assert json.loads((tmp_path / "on/out/encoder.json").read_text())["monitored"]
 
 
-def test_what_goes_wrong_beside_the_training_costs_one_line(
+def test_an_error_of_the_monitoring_costs_one_line(
     data: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("the pen is broken")
 
-    monkeypatch.setattr("pretextbench.watch.draw", broken)
+    monkeypatch.setattr("pretextbench.watch.watching.draw", broken)
     alone = train(job("rotation", data), data, tmp_path / "alone")
     with caplog.at_level(logging.WARNING):
         made = train(job("rotation", data), data, tmp_path / "watched", watching(data, tmp_path))
     assert made["encoder.safetensors"] == alone["encoder.safetensors"]
     assert [line for line in caplog.messages if "the pen is broken" in line] == [
-        "Nobody watches this training any more (RuntimeError: the pen is broken). It goes on."
+        "This training is not monitored any more (RuntimeError: the pen is broken). It goes on."
     ]
 
 
@@ -132,22 +134,22 @@ def test_a_training_that_diverges_says_so(data: Prepared, tmp_path: Path, monkey
     monkeypatch.setattr(Training, "advance", broken)
     with pytest.raises(UserError, match="diverged"):
         train(job("rotation", data), data, tmp_path, watching(data, tmp_path))
-    assert "diverged" in (spool.story(tmp_path / "live").failed or "")
+    assert "diverged" in (spool.read(tmp_path / "live").failed or "")
 
 
-def test_a_symptom_is_said_once_and_not_early_and_goes_when_it_is_cured() -> None:
+def test_a_symptom_is_reported_once_and_not_early_and_goes_when_it_is_cured() -> None:
     notes = Notes("simclr-0")
-    assert notes.look(0.1, ["the projection collapsed: standard deviation 0.01 of a healthy 1"]) == []
-    fresh = notes.look(0.3, ["the projection collapsed: standard deviation 0.01 of a healthy 1"])
+    assert notes.check(0.1, ["the projection collapsed: standard deviation 0.01 of a healthy 1"]) == []
+    fresh = notes.check(0.3, ["the projection collapsed: standard deviation 0.01 of a healthy 1"])
     assert fresh == ["simclr-0: the projection collapsed: standard deviation 0.01 of a healthy 1"]
-    assert notes.look(0.4, ["the projection collapsed: standard deviation 0.02 of a healthy 1"]) == []
+    assert notes.check(0.4, ["the projection collapsed: standard deviation 0.02 of a healthy 1"]) == []
     assert notes.all == ["the projection collapsed: standard deviation 0.02 of a healthy 1"]
-    assert notes.look(0.5, []) == []
+    assert notes.check(0.5, []) == []
     assert notes.all == []
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "said"),
+    ("accuracies", "warning"),
     [
         ([0.2, 0.3, 0.4, 0.5, 0.6], None),
         ([0.2, 0.5, 0.4, 0.4], None),  # twice worse may be chance
@@ -155,11 +157,11 @@ def test_a_symptom_is_said_once_and_not_early_and_goes_when_it_is_cured() -> Non
         ([0.4, 0.3, 0.2, 0.3], "worse than with the untrained encoder: 30.0% against 40.0%"),
     ],
 )
-def test_k_nn_that_does_not_improve_is_said(accuracies: list[float], said: str | None) -> None:
+def test_k_nn_that_does_not_improve_is_warned_of(accuracies: list[float], warning: str | None) -> None:
     notes, fresh = Notes("simclr-0"), []
     for i, accuracy in enumerate(accuracies):
         fresh += notes.knn(10 * i, accuracy)
-    assert len(fresh) == (said is not None)
-    assert said is None or said in fresh[0]
-    assert notes.changed() == (said is not None)
+    assert len(fresh) == (warning is not None)
+    assert warning is None or warning in fresh[0]
+    assert notes.changed() == (warning is not None)
     assert not notes.changed()

@@ -1,4 +1,4 @@
-"""k-NN on validation labels while a method trains. It chooses nothing, and the training's seconds leave it out."""
+"""k-NN accuracy on validation labels during a training. Nothing depends on it; its time is not counted."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ K, TEMPERATURE = 20, 0.07
 
 
 class Monitor:
-    """Validation images against a bank of training images, drawn evenly; at most `limit` of each."""
+    """k-NN of validation images in a bank of training images; at most `limit` of each, evenly spaced."""
 
     def __init__(self, data: Prepared, limit: int) -> None:
         self.classes = len(data.classes)
@@ -21,11 +21,11 @@ class Monitor:
 
     @property
     def labelled(self) -> bool:
-        """Whether there are labels enough to say anything."""
+        """Whether there are enough labels for a k-NN."""
         return self.classes > 1 and len(self.bank) > 0 and len(self.queries) > 0
 
     def measure(self, training: Training) -> float | None:
-        """Accuracy of the last stage's features, in [0, 1]; None without labels. Leaves the training as it is."""
+        """Accuracy of the last stage's features, in [0, 1]; None without labels. The training does not change."""
         if not self.labelled:
             return None
         device, encoder = training.fabric.device, training.method.encoder

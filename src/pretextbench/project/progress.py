@@ -1,0 +1,62 @@
+"""The progress of a training, in a small JSON file: the training writes it, the live table reads it."""
+
+import contextlib
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The state of a training at one moment. The fields are the keys of the file."""
+
+    step: int = 0
+    steps: int = 0
+    images_per_second: float = 0.0
+    loss: float = 0.0
+    seconds_left: float = 0.0
+    notes: tuple[str, ...] = ()  # warnings in plain words
+    updated: float = 0.0  # seconds since 1970
+
+    @property
+    def share(self) -> float:
+        """Share of the steps that are done, 0 to 1."""
+        return min(1.0, self.step / self.steps) if self.steps > 0 else 0.0
+
+    def write(self, path: Path) -> None:
+        """Replace the file as a whole.
+
+        It is not flushed to the disk: a power cut may lose it, and no training step waits. A full disk is no error
+        here: the training reports it where it matters.
+        """
+        scratch = path.with_suffix(".new")
+        with contextlib.suppress(OSError):
+            scratch.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
+            scratch.replace(path)
+
+    @classmethod
+    def read(cls, path: Path, since: float) -> Self | None:
+        """The progress in a file; None where it is missing, older than `since` (a time.time()) or unreadable."""
+        try:
+            progress = cls._parse(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
+            return None
+        return progress if progress.updated >= since else None
+
+    @classmethod
+    def _parse(cls, content: dict[str, Any]) -> Self:
+        pace, left = float(content["images_per_second"]), float(content["seconds_left"])
+        if not (math.isfinite(pace) and math.isfinite(left)):
+            raise ValueError("not a finite number")
+        return cls(
+            step=int(content["step"]),
+            steps=int(content["steps"]),
+            images_per_second=max(0.0, pace),
+            loss=float(content["loss"]),  # NaN in a training that has diverged
+            seconds_left=max(0.0, left),
+            notes=tuple(" ".join(str(note).split()) for note in content["notes"] or ()),
+            updated=float(content["updated"]),
+        )

@@ -1,0 +1,201 @@
+"""Monitoring of a training while it runs: progress, health, pictures, k-NN, and warnings.
+
+The training does not depend on it. An error here ends the monitoring with one warning, and the training goes on.
+"""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from pretextbench import params
+from pretextbench.base.picture import draw
+from pretextbench.data.prepared import Prepared
+from pretextbench.project.progress import Progress
+from pretextbench.track import stage_records
+from pretextbench.track.spool import Spool
+from pretextbench.train import loop
+from pretextbench.train.loop import Training
+from pretextbench.train.pretrain import Diagnosis, describe, diagnose
+from pretextbench.watch.monitor import Monitor
+from pretextbench.watch.notes import Notes
+
+IMAGES_CHECKED, IMAGES_DRAWN = 64, 4  # validation images per check; the check at the end uses four times as many
+PROGRESS_PAUSE = 1.0  # seconds between two writes of the progress file, at least
+log = logging.getLogger(__name__)
+
+
+def _guarded(call: Callable[..., None]) -> Callable[..., None]:
+    """Turn an error in the monitoring into one warning, and disable the monitoring from then on."""
+
+    @wraps(call)
+    def safely(self: "Watching", *args: Any) -> None:
+        if self.disabled:
+            return
+        try:
+            call(self, *args)
+        except Exception as error:
+            self.disabled = True
+            log.warning("This training is not monitored any more (%s: %s). It goes on.", type(error).__name__, error)
+
+    return safely
+
+
+class Watching(loop.Observer):
+    """Monitor of one training.
+
+    Args:
+        limits: how often it checks, and for which share of the time.
+        data: the prepared images.
+        progress: the file for the live table.
+        spool: folder of the live metrics for MLflow.
+        experiment: name of the MLflow experiment.
+        images: folder of the prepared images.
+        labelled: the same images with their labels, for k-NN; None = no k-NN.
+    """
+
+    def __init__(
+        self,
+        limits: params.Watch,
+        data: Prepared,
+        progress: Path,
+        spool: Path,
+        experiment: str,
+        images: Path,
+        labelled: Prepared | None = None,
+    ) -> None:
+        self.limits, self.data, self.labelled = limits, data, labelled
+        self.progress, self.spool = ProgressFile(progress), Spool(spool)
+        self.experiment, self.images = experiment, images
+        self.disabled = False
+        self.seconds, self.last_seconds = 0.0, 0.0  # seconds of all checks; of the last check
+        self.checked, self.measured = 0, 0  # step of the last check; of the last k-NN
+        self.monitor: Monitor | None = None
+
+    @_guarded
+    def begin(self, training: Training) -> None:
+        """Open the spool. With k-NN, measure the untrained encoder."""
+        self.notes = Notes(f"{training.job.plugin.name}-{training.job.seed}")
+        card = describe(training, self.data).model_dump(mode="json")
+        self.spool.begin(stage_records.started(card, self.images, self.experiment))
+        self.progress.begin(training)
+        self.checked = self.measured = training.step
+        if self.labelled is not None:
+            training.monitored = True
+            self.monitor = Monitor(self.labelled, self.limits.knn_images)
+            self._measure(training)
+
+    @_guarded
+    def step(self, training: Training) -> None:
+        """Update the live table."""
+        self.progress.step(training.step)
+
+    @_guarded
+    def row(self, training: Training, row: dict[str, float]) -> None:
+        """Write a row of the history to table and spool; check the training when a check is due."""
+        self.progress.row(row)
+        values = {f"train/{name}": value for name, value in row.items() if name != "step"}
+        self.spool.values(training.step, row["seconds"], values)
+        if training.step == training.steps:
+            return  # `end` brings the last check
+        if self._due(training, self.checked, self.limits.epochs) and self._affordable(training):
+            begun = time.perf_counter()
+            self._record_check(training, diagnose(training, self.data, IMAGES_CHECKED, IMAGES_DRAWN))
+            self.last_seconds = time.perf_counter() - begun
+            self.seconds, self.checked = self.seconds + self.last_seconds, training.step
+        if self.monitor and self._due(training, self.measured, self.limits.knn or 0):
+            self._measure(training)
+
+    @_guarded
+    def end(self, training: Training, result: Diagnosis) -> None:
+        """Write the state at the end of the training."""
+        if self.monitor and training.steps:
+            self._measure(training)
+        self._note(self.notes.check(1.0, result.symptoms))
+        self.progress.end(training)
+        self.spool.end()
+
+    @_guarded
+    def fail(self, message: str) -> None:
+        """Write that the training has failed."""
+        self.spool.failed(message)
+
+    def _due(self, training: Training, since: int, epochs: float) -> bool:
+        seen = (training.step - since) * training.budget.batch
+        return seen >= epochs * len(self.data.images("train"))
+
+    def _affordable(self, training: Training) -> bool:
+        """Whether another check keeps to the share of the time. The first is estimated as three training passes."""
+        per_image = training.seconds / max(1, training.step * training.budget.batch)
+        cost = self.last_seconds or 3 * IMAGES_CHECKED * per_image
+        return self.seconds + cost <= self.limits.share * training.seconds
+
+    def _record_check(self, training: Training, result: Diagnosis) -> None:
+        health = {f"health/{name}": value for name, value in result.health.items()}
+        self.spool.values(training.step, training.seconds, health)
+        path = self.spool.folder / f"step-{training.step:07}.png"
+        draw(result.pictures, path)
+        self.spool.picture(path)
+        self._note(self.notes.check(training.step / training.steps, result.symptoms))
+
+    def _measure(self, training: Training) -> None:
+        assert self.monitor is not None
+        accuracy = self.monitor.measure(training)
+        if accuracy is not None:
+            self.spool.values(training.step, training.seconds, {"monitor/knn": accuracy})
+            self._note(self.notes.knn(training.step, accuracy))
+        self.measured = training.step
+
+    def _note(self, fresh: list[str]) -> None:
+        for line in fresh:
+            log.warning(line)
+        self.progress.notes(self.notes.all)
+        if self.notes.changed():
+            self.spool.notes(self.notes.all)
+
+
+class ProgressFile:
+    """The progress file of one training, kept up to date at most once a second."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.written, self.now = path, 0.0, Progress()
+
+    def begin(self, training: Training) -> None:
+        """Write the first state of a training."""
+        self.batch = training.budget.batch
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._change(step=training.step, steps=training.steps)
+        if training.history:
+            self.row(training.history[-1])
+        self._write()
+
+    def step(self, step: int) -> None:
+        """Take a training step into account."""
+        self._change(step=step)
+        if time.monotonic() - self.written >= PROGRESS_PAUSE:
+            self._write()
+
+    def row(self, row: dict[str, float]) -> None:
+        """Take new numbers, which the next write contains."""
+        self._change(images_per_second=row["images_per_second"], loss=row["loss"])
+
+    def notes(self, notes: Sequence[str]) -> None:
+        """Replace the warnings."""
+        self._change(notes=tuple(notes))
+
+    def end(self, training: Training) -> None:
+        """Write the last state of a training."""
+        self._change(step=training.step)
+        self._write()
+
+    def _change(self, **fields: object) -> None:
+        self.now = dataclasses.replace(self.now, **fields)  # type: ignore[arg-type]
+
+    def _write(self) -> None:
+        self.written, speed = time.monotonic(), self.now.images_per_second
+        left = (self.now.steps - self.now.step) * self.batch / speed if speed else 0.0
+        self._change(seconds_left=round(left, 1), updated=time.time())
+        self.now.write(self.path)
