@@ -5,29 +5,28 @@ What comes in is merged into dvc.lock under DVC's own lock and fetched by `dvc p
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
 from dvc.repo import Repo, lock_repo
 
 from pipelines import server
 from pretextbench import registry
 from pretextbench.base.files import write_whole
 from pretextbench.errors import UserError
-from pretextbench.project import layout
+from pretextbench.project import layout, lockfile
+from pretextbench.project.lockfile import Entries
 from pretextbench.project.locks import Lock, locked, take
 
-Entries = dict[str, Any]  # stage -> what dvc.lock says of it
-CODE = ("stages", "pipelines", "src", "plugins")  # what a stage is made of, beside dvc.yaml
+CODE = ("stages", "pipelines", "src", "plugins")  # folders of the code that a stage may run
 NAMED = 3  # differing files in a message
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """What a stage in another checkout is sent with."""
+    """The inputs of a stage that are sent to another checkout."""
 
     remote: str  # a DVC remote, known by this name in both checkouts
     params: str  # the text of params.yaml
@@ -36,11 +35,10 @@ class Parcel:
 
 
 def pack(root: Path, remote: str, current: list[str]) -> Parcel:
-    """What the stages of a run need elsewhere; `current` are those that will not run."""
-    params = root / "params.yaml"
-    known = entries(root)
-    kept = {name: known[name] for name in current if name in known}
-    return Parcel(remote, params.read_text(encoding="utf-8") if params.is_file() else "", code(root), kept)
+    """The parcel for the stages of a run; `current` are those that will not run."""
+    params, entries = root / layout.PARAMS, lockfile.read(root)
+    chosen = {name: entries[name] for name in current if name in entries}
+    return Parcel(remote, params.read_text(encoding="utf-8") if params.is_file() else "", code(root), chosen)
 
 
 def code(root: Path) -> dict[str, str]:
@@ -50,19 +48,12 @@ def code(root: Path) -> dict[str, str]:
     return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
 
 
-def entries(root: Path) -> Entries:
-    """What dvc.lock says of each stage."""
-    path = root / "dvc.lock"
-    return (yaml.safe_load(path.read_text()) or {}).get("stages", {}) if path.is_file() else {}
-
-
 def merge(root: Path, new: Entries) -> None:
     """Put entries of another checkout's dvc.lock into this one's, under the lock that DVC itself writes it under."""
     with Repo(str(root), _wait_for_lock=True) as repo, lock_repo(repo):
-        known = entries(root)
-        if any(known.get(name) != entry for name, entry in new.items()):
-            content = {"schema": "2.0", "stages": known | new}
-            write_whole(root / "dvc.lock", yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
+        entries = lockfile.read(root)
+        if any(entries.get(name) != entry for name, entry in new.items()):
+            lockfile.write(root, entries | new)
 
 
 def check_remote(name: str, workers: bool) -> None:
@@ -94,14 +85,15 @@ def settle(root: Path, parcel: Parcel) -> Lock:
         UserError: the code differs (some files are named), or stages with other parameters are at work there.
     """
     own = code(root)
-    other = sorted(path for path in {*own, *parcel.code} if own.get(path) != parcel.code.get(path))
-    if other:
-        more = f" and {len(other) - NAMED} more" if len(other) > NAMED else ""
+    differing = sorted(path for path in {*own, *parcel.code} if own.get(path) != parcel.code.get(path))
+    if differing:
+        more = f" and {len(differing) - NAMED} more" if len(differing) > NAMED else ""
+        files = ", ".join(differing[:NAMED])
         raise UserError(
-            f"The checkout {root} has other code than the one that started the run: {', '.join(other[:NAMED])}{more}. "
+            f"The checkout {root} has other code than the one that started the run: {files}{more}. "
             "Bring both to the same commit."
         )
-    path, busy = root / "params.yaml", server.folder(root) / "stages.lock"
+    path, busy = root / layout.PARAMS, root / layout.STAGES_LOCK
     with locked(server.folder(root) / "travel.lock"):
         if parcel.params and (not path.is_file() or path.read_text(encoding="utf-8") != parcel.params):
             alone = take(busy, wait=False)
@@ -123,7 +115,7 @@ def check_methods(root: Path) -> None:
         UserError: names the method; PluginError where it is not installed.
     """
     path = root / layout.METHODS
-    for name, entry in (yaml.safe_load(path.read_text()) if path.is_file() else {}).items():
+    for name, entry in (json.loads(path.read_text()) if path.is_file() else {}).items():
         if "source_hash" in entry and registry.source_hash(registry.find(name)) != entry["source_hash"]:
             raise UserError(
                 f"Method {name!r} has other code in the environment of {root} than where the run was started. Install "

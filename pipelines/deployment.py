@@ -7,7 +7,10 @@ import sys
 from typing import Any
 
 from prefect import flow
-from prefect.states import Cancelled, Completed, Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed, Failed
+
+from pretextbench.project.run_options import words
 
 STOPPED = 128  # exit statuses above it name a signal
 
@@ -19,9 +22,8 @@ def comparison(
     """Bring stages up to date, all by default; the options are those of `python -m pipelines.run`."""
     from pipelines import run  # here: it sets the switches of DVC and MLflow
 
-    options = {"--jobs": jobs, "--retries": retries, "--dask": dask or None, "--remote": remote or None}
-    words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
-    status = run.main([*words, "--", *(targets or [])])
+    options = {"jobs": jobs, "retries": retries, "dask": dask or None, "remote": remote or None}
+    status = run.main(words(options, targets or []))
     sys.stdout.flush()
     if status == 0:
         return Completed(message="all current")

@@ -13,7 +13,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipelines import server
 from pipelines.outcome import Outcome
 from pretextbench.project import layout
 from pretextbench.project.progress import Progress
@@ -28,7 +27,7 @@ def progress(root: Path, stage: str, since: float) -> Progress | None:
     """The progress of a stage that has begun at `since` (a time.time()); None where there is none."""
     if not item(stage) or "/" in stage:
         return None
-    return Progress.read(root / layout.PROGRESS / f"{item(stage)}.json", since)
+    return Progress.read(root / layout.progress(item(stage)), since)
 
 
 STYLES = {"running": "bold cyan", "ran": "green", "restored": "green", "failed": "bold red", "stopped": "yellow"}
@@ -110,7 +109,7 @@ class Stages(Lines):
         """See which stages have begun since the last look."""
         for name in self.names:
             if name not in self.starts and name not in self.results:
-                log = server.folder(self.root) / "logs" / f"{name.replace('/', '_')}.log"
+                log = self.root / layout.log(name)
                 if log.exists() and log.stat().st_mtime >= self.began:
                     self.starts[name] = self.clock()
 

@@ -14,6 +14,7 @@ from dvc.repo.reproduce import get_active_graph
 
 from pretextbench.errors import UserError, nearest
 from pretextbench.params import load
+from pretextbench.project import layout
 
 logging.getLogger("dvc.progress").setLevel(logging.CRITICAL)  # no bars of DVC's within our table of stages
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]  # without the switch, stages side by side refuse each other
@@ -68,7 +69,7 @@ def _devices(stage: Any) -> int:
     if told != TRAINING:
         return int(told)
     try:
-        training = load(Path("params.yaml")).pretrain
+        training = load(layout.PARAMS).pretrain
     except UserError:  # the inventory tells it, and nothing is trained
         return 1
     return 0 if training.accelerator == "cpu" else training.devices
@@ -91,16 +92,13 @@ def stale(names: list[str]) -> set[str]:
         raise UserError(f"DVC cannot tell what is stale: {error}") from error
 
 
-PARAMS = Path("params.yaml")
-
-
 def targets(methods: Iterable[str], stages: Iterable[str]) -> list[str]:
     """Those of `stages` that belong to one of `methods`, a method or control of the comparison in params.yaml.
 
     Raises:
         UserError: a method is not part of the comparison, or params.yaml has a mistake.
     """
-    compare = load(PARAMS).compare
+    compare = load(layout.PARAMS).compare
     known = compare.methods + compare.controls
     items = set[str]()
     for name in methods:

@@ -1,10 +1,9 @@
-"""Files that DVC writes in place, and that a kill or a power cut in that moment leaves half written.
+"""Repair of files that DVC writes in place, and that a kill or a power cut in that moment leaves half written.
 
-Until they are mended DVC refuses every run. Called when this process holds the checkout (`pipelines.run.alone`).
+Until they are repaired DVC refuses every run. Called when this process holds the checkout (`pipelines.run.alone`).
 """
 
 import json
-import shutil
 import time
 from pathlib import Path
 
@@ -12,31 +11,30 @@ import yaml
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from voluptuous import Invalid  # comes with DVC, which judges by it
 
-from pretextbench.project import lockfile
+from pretextbench.project import layout, lockfile
 
 CONFLICT = "<<<<<<<"  # of a merge: for people to settle
-AGAIN = 1.0  # seconds until a second look: somebody's `dvc` may be writing at this moment
 
 
-def mend(root: Path, again: float = AGAIN) -> list[str]:
-    """Set half-written files aside and return what to tell the user about each.
+def mend(root: Path, again: float = lockfile.SECOND_LOOK) -> list[str]:
+    """Set half-written files aside and return a message for the user about each.
 
     Nothing is lost: DVC's run cache knows what every stage has made of which inputs, and checks it out.
     """
-    told = []
-    for name, reads, what in (
-        ("dvc.lock", _lock, "What was finished comes back from DVC's cache"),
+    messages = []
+    for name, is_readable, consequence in (
+        (str(layout.LOCKFILE), _lock, "What was finished comes back from DVC's cache"),
         (".dvc/tmp/rwlock", _rwlock, "It only says which DVC is at work where"),
     ):
         path = root / name
-        if path.is_file() and not reads(path):
+        if path.is_file() and not is_readable(path):
             time.sleep(again)
-            if not reads(path):
+            if not is_readable(path):
                 path.replace(path.with_name(path.name + ".torn"))
-                if name == str(lockfile.LOCK) and (root / lockfile.KEPT).is_file():
-                    shutil.copy(root / lockfile.KEPT, path)
-                told.append(f"{name} was half written, as a kill leaves it, and is now {name}.torn. {what}.")
-    return told
+                if name == str(layout.LOCKFILE):
+                    lockfile.put_back(root)
+                messages.append(f"{name} was half written, as a kill leaves it, and is now {name}.torn. {consequence}.")
+    return messages
 
 
 def _lock(path: Path) -> bool:
@@ -45,7 +43,7 @@ def _lock(path: Path) -> bool:
     if CONFLICT in text:
         return True
     try:
-        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(text))
+        COMPILED_LOCKFILE_SCHEMA(lockfile.parse(text))
     except (yaml.YAMLError, Invalid):
         return False
     return True

@@ -17,38 +17,41 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from pipelines import checkouts, current, devices, display, graph, server, staleness
+from pipelines import checkouts, devices, display, graph, server, staleness
 from pipelines.dask_cluster import LOCAL, Cluster
 from pipelines.graph import Node
 from pipelines.lock_repair import mend
 from pipelines.outcome import Outcome, table
 from pipelines.processes import Children
+from pipelines.reproduce import run_without_work
 from pipelines.runner import GRACE
 from pretextbench.errors import UserError
-from pretextbench.project import layout
+from pretextbench.project import layout, run_options
 from pretextbench.project.locks import Lock, take
 
 
-def arguments(words: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__.splitlines()[0])
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help="stages to bring up to date (default: all)")
-    parser.add_argument("--jobs", type=int, help="stages side by side, at most (default: from cores and devices)")
-    parser.add_argument("--only", metavar="METHOD", help="the stages of this method, and what they need")
-    parser.add_argument("--methods", type=names, default=[], metavar="A,B", help="the same for several methods")
-    parser.add_argument("--dry-run", action="store_true", help="say what would run and why, and run nothing")
-    parser.add_argument("--retries", type=int, default=2, help="attempts after a failure that is no mistake of yours")
-    parser.add_argument(
-        "--dask", nargs="?", const=LOCAL, metavar="ADDRESS", help="on Dask workers, of this machine or of a scheduler"
-    )
-    parser.add_argument("--remote", default="", metavar="NAME", help="exchange files by this DVC remote")
-    options = parser.parse_args(words)
+def arguments(line: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line; `dask` may stand alone, and `methods` becomes a list."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=run_options.TARGETS)
+    for option in run_options.OPTIONS:
+        if option.kind is bool:
+            parser.add_argument(option.flag, action="store_true", help=option.help)
+            continue
+        alone: dict[str, Any] = {"nargs": "?", "const": LOCAL} if option.name == "dask" else {}
+        parser.add_argument(
+            option.flag, type=option.kind, default=option.default, metavar=option.metavar, help=option.help, **alone
+        )
+    options = parser.parse_args(line)
     if options.dask and options.dask != LOCAL and ":" not in options.dask:
         parser.error(f"--dask takes an address such as tcp://HOST:8786, found {options.dask!r}; name targets before it")
     options.jobs = devices.jobs(devices.found()) if options.jobs is None else options.jobs
-    if options.jobs < 1 or options.retries < 0:
-        parser.error(f"--jobs must be 1 or more and --retries 0 or more, found {options.jobs} and {options.retries}")
+    for option in run_options.OPTIONS:
+        if option.minimum is not None and (value := getattr(options, option.name)) < option.minimum:
+            parser.error(f"{option.flag} must be {option.minimum} or more, found {value}")
+    options.methods, options.remote = names(options.methods or ""), options.remote or ""
     return options
 
 
@@ -63,10 +66,11 @@ def chosen(options: argparse.Namespace) -> list[str]:
     Raises:
         UserError: a method is unknown, or DVC cannot read the pipeline.
     """
+    targets: list[str] = options.targets
     methods = [*options.methods, *([options.only] if options.only else [])]
     if not methods:
-        return options.targets
-    return [*options.targets, *graph.targets(methods, [node.name for node in graph.read([])])]
+        return targets
+    return [*targets, *graph.targets(methods, [node.name for node in graph.read([])])]
 
 
 def alone(root: Path) -> Lock:
@@ -77,9 +81,9 @@ def alone(root: Path) -> Lock:
     Raises:
         UserError: another run holds it; says which.
     """
-    path = server.folder(root) / "run.lock"
+    path = root / layout.RUN_LOCK
     lock = take(path, wait=False)
-    left = take(server.folder(root) / "stages.lock", wait=False)  # shared by stages that Dask workers have started
+    left = take(root / layout.STAGES_LOCK, wait=False)
     if lock is None or left is None:
         who = path.read_text().strip()
         if killed(who):
@@ -157,7 +161,7 @@ def main(words: list[str] | None = None) -> int:
         nodes = graph.read(targets)
         if options.remote:
             checkouts.check_remote(options.remote, bool(options.dask))
-        elif done := current.settled(nodes, children):
+        elif done := run_without_work(nodes, children):
             print("everything is current: nothing was to be run, and nothing is recorded in Prefect")
             return finish(done, [], {})
         url = server.begin(root)

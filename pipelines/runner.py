@@ -14,14 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines import checkouts, devices, graph, outcome, server
+from pipelines import checkouts, devices, graph, server
 from pipelines.checkouts import Parcel
 from pipelines.graph import Node
 from pipelines.outcome import Outcome
 from pipelines.processes import Children, Stopping
+from pipelines.reproduce import last_words, reproduce
 from pretextbench.base.files import write_whole
 from pretextbench.errors import UserError
-from pretextbench.project import layout
+from pretextbench.project import layout, lockfile
 from pretextbench.project.environment import RECORDED
 from pretextbench.project.locks import Lock, take
 
@@ -81,7 +82,8 @@ class Site:
                 with self._settled(order, away) as lock:
                     self._bring(order, needs, away)
                     held = (*descriptors, lock.descriptor) if lock else tuple(descriptors)
-                    result = self._process(order, {RECORDED: order.run, **self.env, **given}, held)
+                    env = {RECORDED: order.run, **self.env, **given}
+                    result = reproduce(self.children, order.node.name, order.stale, env, held, order.restore)
                     if result.good and order.parcel:
                         self.dvc("push", order.parcel.remote, [order.node.name])
             except UserError as error:
@@ -92,7 +94,7 @@ class Site:
                 result = Outcome(order.node.name, "stopped")
         if not result.good and not self._going():
             result = replace(result, state="stopped")
-        entry = checkouts.entries(self.root).get(order.node.name) if away and result.good else None
+        entry = lockfile.read(self.root).get(order.node.name) if away and result.good else None
         return replace(result, where=where(given, away), away=away, entry=entry)
 
     @contextlib.contextmanager
@@ -123,7 +125,7 @@ class Site:
         if away:
             checkouts.check_methods(self.root)
 
-    def fetch(self, new: checkouts.Entries, remote: str) -> None:
+    def fetch(self, new: lockfile.Entries, remote: str) -> None:
         """Make what other checkouts have made of these stages current here.
 
         Raises:
@@ -139,17 +141,10 @@ class Site:
         Raises:
             Unmoved: it fails; its last words and its log are named.
         """
-        log = server.folder(self.root) / "logs" / f"{verb}-{words[-1].replace('/', '_')}.log"
+        log = self.root / layout.log(f"{verb}-{words[-1]}")
         status = self.children.run([*graph.DVC, verb, "--remote", remote, *words], log, {})
         if status:
-            raise Unmoved(f"`dvc {verb}` with the remote {remote!r}: {outcome.last_words(log)}; see {log}")
-
-    def _process(self, order: Order, env: dict[str, str], keep: tuple[int, ...]) -> Outcome:
-        stage, pull = order.node.name, ["--pull"] if order.restore else []
-        log = server.folder(self.root) / "logs" / f"{stage.replace('/', '_')}.log"
-        start = time.monotonic()
-        status = self.children.run([*graph.DVC, "repro", "--single-item", *pull, stage], log, env, keep)
-        return outcome.read(stage, status, log, time.monotonic() - start)
+            raise Unmoved(f"`dvc {verb}` with the remote {remote!r}: {last_words(log)}; see {log}")
 
     def _going(self) -> bool:
         return not self.children.stopping.is_set()
@@ -191,7 +186,7 @@ def site(order: Order) -> Site:
             share = order.threads or str(max(1, devices.cores() // order.beside))
             env = dict.fromkeys(THREADS, share)  # Dask's nanny has set them to 1
             env |= {"MLFLOW_TRACKING_URI": order.tracking} if order.tracking else {}
-            _sites[order.run] = Site(Children(root, grace=order.grace), env, lock=server.folder(root) / "stages.lock")
+            _sites[order.run] = Site(Children(root, grace=order.grace), env, lock=root / layout.STAGES_LOCK)
         return _sites[order.run]
 
 

@@ -9,6 +9,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
+from pretextbench.project import layout
 from pretextbench.project.locks import Lock, locked, take
 
 CODE = Path(__file__).resolve().parents[1]  # the folder from which `python -m pipelines...` starts
@@ -20,8 +21,8 @@ _own_url: str | None = None
 
 
 def folder(root: Path) -> Path:
-    """Where Prefect keeps everything of this project."""
-    return root.resolve() / ".prefect"  # absolute: the keeper works in another folder
+    """Prefect's folder in this project."""
+    return root.resolve() / layout.PREFECT  # absolute: the keeper works in another folder
 
 
 def begin(root: Path) -> str:

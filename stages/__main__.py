@@ -8,38 +8,58 @@ import importlib
 import os
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from pipelines import server
 from pretextbench import track
 from pretextbench.errors import UserError, nearest
 from pretextbench.project import layout, lockfile
 from pretextbench.project.environment import recorded
-from stages.lifecycle import keep_freed, run, status
+from stages.lifecycle import exit_status, keep_freed, run
 
-UNRECORDED = {"inventory"}  # runs on every `dvc repro`: see `stages.lifecycle.run`
-RECORDER = {"pretrain": True, "evaluate": False, "compare": False}  # who writes to MLflow -> with an encoder?
-STAGES = ("inventory", "prepare", "audit", "transfer", "views", "augment", "pretrain", "evaluate", "compare")
+
+class Traits(NamedTuple):
+    """The needs of a stage that dvc.yaml does not tell."""
+
+    records: bool = False  # writes to MLflow
+    encoder: bool = False  # ... an encoder too
+    flow: bool = True  # has a Prefect run: see `stages.lifecycle.run`
+
+
+STAGES = {
+    "inventory": Traits(flow=False),
+    "prepare": Traits(),
+    "audit": Traits(),
+    "transfer": Traits(),
+    "views": Traits(),
+    "augment": Traits(),
+    "pretrain": Traits(records=True, encoder=True),
+    "evaluate": Traits(records=True),
+    "compare": Traits(records=True),
+}
 
 
 def main(name: str) -> int:
     """Run one stage by name and return its exit status."""
     if name not in STAGES:
-        return status(UserError(f"There is no stage {name!r}.{nearest(name, STAGES)} Stages: {', '.join(STAGES)}."))
-    root = layout.root()
+        return exit_status(
+            UserError(f"There is no stage {name!r}.{nearest(name, STAGES)} Stages: {', '.join(STAGES)}.")
+        )
+    traits, root = STAGES[name], layout.root()
     # The inventory starts a server only where there has never been one: the run is then certainly not an empty one,
     # and creating the server's database takes longer than anything else.
-    wanted = name not in UNRECORDED or not (server.folder(root) / "prefect.db").exists()
+    wanted = traits.flow or not (server.folder(root) / "prefect.db").exists()
     if wanted and not recorded():
-        with contextlib.suppress(OSError):  # told when the flow starts
+        with contextlib.suppress(OSError):  # the flow gives the message when it starts
             server.begin(root)
     keep_freed()
     if os.environ.get("DVC_STAGE"):  # DVC has started this, and writes again when it has ended
         if name == "inventory":
             lockfile.complete(Path())
         lockfile.keep(Path())
-    if name in RECORDER:
-        track.warm(root, encoder=RECORDER[name])
-    return run(name, lambda: importlib.import_module(f"stages.{name}").main(), flow=name not in UNRECORDED)
+    if traits.records:
+        track.warm(root, encoder=traits.encoder)
+    return run(name, lambda: importlib.import_module(f"stages.{name}").main(), flow=traits.flow)
 
 
 if __name__ == "__main__":

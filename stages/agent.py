@@ -25,7 +25,7 @@ from pretextbench.params import Pretrain, load
 from pretextbench.project import layout
 from pretextbench.project.locks import locked
 from stages.arguments import method_and_seed
-from stages.lifecycle import status
+from stages.lifecycle import exit_status
 from stages.worker import complaint
 
 RENDEZVOUS = "PRETEXTBENCH_RENDEZVOUS"
@@ -42,7 +42,7 @@ def train(name: str, seed: int, params: Pretrain, node: int = 0) -> None:
     """
     with contextlib.ExitStack() as stack:
         if params.nodes > 1 and node == 0:  # trainings side by side would want one port
-            stack.enter_context(locked(layout.SCRATCH / "locks" / "rendezvous.lock"))
+            stack.enter_context(locked(layout.stage_lock("rendezvous")))
         with _told(name, seed, params.nodes):
             _launch(name, seed, params, node)
 
@@ -162,7 +162,7 @@ def main() -> int:
             raise UserError("pretrain.nodes is 1 in params.yaml: the stage trains alone. This starts the other nodes.")
         train(name, seed, params, _number(NODE, "1", params.nodes - 1))
     except (UserError, KeyboardInterrupt) as error:
-        return status(error)
+        return exit_status(error)
     return 0
 
 

@@ -4,10 +4,8 @@ python -m stages audit
 """
 
 from pretextbench.audit.duplicates import audit, save, sentence
-from pretextbench.data.prepared import Prepared
+from pretextbench.data.prepared import FILES, Prepared
 from pretextbench.project import layout
-
-FILES = "files.txt"  # of the labels folder: one name per line, in the order of the rows
 
 
 def main() -> None:

@@ -21,11 +21,13 @@ def main() -> None:
     params = load(layout.PARAMS)
     names = params.compare.methods + params.compare.controls
     folders = [f"{name}-{seed}" for name in names for seed in params.compare.seeds]
-    evaluations = layout.evaluated("x", 0).parent
+    evaluations = layout.EVALUATED
     runs = read(evaluations, evaluations, folders)
     appendix = Appendix.read(layout.AUDIT, recipe([evaluations / folder for folder in folders]))
     written = write(compare(runs, params.compare, params.compare.seed), runs, layout.REPORTS, appendix)
-    record_compare(layout.REPORTS, [evaluations / folder for folder in folders], layout.ROOT, layout.experiment(params))
+    record_compare(
+        layout.REPORTS, [evaluations / folder for folder in folders], layout.root(), layout.experiment(params)
+    )
     for path in written:
         if path.suffix == ".md":
             print(path.read_text(encoding="utf-8"))
@@ -34,7 +36,7 @@ def main() -> None:
 def recipe(evaluations: list[Path]) -> dict[str, str]:
     """How to get the result again: what it was made of, in the order in which a reader needs it."""
     cards = [json.loads((folder / CARD).read_text(encoding="utf-8")) for folder in evaluations]
-    commit = git_commit(layout.ROOT)
+    commit = git_commit(layout.root())
     plugins = sorted({f"{card['distribution']} {card['version']}" for card in cards})
     packages = [f"{name} {version(name)}" for name in PACKAGES]
     machine = sorted({f"{card['device']}, {card['precision']}" for card in cards})

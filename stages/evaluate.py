@@ -40,7 +40,7 @@ def main() -> None:
         for file in KEPT:
             if (source / file).is_file():
                 shutil.copy(source / file, out)
-    record_evaluate(target, source, layout.ROOT, layout.experiment(params))
+    record_evaluate(target, source, layout.root(), layout.experiment(params))
     forget_evaluated(name, seed)
     print(f"{name}-{seed}: {headline(result.metrics)}")
     print(f"time: {who.clock}")
@@ -48,7 +48,7 @@ def main() -> None:
 
 def forget_evaluated(name: str, seed: int) -> None:
     """Free the scratch of a finished training: DVC evaluates what it has committed."""
-    for folder in checkpoint.finished(layout.kept(name, seed)):
+    for folder in checkpoint.finished(layout.training_scratch(name, seed)):
         if checkpoint.same_files(folder, layout.pretrained(name, seed)):
             checkpoint.forget(folder)
 

@@ -14,14 +14,13 @@ from pretextbench.project import layout
 from pretextbench.project.inventory import Entry, count_files, take_stock
 
 SECTIONS = ("prepare", "augment", "encoder", "pretrain", "evaluate", "compare")  # that dvc.yaml watches
-CHECKED = layout.SCRATCH / "checked.json"  # entries whose parameters were checked by an earlier run
 
 
 def main() -> None:
     """Check all parameters and list the contestants."""
     params = load(layout.PARAMS)
     entries = take_stock(params, _checked())
-    write_whole(CHECKED, json.dumps({entry["fingerprint"]: entry for entry in entries.values()}).encode())
+    write_whole(layout.checked(), json.dumps({entry["fingerprint"]: entry for entry in entries.values()}).encode())
     public = {name: {k: v for k, v in entry.items() if k != "fingerprint"} for name, entry in entries.items()}
     write_whole(layout.METHODS, (json.dumps(public, indent=2, sort_keys=True) + "\n").encode())
     settings = {section: getattr(params, section).decisive() for section in SECTIONS}
@@ -37,7 +36,7 @@ def _files(source: Source) -> dict[str, Any]:
 
 def _checked() -> dict[str, Entry]:
     try:
-        known: dict[str, Entry] = json.loads(CHECKED.read_text())
+        known: dict[str, Entry] = json.loads(layout.checked().read_text())
     except (OSError, ValueError):  # a memory aid only: without it everything is checked again
         return {}
     return known

@@ -1,4 +1,4 @@
-"""What every stage shares: lock, Prefect run, exit status, memory."""
+"""Life of every stage: lock, Prefect run, exit status, memory."""
 
 import contextlib
 import ctypes
@@ -57,7 +57,7 @@ def run(stage: str, work: Callable[[], None], *, flow: bool = True) -> int:
             else:
                 stoppable()
     except BaseException as error:
-        return status(error)
+        return exit_status(error)
     return 0
 
 
@@ -68,7 +68,7 @@ def alone(name: str) -> Iterator[None]:
     Raises:
         UserError: there is one (named), or the project's folder cannot be written.
     """
-    path = layout.SCRATCH / "locks" / (re.sub(r"[^\w-]+", "-", name) + ".lock")
+    path = layout.stage_lock(re.sub(r"[^\w-]+", "-", name))
     try:
         lock = locks.take(path, wait=False)
     except OSError as error:
@@ -91,8 +91,8 @@ def run_name(stage: str, arguments: list[str]) -> str:
     return f"{stage} {item or '-'.join(word for word in arguments if not word.startswith('-'))}".strip()
 
 
-def status(error: BaseException) -> int:
-    """Tell the user what ended the stage, and turn it into an exit status."""
+def exit_status(error: BaseException) -> int:
+    """Print the message for the error that ended a stage, and return its exit status."""
     if isinstance(error, UserError):
         return _say(str(error), 2)
     if isinstance(error, OSError) and error.errno in MACHINE:

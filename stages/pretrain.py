@@ -18,22 +18,22 @@ def main() -> None:
     """Train one method with one seed and record it."""
     name, seed = method_and_seed("pretrain", __doc__)
     forget_committed(name, seed)
-    params, spool = load(layout.PARAMS), layout.spool(name, seed)
+    params, curves = load(layout.PARAMS), layout.live_curves(name, seed)
     if params.watch.live:
-        track.follow(layout.ROOT, spool)
+        track.follow(layout.root(), curves)
     if params.pretrain.devices * params.pretrain.nodes > 1:
         agent.train(name, seed, params.pretrain)
         card = encoder_folder.read_card(layout.pretrained(name, seed))
     else:
         card = train(name, seed)
     output, experiment = layout.pretrained(name, seed), layout.experiment(params)
-    record_pretrain(output, layout.augmented(name), layout.ROOT, layout.IMAGES, spool, experiment)
+    record_pretrain(output, layout.augmented(name), layout.root(), layout.IMAGES, curves, experiment)
     pace = f"{card.seconds:.1f} s, {card.images_per_second:,.0f} images/s"
     print(f"{name}-{seed}: {card.images_seen:,} images in {pace}")
 
 
 def forget_committed(name: str, seed: int) -> None:
     """Let a training begin anew that DVC asks for although it has committed the last one: `dvc repro --force`."""
-    for folder in checkpoint.finished(layout.kept(name, seed)):
+    for folder in checkpoint.finished(layout.training_scratch(name, seed)):
         if committed(layout.pretrained(name, seed), folder):
             checkpoint.forget(folder)

@@ -23,7 +23,7 @@ def train(name: str, seed: int) -> Card:
     params = load(layout.PARAMS)
     work = job(name, seed, params)
     data = Prepared(layout.IMAGES, layout.LABELS if work.method.uses_labels else None)
-    scratch = layout.SCRATCH / "pretrain"
+    scratch = layout.training_scratch()
     return pretrain(work, data, layout.pretrained(name, seed), scratch, observer=watching(name, seed, params, data))
 
 
@@ -38,13 +38,13 @@ def job(name: str, seed: int, params: Params) -> Job:
 def watching(name: str, seed: int, params: Params, data: Prepared) -> Watching:
     """The monitor of a training. It opens the labels of a pretext method's images only if `watch.knn` is set."""
     labelled = Prepared(layout.IMAGES, layout.LABELS) if params.watch.knn else None
-    places = layout.progress(name, seed), layout.spool(name, seed)
+    places = layout.progress(f"{name}-{seed}"), layout.live_curves(name, seed)
     return Watching(params.watch, data, *places, layout.experiment(params), layout.IMAGES, labelled)
 
 
 def complaint(name: str, seed: int, agent: int) -> Path:
     """Where the workers of an agent (a process of this machine) leave a user's mistake: it tells it, once."""
-    return layout.kept(name, seed).with_suffix(f".{socket.gethostname()}-{agent}.error")
+    return layout.training_scratch(name, seed).with_suffix(f".{socket.gethostname()}-{agent}.error")
 
 
 def main() -> int:

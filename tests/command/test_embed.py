@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pretextbench.command import encoder_lookup as words
-from pretextbench.command import main
 from pretextbench.embedding import store
 from tests.command.conftest import Type
 from tests.embedding.test_gather import paint
@@ -176,10 +174,3 @@ def wait_until(true: Callable[[], bool], process: "subprocess.Popen[str]") -> No
         assert process.poll() is None, "it ended before it was stopped"
         time.sleep(0.05)
     raise AssertionError("it never began")
-
-
-def test_the_words_are_those_of_the_library() -> None:
-    from pretextbench.train import encoder_folder
-
-    assert encoder_folder.CARD == words.CARD
-    assert callable(main)

@@ -15,6 +15,7 @@ import yaml
 
 from pipelines import checkouts
 from pretextbench.errors import UserError
+from pretextbench.project import lockfile
 from pretextbench.project.locks import take
 from tests.pipelines.conftest import CODE, Toy, pipeline, results, wait_for
 
@@ -164,9 +165,9 @@ def test_entries_are_merged_and_those_that_are_there_stay(two: tuple[Path, Path]
     assert (home / "dvc.lock").stat().st_mtime_ns == before.st_mtime_ns, "nothing new: not written"
     other = {"cmd": "x", "outs": [{"path": "p", "md5": "0" * 32}]}
     checkouts.merge(home, {"two": other})
-    assert checkouts.entries(home) == {"one": {"cmd": "echo é"}, "two": other}
+    assert lockfile.read(home) == {"one": {"cmd": "echo é"}, "two": other}
     checkouts.merge(home, {"one": {"cmd": "y"}})
-    assert checkouts.entries(home) == {"one": {"cmd": "y"}, "two": other}
+    assert lockfile.read(home) == {"one": {"cmd": "y"}, "two": other}
 
 
 def test_a_checkout_takes_the_parameters_of_one_run_at_a_time(two: tuple[Path, Path]) -> None:

@@ -55,7 +55,7 @@ def begin(root: Path, stage: str, when: float) -> None:
 def tell(root: Path, run: str, **content: Any) -> Path:
     """What a training writes."""
     usual = {"step": 30, "steps": 120, "images_per_second": 1234.5, "loss": 1.0, "seconds_left": 65.0, "notes": []}
-    path = root / layout.PROGRESS / f"{run}.json"
+    path = root / layout.progress(run)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**usual, "updated": BEGAN, **content}))
     return path

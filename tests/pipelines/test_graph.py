@@ -136,7 +136,8 @@ def test_stopping_leaves_no_process(toy: Toy, server_url: str, number: signal.Si
 @pytest.mark.slow
 def test_when_dvc_alone_is_killed_its_stage_is_waited_for_and_the_work_is_done(toy: Toy, server_url: str) -> None:
     """A second one beside it would end as a mistake, as a stage does that finds itself at work."""
-    script = "echo $PPID > dvc.pid; mkdir busy || exit 2; echo x >> ran; sleep 2; rmdir busy; echo x > out"
+    script = "cut -d ' ' -f 4 /proc/$PPID/stat > dvc.pid; mkdir busy || exit 2; echo x >> ran; "
+    script += "sleep 2; rmdir busy; echo x > out"
     project = toy(json.dumps({"stages": {"long": {"cmd": script, "outs": ["out"]}}}))
     process = start(project, "pipelines.run", PREFECT_API_URL=server_url, PRETEXTBENCH_BACK_OFF="0.1")
     wait_for(project / "ran")

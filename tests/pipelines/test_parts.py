@@ -136,59 +136,6 @@ def test_work_is_remembered_with_its_error() -> None:
     assert once.error is mistake
 
 
-def say(text: str, tmp_path: Path) -> Path:
-    log = tmp_path / "x.log"
-    log.write_text(text)
-    return log
-
-
-@pytest.mark.parametrize(
-    ("text", "state"),
-    [
-        ("Running stage 'x':\n> echo\nUse `dvc push`", "ran"),
-        ("Stage 'x' is cached - skipping run, checking out outputs\n", "restored"),
-        ("Stage 'x' didn't change, skipping\nData and pipelines are up to date.\n", "up to date"),
-        ("Running stage 'xy':\n", "up to date"),
-    ],
-)
-def test_how_a_stage_ended_well(text: str, state: str, tmp_path: Path) -> None:
-    found = outcome.read("x", 0, say(text, tmp_path), 1.0)
-    assert found.state == state
-    assert found.good
-
-
-def test_a_disk_that_is_full_at_dvcs_commit_is_told_and_not_tried_again(tmp_path: Path) -> None:
-    text = "Running stage 'x':\n> train\nERROR: failed to reproduce 'x': [Errno 28] No space left on device\n"
-    found = outcome.read("x", 255, say(text, tmp_path), 1.0)
-    assert found.reason.startswith("[Errno 28] No space left on device; see ")
-    assert found.mistake, "another training would not make room"
-    killed = "ERROR: failed to reproduce 'x': failed to run: train, exited with -9\n"
-    found = outcome.read("x", 255, say("Running stage 'x':\nlast words\n" + killed, tmp_path), 1.0)
-    assert found.reason.startswith("last words; see ")
-    assert not found.mistake
-
-
-def test_a_mistake_of_the_user_is_told_apart_and_quoted(tmp_path: Path) -> None:
-    text = (
-        "Running stage 'x':\nerror: lr must be > 0\nERROR: failed to reproduce 'x': failed to run: c, exited with 2\n"
-    )
-    found = outcome.read("x", 255, say(text, tmp_path), 1.0)
-    assert (found.state, found.mistake) == ("failed", True)
-    assert found.reason.startswith("lr must be > 0; see ")
-
-
-def test_a_fault_is_told_with_its_last_words(tmp_path: Path) -> None:
-    text = "Traceback\nValueError: boom\nERROR: failed to reproduce 'x': failed to run: c, exited with 1\n"
-    found = outcome.read("x", 255, say(text, tmp_path), 1.0)
-    assert (found.state, found.mistake) == ("failed", False)
-    assert found.reason.startswith("ValueError: boom")
-
-
-def test_a_stopped_stage_has_not_failed(tmp_path: Path) -> None:
-    text = "ERROR: failed to reproduce 'x': failed to run: c, exited with 130\n"
-    assert outcome.read("x", 255, say(text, tmp_path), 1.0).state == "stopped"
-
-
 def test_stages_side_by_side_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)))
@@ -209,11 +156,3 @@ def test_the_table_is_aligned() -> None:
         "pretrain@simclr-0  failed     100.0  host device 1",
         "compare            not run      0.0",
     ]
-
-
-def test_a_stage_that_is_at_work_elsewhere_is_tried_again(tmp_path: Path) -> None:
-    text = "Running stage 'x':\nerror: x is at work here already, as process 7\n"
-    text += "ERROR: failed to reproduce 'x': failed to run: c, exited with 2\n"
-    found = outcome.read("x", 255, say(text, tmp_path), 1.0)
-    assert (found.state, found.mistake) == ("failed", False)
-    assert found.reason.startswith("x is at work here already")

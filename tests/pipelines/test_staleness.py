@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipelines import current, graph, run, staleness
+from pipelines import graph, run, staleness
 from pipelines.processes import Children
+from pipelines.reproduce import run_without_work
 from pretextbench.errors import UserError
 from tests.pipelines.conftest import lay_out
 
@@ -194,7 +195,7 @@ def test_the_words_of_the_command_line() -> None:
 
 
 def test_a_run_with_nothing_to_do_needs_no_prefect(project: Path) -> None:
-    ended = current.settled(graph.read([]), Children(project))
+    ended = run_without_work(graph.read([]), Children(project))
     assert ended is not None
     assert {result.stage: result.state for result in ended} == {
         node.name: "ran" if node.name == "inventory" else "up to date" for node in graph.read([])
@@ -204,16 +205,16 @@ def test_a_run_with_nothing_to_do_needs_no_prefect(project: Path) -> None:
 def test_what_the_inventory_finds_leaves_the_work_to_the_flow(project: Path) -> None:
     (project / "params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.3"))
     assert graph.stale([node.name for node in graph.read([]) if not node.always]) == set(), "not known before"
-    assert current.settled(graph.read([]), Children(project)) is None
+    assert run_without_work(graph.read([]), Children(project)) is None
 
 
 def test_an_inventory_that_fails_leaves_its_message_to_the_flow(project: Path) -> None:
     (project / "dvc.yaml").write_text(PIPELINE.replace(STOCK, "raise SystemExit(2)"))
-    assert current.settled(graph.read([]), Children(project)) is None
+    assert run_without_work(graph.read([]), Children(project)) is None
 
 
 def test_something_stale_runs_nothing_here(project: Path) -> None:
     (project / "report").unlink()
     (project / "inventory.json").unlink()
-    assert current.settled(graph.read([]), Children(project)) is None
+    assert run_without_work(graph.read([]), Children(project)) is None
     assert not (project / "inventory.json").exists()

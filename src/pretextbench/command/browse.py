@@ -8,8 +8,7 @@ import typer
 
 from pretextbench.command.project import become, root
 from pretextbench.errors import UserError
-
-REPORT = "reports/report.html"
+from pretextbench.project.layout import REPORT
 
 
 def report(

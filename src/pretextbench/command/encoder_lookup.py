@@ -1,4 +1,4 @@
-"""What the word ENCODER means: a folder, a method or `method-seed` of this project, or the recommended one."""
+"""The word ENCODER of a command line: a folder, a method or `method-seed` of this project, or the recommended one."""
 
 import json
 import re
@@ -7,9 +7,8 @@ from typing import Any
 
 from pretextbench.command.project import root
 from pretextbench.errors import UserError, nearest
+from pretextbench.project.layout import CARD, EVALUATED, METRICS, PRETRAINED, REPORTS
 
-CARD = "encoder.json"  # as in saved.py, which imports torch
-PRETRAINED, EVALUATED, METRICS = Path("runs/pretrain"), Path("runs/evaluate"), Path("reports/metrics.json")
 BEST = "best"
 HELP = (
     "A folder with encoder.safetensors and encoder.json, or in a project a method (simclr), a method and seed "
@@ -52,14 +51,16 @@ def _lowest_seed(method: str, trained: set[str]) -> str | None:
 
 def _best(project: Path, trained: set[str]) -> str:
     """The first row that is no control: rows are best first."""
-    rows = _read(project / METRICS, "Run the compare stage; it writes it: `pretextbench run`.")
+    rows = _read(project / REPORTS / METRICS, "Run the compare stage; it writes it: `pretextbench run`.")
     if not any("linear" in row for row in rows.values()):
         raise UserError(f"ENCODER: nothing is recommended without labels. Name a method: {', '.join(rows)}.")
     for name, row in rows.items():
         run = _lowest_seed(name, trained)
         if run and "linear" in row and not _read(project / PRETRAINED / run / CARD, "").get("control"):
             return name
-    raise UserError(f"ENCODER: {project / METRICS} names no pretext method that is trained here. Run the comparison.")
+    raise UserError(
+        f"ENCODER: {project / REPORTS / METRICS} names no pretext method that is trained here. Run the comparison."
+    )
 
 
 def best_layer(folder: Path) -> str:
@@ -68,7 +69,7 @@ def best_layer(folder: Path) -> str:
     Raises:
         UserError: the encoder was not evaluated, or had no labels to choose by.
     """
-    evaluation = folder.resolve().parents[1] / EVALUATED.name / folder.resolve().name / "metrics.json"
+    evaluation = folder.resolve().parents[1] / EVALUATED.name / folder.resolve().name / METRICS
     metrics = _read(evaluation, "`--layer best` needs the evaluation of this encoder; name a layer instead.")
     layer = metrics.get("linear", {}).get("best")
     if layer is None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pretextbench.project import layout
+
 WAIT = "wait until it has ended, or stop it with Ctrl-C in its terminal"
 GONE = "nothing to do: DVC takes it out when it meets it"
 TABLE = Path("/proc/locks")
-PLACES = (".prefect/run.lock", ".scratch/locks/*.lock")  # of a run, of every stage
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Held:
 def holders(place: Path) -> Iterator[Held]:
     """Locks that are held now, and entries of DVC's rwlock, live or left behind."""
     held = _kernel()
-    for pattern in PLACES:
-        for path in sorted(place.glob(pattern)):
+    for pattern in (layout.RUN_LOCK, layout.stage_lock("*")):
+        for path in sorted(place.glob(str(pattern))):
             found = path.stat()
             if (pid := held.get((found.st_dev, found.st_ino))) is not None:
                 said = path.read_text(errors="replace").strip()

@@ -1,14 +1,16 @@
-"""Commands act in a project: where it is, and `pretextbench run`, which runs its pipeline."""
+"""The project that a command acts in, and `pretextbench run`, which runs its pipeline."""
 
+import inspect
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pretextbench.command.methods import names
 from pretextbench.errors import UserError
+from pretextbench.project.run_options import OPTIONS, TARGETS, Option, words
 
 MARKS = ("dvc.yaml", "stages", "pipelines")  # what a checkout has and another DVC project has not
 GET = (
@@ -23,14 +25,14 @@ def root(start: Path | None = None) -> Path:
     Raises:
         UserError: there is none, or it is the project of another program; says how to get one.
     """
-    here = _working_folder() if start is None else start.resolve()
-    found = next((folder for folder in (here, *here.parents) if (folder / MARKS[0]).is_file()), None)
-    if found is None:
-        raise UserError(f"{here} is not inside a project: neither it nor a folder above it holds dvc.yaml. {GET}")
-    missing = [name for name in MARKS[1:] if not (found / name).is_dir()]
+    base = _working_folder() if start is None else start.resolve()
+    folder = next((folder for folder in (base, *base.parents) if (folder / MARKS[0]).is_file()), None)
+    if folder is None:
+        raise UserError(f"{base} is not inside a project: neither it nor a folder above it holds dvc.yaml. {GET}")
+    missing = [name for name in MARKS[1:] if not (folder / name).is_dir()]
     if missing:
-        raise UserError(f"{found / MARKS[0]} is not pretextbench's: there is no {missing[0]}/ beside it. {GET}")
-    return found
+        raise UserError(f"{folder / MARKS[0]} is not pretextbench's: there is no {missing[0]}/ beside it. {GET}")
+    return folder
 
 
 def _working_folder() -> Path:
@@ -40,37 +42,14 @@ def _working_folder() -> Path:
         raise UserError("The working folder has been removed. Go into another one with `cd`.") from None
 
 
-def become(module: str, words: list[str]) -> None:
+def become(module: str, arguments: list[str]) -> None:
     """Turn this process into `python -m module` in the project: Ctrl-C reaches it once, its exit status is ours."""
     os.chdir(root())
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *words])
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
-def run(
-    targets: Annotated[
-        list[str] | None, typer.Argument(metavar="TARGET", help="Stages of dvc.yaml to bring up to date [all].")
-    ] = None,
-    only: Annotated[
-        str | None,
-        typer.Option(metavar="METHOD", help="The stages of one method, and what they need.", autocompletion=names),
-    ] = None,
-    methods: Annotated[str | None, typer.Option(metavar="A,B", help="The same for several methods.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and why, and run nothing.")] = False,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Stages side by side, at most [from cores and devices].")
-    ] = None,
-    dask: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHERE", help="Stages on Dask workers: `local`, or a scheduler's address tcp://HOST:8786."
-        ),
-    ] = None,
-    retries: Annotated[
-        int | None, typer.Option(min=0, help="Attempts after a failure that is no mistake of yours.")
-    ] = None,
-    remote: Annotated[str | None, typer.Option(metavar="NAME", help="Exchange files by this DVC remote.")] = None,
-) -> None:
+def run(targets: list[str] | None, **options: Any) -> None:
     """Bring the comparison up to date: run the stages that a change made stale, and nothing else.
 
     DVC says what is stale and keeps what was made; Prefect orders, runs side by side and retries. Killed at any moment,
@@ -86,8 +65,31 @@ def run(
     * `pretextbench run --dask local`: on Dask workers of this machine
     * `pretextbench run pretrain@simclr-0`: one stage of dvc.yaml, and what it needs
     """
-    options = {"--only": only, "--methods": methods, "--jobs": jobs, "--dask": dask}
-    options |= {"--retries": retries, "--remote": remote}
-    words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
-    words += ["--dry-run"] if dry_run else []
-    become("pipelines.run", [*words, *(["--", *targets] if targets else [])])
+    become("pipelines.run", words(options, targets or []))
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    """The parameter by which Typer declares an option."""
+    info = typer.Option(
+        option.flag,
+        metavar=option.metavar,
+        min=option.minimum,
+        help=option.help,
+        show_default=False,
+        autocompletion=names if option.name == "only" else None,
+    )
+    kind: Any = bool if option.kind is bool else option.kind | None
+    annotation = Annotated[kind, info]
+    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=annotation)
+
+
+def _declared_options() -> inspect.Signature:
+    """The signature of `run`, which Typer reads: TARGET and the table of options."""
+    target = Annotated[list[str] | None, typer.Argument(metavar="TARGET", help=TARGETS)]
+    first = inspect.Parameter("targets", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=target)
+    return inspect.Signature([first, *map(_parameter, OPTIONS)])
+
+
+_signature = _declared_options()
+run.__signature__ = _signature  # type: ignore[attr-defined]
+run.__annotations__ = {name: parameter.annotation for name, parameter in _signature.parameters.items()}

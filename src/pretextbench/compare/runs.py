@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pretextbench.errors import UserError
+from pretextbench.project import layout
 
-METRICS, PREDICTIONS, CARD = "metrics.json", "predictions.npz", "encoder.json"
+METRICS, PREDICTIONS, CARD = layout.METRICS, "predictions.npz", layout.CARD
 MIB = 2**20
 
 

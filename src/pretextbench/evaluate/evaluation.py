@@ -16,6 +16,7 @@ from pretextbench.base.files import whole_folder
 from pretextbench.data.prepared import Prepared
 from pretextbench.evaluate.probes import Bench, Probed, linear_probes, neighbours
 from pretextbench.evaluate.scoring import Scored, score_test
+from pretextbench.project import layout
 
 NAME = "transfer"
 
@@ -47,7 +48,7 @@ def stages(probe: str, found: Probed, scored: Scored) -> dict[str, Any]:
     return {"best": found.best, "last": found.last, "layers": layers}
 
 
-METRICS, PREDICTIONS, LAYERS, CONFUSION = "metrics.json", "predictions.npz", "layers.csv", "confusion.csv"
+METRICS, PREDICTIONS, LAYERS, CONFUSION = layout.METRICS, "predictions.npz", "layers.csv", "confusion.csv"
 MAP, GALLERY = "map.csv", "neighbours.png"
 Arrays = Mapping[str, npt.NDArray[np.int64]]
 

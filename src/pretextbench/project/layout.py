@@ -1,9 +1,11 @@
-"""Where a project lies on the disk: its root, and every path below it, once."""
+"""Layout of a project on the disk: its root, and every path below it, once. Light, because commands import it."""
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pretextbench.params import Params
+if TYPE_CHECKING:
+    from pretextbench.params import Params
 
 
 def root(start: Path | None = None) -> Path:
@@ -12,16 +14,17 @@ def root(start: Path | None = None) -> Path:
     `dvc exp run --temp` and `--queue` work in a copy under .dvc/tmp/exps that vanishes: the project is then the
     original, so that records and servers are shared and stay.
     """
-    here = (start or Path.cwd()).resolve()
-    found = next((p for p in (here, *here.parents) if (p / "dvc.yaml").is_file() or (p / ".dvc").is_dir()), here)
-    for folder in found.parents:
+    base = (start or Path.cwd()).resolve()
+    marked = (p for p in (base, *base.parents) if (p / "dvc.yaml").is_file() or (p / ".dvc").is_dir())
+    project = next(marked, base)
+    for folder in project.parents:
         if folder.parts[-3:] == (".dvc", "tmp", "exps"):
             return folder.parents[2]
-    return found
+    return project
 
 
-ROOT = root()  # where the record is kept, also for an experiment that DVC runs in a temporary folder
 PARAMS = Path("params.yaml")
+LOCKFILE = Path("dvc.lock")
 METHODS = Path("runs/methods.json")  # contestants: versions, source hashes, parameters
 SETTINGS = Path("runs/settings.json")  # sections of params.yaml, defaults filled in, without operational fields
 SOURCE = Path("runs/source.json")  # the files of the data sets
@@ -30,41 +33,79 @@ LABELS = Path("data/prepared/labels")
 TRANSFER = Path("data/transfer")
 VIEWS = Path("data/views")
 AUDIT = Path("runs/audit")
+AUGMENTED = Path("runs/augment")  # one folder per method
+PRETRAINED = Path("runs/pretrain")  # one folder per method and seed, as the next one
+EVALUATED = Path("runs/evaluate")
 REPORTS = Path("reports")
+REPORT = REPORTS / "report.html"
+WEIGHTS, CARD, METRICS = "encoder.safetensors", "encoder.json", "metrics.json"  # names within these folders
+
 SCRATCH = Path(".scratch")  # not an output: checkpoints must outlive DVC, which deletes the outputs of a stage it runs
-PROGRESS = SCRATCH / "progress"
+PREFECT = Path(".prefect")  # the server of the project, logs and locks of runs
+RUN_LOCK = PREFECT / "run.lock"  # held by the process of a pipeline run
+STAGES_LOCK = PREFECT / "stages.lock"  # shared by stages that Dask workers have started
 
 
 def augmented(method: str) -> Path:
-    """What the augment stage leaves for a method."""
-    return Path("runs/augment") / method
+    """Output of the augment stage for a method."""
+    return AUGMENTED / method
 
 
 def pretrained(method: str, seed: int) -> Path:
-    """What the pretrain stage leaves for a method and seed."""
-    return Path("runs/pretrain") / f"{method}-{seed}"
-
-
-def kept(method: str, seed: int) -> Path:
-    """Where a training keeps what it needs to go on, until its outputs are committed."""
-    return SCRATCH / "pretrain" / f"{method}-{seed}"
-
-
-def progress(method: str, seed: int) -> Path:
-    """The file with the progress of a training."""
-    return PROGRESS / f"{method}-{seed}.json"
-
-
-def spool(method: str, seed: int) -> Path:
-    """The live metrics of a training, on their way to MLflow (see `track.spool`)."""
-    return SCRATCH / "live" / f"{method}-{seed}"
+    """Output of the pretrain stage for a method and seed."""
+    return PRETRAINED / f"{method}-{seed}"
 
 
 def evaluated(method: str, seed: int) -> Path:
-    """What the evaluate stage leaves for a method and seed."""
-    return Path("runs/evaluate") / f"{method}-{seed}"
+    """Output of the evaluate stage for a method and seed."""
+    return EVALUATED / f"{method}-{seed}"
 
 
-def experiment(params: Params) -> str:
+def training_scratch(method: str = "", seed: int = 0) -> Path:
+    """Checkpoints of a training, until its outputs are committed; without a method the folder of all of them."""
+    return SCRATCH / "pretrain" / (f"{method}-{seed}" if method else "")
+
+
+def progress(run: str) -> Path:
+    """Progress of the training `run`, method and seed as in `simclr-0`: written by it, read by the table of a run."""
+    return SCRATCH / "progress" / f"{run}.json"
+
+
+def live_curves(method: str, seed: int) -> Path:
+    """Metrics of a training that runs, on their way to MLflow."""
+    return SCRATCH / "live" / f"{method}-{seed}"
+
+
+def records() -> Path:
+    """Records that MLflow has not taken yet."""
+    return SCRATCH / "records"
+
+
+def checked() -> Path:
+    """Entries of methods whose parameters an earlier inventory has checked."""
+    return SCRATCH / "checked.json"
+
+
+def lockfile_copy() -> Path:
+    """The last whole dvc.lock."""
+    return SCRATCH / LOCKFILE.name
+
+
+def stage_lock(name: str) -> Path:
+    """Lock of the stage run `name`, so that no second process does its work; `*` for a pattern of all."""
+    return SCRATCH / "locks" / f"{name}.lock"
+
+
+def log(stage: str) -> Path:
+    """Output of a stage in the last pipeline run, also that of DVC."""
+    return PREFECT / "logs" / f"{stage.replace('/', '_')}.log"
+
+
+def stage_status(stage: str) -> Path:
+    """Exit status of a stage in the last pipeline run, where it ran."""
+    return log(stage).with_suffix(".status")
+
+
+def experiment(params: "Params") -> str:
     """The MLflow experiment of this comparison: `compare.name`, else the project's folder."""
-    return params.compare.name or re.sub(r"""[/:"'%\\\s]+""", "-", ROOT.name) or "pretextbench"
+    return params.compare.name or re.sub(r"""[/:"'%\\\s]+""", "-", root().name) or "pretextbench"

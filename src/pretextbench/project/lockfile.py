@@ -7,7 +7,9 @@ valid YAML, and DVC then treats the missing stages as never run.
 import contextlib
 import hashlib
 import json
+import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +17,77 @@ import yaml
 
 from pretextbench.base.files import write_whole
 from pretextbench.errors import UserError
+from pretextbench.project import layout
 
-LOCK, KEPT = Path("dvc.lock"), Path(".scratch/dvc.lock")  # below the project
-AGAIN = 1.0  # seconds until a second look: somebody's `dvc` may be writing at this moment
+Entries = dict[str, Any]  # stage -> its entry: command, dependencies, parameters, outputs
+SECOND_LOOK = 1.0  # seconds until a damaged file is read again: a `dvc` may be writing at this moment
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is
+
+
+def parse(text: bytes | str) -> Any:
+    """The content of a dvc.lock.
+
+    Raises:
+        yaml.YAMLError: it is no YAML.
+    """
+    return yaml.load(text, LOADER)
+
+
+def stages(text: bytes) -> Entries:
+    """The entries of all stages, in their order; none where the text cannot be read."""
+    try:
+        content = parse(text)
+    except yaml.YAMLError:
+        return {}
+    entries = content.get("stages") if isinstance(content, dict) else None
+    return entries if isinstance(entries, dict) else {}
+
+
+def read(root: Path) -> Entries:
+    """The entries of the project at `root`; none where there is no dvc.lock.
+
+    Raises:
+        yaml.YAMLError: the file is damaged.
+    """
+    path = root / layout.LOCKFILE
+    return (parse(path.read_bytes()) or {}).get("stages", {}) if path.is_file() else {}
+
+
+def write(root: Path, entries: Mapping[str, Any]) -> None:
+    """Write a whole dvc.lock. The caller holds DVC's lock, or knows that no DVC writes now."""
+    content = {"schema": "2.0", "stages": dict(entries)}
+    write_whole(root / layout.LOCKFILE, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
 
 
 def keep(root: Path) -> None:
     """Copy dvc.lock if it is whole. For every stage at its start; no reason to end one."""
     with contextlib.suppress(OSError, UserError):
-        text = (root / LOCK).read_bytes()
+        text = (root / layout.LOCKFILE).read_bytes()
         if whole(text):
-            write_whole(root / KEPT, text)
+            write_whole(root / layout.lockfile_copy(), text)
 
 
-def complete(root: Path, again: float = AGAIN) -> list[str]:
+def put_back(root: Path) -> None:
+    """Put the copy, where there is one, in the place of a dvc.lock that was moved away."""
+    if (root / layout.lockfile_copy()).is_file():
+        shutil.copy(root / layout.lockfile_copy(), root / layout.LOCKFILE)
+
+
+def complete(root: Path, again: float = SECOND_LOOK) -> list[str]:
     """Put back the stages that a cut has taken from dvc.lock, as they were in the copy; returns their names.
 
-    For the inventory, which runs before every other stage: nobody else of the same run writes at that moment.
+    For the inventory, which runs before every other stage: no other process of the same run writes at that moment.
     """
     with contextlib.suppress(OSError, UserError):
-        if whole((root / LOCK).read_bytes()):
+        if whole((root / layout.LOCKFILE).read_bytes()):
             return []
         time.sleep(again)
-        text = (root / LOCK).read_bytes()
-        left, before = stages(text), stages((root / KEPT).read_bytes())
+        text = (root / layout.LOCKFILE).read_bytes()
+        left, before = stages(text), stages((root / layout.lockfile_copy()).read_bytes())
         if whole(text) or not left or not before:
             return []
         sound = dict(list(left.items())[:-1])  # the last one is where the cut is
-        content = {"schema": "2.0", "stages": {**before, **sound}}
-        write_whole(root / LOCK, yaml.safe_dump(content, sort_keys=False).encode())
+        write(root, {**before, **sound})
         return [name for name in before if name not in sound]
     return []
 
@@ -54,24 +97,14 @@ def whole(text: bytes) -> bool:
     return text.endswith(b"\n") and bool(stages(text))
 
 
-def stages(text: bytes) -> dict[str, Any]:
-    """Name -> entry, in their order; nothing where it cannot be read."""
+def committed(output: Path, content: Path, lock: Path = layout.LOCKFILE) -> bool:
+    """Whether the entries in `lock` give `output` exactly the files that lie in the folder `content`."""
     try:
-        content = yaml.load(text, LOADER)
-    except yaml.YAMLError:
-        return {}
-    found = content.get("stages") if isinstance(content, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def committed(output: Path, content: Path, lock: Path = LOCK) -> bool:
-    """Whether `lock` says that `output` holds just the files that lie in the folder `content`."""
-    try:
-        stages = yaml.safe_load(lock.read_bytes())["stages"].values()
-        found = {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", ())}
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):  # none, or one that a kill has torn
+        entries = stages(lock.read_bytes()).values()
+        sums = {out["path"]: out["md5"] for entry in entries for out in entry.get("outs", ())}
+    except (OSError, KeyError, TypeError, AttributeError):  # no file, or one that a kill has torn
         return False
-    return found.get(output.as_posix()) == _folder_md5(content)
+    return sums.get(output.as_posix()) == _folder_md5(content)
 
 
 def _folder_md5(folder: Path) -> str:

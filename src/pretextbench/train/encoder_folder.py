@@ -18,8 +18,9 @@ from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
 from pretextbench.method import Data
 from pretextbench.params import EncoderParams
+from pretextbench.project import layout
 
-WEIGHTS, CARD = "encoder.safetensors", "encoder.json"
+WEIGHTS, CARD = layout.WEIGHTS, layout.CARD
 
 
 class Card(BaseModel):

@@ -1,0 +1,44 @@
+"""Options of a pipeline run, once: for `pretextbench run`, `python -m pipelines.run` and the Prefect deployment."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+TARGETS = "Stages of dvc.yaml to bring up to date [all]."
+
+
+class Option(NamedTuple):
+    """An option of the command line; None stands for an option that is not given."""
+
+    name: str
+    kind: type[int] | type[str] | type[bool]
+    help: str
+    metavar: str | None = None
+    minimum: int | None = None
+    default: Any = None
+
+    @property
+    def flag(self) -> str:
+        """`--dry-run` of `dry_run`."""
+        return f"--{self.name.replace('_', '-')}"
+
+
+OPTIONS = (
+    Option("only", str, "The stages of one method, and what they need.", "METHOD"),
+    Option("methods", str, "The same for several methods.", "A,B"),
+    Option("dry_run", bool, "Say what would run and why, and run nothing.", default=False),
+    Option("jobs", int, "Stages side by side, at most [from cores and devices].", minimum=1),
+    Option("dask", str, "Stages on Dask workers: `local`, or a scheduler's address tcp://HOST:8786.", "WHERE"),
+    Option("retries", int, "Attempts after a failure that is no mistake of yours.", minimum=0, default=2),
+    Option("remote", str, "Exchange files by this DVC remote.", "NAME"),
+)
+
+
+def words(values: Mapping[str, Any], targets: Iterable[str]) -> list[str]:
+    """The command line of `pipelines.run` for some values by name; what equals its default is left out."""
+    line = []
+    for option in OPTIONS:
+        value = values.get(option.name, option.default)
+        if value != option.default:
+            line += [option.flag] if option.kind is bool else [option.flag, str(value)]
+    targets = list(targets)
+    return [*line, *(["--", *targets] if targets else [])]
