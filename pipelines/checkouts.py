@@ -1,7 +1,7 @@
-"""A stage in another checkout: the entries of dvc.lock travel with the tasks, the bytes through a DVC remote.
+"""Stages in another checkout: entries of dvc.lock travel with the tasks, bytes through a DVC remote.
 
-What comes in is merged into dvc.lock under DVC's own lock and fetched by `dvc pull`; what was made goes out by
-`dvc push`. Only the objects of the stages concerned are moved.
+Incoming entries are merged into dvc.lock under DVC's own lock, and their files fetched by `dvc pull`; outputs are sent
+by `dvc push`. Only the objects of the stages concerned are moved.
 """
 
 import hashlib
@@ -82,7 +82,7 @@ def settle(root: Path, parcel: Parcel) -> Lock:
     Returns a lock, held while the stage is at work: until then params.yaml stays.
 
     Raises:
-        UserError: the code differs (some files are named), or stages with other parameters are at work there.
+        UserError: the code differs (some files are named), or stages with other parameters are at work in it.
     """
     own = code(root)
     differing = sorted(path for path in {*own, *parcel.code} if own.get(path) != parcel.code.get(path))
@@ -109,7 +109,7 @@ def settle(root: Path, parcel: Parcel) -> Lock:
 
 
 def check_methods(root: Path) -> None:
-    """Refuse to train with a plugin that is not the one that the inventory has found.
+    """Refuse to train with a plugin whose code differs from that in the inventory.
 
     Raises:
         UserError: names the method; PluginError where it is not installed.

@@ -39,15 +39,15 @@ class Cluster:
                 "tcp://HOST:8786, or --dask alone for workers on this machine."
             ) from None
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        crowd = Counter[str]()
+        threads = Counter[str]()
         for worker in workers:
-            crowd[worker["host"]] += worker["nthreads"]
-        if not crowd:
+            threads[worker["host"]] += worker["nthreads"]
+        if not threads:
             raise UserError(
                 f"The Dask scheduler at {address!r} has no workers. Start one in a checkout of this project: "
                 f"`python -m dask worker {address} --nthreads 1`."
             )
-        self.beside = max(crowd.values())  # stages on the fullest machine
+        self.concurrent = max(threads.values())  # stages on the fullest machine
 
     def stop(self, run: str) -> None:
         """Stop the stages of a run on every worker; called again, kill them."""

@@ -1,4 +1,4 @@
-"""Accelerators, and who may use which: a device is given to one stage at a time, also by two flows of this machine.
+"""Accelerators, and their distribution: a device is given to one stage at a time, also by two flows of this machine.
 
 Each share of a device is a lock of the operating system on a file, which the stage inherits and which ends with it.
 PRETEXTBENCH_DEVICES names the devices (`0,1`; empty: none); one that is named twice may be used by two stages at once.
@@ -19,17 +19,17 @@ NAMES = "PRETEXTBENCH_DEVICES"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-def found(env: Mapping[str, str] = os.environ) -> list[str]:
+def available(env: Mapping[str, str] = os.environ) -> list[str]:
     """The devices that stages may use, as the user, CUDA or nvidia-smi name them; none on a machine without."""
     for name in (NAMES, VISIBLE):
         if name in env:
             return [word for word in (part.strip() for part in env[name].split(",")) if word and word != "-1"]
     try:
         command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-        told = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        listing = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return told.stdout.split() if told.returncode == 0 else []
+    return listing.stdout.split() if listing.returncode == 0 else []
 
 
 def cores() -> int:
@@ -38,7 +38,7 @@ def cores() -> int:
 
 
 def jobs(names: list[str]) -> int:
-    """How many stages side by side, where nobody says: one per device, or one per four cores, at least two if it can.
+    """Default number of stages side by side: one per device, or one per four cores, at least two if it can.
 
     Small networks leave cores idle, so two stages on two cores pay (`docs/reliability.md`).
     """
@@ -49,7 +49,7 @@ def jobs(names: list[str]) -> int:
 def share(count: int, names: list[str], going: Callable[[], bool]) -> Iterator[tuple[dict[str, str], list[int]]]:
     """Hold `count` different devices of `names` (as many as there are), waiting for them as long as `going()`.
 
-    Yields what a process is told about them, and the descriptors that it must inherit to go on holding them.
+    Yields environment variables that name them, and the descriptors that a process must inherit to go on holding them.
     """
     count = min(count, len(set(names)))
     if not count:
@@ -66,7 +66,7 @@ def share(count: int, names: list[str], going: Callable[[], bool]) -> Iterator[t
 
 
 def _all(count: int, names: list[str]) -> dict[str, Lock]:
-    """So many free devices, or none: somebody who holds one and waits for another could wait forever."""
+    """`count` free devices, or none: two processes that each hold one and wait for another would wait forever."""
     held: dict[str, Lock] = {}
     with locked(_folder() / "choosing.lock"):
         for number, name in enumerate(names):

@@ -42,19 +42,19 @@ class Lines:
     def __init__(self, root: Path, names: Iterable[str], clock: Callable[[], float] = time.time) -> None:
         self.root, self.names, self.clock = root, list(names), clock
         self.began = clock()
-        self.notes: dict[str, tuple[str, ...]] = {}  # method and seed -> what its training has warned of
+        self.notes: dict[str, tuple[str, ...]] = {}  # method and seed -> warnings of its training
 
     def ended(self, result: Outcome) -> None:
         """Called from any thread."""
-        self._heard(result.stage, self.began)
+        self._progress(result.stage, self.began)
         if result.state != "not run":
             print(f"{result.stage}: {result.state} ({result.seconds:.1f} s)", flush=True)
 
-    def _heard(self, stage: str, since: float) -> Progress | None:
-        found = progress(self.root, stage, since)
-        if found and found.notes:
-            self.notes[item(stage)] = found.notes
-        return found
+    def _progress(self, stage: str, since: float) -> Progress | None:
+        result = progress(self.root, stage, since)
+        if result and result.notes:
+            self.notes[item(stage)] = result.notes
+        return result
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +81,7 @@ class Stages(Lines):
 
     def ended(self, result: Outcome) -> None:
         """Called from any thread."""
-        self._heard(result.stage, self.starts.get(result.stage, self.began))
+        self._progress(result.stage, self.starts.get(result.stage, self.began))
         self.results[result.stage] = result
 
     def __enter__(self) -> Self:
@@ -127,7 +127,7 @@ class Stages(Lines):
         return [name for name in states if name in first]
 
     def _row(self, name: str, state: str) -> list[Text]:
-        far = self._heard(name, self.starts[name]) if state == "running" else None
+        far = self._progress(name, self.starts[name]) if state == "running" else None
         seconds = ""
         if state == "running":
             seconds = f"{self.clock() - self.starts[name]:.0f}"
@@ -141,15 +141,15 @@ class Stages(Lines):
         count = Counter(states.values())
         parts = [f"{count[state]} {state}" for state in SHOWN_FIRST if count[state]]
         more = f"{hidden} stages not shown; " if hidden else ""
-        notes = [Text(f"{run}: {note}", "yellow") for run, found in sorted(self.notes.items()) for note in found]
+        notes = [Text(f"{run}: {note}", "yellow") for run, texts in sorted(self.notes.items()) for note in texts]
         return [Text(f"{more}{', '.join(parts)}; {span(self.clock() - self.began)}", "dim"), *notes]
 
 
 def span(seconds: float) -> str:
     """A length of time: `0:07`, `12:30`, `3:05:00`."""
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, left = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
 def screen(root: Path, names: Iterable[str]) -> Lines:

@@ -10,7 +10,7 @@ from pipelines import server
 
 
 class Once:
-    """Work that is never done twice, and whose end is known whatever Prefect makes of it."""
+    """Work that is done once, with its exception: independent of the end that Prefect reports."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.work = work
@@ -26,7 +26,7 @@ class Once:
 
 
 def recorded(stage: str, name: str, work: Callable[[], None], root: Path) -> None:
-    """Do `work` once, as run `name` of the flow `stage`; what it raises is raised here.
+    """Do `work` once, as run `name` of the flow `stage`; its exception is raised again.
 
     When Prefect cannot be started or reached the work is done without it, after one warning.
     """
@@ -49,7 +49,7 @@ def _warn(reason: str) -> None:
 
 
 def _as_flow(stage: str, name: str, once: Once) -> None:
-    """The end is told as a state, not as an exception: Prefect would print a traceback for a user's mistake."""
+    """Record the end as a state, not as an exception: Prefect would print a traceback for a user's mistake."""
     import prefect  # here, because it reads the server's address when it is imported, and costs 2 s
     from prefect.states import Cancelled, Completed, Failed
 

@@ -18,7 +18,7 @@ from pretextbench.project import layout
 
 logging.getLogger("dvc.progress").setLevel(logging.CRITICAL)  # no bars of DVC's within our table of stages
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]  # without the switch, stages side by side refuse each other
-TRAINING = "pretrain.devices"  # what dvc.yaml says of stages that train
+TRAINING = "pretrain.devices"  # in dvc.yaml, of stages that train
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ def within(repo: Repo, names: Iterable[str]) -> list[Any]:
 
 
 def _devices(stage: Any) -> int:
-    """What `meta: {devices: ...}` in dvc.yaml says: a number, or the parameter that holds it."""
-    told = (getattr(stage, "meta", None) or {}).get("devices", 0)
-    if told != TRAINING:
-        return int(told)
+    """The number in `meta: {devices: ...}` of dvc.yaml, or in the parameter that it names."""
+    count = (getattr(stage, "meta", None) or {}).get("devices", 0)
+    if count != TRAINING:
+        return int(count)
     try:
         training = load(layout.PARAMS).pretrain
-    except UserError:  # the inventory tells it, and nothing is trained
+    except UserError:  # the inventory gives the message, and nothing is trained
         return 1
     return 0 if training.accelerator == "cpu" else training.devices
 

@@ -26,7 +26,7 @@ BACK_OFF = float(os.environ.get("PRETEXTBENCH_BACK_OFF", "5"))  # seconds before
 
 
 class Plan:
-    """One flow run: which stages, how they are brought to Prefect, and how they ended."""
+    """One flow run: its stages as tasks of Prefect, and their outcomes."""
 
     def __init__(
         self,
@@ -38,70 +38,70 @@ class Plan:
         remote: str = "",
     ) -> None:
         self.nodes, self.jobs, self.retries, self.cluster, self.remote = nodes, jobs, retries, cluster, remote
-        self.children, self.here = children, runner.Site(children, threads(jobs), jobs)
+        self.children, self.site = children, runner.Site(children, threads(jobs), jobs)
         self.parcel: Parcel | None = None
         self.run = ""  # known when the flow has begun
         self.began: Callable[[], None] = lambda: None
         self.ended: Callable[[Outcome], None] = lambda outcome: None  # of each stage, from any thread
         self.outcomes: dict[str, Outcome] = {}
-        self.untold: UserError | None = None  # Prefect would keep it in the state of the flow
+        self.mistake: UserError | None = None  # Prefect would keep it in the state of the flow
 
     def runner(self) -> TaskRunner[Any]:
         """Threads of this process, or a Dask cluster."""
         if self.cluster is None:
             return ThreadPoolTaskRunner(max_workers=len(self.nodes) or 1)
-        from prefect_dask import DaskTaskRunner  # an extra
+        from prefect_dask.task_runners import DaskTaskRunner  # an extra
 
         return DaskTaskRunner(address=self.cluster.address)
 
-    def carry_out(self) -> State[Any]:
-        """Inside the flow: all stages, and the state of the whole."""
+    def body(self) -> State[Any]:
+        """The body of the flow: all stages, and the state of the whole."""
         self._begin()
         # First what always runs (the inventory), and here: what else is stale depends on what it finds.
         roots = {node.name for node in self.nodes if node.always and not node.needs}
-        first = self._here([node for node in self.nodes if node.name in roots])
+        first = self._run_first([node for node in self.nodes if node.name in roots])
         self.outcomes |= {name: ending(name, state) for name, state in first.items()}
-        rest = [node for node in self.nodes if node.name not in roots]
+        later = [node for node in self.nodes if node.name not in roots]
         try:
-            stale = graph.stale([node.name for node in rest]) | {n.name for n in rest if n.always}
+            stale = graph.stale([node.name for node in later]) | {n.name for n in later if n.always}
             if self.remote:
                 self._send([node.name for node in self.nodes if node.name not in stale])
         except UserError as error:
-            self.untold = error
+            self.mistake = error
             return Failed(message=str(error))
         # What always runs has been judged by now: it makes a stage stale only where DVC says so.
-        self.outcomes |= collect(self._submit(rest, stale, first))
+        self.outcomes |= collect(self._submit(later, stale, first))
         self._receive()
         bad = [name for name, result in self.outcomes.items() if not result.good]
         return Failed(message=f"not current: {', '.join(bad)}") if bad else Completed(message="all current")
 
     def _begin(self) -> None:
-        """What the stages are kept by, and what stops those that are elsewhere."""
+        """Register the Site of this process, and how stages in other processes are stopped."""
         self.run = str(runtime.flow_run.id)
-        runner.begin(self.run, self.here)
+        runner.begin(self.run, self.site)
         if self.cluster is not None:
             runner.announce(self.children.root, self.run)
             cluster, run = self.cluster, self.run
-            self.children.others = lambda: cluster.stop(run)
+            self.children.stop_remote = lambda: cluster.stop(run)
         self.began()
 
     def _send(self, current: list[str]) -> None:
-        """Put what is current where other checkouts get it.
+        """Send the outputs of current stages to the remote, where other checkouts get them.
 
         Raises:
             UserError: the remote does not take it.
         """
         if current:
-            self.here.dvc("push", self.remote, current)
+            self.site.dvc("push", self.remote, current)
         self.parcel = checkouts.pack(self.children.root, self.remote, current)
 
     def _receive(self) -> None:
-        """Make what other checkouts have made current here; what this one has made is sent with its recipes."""
+        """Fetch outputs of other checkouts; send those of this one, and the run cache, to the remote."""
         new = {name: result.entry for name, result in self.outcomes.items() if result.entry}
         try:
             if self.remote and self.cluster is None:
-                self.here.dvc("push", self.remote, ["--run-cache"])
-            self.here.fetch(new, self.remote)
+                self.site.dvc("push", self.remote, ["--run-cache"])
+            self.site.fetch(new, self.remote)
         except (UserError, Stopping) as error:
             for name in new or self.outcomes:
                 self.outcomes[name] = replace(self.outcomes[name], state="failed", reason=str(error) or "stopped")
@@ -117,7 +117,7 @@ class Plan:
             persist_result=False,
         )(runner.repro)
 
-    def _here(self, nodes: list[Node]) -> dict[str, State[Any]]:
+    def _run_first(self, nodes: list[Node]) -> dict[str, State[Any]]:
         """Run stages in this process, one after another."""
         states = {}
         for node in nodes:
@@ -134,21 +134,32 @@ class Plan:
             order, gates = self._order(node, node.name in stale), [first[need] for need in node.needs if need in first]
             needs = [futures[need] for need in node.needs if need in futures]
             futures[node.name] = self._task(node).submit(order, needs, wait_for=gates)
-            futures[node.name].add_done_callback(lambda future, name=node.name: self.ended(ending(name, future)))
+            futures[node.name].add_done_callback(self._ended_as(node.name))
         return futures
 
+    def _ended_as(self, name: str) -> Callable[[PrefectFuture[Outcome]], None]:
+        return lambda future: self.ended(ending(name, future))
+
     def _order(self, node: Node, stale: bool) -> Order:
-        beside = self.cluster.beside if self.cluster else self.jobs
-        said = (os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "MLFLOW_TRACKING_URI"))
-        return Order(self.run, node, stale, beside, *said, bool(self.remote and not self.cluster), self.parcel)
+        concurrent = self.cluster.concurrent if self.cluster else self.jobs
+        return Order(
+            self.run,
+            node,
+            stale,
+            concurrent,
+            threads=os.environ.get("OMP_NUM_THREADS", ""),
+            tracking=os.environ.get("MLFLOW_TRACKING_URI", ""),
+            restore=bool(self.remote and not self.cluster),
+            parcel=self.parcel,
+        )
 
 
-_plan: Plan  # here and not in a closure: Dask sends the function of the flow along with every task
+_plan: Plan  # a global and not in a closure: Dask sends the function of the flow along with every task
 
 
 def pipeline() -> State[Any]:
     """The DVC graph."""
-    return _plan.carry_out()
+    return _plan.body()
 
 
 def execute(plan: Plan, began: Callable[[], None]) -> list[Outcome]:
@@ -157,7 +168,7 @@ def execute(plan: Plan, began: Callable[[], None]) -> list[Outcome]:
     `began` is called when the flow has begun.
 
     Raises:
-        UserError: DVC cannot tell what is stale, for example because somebody's `dvc repro` is at work here.
+        UserError: DVC cannot tell what is stale, for example because a `dvc repro` is at work in this checkout.
     """
     global _plan
     _plan, plan.began = plan, began
@@ -166,9 +177,9 @@ def execute(plan: Plan, began: Callable[[], None]) -> list[Outcome]:
         with patient():
             state = made(return_state=True)
     finally:
-        plan.children.others = lambda: None
-    if plan.untold:
-        raise plan.untold
+        plan.children.stop_remote = lambda: None
+    if plan.mistake:
+        raise plan.mistake
     if len(plan.outcomes) < len(plan.nodes):
         state.result()  # raises what Prefect met
     return [plan.outcomes[node.name] for node in plan.nodes]

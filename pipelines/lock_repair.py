@@ -38,7 +38,7 @@ def mend(root: Path, again: float = lockfile.SECOND_LOOK) -> list[str]:
 
 
 def _lock(path: Path) -> bool:
-    """Whether DVC can read it. Entries that are missing or changed are no damage: DVC sees those stages as stale."""
+    """Whether DVC can read dvc.lock. Missing or changed entries are no damage: DVC sees those stages as stale."""
     text = path.read_text(errors="replace")
     if CONFLICT in text:
         return True

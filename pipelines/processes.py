@@ -19,7 +19,7 @@ class Stopping(Exception):
 
 
 def threads(jobs: int) -> dict[str, str]:
-    """The share of the cores that a stage gets beside others, unless the user has said.
+    """The share of the cores of one of several stages, unless the user has set it.
 
     Without it the threads of two trainings wait for each other: an eighth of the speed (`benchmarks/NOTES.md`).
     """
@@ -38,15 +38,15 @@ class Children:
     def __init__(self, root: Path, keep: tuple[int, ...] = (), grace: float = 20.0) -> None:
         self.root, self.keep, self.grace = root, keep, grace
         self.stopping = threading.Event()
-        self.others: Callable[[], None] = lambda: None  # stops those that other processes have started for the run
+        self.stop_remote: Callable[[], None] = lambda: None  # stops stages in other processes
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
 
     def run(self, command: list[str], log: Path, env: dict[str, str], keep: tuple[int, ...] = ()) -> int:
         """Run `command` to its end with its output in `log`; returns its exit status. It inherits `keep` too.
 
-        When `command` alone is killed, what it has started goes on: that is waited for too, so that nothing is started
-        a second time beside it.
+        When `command` alone is killed, what it has started goes on: this is waited for too, so that no second
+        process does the same work.
 
         Raises:
             Stopping: `stop` was called before it could start.
@@ -87,7 +87,7 @@ class Children:
         impatient = self.stopping.is_set()
         with self._lock:
             self.stopping.set()
-        self.others()
+        self.stop_remote()
         self._signal(signal.SIGKILL if impatient else signal.SIGINT)
         end = time.monotonic() + self.grace
         while self._alive() and time.monotonic() < end:

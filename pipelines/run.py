@@ -47,7 +47,7 @@ def arguments(line: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(line)
     if options.dask and options.dask != LOCAL and ":" not in options.dask:
         parser.error(f"--dask takes an address such as tcp://HOST:8786, found {options.dask!r}; name targets before it")
-    options.jobs = devices.jobs(devices.found()) if options.jobs is None else options.jobs
+    options.jobs = devices.jobs(devices.available()) if options.jobs is None else options.jobs
     for option in run_options.OPTIONS:
         if option.minimum is not None and (value := getattr(options, option.name)) < option.minimum:
             parser.error(f"{option.flag} must be {option.minimum} or more, found {value}")
@@ -79,20 +79,20 @@ def alone(root: Path) -> Lock:
     The stages inherit it: should this process be killed, the next run is refused until they have ended.
 
     Raises:
-        UserError: another run holds it; says which.
+        UserError: another run holds it; the message names it.
     """
     path = root / layout.RUN_LOCK
     lock = take(path, wait=False)
     left = take(root / layout.STAGES_LOCK, wait=False)
     if lock is None or left is None:
-        who = path.read_text().strip()
-        if killed(who):
+        holder = path.read_text().strip()
+        if killed(holder):
             raise UserError(
-                f"Another pipeline run holds {root}: {who}. It was killed, and stages of it are still at work. They "
+                f"Another pipeline run holds {root}: {holder}. It was killed, and stages of it are still at work. They "
                 "finish what they do and end by themselves; wait for that, and what they have made is used."
             )
         raise UserError(
-            f"Another pipeline run holds {root}: {who}. Wait until it and its stages have ended, or stop it with "
+            f"Another pipeline run holds {root}: {holder}. Wait until it and its stages have ended, or stop it with "
             "Ctrl-C in its terminal."
         )
     left.close()
@@ -100,14 +100,14 @@ def alone(root: Path) -> Lock:
     return lock
 
 
-def killed(who: str) -> bool:
-    """Whether the process that a lock names is gone, so that nobody can press Ctrl-C in its terminal."""
-    number = re.match(r"process (\d+),", who)
+def killed(holder: str) -> bool:
+    """Whether the process that a lock names is gone, so that Ctrl-C in its terminal does nothing."""
+    number = re.match(r"process (\d+),", holder)
     try:
         os.kill(int(number[1]), 0) if number else None
     except ProcessLookupError:
         return True
-    except OSError:  # somebody else's
+    except OSError:  # of another user
         pass
     return False
 
@@ -131,10 +131,10 @@ def without_prefect(root: Path, targets: list[str], reason: str) -> int:
 
 
 def finish(outcomes: list[Outcome], came: list[int], notes: Mapping[str, tuple[str, ...]]) -> int:
-    """Print the summary, with what trainings have warned of, and return the exit status."""
+    """Print the summary, with the warnings of trainings, and return the exit status."""
     print("\n" + table(outcomes))
-    for run, found in sorted(notes.items()):
-        print(*(f"\nwarning: {run}: {note}" for note in found), sep="", file=sys.stderr)
+    for run, texts in sorted(notes.items()):
+        print(*(f"\nwarning: {run}: {note}" for note in texts), sep="", file=sys.stderr)
     for outcome in outcomes:
         if outcome.reason:
             print(f"\n{outcome.stage}: {outcome.reason}", file=sys.stderr)
@@ -170,10 +170,10 @@ def main(words: list[str] | None = None) -> int:
         return 2
     if not server.ready(url):
         return without_prefect(root, targets, "its server does not answer")
-    return as_flow(root, nodes, children, options, targets)
+    return run_flow(root, nodes, children, options, targets)
 
 
-def as_flow(root: Path, nodes: list[Node], children: Children, options: argparse.Namespace, targets: list[str]) -> int:
+def run_flow(root: Path, nodes: list[Node], children: Children, options: argparse.Namespace, targets: list[str]) -> int:
     """Run the stages as one Prefect flow; returns the exit status."""
     from pipelines import graph_flow  # here: Prefect reads the server's address when it is imported
 

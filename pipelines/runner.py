@@ -1,7 +1,7 @@
-"""One stage, worked on by this process: the one that runs the flow, or a Dask worker.
+"""Runner of stages in this process: that of the flow, or a Dask worker.
 
 Locks and living processes are kept in this module. Dask sends tasks as copies; what belongs to a module it sends by
-name, so nothing that is kept here is ever copied to another process.
+name, so the state of this module is never copied to another process.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class StageFailed(Exception):
     """Carries the outcome of a stage that did not end well."""
 
     def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome)  # what it is made of, so that it can be sent
+        super().__init__(outcome)  # its arguments, by which pickle sends it
         self.outcome = outcome
 
     def __str__(self) -> str:
@@ -44,21 +44,21 @@ class StageFailed(Exception):
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is told: plain data."""
+    """A stage to bring up to date, as plain data for a worker."""
 
     run: str  # names the flow run
     node: Node
     stale: bool  # DVC would run it, whatever becomes of those it needs
-    beside: int = 1  # stages that share the cores of one machine
-    threads: str = ""  # OMP_NUM_THREADS, where the user has said
+    concurrent: int = 1  # stages that share the cores of one machine
+    threads: str = ""  # OMP_NUM_THREADS, where the user has set it
     tracking: str = ""  # MLFLOW_TRACKING_URI, the same
-    restore: bool = False  # what others have made of the same inputs is pulled, not made again
+    restore: bool = False  # outputs of the same inputs are pulled from the remote, not made again
     parcel: Parcel | None = None  # for other checkouts
     grace: float = GRACE
 
 
 class Site:
-    """What this process keeps for one flow run: its children, and how many of them at a time.
+    """State of this process for one flow run: its children, and their number at a time.
 
     Prefect's thread pool would count tasks that only wait for others, and an early branch could then hold up all
     threads: so every task gets a thread, and the limit is kept here. A Dask worker has as many threads as it may run
@@ -71,7 +71,7 @@ class Site:
         self.children, self.env, self.lock = children, env, lock
         self.root = children.root
         self.slots = threading.Semaphore(jobs) if jobs else contextlib.nullcontext()
-        self.devices = devices.found()
+        self.devices = devices.available()
 
     def repro(self, order: Order, needs: list[Outcome]) -> Outcome:
         """`dvc repro` of one stage, on devices that it has for itself; in another checkout with all that it needs."""
@@ -99,7 +99,7 @@ class Site:
 
     @contextlib.contextmanager
     def _settled(self, order: Order, away: str) -> Iterator[Lock | None]:
-        """Hold what tells others that a stage is at work here."""
+        """Hold the lock that shows a stage at work in this checkout."""
         if away and order.parcel is None:
             raise UserError(
                 f"The Dask worker works in {away}, another checkout than the one that started the run. Start it in "
@@ -116,7 +116,7 @@ class Site:
                 lock.close()
 
     def _bring(self, order: Order, needs: list[Outcome], away: str) -> None:
-        """Fetch what the stage needs and other checkouts have made."""
+        """Fetch outputs of other checkouts that the stage needs."""
         new = {need.stage: need.entry for need in needs if need.entry and need.away != away}
         if away and order.parcel:
             known = order.parcel.entries
@@ -126,7 +126,7 @@ class Site:
             checkouts.check_methods(self.root)
 
     def fetch(self, new: lockfile.Entries, remote: str) -> None:
-        """Make what other checkouts have made of these stages current here.
+        """Bring the outputs that other checkouts made of these stages into this one.
 
         Raises:
             Unmoved: DVC cannot.
@@ -151,7 +151,7 @@ class Site:
 
 
 class Unmoved(UserError):
-    """A remote did not do its part: worth another attempt."""
+    """A transfer from or to a remote failed: worth another attempt."""
 
 
 _sites: dict[str, Site] = {}
@@ -159,12 +159,12 @@ _opening = threading.Lock()
 
 
 def where(given: dict[str, str], away: str = "") -> str:
-    """This machine, and what of it."""
+    """This machine or the other checkout, and the devices given."""
     return " ".join([away or socket.gethostname(), *(f"device {names}" for names in given.values())])
 
 
 def announce(root: Path, run: str) -> None:
-    """For the process that runs the flow: by this a worker knows whether it works in the same checkout."""
+    """For the process of the flow: write the id of the run, by which a worker recognises the same checkout."""
     write_whole(server.folder(root) / HOME, run.encode())
 
 
@@ -174,16 +174,16 @@ def _at_home(root: Path, run: str) -> bool:
 
 
 def begin(run: str, site: Site) -> None:
-    """For the process that runs the flow: by what its stages are kept."""
+    """For the process of the flow: register its Site for the run."""
     _sites[run] = site
 
 
 def site(order: Order) -> Site:
-    """What this process keeps for a run; a Dask worker makes it when the run's first stage comes."""
+    """The Site of this process for a run; a Dask worker makes it when the run's first stage comes."""
     with _opening:
         if order.run not in _sites:
             root = layout.root()
-            share = order.threads or str(max(1, devices.cores() // order.beside))
+            share = order.threads or str(max(1, devices.cores() // order.concurrent))
             env = dict.fromkeys(THREADS, share)  # Dask's nanny has set them to 1
             env |= {"MLFLOW_TRACKING_URI": order.tracking} if order.tracking else {}
             _sites[order.run] = Site(Children(root, grace=order.grace), env, lock=root / layout.STAGES_LOCK)

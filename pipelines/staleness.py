@@ -1,4 +1,4 @@
-"""Why stages would run: what DVC's status says of each, in words. Nothing is run but the inventory, nothing kept."""
+"""Reasons why stages would run, from DVC's status. Only the inventory is run, and nothing is kept."""
 
 import os
 import shlex
@@ -24,19 +24,19 @@ OUTPUT = {
     "new": "output {} is not recorded",
 }
 INPUT = {"deleted": "missing {}", "modified": "changed {}", "new": "{} is not recorded"}
-ABSENT = object()  # the value of a parameter that is not there
+ABSENT = object()  # the value of a missing parameter
 WIDTH = 60  # characters of a value that are shown
 
 
-class Own(NamedTuple):
-    """What is known of one stage without the others."""
+class Status(NamedTuple):
+    """Status of a stage by itself, without the stages that it needs."""
 
-    reasons: list[tuple[str, str]]  # a path, empty for the stage itself, and what is the matter with it
+    reasons: list[tuple[str, str]]  # a path, empty for the stage itself, and the reason
     outs: list[str]  # paths
 
 
 def explain(nodes: list[Node]) -> str:
-    """What would run and why, stage by stage.
+    """The stages that would run, and the reasons.
 
     What always runs (the inventory) is run, outside DVC: what else is stale depends on the files that it writes.
 
@@ -50,7 +50,7 @@ def explain(nodes: list[Node]) -> str:
                 _take_stock(stage.cmd)
             with lock_repo(repo):
                 stages = within(repo, [node.name for node in nodes])
-                own = {stage.addressing: Own(list(_reasons(stage)), list(map(str, stage.outs))) for stage in stages}
+                own = {stage.addressing: Status(list(_reasons(stage)), list(map(str, stage.outs))) for stage in stages}
     except DvcException as error:
         raise UserError(f"DVC cannot tell what is stale: {error}") from error
     return lay_out(nodes, roots, own)
@@ -108,22 +108,22 @@ def _shown(value: Any) -> str:
     return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
 
 
-def lay_out(nodes: list[Node], roots: set[str], own: dict[str, Own]) -> str:
+def lay_out(nodes: list[Node], roots: set[str], own: dict[str, Status]) -> str:
     """One paragraph per stage that would run, after a line that counts them."""
-    told: dict[str, list[str]] = {}
+    shown: dict[str, list[str]] = {}
     for node in nodes:
-        waited = [need for need in node.needs if need in told and need not in roots]
+        waited = [need for need in node.needs if need in shown and need not in roots]
         made = [out for need in waited for out in own[need].outs]  # will be there, or another, by then
         reasons = [text for path, text in own[node.name].reasons if not any(_overlap(path, out) for out in made)]
         if reasons or waited:
-            told[node.name] = [*reasons, *(f"needs {need}" for need in waited)]
-    wide = max(map(len, told), default=0)
-    lines = [f"{'' if i else name:<{wide}}  {text}" for name in told for i, text in enumerate(told[name])]
-    stale = len([name for name in told if name not in roots])
+            shown[node.name] = [*reasons, *(f"needs {need}" for need in waited)]
+    wide = max(map(len, shown), default=0)
+    lines = [f"{'' if i else name:<{wide}}  {text}" for name in shown for i, text in enumerate(shown[name])]
+    stale = len([name for name in shown if name not in roots])
     head = f"{stale} of {len(nodes)} stages would run" if stale else f"All {len(nodes)} stages are current"
     also = f"; {', '.join(sorted(roots))} always runs" if roots else ""
     return "\n".join([f"{head}{also}. Nothing was changed.", "", *lines])
 
 
-def _overlap(one: str, other: str) -> bool:
-    return bool(one) and (PurePath(one).is_relative_to(other) or PurePath(other).is_relative_to(one))
+def _overlap(left: str, right: str) -> bool:
+    return bool(left) and (PurePath(left).is_relative_to(right) or PurePath(right).is_relative_to(left))

@@ -38,19 +38,19 @@ def train(name: str, seed: int, params: Pretrain, node: int = 0) -> None:
     """Train in `devices` processes here, together with those of the other nodes.
 
     Raises:
-        UserError: a worker found a mistake of the user's, there is no place to meet, not all nodes came, or one ended.
+        UserError: a worker found a mistake of the user's, no address is set, not all nodes came, or one ended.
     """
     with contextlib.ExitStack() as stack:
         if params.nodes > 1 and node == 0:  # trainings side by side would want one port
             stack.enter_context(locked(layout.stage_lock("rendezvous")))
-        with _told(name, seed, params.nodes):
+        with _one_message(name, seed, params.nodes):
             _launch(name, seed, params, node)
 
 
 def _launch(name: str, seed: int, params: Pretrain, node: int) -> None:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # 0.3 s, and one device does not need it
 
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the message is told by `stages.lifecycle`
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # `stages.lifecycle` prints the message
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // params.devices)))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP warns that a method with one player moves everything
     alone, meeting = params.nodes == 1, place(params.nodes)
@@ -69,8 +69,8 @@ def _launch(name: str, seed: int, params: Pretrain, node: int) -> None:
 
 
 @contextlib.contextmanager
-def _told(name: str, seed: int, nodes: int) -> Iterator[None]:
-    """Turn what the agent raises into one message, where it is no fault of ours."""
+def _one_message(name: str, seed: int, nodes: int) -> Iterator[None]:
+    """Turn what the agent raises into one message, where it is not a defect of the program."""
     from torch.distributed import DistError
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous.api import RendezvousError  # as in `_launch`
@@ -99,20 +99,20 @@ def _told(name: str, seed: int, nodes: int) -> Iterator[None]:
 
 
 def place(nodes: int) -> str:
-    """Where the agents meet.
+    """The address at which the agents meet.
 
     Raises:
-        UserError: the environment does not say it, and there are several machines.
+        UserError: the environment does not set it, and there are several machines.
     """
     if nodes == 1:
         return LOOPBACK
-    found = os.environ.get(RENDEZVOUS, "")
-    if not re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[^:\s]+):\d{1,5}", found):
+    address = os.environ.get(RENDEZVOUS, "")
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[^:\s]+):\d{1,5}", address):
         raise UserError(
             f"pretrain.nodes is {nodes}, so {RENDEZVOUS} must say where they meet: HOST:PORT, a free port of the "
-            f"machine that runs the stage, the same on all of them. Found {found!r}. See docs/scale-out.md."
+            f"machine that runs the stage, the same on all of them. Found {address!r}. See docs/scale-out.md."
         )
-    return found
+    return address
 
 
 def patience() -> int:
@@ -125,16 +125,16 @@ def patience() -> int:
 
 
 def _number(name: str, default: str, most: int) -> int:
-    found = os.environ.get(name, default)
-    if not re.fullmatch(r"[1-9]\d{0,6}", found) or int(found) > most:
-        raise UserError(f"{name} is a number from 1 to {most}, found {found!r}.")
-    return int(found)
+    text = os.environ.get(name, default)
+    if not re.fullmatch(r"[1-9]\d{0,6}", text) or int(text) > most:
+        raise UserError(f"{name} is a number from 1 to {most}, found {text!r}.")
+    return int(text)
 
 
 def own_address(meeting: str) -> str:
     """The address by which the other nodes reach this machine: that of the interface that leads to the meeting.
 
-    Gloo is told the interface too: by itself it takes the one of the host's name, which is often the loopback.
+    Gloo is given the interface too: by itself it takes the one of the host's name, which is often the loopback.
 
     Raises:
         UserError: the host of the meeting is unknown.

@@ -1,4 +1,4 @@
-"""The words that stages take: a method and a seed, and the method as the inventory lists it."""
+"""Arguments of stages: a method and a seed, and the method as the inventory lists it."""
 
 import argparse
 import json

@@ -9,9 +9,9 @@ from pretextbench.project import layout
 
 
 def main() -> None:
-    """Compare the splits, write the pairs and say how many there are."""
+    """Compare the splits, write the pairs and print their number."""
     data, files = Prepared(layout.IMAGES), layout.LABELS / FILES
     names = files.read_text(encoding="utf-8").splitlines() if files.exists() else None
-    found = audit(data, names)
-    save(found, data, layout.AUDIT)
-    print(sentence(found))
+    pairs = audit(data, names)
+    save(pairs, data, layout.AUDIT)
+    print(sentence(pairs))

@@ -71,12 +71,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages augment", description=__doc__.splitlines()[0])
     parser.add_argument("method", help="entry-point name")
     name = parser.parse_args().method
-    params, data, who = load(layout.PARAMS), Prepared(layout.IMAGES), contestant(name)
-    who.method.requires.check(name, data.image_size, colour=data.colour)
-    policy = Policy(name, data.image_size, who.method.recipe(who.params, data.image_size))
+    params, data, entrant = load(layout.PARAMS), Prepared(layout.IMAGES), contestant(name)
+    entrant.method.requires.check(name, data.image_size, colour=data.colour)
+    policy = Policy(name, data.image_size, entrant.method.recipe(entrant.params, data.image_size))
     with whole_folder(layout.augmented(name)) as out:
         write_whole(out / "policy.json", policy.to_json().encode())
-        derived = derive(who.method, who.params, data, params.augment)
+        derived = derive(entrant.method, entrant.params, data, params.augment)
         write_whole(out / "derived.safetensors", save(derived))
         sheet(policy, data, params.augment, out / "sheet.png")
         figures = speed(policy, data, params.pretrain.batch_size)

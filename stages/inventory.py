@@ -25,12 +25,12 @@ def main() -> None:
     write_whole(layout.METHODS, (json.dumps(public, indent=2, sort_keys=True) + "\n").encode())
     settings = {section: getattr(params, section).decisive() for section in SECTIONS}
     write_whole(layout.SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
-    found = {"files": _files(params.prepare), "transfer": params.transfer.model_dump() | _files(params.transfer)}
-    write_whole(layout.SOURCE, (json.dumps(found, indent=2) + "\n").encode())
+    source = {"files": _files(params.prepare), "transfer": params.transfer.model_dump() | _files(params.transfer)}
+    write_whole(layout.SOURCE, (json.dumps(source, indent=2) + "\n").encode())
 
 
 def _files(source: Source) -> dict[str, Any]:
-    """What lies in a folder of images, so that a change is noticed; nothing for the other sources."""
+    """Number, bytes and hash of the files in a folder of images; nothing for another source."""
     return count_files(Path(source.path)) if source.source == "folder" and source.path else {}
 
 

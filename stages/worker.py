@@ -29,10 +29,10 @@ def train(name: str, seed: int) -> Card:
 
 def job(name: str, seed: int, params: Params) -> Job:
     """The training job of a method and seed, with the policy and the tensors that its augment stage froze."""
-    who, folder = contestant(name), layout.augmented(name)
+    entrant, folder = contestant(name), layout.augmented(name)
     policy = Policy.read(folder / "policy.json")
     derived = read_tensors(folder / "derived.safetensors", "augment")
-    return Job(*who, params.encoder, params.pretrain, policy.recipe, derived, seed)
+    return Job(*entrant, params.encoder, params.pretrain, policy.recipe, derived, seed)
 
 
 def watching(name: str, seed: int, params: Params, data: Prepared) -> Watching:

@@ -34,17 +34,17 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_user_names_the_devices_before_the_machine_does(env: dict[str, str], expected: list[str]) -> None:
-    assert devices.found(env) == expected
+    assert devices.available(env) == expected
 
 
 def test_else_the_machine_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert devices.found({}) == []
+    assert devices.available({}) == []
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 0; echo 1\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
-    assert devices.found({}) == ["0", "1"]
+    assert devices.available({}) == ["0", "1"]
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho no driver; exit 9\n")
-    assert devices.found({}) == []
+    assert devices.available({}) == []
 
 
 @pytest.mark.parametrize(

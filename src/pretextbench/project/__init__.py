@@ -1,1 +1,1 @@
-"""Where the things of a project lie, and which process holds them. Under stages, pipelines and commands."""
+"""Paths, locks, inventory and options of a project, for stages, pipelines and commands."""

@@ -1,4 +1,4 @@
-"""Environment variables by which the processes of a project speak to each other."""
+"""Environment variables between the processes of a project."""
 
 import os
 

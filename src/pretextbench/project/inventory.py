@@ -1,4 +1,4 @@
-"""What the comparison is made of: who competes, with which code and parameters, and on which files.
+"""Inventory of a comparison: its methods and controls, their code and parameters, and the image files.
 
 Runs before every pipeline run, so it must be quick: a method is imported (with torch, seconds) only to check parameters
 that were not checked before.
@@ -105,9 +105,9 @@ def count_files(folder: Path) -> dict[str, Any]:
     is not noticed. A missing folder counts as empty; the prepare stage says what is wrong with it.
     """
     digest, files, size = hashlib.sha256(), 0, 0
-    for path, here in _sizes(folder):
-        digest.update(f"{os.path.relpath(path, folder)}\0{here}\0".encode(errors="surrogateescape"))
-        files, size = files + 1, size + here
+    for path, length in _sizes(folder):
+        digest.update(f"{os.path.relpath(path, folder)}\0{length}\0".encode(errors="surrogateescape"))
+        files, size = files + 1, size + length
     return {"files": files, "bytes": size, "sha256": digest.hexdigest()}
 
 

@@ -13,7 +13,7 @@ PAUSE = 0.05  # seconds between two tries of a lock with a time limit
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock that is held until it is closed or the process ends, also when nobody refers to it any more."""
+    """A lock that is held until it is closed or the process ends, also without a reference to it."""
 
     descriptor: int
 
@@ -22,13 +22,13 @@ class Lock:
         os.close(self.descriptor)
 
     def write(self, text: str) -> None:
-        """Replace the content of the locked file, by which others learn who holds it."""
+        """Replace the content of the locked file, which names the holder."""
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, text.encode(), 0)
 
 
 def take(path: Path, *, shared: bool = False, wait: bool = True) -> Lock | None:
-    """Lock `path`; None when somebody else holds it and `wait` is false.
+    """Lock `path`; None when another process holds it and `wait` is false.
 
     Raises:
         OSError: the file cannot be written.
