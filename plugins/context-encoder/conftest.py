@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from pretext_context_encoder import MAIN, ContextEncoder
-from pretext_context_encoder.params import Params
+from pretext_context_encoder import MAIN, ContextEncoder, Params
 from torch import Tensor
 
 from pretextbench.encoder import build

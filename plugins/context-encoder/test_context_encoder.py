@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from pretext_context_encoder import DISCRIMINATOR, MAIN, ContextEncoder
-from pretext_context_encoder.params import Params
+from pretext_context_encoder import DISCRIMINATOR, MAIN, ContextEncoder, Params
 from pydantic import ValidationError
 
 from pretextbench.encoder import build

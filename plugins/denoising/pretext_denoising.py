@@ -127,14 +127,14 @@ class Decoder(nn.Module):
         """Pixels in [0, 1] for the squared error, logits for the Bernoulli loss."""
         for side, block in zip(self.sides, self.blocks, strict=True):
             code = F.interpolate(block(code), size=(side, side), mode="nearest")
-        return self.last(code)
+        image: Tensor = self.last(code)
+        return image
 
 
 class Denoising(PretextMethod[Params]):
     """The encoder, a 1x1 convolution as bottleneck, and a decoder. There are no shortcuts around the bottleneck."""
 
     api_version = 1
-    Params = Params
     reference = "Vincent 2008, Extracting and composing robust features with denoising autoencoders, ICML"
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
@@ -142,10 +142,10 @@ class Denoising(PretextMethod[Params]):
         *_, (channels, side) = encoder.shapes.values()  # of the last map
         code = params.code or channels
         self.bottleneck: nn.Module = nn.Conv2d(channels, code, 1)
-        self.decoder: nn.Module = Decoder(code, side, data.image_size)
-        colour = torch.tensor(data.mean)
-        with torch.no_grad():  # start from the mean colour, in pixels or as its logit
-            self.decoder.last.bias.copy_(colour if params.loss == "mse" else colour.logit(1e-3))
+        decoder, colour = Decoder(code, side, data.image_size), torch.tensor(data.mean)
+        # Start from the mean colour, in pixels or as its logit.
+        decoder.last.bias = nn.Parameter(colour.clone() if params.loss == "mse" else colour.logit(1e-3))
+        self.decoder: nn.Module = decoder
         self.register_buffer("colour", colour.view(3, 1, 1), persistent=False)
 
     @classmethod
@@ -166,7 +166,8 @@ class Denoising(PretextMethod[Params]):
     def decode(self, noisy: Tensor) -> Tensor:
         """g(f(x~)): (B, 3, H, W) float32, pixels for the squared error and logits for the Bernoulli loss."""
         *_, code = self.encoder.stages(noisy).values()  # the last map, (B, C, n, n)
-        return self.decoder(self.bottleneck(code)).float()
+        output: Tensor = self.decoder(self.bottleneck(code)).float()
+        return output
 
     def denoise(self, noisy: Tensor) -> Tensor:
         """x^ in [0, 1]: (B, 3, H, W)."""

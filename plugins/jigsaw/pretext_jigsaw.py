@@ -93,7 +93,6 @@ class Jigsaw(PretextMethod[Params]):
     """The encoder on every tile; a layer with norm and ReLU per tile; the tiles joined in order; P outputs."""
 
     api_version = 1
-    Params = Params
     reference = (
         "Noroozi 2016, Unsupervised learning of visual representations by solving jigsaw puzzles, arXiv:1603.09246"
     )
@@ -138,7 +137,10 @@ class Jigsaw(PretextMethod[Params]):
         """Tiles (B, T, 3, side, side) as cut to features (B, T, features); the encoder sees them standardised."""
         mean, std = self.encoder.get_buffer("mean"), self.encoder.get_buffer("std")
         x = (standardised(tiles) * std + mean).flatten(0, 1)  # what the encoder's own normalisation undoes
-        return self.tile(self.encoder(x.contiguous(memory_format=torch.channels_last))).unflatten(0, tiles.shape[:2])
+        features: Tensor = self.tile(self.encoder(x.contiguous(memory_format=torch.channels_last))).unflatten(
+            0, tiles.shape[:2]
+        )
+        return features
 
     def arrange(self, tiles: Tensor, labels: Tensor) -> Tensor:
         """(B, T, ...) and labels (B, K) to (B, K, T, ...): position j holds tile permutations[label, j]."""
@@ -150,7 +152,8 @@ class Jigsaw(PretextMethod[Params]):
 
         The towers share their weights, so that the features are put in order, not the pixels: one pass for K puzzles.
         """
-        return self.head(self.arrange(self.encode(tiles), labels).flatten(2)).float()
+        logits: Tensor = self.head(self.arrange(self.encode(tiles), labels).flatten(2)).float()
+        return logits
 
     def puzzles(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tiles (B, T, 3, side, side), labels (B, K) and logits (B, K, P) of images x, freshly drawn."""

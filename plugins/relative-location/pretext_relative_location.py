@@ -84,7 +84,6 @@ class RelativeLocation(PretextMethod[Params]):
     """The encoder on every patch; the features of centre and neighbour joined; linear, norm, ReLU, eight outputs."""
 
     api_version = 1
-    Params = Params
     reference = "Doersch 2015, Unsupervised visual representation learning by context prediction, arXiv:1505.05192"
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
@@ -142,7 +141,8 @@ class RelativeLocation(PretextMethod[Params]):
     def encode(self, patches: Tensor) -> Tensor:
         """Patches (B, 9, 3, side, side) as prepared to features (B, 9, dim)."""
         x = patches.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        return self.encoder(x).unflatten(0, patches.shape[:2])
+        features: Tensor = self.encoder(x).unflatten(0, patches.shape[:2])
+        return features
 
     def logits(self, features: Tensor, labels: Tensor) -> Tensor:
         """Features (B, 9, dim) and neighbours (B, K) to scores (B, K, 8), float32."""
@@ -150,7 +150,8 @@ class RelativeLocation(PretextMethod[Params]):
         image = torch.arange(len(features), device=labels.device)[:, None]
         second = features[image, neighbour]  # (B, K, dim)
         joined = torch.cat([features[:, 4:5].expand_as(second), second], 2)
-        return self.head(joined.flatten(0, 1)).float().unflatten(0, labels.shape)
+        logits: Tensor = self.head(joined.flatten(0, 1)).float().unflatten(0, labels.shape)
+        return logits
 
     def labels(self, images: int, device: torch.device) -> Tensor:
         """Which neighbours are asked for: (B, 8), all of them, or (B, 1), drawn."""

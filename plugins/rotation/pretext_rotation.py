@@ -47,7 +47,6 @@ class Rotation(PretextMethod[Params]):
     """The encoder, and a linear layer on its pooled vector with four outputs."""
 
     api_version = 1
-    Params = Params
     reference = "Gidaris 2018, Unsupervised representation learning by predicting image rotations, arXiv:1803.07728"
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
@@ -63,7 +62,8 @@ class Rotation(PretextMethod[Params]):
     def logits(self, x: Tensor) -> Tensor:
         """(B, 3, H, H) -> (4B, 4), float32."""
         turned = four_rotations(x).contiguous(memory_format=torch.channels_last)
-        return self.head(self.encoder(turned)).float()
+        logits: Tensor = self.head(self.encoder(turned)).float()
+        return logits
 
     def loss(self, batch: Batch) -> Loss:
         """Mean cross-entropy over the four rotations of every image, in nats."""

@@ -69,7 +69,6 @@ class SimCLR(PretextMethod[Params]):
     """The encoder f and a projection head g: linear, norm, ReLU, linear, norm."""
 
     api_version = 1
-    Params = Params
     reference = "Chen 2020, A simple framework for contrastive learning of visual representations, arXiv:2002.05709"
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+__all__ = ["PluginError", "UserError", "nearest"]
+
 
 class UserError(Exception):
     """A mistake that the user can correct. Stages print its message, without a traceback, and exit with status 2."""

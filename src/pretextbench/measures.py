@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+__all__ = ["alignment", "effective_rank", "feature_std", "uniformity"]
+
 CHUNK = 2048  # rows of the pairwise distances at once
 
 

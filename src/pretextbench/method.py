@@ -23,7 +23,7 @@ method says what to minimise. One loop trains them all; this is how each need is
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar, get_args, get_origin
 
 import torch
 from torch import Tensor, nn
@@ -126,6 +126,14 @@ class PretextMethod(nn.Module, Generic[P]):
     reference: ClassVar[str] = ""  # author, year, title, where to find it
     requires: ClassVar[Requires] = Requires()  # of encoder and images; the default takes any
     uses_labels: ClassVar[bool] = False  # the registry refuses it to anyone but the library's own control
+
+    def __init_subclass__(cls) -> None:
+        """Take `Params` from `PretextMethod[Params]` in the bases: to state it in the class is not needed."""
+        super().__init_subclass__()
+        for base in vars(cls).get("__orig_bases__", ()):
+            (own,) = get_args(base) or (None,)
+            if get_origin(base) is PretextMethod and isinstance(own, type) and "Params" not in vars(cls):
+                cls.Params = own
 
     def __init__(self, params: P, encoder: Encoder, data: Data) -> None:
         super().__init__()

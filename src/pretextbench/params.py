@@ -12,6 +12,12 @@ from pydantic import Field, model_validator
 from pretextbench.base.section import Fraction, Positive, Section, parse
 from pretextbench.errors import UserError
 
+__all__ = [
+    "NAME", "Augment", "Compare", "EncoderParams", "Evaluate", "Fraction", "MethodName", "MethodParams",
+    "OptimizerParams", "Params", "Positive", "Prepare", "Pretrain", "Section", "Source", "SourceName", "Synthetic",
+    "Transfer", "Watch", "load",
+]  # fmt: skip
+
 NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"  # of a method: it becomes a folder, a DVC stage and a YAML key
 MethodName = Annotated[str, Field(pattern=NAME)]
 

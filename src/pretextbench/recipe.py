@@ -6,6 +6,11 @@ from pydantic import AfterValidator, Field
 
 from pretextbench.base.section import Fraction, Positive, Section
 
+__all__ = [
+    "ColorJitter", "GaussianBlur", "Grayscale", "HorizontalFlip", "Op", "PadCrop", "RandomResizedCrop", "Recipe",
+    "Solarize", "Span", "View", "augmented",
+]  # fmt: skip
+
 
 def _ordered(span: tuple[float, float]) -> tuple[float, float]:
     if span[0] > span[1]:

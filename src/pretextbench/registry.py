@@ -13,6 +13,8 @@ from typing import Any
 
 from pretextbench.errors import PluginError, nearest
 
+__all__ = ["GROUP", "Plugin", "available", "find", "load", "source_hash"]
+
 GROUP = "pretextbench.methods"
 OWN_DISTRIBUTION = "pretextbench"  # its controls may see labels
 

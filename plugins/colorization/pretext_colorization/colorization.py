@@ -102,7 +102,6 @@ class Colorization(PretextMethod[Params]):
     """The encoder, and a convolutional decoder on its last two stages."""
 
     api_version = 1
-    Params = Params
     reference = "Zhang 2016, Colorful image colorization, arXiv:1603.08511"
     requires = Requires(colour=True)
     prior: Tensor  # (Q,) p~

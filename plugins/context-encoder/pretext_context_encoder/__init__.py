@@ -19,46 +19,69 @@ steps of 128), statistics taken anew from whole images gave 38.7 % where these g
 35.2 % for 34.2 % (k-NN): a point, about the noise of 2000 test images. They are left as they are.
 """
 
-import math
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 from torch.func import functional_call
 
 from pretext_context_encoder import masks
-from pretext_context_encoder.networks import Discriminator, Generator
-from pretext_context_encoder.params import Params
+from pretext_context_encoder.networks import (
+    Discriminator,
+    Generator,
+    adversarial,
+    psnr,
+    reconstruction,
+    told_apart,
+)
 from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data, Loss, Picture, Player, PretextMethod
+from pretextbench.params import MethodParams, OptimizerParams, Positive
 from pretextbench.recipe import HorizontalFlip, RandomResizedCrop, Recipe, augmented
 
 MAIN, DISCRIMINATOR = "main", "discriminator"
 OVERLAP = 7 / 128  # of the side: the paper's 7 pixels of 128
-BEST_PSNR = 100.0  # dB; said of a perfect prediction, whose PSNR is infinite
 
 
-def reconstruction(fake: Tensor, x: Tensor, hole: Tensor, band: Tensor, weight: float) -> Tensor:
-    """Equation 3, the mean over all missing values of the batch; images (B, 3, H, W), hole and band (B, 1, H, W) bool.
+class Params(MethodParams):
+    """The paper: 227 px, Adam with beta_1 = 0.5, batch 64; a learning rate ten times lower for the discriminator."""
 
-    The band's squared errors count `weight` times, its size once, as in the reference code. Nothing missing gives 0.
-    """
-    missing = 3 * (hole | band).sum().clamp_min(1)
-    return ((hole + weight * band) * (x - fake).square()).sum() / missing
-
-
-def adversarial(real: Tensor, fake: Tensor) -> Tensor:
-    """Equation 4 from logits (B,): E[log D(x)] + E[log(1 - D(x^))], at most 0; -2 ln 2 when D cannot tell."""
-    return F.logsigmoid(real).mean() + F.logsigmoid(-fake).mean()
+    optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=2e-3, betas=(0.5, 0.999), weight_decay=0, warmup=0.1)
+    discriminator_optimizer: OptimizerParams = Field(
+        OptimizerParams(name="adamw", lr=2e-4, betas=(0.5, 0.999), weight_decay=0, warmup=0.1),
+        description="of the discriminator; decay 0 makes AdamW Adam (reference code: 2e-4, the main player's is 2e-3)",
+    )
+    missing: Literal["central", "blocks", "region"] = Field(
+        "blocks", description="central square, random blocks, or random irregular regions (paper, for features: region)"
+    )
+    block: float = Field(0.4, gt=0, le=0.75, description="side of a block, share of the image's; at least a pixel")
+    blocks: int = Field(5, ge=1, le=64, description="blocks per image: 5 cover about half of it (paper: a quarter)")
+    cells: int = Field(8, ge=2, le=64, description="noise cells along a side: fewer make larger regions (code: 7.7)")
+    bank: Positive = Field(256, description="masks in the bank; each is used in 8 symmetries and at every shift")
+    overlap: float | None = Field(
+        None, ge=0, le=0.1, description="width of the band, share of the side; null = 7/128 if central (paper), else 0"
+    )
+    overlap_weight: float = Field(10.0, ge=1, description="of squared errors in the band (paper: 10)")
+    adversarial: float = Field(
+        0.001,
+        ge=0,
+        lt=1,
+        description="lambda; the other loss weighs 1 - lambda; 0 = no discriminator (paper: 0.001)",
+    )
+    discriminator_width: Positive = Field(
+        16, description="channels of its first convolution (paper: 64, as its encoder)"
+    )
+    crop_min: float = Field(0.5, gt=0, le=1, description="smallest share of the area in a crop (code: 128 of 350 px)")
 
 
 class ContextEncoder(PretextMethod[Params]):
     """The encoder, a generator on its last map, and a discriminator unless the adversarial weight is 0."""
 
     api_version = 1
-    Params = Params
     reference = "Pathak 2016, Context encoders: feature learning by inpainting, arXiv:1604.07379"
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
@@ -121,7 +144,8 @@ class ContextEncoder(PretextMethod[Params]):
     def generate(self, masked: Tensor) -> Tensor:
         """F: masked images in [0, 1] to whole images in [-1, 1], both (B, 3, H, W)."""
         *_, last = self.encoder.stages(masked).values()
-        return self.generator(last)
+        image: Tensor = self.generator(last)
+        return image
 
     def judged(self, fake: Tensor, x: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
         """What the discriminator sees, generated and real, in [-1, 1]: the centre, or the image with its part."""
@@ -224,13 +248,3 @@ def _bank(data: Data) -> Tensor:
             f"{sorted(data.derived) or 'nothing derived'}. Run that stage, or set missing to blocks or central."
         )
     return data.derived["masks"].bool()
-
-
-def told_apart(real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's accuracy, from logits (B,): 1/2 is chance."""
-    return ((real > 0).float().mean() + (fake <= 0).float().mean()) / 2
-
-
-def psnr(squared: float) -> float:
-    """Peak signal-to-noise ratio in dB of a mean squared error on the [0, 1] scale, at most 100."""
-    return min(BEST_PSNR, -10 * math.log10(squared)) if squared > 0 else BEST_PSNR

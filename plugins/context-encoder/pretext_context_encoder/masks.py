@@ -27,7 +27,8 @@ def blocks(images: int, size: int, share: float, count: int, device: torch.devic
     corner = torch.randint(size - side + 1, (2, images, count, 1), device=device)  # top, left
     line = torch.arange(size, device=device)
     rows, columns = (line >= corner) & (line < corner + side)  # each (B, count, H)
-    return (rows[..., :, None] & columns[..., None, :]).any(1, keepdim=True)  # (B, 1, H, H)
+    region: Tensor = (rows[..., :, None] & columns[..., None, :]).any(1, keepdim=True)  # (B, 1, H, H)
+    return region
 
 
 def smooth_noise(fields: int, size: int, cells: int) -> Tensor:

@@ -1,9 +1,12 @@
-"""What stands behind and against the encoder: channel-wise connections, a decoder, a discriminator."""
+"""The networks behind the encoder (channel-wise connections, generator) and against it, and their errors."""
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+BEST_PSNR = 100.0  # dB; of a perfect prediction, whose PSNR is infinite
 LARGEST_MAP = 8  # n of the channel-wise layer: its weights grow with n^4
 
 
@@ -21,7 +24,8 @@ class ChannelwiseLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, m, n, n) -> (B, m, n, n)."""
-        return torch.einsum("bci,cij->bcj", x.flatten(2), self.weight).unflatten(2, x.shape[2:])
+        mixed: Tensor = torch.einsum("bci,cij->bcj", x.flatten(2), self.weight).unflatten(2, x.shape[2:])
+        return mixed
 
 
 def sides(side: int, image_size: int) -> list[int]:
@@ -63,7 +67,8 @@ class Generator(nn.Module):
         x = self.across(self.channelwise(x))
         for side, block in zip(self.sides, self.blocks, strict=True):
             x = F.interpolate(block(x), size=(side, side), mode="nearest")
-        return self.last(x).float().tanh()
+        image: Tensor = self.last(x).float().tanh()
+        return image
 
 
 class Discriminator(nn.Module):
@@ -90,7 +95,8 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B,)."""
         with torch.autocast(x.device.type, enabled=False):
-            return self.layers(x.to(next(self.parameters()).dtype)).flatten()
+            logits: Tensor = self.layers(x.to(next(self.parameters()).dtype)).flatten()
+            return logits
 
 
 def _initialise(module: nn.Module) -> None:
@@ -100,3 +106,27 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
     if isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+def reconstruction(fake: Tensor, x: Tensor, hole: Tensor, band: Tensor, weight: float) -> Tensor:
+    """Equation 3, the mean over all missing values of the batch; images (B, 3, H, W), hole and band (B, 1, H, W) bool.
+
+    The band's squared errors count `weight` times, its size once, as in the reference code. Nothing missing gives 0.
+    """
+    missing = 3 * (hole | band).sum().clamp_min(1)
+    return ((hole + weight * band) * (x - fake).square()).sum() / missing
+
+
+def adversarial(real: Tensor, fake: Tensor) -> Tensor:
+    """Equation 4 from logits (B,): E[log D(x)] + E[log(1 - D(x^))], at most 0; -2 ln 2 when D cannot tell."""
+    return F.logsigmoid(real).mean() + F.logsigmoid(-fake).mean()
+
+
+def told_apart(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's accuracy, from logits (B,): 1/2 is chance."""
+    return ((real > 0).float().mean() + (fake <= 0).float().mean()) / 2
+
+
+def psnr(squared: float) -> float:
+    """Peak signal-to-noise ratio in dB of a mean squared error on the [0, 1] scale, at most 100."""
+    return min(BEST_PSNR, -10 * math.log10(squared)) if squared > 0 else BEST_PSNR
