@@ -14,7 +14,6 @@ from pretextbench.base.files import sha256
 from pretextbench.project.locks import locked
 from pretextbench.track import Record, records
 from pretextbench.track.delivery import replay
-from pretextbench.train import encoder_folder
 
 
 @pytest.fixture
@@ -97,10 +96,6 @@ def test_what_is_gone_or_another_by_now_is_left_out_and_said(tmp_path: Path) -> 
     assert records.still_valid(record)[0].files == {
         "": [str(tmp_path / "same"), str(tmp_path / "changed")]
     }  # delivery at once
-
-
-def test_the_weights_are_called_as_whoever_saves_them_calls_them() -> None:
-    assert records.WEIGHTS == encoder_folder.WEIGHTS
 
 
 def test_one_replay_is_at_work_at_a_time(tmp_path: Path) -> None:

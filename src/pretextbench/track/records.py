@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pretextbench.base.files import sha256, write_whole
+from pretextbench.project import layout
+from pretextbench.project.layout import WEIGHTS
 
-WEIGHTS = "encoder.safetensors"  # as pretextbench.train.encoder_folder names them, which imports torch
 EXPERIMENT = "pretextbench"  # of records that name none
 Scalar = str | int | float | bool | None
 Point = tuple[str, int, float, float]  # metric, step, seconds after the run's start, value
@@ -68,7 +69,7 @@ class SavedRecord(NamedTuple):
 
 def outbox(root: Path) -> Path:
     """The folder of the records that wait. It is no output of a stage, so DVC does not touch it."""
-    return root / ".scratch" / "records"
+    return root / layout.records()
 
 
 def waiting(root: Path) -> list[Path]:
