@@ -14,7 +14,7 @@ from stages.compare import recipe
 def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "params.yaml").write_text("compare: {seeds: [0]}\n")
     monkeypatch.setattr(layout, "PARAMS", tmp_path / "params.yaml")
-    monkeypatch.setattr(layout, "ROOT", tmp_path)
+    monkeypatch.setattr(layout, "root", lambda: tmp_path)
 
 
 def card(folder: Path, method: str, **more: object) -> Path:
