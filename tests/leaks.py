@@ -35,10 +35,10 @@ def written(folder: Path, images: Mapping[str, Images]) -> Prepared:
     """A prepared data set of these images."""
     array, ends = np.concatenate(list(images.values())), np.cumsum([0, *map(len, images.values())]).tolist()
     splits = {split: (ends[i], ends[i + 1]) for i, split in enumerate(images)}
-    ones = (0.5, 0.5, 0.5)
+    red, green, blue = (float(value) / 255 for value in array.mean((0, 1, 2)))
     card = Card(
-        source="folder", image_size=array.shape[1], splits=splits, mean=ones, std=ones, sha256="0" * 64,
-        refused=0, duplicates=0,
+        source="folder", image_size=array.shape[1], splits=splits, mean=(red, green, blue), std=(0.5, 0.5, 0.5),
+        sha256="0" * 64, refused=0, duplicates=0,
     )  # fmt: skip
     folder.mkdir(parents=True)
     np.save(folder / "images.npy", array)
