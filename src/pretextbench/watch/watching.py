@@ -110,11 +110,11 @@ class Watching(loop.Observer):
             self._measure(training)
 
     @_guarded
-    def end(self, training: Training, result: Diagnosis) -> None:
+    def end(self, training: Training, diagnosis: Diagnosis) -> None:
         """Write the state at the end of the training."""
         if self.monitor and training.steps:
             self._measure(training)
-        self._note(self.notes.check(1.0, result.symptoms))
+        self._note(self.notes.check(1.0, diagnosis.symptoms))
         self.progress.end(training)
         self.spool.end()
 
@@ -133,13 +133,13 @@ class Watching(loop.Observer):
         cost = self.last_seconds or 3 * IMAGES_CHECKED * per_image
         return self.seconds + cost <= self.limits.share * training.seconds
 
-    def _record_check(self, training: Training, result: Diagnosis) -> None:
-        health = {f"health/{name}": value for name, value in result.health.items()}
+    def _record_check(self, training: Training, diagnosis: Diagnosis) -> None:
+        health = {f"health/{name}": value for name, value in diagnosis.health.items()}
         self.spool.values(training.step, training.seconds, health)
         path = self.spool.folder / f"step-{training.step:07}.png"
-        draw(result.pictures, path)
+        draw(diagnosis.pictures, path)
         self.spool.picture(path)
-        self._note(self.notes.check(training.step / training.steps, result.symptoms))
+        self._note(self.notes.check(training.step / training.steps, diagnosis.symptoms))
 
     def _measure(self, training: Training) -> None:
         assert self.monitor is not None
