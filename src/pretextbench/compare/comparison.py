@@ -7,7 +7,17 @@ import numpy as np
 import numpy.typing as npt
 
 from pretextbench.base.seed import Seed
-from pretextbench.compare.protocols import BETTER, Agreement, agreement, best_layers, protocols, right
+from pretextbench.compare.protocols import (
+    LABEL_FREE,
+    LINEAR,
+    Agreement,
+    Protocol,
+    agreement,
+    best_layers,
+    few_labels,
+    protocols,
+    right,
+)
 from pretextbench.compare.runs import RANDOM, Run, by_name, check_budgets, check_same_test
 from pretextbench.compare.statistics import Judgement, judge, letters
 from pretextbench.params import Compare
@@ -86,13 +96,13 @@ class Comparison:
     reason: str | None
     images: int  # test images with a label; without labels, validation images
     classes: int
-    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
-    budgets: Mapping[str, int | None] = field(default_factory=dict)  # label budget -> labels it grants, None if too few
+    verdicts: Mapping[Protocol, Verdict] = field(default_factory=dict)
+    budgets: Mapping[Protocol, int | None] = field(default_factory=dict)  # labels granted, None if too few
     unequal: bool = False  # budgets of pretraining differ, and the user knows
     front: tuple[str, ...] = ()  # rows that need no labels and that none beats in both seconds and accuracy
     agreements: tuple[Agreement, ...] = ()  # of the label-free measures with the linear probe
 
-    def cell(self, protocol: str, name: str) -> float | None:
+    def cell(self, protocol: Protocol, name: str) -> float | None:
         """An accuracy as a fraction; None is an empty cell."""
         return self.verdicts[protocol].accuracy(name) if protocol in self.verdicts else None
 
@@ -128,15 +138,15 @@ def compare(runs: Sequence[Run], params: Compare, seed: int = 0) -> Comparison:
         metrics["data"]["test_labelled"],
         classes,
         verdicts,
-        {name: budget.get("labels") for name, budget in metrics["budgets"].items()},
+        few_labels(metrics),
         unequal,
     )
     return replace(found, front=_front(found), agreements=_agreements(found))
 
 
-def _ranked(rows: Mapping[str, Row], verdicts: Mapping[str, Verdict]) -> tuple[Row, ...]:
+def _ranked(rows: Mapping[str, Row], verdicts: Mapping[Protocol, Verdict]) -> tuple[Row, ...]:
     """Best first, with tie letters; rows without predictions last."""
-    linear = verdicts.get("linear")
+    linear = verdicts.get(LINEAR)
     if linear is None:
         return tuple(rows.values())
     best_first = np.argsort(-linear.judgement.accuracy, kind="stable")
@@ -147,14 +157,14 @@ def _ranked(rows: Mapping[str, Row], verdicts: Mapping[str, Verdict]) -> tuple[R
 
 def _front(comparison: Comparison) -> tuple[str, ...]:
     free = [row for row in comparison.rows if not row.control or row.name == RANDOM]
-    points = {row.name: (row.seconds, comparison.cell("linear", row.name)) for row in free}
+    points = {row.name: (row.seconds, comparison.cell(LINEAR, row.name)) for row in free}
     return tuple(front({name: (c, worth) for name, (c, worth) in points.items() if worth is not None}))
 
 
 def _agreements(comparison: Comparison) -> tuple[Agreement, ...]:
-    judged = [row for row in comparison.rows if comparison.cell("linear", row.name) is not None]
-    worth = [comparison.cell("linear", row.name) or 0.0 for row in judged]
-    measures = [name for name in BETTER if all(name in row.labelfree for row in judged)]
+    judged = [row for row in comparison.rows if comparison.cell(LINEAR, row.name) is not None]
+    worth = [comparison.cell(LINEAR, row.name) or 0.0 for row in judged]
+    measures = [name for name in LABEL_FREE if all(name in row.labelfree for row in judged)]
     confidence = comparison.params.confidence
     found = (agreement(name, [row.labelfree[name] for row in judged], worth, confidence) for name in measures)
     return tuple(one for one in found if one is not None)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,72 @@ from scipy import special, stats
 from pretextbench.compare.runs import Run
 from pretextbench.errors import UserError
 
-BETTER = {"rankme": 1, "feature_std": 1, "alignment": -1, "uniformity": -1}  # the sign that is said to be good
+FEW, TUNED, CORRUPTED, TRANSFER = "budget", "finetune", "corrupted", "transfer"  # kinds beside linear, last and knn
+
+
+class Protocol(str):
+    """A way to judge an encoder: its kind, and for few labels and fine-tuning a label budget ("5", "1%").
+
+    The string itself is the key in verdicts and in the seeds of the bootstrap: "linear", "1%", "finetune 1%". A budget
+    of few labels is a linear probe on frozen features; fine-tuning trains the whole network.
+    """
+
+    kind: str
+    budget: str
+
+    def __new__(cls, kind: str, budget: str = "") -> Self:
+        """The protocol of a kind, with the label budget of those that have one."""
+        protocol = super().__new__(cls, {FEW: budget, TUNED: f"{TUNED} {budget}"}.get(kind, kind))
+        protocol.kind, protocol.budget = kind, budget
+        return protocol
+
+    @property
+    def extra(self) -> bool:
+        """Whether it is not a probe of frozen features of clean images, so that it was asked for in params.yaml."""
+        return self.kind in (CORRUPTED, TRANSFER, TUNED)
+
+    @property
+    def array(self) -> str:
+        """Its name among the predictions of an evaluation: `budget.1%`, `finetune.1%`."""
+        return f"{self.kind}.{self.budget}"
+
+    @property
+    def column(self) -> str:
+        """Its column in the CSV and in metrics.json: `linear_1pct`, `linear_5_per_class`, `finetune_1pct`."""
+        if not self.budget:
+            return self.kind
+        slug = self.budget.replace("%", "pct") if "%" in self.budget else f"{self.budget}_per_class"
+        return f"{'linear' if self.kind == FEW else self.kind}_{slug}"
+
+    @property
+    def labels(self) -> str:
+        """Its label budget in words: `1 % labels`, `5 labels/class`."""
+        return f"{self.budget[:-1].strip()} % labels" if self.budget.endswith("%") else f"{self.budget} labels/class"
+
+    @property
+    def heading(self) -> str:
+        """Its heading: `1 % labels`, `fine-tuned, 1 % labels`, `corrupted`."""
+        return {FEW: self.labels, TUNED: f"fine-tuned, {self.labels}"}.get(self.kind, self.kind)
+
+
+LINEAR, LAST, KNN = Protocol("linear"), Protocol("last"), Protocol("knn")  # best stage, last stage, best stage
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of features that needs no labels, and how it is written for people."""
+
+    title: str
+    meaning: str
+    sign: int  # 1 where higher is said to be better, -1 where lower
+
+
+LABEL_FREE = {  # key in metrics.json and in the CSV -> measure
+    "rankme": Measure("RankMe", "effective dimensions in use; higher is said to be better", 1),
+    "uniformity": Measure("uniformity", "spread over the sphere; lower is said to be better", -1),
+    "feature_std": Measure("feature spread", "0 is a collapsed encoder; higher is said to be better", 1),
+    "alignment": Measure("alignment", "distance of two views of an image; lower is said to be better", -1),
+}
 FEWEST = 5  # encoders: with fewer the interval would be all of [-1, 1]
 
 
@@ -39,7 +104,7 @@ def agreement(
     count = len(values)
     if count < FEWEST:
         return None
-    found = stats.kendalltau([BETTER[measure] * value for value in values], accuracies)
+    found = stats.kendalltau([LABEL_FREE[measure].sign * value for value in values], accuracies)
     if math.isnan(found.statistic):
         return None
     pairs = count * (count - 1) / 2
@@ -50,8 +115,7 @@ def agreement(
 
 
 Floats = npt.NDArray[np.float64]
-Keys = dict[str, dict[str, list[str]]]  # protocol -> row -> the arrays of Run.predictions that it averages
-CORRUPTED, TRANSFER, FINETUNE = "corrupted", "transfer", "finetune "  # the last is followed by a label budget
+Keys = dict[Protocol, dict[str, list[str]]]  # protocol -> row -> the arrays of Run.predictions that it averages
 
 
 def best_layers(group: Sequence[Run]) -> dict[str, str]:
@@ -74,19 +138,27 @@ def _best(probe: str, metrics: Sequence[Mapping[str, Any]]) -> str:
 def protocols(metrics: Mapping[str, Any], layers: Mapping[str, Mapping[str, str]]) -> Keys:
     """Every protocol of an evaluation, for rows with these layers."""
     found: Keys = {
-        "linear": {name: [f"linear.{stage['linear']}"] for name, stage in layers.items()},
-        "last": {name: [f"linear.{stage['last']}"] for name, stage in layers.items()},
-        "knn": {name: [f"knn.{stage['knn']}"] for name, stage in layers.items()},
+        LINEAR: {name: [f"linear.{stage['linear']}"] for name, stage in layers.items()},
+        LAST: {name: [f"linear.{stage['last']}"] for name, stage in layers.items()},
+        KNN: {name: [f"knn.{stage['knn']}"] for name, stage in layers.items()},
     }
-    for budget in metrics["budgets"]:
-        found[budget] = {name: [f"budget.{budget}"] for name in layers}
-    for budget in metrics.get("finetune", {}):
-        found[FINETUNE + budget] = {name: [f"finetune.{budget}"] for name in layers}
+    for protocol in [*few_labels(metrics), *fine_tuned(metrics)]:
+        found[protocol] = {name: [protocol.array] for name in layers}
     if corruptions := metrics.get("robustness", {}).get("corruptions"):
-        found[CORRUPTED] = {name: [f"robust.{corruption}" for corruption in corruptions] for name in layers}
+        found[Protocol(CORRUPTED)] = {name: [f"robust.{corruption}" for corruption in corruptions] for name in layers}
     if all(TRANSFER in stage for stage in layers.values()):
-        found[TRANSFER] = {name: [f"transfer.linear.{stage[TRANSFER]}"] for name, stage in layers.items()}
+        found[Protocol(TRANSFER)] = {name: [f"transfer.linear.{stage[TRANSFER]}"] for name, stage in layers.items()}
     return found
+
+
+def few_labels(metrics: Mapping[str, Any]) -> dict[Protocol, int | None]:
+    """The probes with few labels -> the labels that each grants, None where there were too few."""
+    return {Protocol(FEW, budget): result.get("labels") for budget, result in metrics["budgets"].items()}
+
+
+def fine_tuned(metrics: Mapping[str, Any]) -> list[Protocol]:
+    """The protocols that train the whole network, with a result or a reason why there is none."""
+    return [Protocol(TUNED, budget) for budget in metrics.get("finetune", {})]
 
 
 def right(groups: Mapping[str, list[Run]], keys: Mapping[str, list[str]]) -> dict[str, Floats]:

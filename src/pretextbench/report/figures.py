@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from matplotlib.transforms import IdentityTransform
 
 from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.protocols import LINEAR
 from pretextbench.compare.runs import Run
 from pretextbench.report.sections import Groups
 from pretextbench.report.svg import LETTER, TEXT, Style, chart, label_ends, paint, render, room, short
@@ -46,7 +47,7 @@ def budgets(comparison: Comparison, groups: Groups, looks: Mapping[str, Style]) 
     granted = {name: labels for name, labels in comparison.budgets.items() if labels and name in comparison.verdicts}
     first = groups[next(iter(groups))][0].metrics
     if everything := first["data"].get("train_labelled"):
-        granted["linear"] = everything
+        granted[LINEAR] = everything
     found = sorted(granted.items(), key=lambda item: item[1])
     if len({labels for _, labels in found}) < 2:
         return None
@@ -105,18 +106,18 @@ def _robust(group: Sequence[Run], kind: str | None) -> Line | None:
 
 def cost(comparison: Comparison, looks: Mapping[str, Style]) -> Markup | None:
     """Accuracy against the time of pretraining; the line joins the rows that none beats in both."""
-    rows = [row for row in comparison.rows if comparison.cell("linear", row.name) is not None]
+    rows = [row for row in comparison.rows if comparison.cell(LINEAR, row.name) is not None]
     if len(rows) < 2:
         return None
     longest = max(row.seconds for row in rows)
     unit, size = ("hours", 3600) if longest >= 7200 else ("minutes", 60) if longest >= 180 else ("seconds", 1)
     figure, axes = chart(f"pretraining ({unit})", "test accuracy (%)", WIDE)
-    points = {row.name: (row.seconds / size, 100 * (comparison.cell("linear", row.name) or 0.0)) for row in rows}
+    points = {row.name: (row.seconds / size, 100 * (comparison.cell(LINEAR, row.name) or 0.0)) for row in rows}
     front = np.array([points[name] for name in comparison.front])
     if len(front) > 1:
         axes.step(front[:, 0], front[:, 1], where="post", color=paint("soft"), lw=1.2, ls=(0, (2, 3)))
     for name, (x, y) in points.items():
-        low, high = comparison.verdicts["linear"].interval(name) or (y, y)
+        low, high = comparison.verdicts[LINEAR].interval(name) or (y, y)
         axes.plot([x, x], [100 * low, 100 * high], color=paint(looks[name].hue), lw=2, alpha=0.5)
         hollow = "paper" if name not in comparison.front else looks[name].hue
         axes.plot(x, y, looks[name].marker, ms=8, mew=2, mec=paint(looks[name].hue), mfc=paint(hollow), zorder=3)

@@ -10,12 +10,13 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.protocols import KNN, LAST, LINEAR
 from pretextbench.compare.runs import Run
 from pretextbench.report import figures, panels, sections
 from pretextbench.report.panels import MATRIX, classes, confusion, mistakes
 from pretextbench.report.sections import Groups
 from pretextbench.report.svg import styles
-from pretextbench.report.tables import budget_name, caption, percent
+from pretextbench.report.tables import caption, percent
 
 PAGES = Environment(
     loader=PackageLoader("pretextbench", "report"),
@@ -73,7 +74,7 @@ def report_html(
     }
     looks = styles(comparison.rows)
     title, lead, rest = words(recommendation)
-    judged = "linear" in comparison.verdicts
+    judged = LINEAR in comparison.verdicts
     free = sections.labelfree(comparison)
     parts: dict[str, Any] = dict.fromkeys(TITLES) | {
         "board": _board(comparison) if judged else {"unjudged": free},
@@ -89,7 +90,6 @@ def report_html(
     page = PAGES.get_template("report.html.j2")
     return page.render(
         comparison=comparison,
-        budget_name=budget_name,
         caption=[Markup(MARKDOWN.renderInline(line)) for line in caption(comparison) if line],
         lead=lead,
         looks=looks,
@@ -134,7 +134,7 @@ def _facts(comparison: Comparison) -> list[str]:
 
 
 def _board(comparison: Comparison) -> dict[str, Any]:
-    verdict = comparison.verdicts["linear"]
+    verdict = comparison.verdicts[LINEAR]
     low, high = 100 * verdict.judgement.low.min(), 100 * verdict.judgement.high.max()
     reach = max(high - low, 2.0)
     ends = max(low - 0.05 * reach, 0), min(high + 0.05 * reach, 100)
@@ -148,8 +148,8 @@ def _board(comparison: Comparison) -> dict[str, Any]:
     budgets = {budget: sections.column(comparison, budget) for budget in ends_of_it}
     return {
         "forest": sections.forest(comparison, ends, ticks),
-        "linear": sections.column(comparison, "linear"),
-        "knn": sections.column(comparison, "knn"),
+        "linear": sections.column(comparison, LINEAR),
+        "knn": sections.column(comparison, KNN),
         "budgets": budgets,
         "winners": sections.winners(comparison),
         "empty": {row.name: row.notes for row in comparison.rows if row.notes},
@@ -178,7 +178,7 @@ def _last_stage(comparison: Comparison) -> list[str]:
     """What probing the last stage instead of the best costs, in words, where it costs half a point or more."""
     found = []
     for row in comparison.rows:
-        best, last = comparison.cell("linear", row.name), comparison.cell("last", row.name)
+        best, last = comparison.cell(LINEAR, row.name), comparison.cell(LAST, row.name)
         if best is not None and last is not None and best - last >= 0.005:
             found.append(f"{row.name} {100 * (best - last):.1f} points ({row.layers['linear']} is its best)")
     return found

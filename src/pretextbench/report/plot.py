@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pretextbench.compare.comparison import Comparison, Row
+from pretextbench.compare.protocols import KNN, LINEAR
 from pretextbench.compare.runs import RANDOM
 
-METHOD, CONTROL, KNN = "#0072B2", "#9A9A9A", "#D55E00"  # Okabe & Ito 2008: told apart with any colour vision
+METHOD, CONTROL, KNN_INK = "#0072B2", "#9A9A9A", "#D55E00"  # Okabe & Ito 2008: told apart with any colour vision
 INK, FAINT = "#222222", "#DDDDDD"
 
 
@@ -21,7 +22,7 @@ def leaderboard_png(comparison: Comparison) -> bytes:
     figure = Figure(figsize=(8, 1.9 + 0.42 * len(rows)), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    if "linear" in comparison.verdicts:
+    if LINEAR in comparison.verdicts:
         _accuracies(axes, comparison, rows)
     else:
         _ranks(axes, comparison, rows)
@@ -39,12 +40,12 @@ def leaderboard_png(comparison: Comparison) -> bytes:
 
 
 def _accuracies(axes: Axes, comparison: Comparison, rows: tuple[Row, ...]) -> None:
-    verdict = comparison.verdicts["linear"]
+    verdict = comparison.verdicts[LINEAR]
     for y, row in enumerate(rows):
         accuracy, interval, knn = (
             verdict.accuracy(row.name),
             verdict.interval(row.name),
-            comparison.cell("knn", row.name),
+            comparison.cell(KNN, row.name),
         )
         if accuracy is None or interval is None:
             axes.text(1, y, "no predictions", va="center", color=INK, style="italic")
@@ -55,7 +56,9 @@ def _accuracies(axes: Axes, comparison: Comparison, rows: tuple[Row, ...]) -> No
             axes.plot([low, high], [y + 0.08, y + 0.08], color=color, linewidth=width, solid_capstyle="butt")
             axes.plot([low, high], [y + 0.08] * 2, "|", color=color, markersize=9 + width / 5, markeredgewidth=width)
         if knn is not None:
-            axes.plot(100 * knn, y - 0.2, "D", color="white", markeredgecolor=KNN, markeredgewidth=1.8, markersize=5)
+            axes.plot(
+                100 * knn, y - 0.2, "D", color="white", markeredgecolor=KNN_INK, markeredgewidth=1.8, markersize=5
+            )
         across: dict[str, Any] = {
             "transform": axes.get_yaxis_transform(),
             "va": "center",
@@ -75,7 +78,7 @@ def _accuracies(axes: Axes, comparison: Comparison, rows: tuple[Row, ...]) -> No
 
 def _floor(axes: Axes, comparison: Comparison) -> None:
     """What an encoder without training reaches: the line to be right of."""
-    floor = comparison.cell("linear", RANDOM)
+    floor = comparison.cell(LINEAR, RANDOM)
     if floor is not None:
         axes.axvline(100 * floor, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=0.5)
 
@@ -88,7 +91,7 @@ def _legend(axes: Axes, comparison: Comparison) -> None:
         key("method", METHOD, "s", markersize=9),
         key("control", CONTROL, "s", markersize=9),
         key(f"{comparison.params.confidence:.0%} interval", INK, "|", linestyle="-", linewidth=1.6, markersize=8),
-        key("k-NN", KNN, "D", markerfacecolor="white", markeredgewidth=1.8),
+        key("k-NN", KNN_INK, "D", markerfacecolor="white", markeredgewidth=1.8),
         key("untrained", INK, "", linestyle=(0, (4, 3)), linewidth=1),
     ]
     axes.legend(

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from pretextbench.compare.comparison import Comparison, Row, Verdict
+from pretextbench.compare.protocols import LINEAR
 from pretextbench.compare.runs import RANDOM
-from pretextbench.report import arguments
-from pretextbench.report.arguments import against, either, gap, surer
+from pretextbench.report import sentences
+from pretextbench.report.sentences import against, either, gap, surer
 from pretextbench.report.tables import percent
 
 SUPERVISED = "supervised"
@@ -18,7 +19,7 @@ def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = 
     `audit`: what the leak audit found; `said` is its sentence.
     """
     title = "# Which pretext method should you use on these images?"
-    verdict = comparison.verdicts.get("linear")
+    verdict = comparison.verdicts.get(LINEAR)
     methods = [row for row in comparison.rows if not row.control and verdict and row.name in verdict.names]
     if verdict is None:
         return "\n\n".join([title, *_without_labels(comparison)]) + "\n"
@@ -27,10 +28,10 @@ def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = 
     sections = [
         ("", _answer(comparison, verdict, methods)),
         ("Against supervised training", _supervised(comparison, verdict, methods)),
-        ("With few labels", arguments.few(comparison, methods)),
-        ("Beyond frozen features of clean images", arguments.others(comparison, methods)),
+        ("With few labels", sentences.few(comparison, methods)),
+        ("Beyond frozen features of clean images", sentences.others(comparison, methods)),
         ("Cost", _cost(comparison, methods)),
-        ("Without labels", arguments.label_free(comparison)),
+        ("Without labels", sentences.label_free(comparison)),
         ("What would make it surer", surer(comparison, verdict, methods)),
         ("Can the test set be trusted?", [audit["said"]] if audit else []),
         ("What this does not say", _limits(comparison)),

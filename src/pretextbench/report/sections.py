@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from pretextbench.compare.comparison import Comparison, Row
-from pretextbench.compare.protocols import BETTER, CORRUPTED, FINETUNE, TRANSFER
+from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LAST, LINEAR, TRANSFER, Protocol, fine_tuned
 from pretextbench.compare.runs import RANDOM, Run
-from pretextbench.report.arguments import p_value
 from pretextbench.report.recommend import tied
-from pretextbench.report.tables import budget_name, percent
+from pretextbench.report.sentences import p_value
+from pretextbench.report.tables import percent
 
 Groups = Mapping[str, Sequence[Run]]  # row -> its runs, rows best first
 
@@ -34,17 +34,11 @@ def scores(group: Sequence[Run], stage: str) -> list[dict[str, Any]]:
 
 
 MINUS, DASH = "\u2212", "\u2013"
-MEASURES = {
-    "rankme": ("RankMe", "effective dimensions in use; higher is said to be better"),
-    "uniformity": ("uniformity", "spread over the sphere; lower is said to be better"),
-    "feature_std": ("feature spread", "0 is a collapsed encoder; higher is said to be better"),
-    "alignment": ("alignment", "distance of two views of an image; lower is said to be better"),
-}
 
 
 def winners(comparison: Comparison) -> list[str]:
     """The methods to use: the best and its ties, where it is shown to beat an untrained encoder; otherwise none."""
-    verdict = comparison.verdicts.get("linear")
+    verdict = comparison.verdicts.get(LINEAR)
     methods = [row for row in comparison.rows if not row.control and verdict and row.name in verdict.names]
     if not verdict or not methods:
         return []
@@ -56,16 +50,15 @@ def winners(comparison: Comparison) -> list[str]:
     return [row.name for row in tied(comparison, verdict, methods)]
 
 
-def column(comparison: Comparison, protocol: str) -> dict[str, Cell]:
+def column(comparison: Comparison, protocol: Protocol) -> dict[str, Cell]:
     """The accuracies under one protocol, by row."""
     values = {row.name: comparison.cell(protocol, row.name) for row in comparison.rows}
     methods = [value for row in comparison.rows if not row.control and (value := values[row.name]) is not None]
-    budget = protocol.removeprefix(FINETUNE)
     found = {}
     for row in comparison.rows:
         value = values[row.name]
         if value is None:
-            mine = [note for note in row.notes if note.startswith(f"{budget}: ")]
+            mine = [note for note in row.notes if note.startswith(f"{protocol.budget or protocol}: ")]
             mine = mine or [note for note in row.notes if note.partition(": ")[0] not in comparison.budgets]
             found[row.name] = Cell(why="; ".join(dict.fromkeys(mine)) or "not measured")
             continue
@@ -77,18 +70,17 @@ def column(comparison: Comparison, protocol: str) -> dict[str, Cell]:
 
 def others(comparison: Comparison, runs: Sequence[Run]) -> dict[str, dict[str, Cell]]:
     """The protocols beside the leaderboard that were asked for: heading -> row -> cell."""
-    tuned = dict.fromkeys(budget for run in runs for budget in run.metrics.get("finetune", {}))
-    wanted = {budget_name(budget): budget for budget in comparison.budgets}
-    wanted |= {f"fine-tuned, {budget_name(budget)}": FINETUNE + budget for budget in tuned}
+    tuned = dict.fromkeys(protocol for run in runs for protocol in fine_tuned(run.metrics))
+    wanted = {protocol.heading: protocol for protocol in [*comparison.budgets, *tuned]}
     source = next((run.metrics["transfer"].get("source") for run in runs if "transfer" in run.metrics), None)
-    wanted |= {f"transfer to {source}": TRANSFER, "corrupted images": CORRUPTED}
-    asked = {k: v for k, v in wanted.items() if v in comparison.verdicts or v.startswith(FINETUNE)}
+    wanted |= {f"transfer to {source}": Protocol(TRANSFER), "corrupted images": Protocol(CORRUPTED)}
+    asked = {k: v for k, v in wanted.items() if v in comparison.verdicts or v in tuned}
     return {heading: column(comparison, protocol) for heading, protocol in asked.items()}
 
 
 def forest(comparison: Comparison, ends: tuple[float, float], ticks: Sequence[float]) -> dict[str, Any]:
     """Places in percent of the width, for points with intervals on an axis between two ends."""
-    verdict, (low, high) = comparison.verdicts["linear"], ends
+    verdict, (low, high) = comparison.verdicts[LINEAR], ends
 
     def place(fraction: float) -> float:
         return round(100 * (100 * fraction - low) / (high - low), 2)
@@ -104,7 +96,7 @@ def forest(comparison: Comparison, ends: tuple[float, float], ticks: Sequence[fl
 
 def pairs(comparison: Comparison) -> dict[str, Any] | None:
     """Row by row the differences to every worse row, in points, best first."""
-    verdict = comparison.verdicts["linear"]
+    verdict = comparison.verdicts[LINEAR]
     names = [row.name for row in comparison.rows if row.name in verdict.names]
     if len(names) < 2:
         return None
@@ -135,7 +127,7 @@ def lost(groups: Groups) -> dict[str, list[float]]:
 
 def more(comparison: Comparison, groups: Groups) -> dict[str, list[Cell]]:
     """Row -> the numbers that have no figure: scores at the best stage, calibration, speed, size."""
-    found, last = {}, column(comparison, "last")
+    found, last = {}, column(comparison, LAST)
     for row in comparison.rows:
         cells = _scored(row, groups[row.name]) if comparison.verdicts else []
         first = [Cell(last[row.name].text, why=last[row.name].why)] if comparison.verdicts else []
@@ -160,23 +152,28 @@ def _cost(row: Row) -> list[str]:
 
 def labelfree(comparison: Comparison) -> dict[str, Any]:
     """The measures of every row, and how far they rank the rows as the labels do."""
-    shown = [name for name in BETTER if name in comparison.rows[0].labelfree]
+    shown = [name for name in LABEL_FREE if name in comparison.rows[0].labelfree]
     rows = {
         row.name: [f"{row.labelfree[name]:.3g}".replace("-", MINUS) if name in row.labelfree else "" for name in shown]
         for row in comparison.rows
     }
     level = 1 - comparison.params.confidence
-    follow = [MEASURES[found.measure][0] for found in comparison.agreements if found.p < level and found.tau > 0]
+    follow = [LABEL_FREE[found.measure].title for found in comparison.agreements if found.p < level and found.tau > 0]
     agreements = [
         {
-            "name": MEASURES[found.measure][0],
+            "name": LABEL_FREE[found.measure].title,
             "tau": _signed(found.tau),
             "interval": f"{_signed(found.low)} to {_signed(found.high)}",
             "p": f"{found.p:.3f}",
         }
         for found in comparison.agreements
     ]
-    return {"heads": [MEASURES[name] for name in shown], "rows": rows, "follow": follow, "agreements": agreements}
+    return {
+        "heads": [(LABEL_FREE[name].title, LABEL_FREE[name].meaning) for name in shown],
+        "rows": rows,
+        "follow": follow,
+        "agreements": agreements,
+    }
 
 
 def _signed(number: float) -> str:

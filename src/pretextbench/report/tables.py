@@ -8,11 +8,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from pretextbench.compare.comparison import Comparison, Row
-from pretextbench.compare.protocols import CORRUPTED, FINETUNE, TRANSFER
+from pretextbench.compare.protocols import KNN, LABEL_FREE, LAST, LINEAR, Protocol
 from pretextbench.compare.runs import Run, by_name
 
 Cell = str | int | float | None
-MEASURES = ("rankme", "uniformity", "feature_std", "alignment")
 
 
 def leaderboard_csv(comparison: Comparison) -> str:
@@ -26,23 +25,22 @@ def leaderboard_csv(comparison: Comparison) -> str:
 
 
 def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
-    linear = comparison.verdicts.get("linear")
+    linear = comparison.verdicts.get(LINEAR)
     low, high = (linear.interval(row.name) if linear else None) or (None, None)
     found: dict[str, Cell] = {
         "name": row.name,
         "kind": "control" if row.control else "method",
         "seeds": len(row.seeds),
-        "knn": comparison.cell("knn", row.name),
+        "knn": comparison.cell(KNN, row.name),
         "knn_layer": row.layers.get("knn"),
-        "linear": comparison.cell("linear", row.name),
+        "linear": comparison.cell(LINEAR, row.name),
         "linear_low": low,
         "linear_high": high,
         "linear_layer": row.layers.get("linear"),
-        "linear_last_layer": comparison.cell("last", row.name),
+        "linear_last_layer": comparison.cell(LAST, row.name),
         "tie_group": row.letters or None,
     }
-    found |= {f"linear_{_slug(budget)}": comparison.cell(budget, row.name) for budget in comparison.budgets}
-    found |= {_column(protocol): comparison.cell(protocol, row.name) for protocol in _others(comparison)}
+    found |= {protocol.column: comparison.cell(protocol, row.name) for protocol in _further(comparison)}
     found |= {
         "images_seen": row.images_seen,
         "seconds": round(row.seconds, 3),
@@ -52,34 +50,23 @@ def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
         "forward_mflops": round(row.forward_flops / 1e6, 3),
         "on_cost_front": int(row.name in comparison.front),
     }
-    found |= {measure: row.labelfree.get(measure) for measure in MEASURES if measure in comparison.rows[0].labelfree}
+    found |= {measure: row.labelfree.get(measure) for measure in LABEL_FREE if measure in comparison.rows[0].labelfree}
     rounded = {key: round(value, 6) if isinstance(value, float) else value for key, value in found.items()}
     return {**rounded, "notes": "; ".join(row.notes) or None}
 
 
-def _others(comparison: Comparison) -> list[str]:
-    """The protocols beside the probes of frozen features of clean images."""
-    return [name for name in comparison.verdicts if name in (CORRUPTED, TRANSFER) or name.startswith(FINETUNE)]
-
-
-def _column(protocol: str) -> str:
-    budget = protocol.removeprefix(FINETUNE)
-    return protocol if budget == protocol else f"finetune_{_slug(budget)}"
-
-
-def _slug(budget: str) -> str:
-    """'1%' -> '1pct', '5' -> '5_per_class'."""
-    return budget.replace("%", "pct") if "%" in budget else f"{budget}_per_class"
+def _further(comparison: Comparison) -> list[Protocol]:
+    """The protocols after k-NN and the linear probe with all labels: few labels, then those that were asked for."""
+    return [*comparison.budgets, *(protocol for protocol in comparison.verdicts if protocol.extra)]
 
 
 def metrics_json(comparison: Comparison) -> str:
     """Row -> measure -> number, flat enough for `dvc metrics show`; a cell that is empty is left out."""
-    wanted = ("knn", "linear", "linear_last_layer", *(f"linear_{_slug(budget)}" for budget in comparison.budgets))
-    wanted = (*wanted, *map(_column, _others(comparison)))
+    wanted = ("knn", "linear", "linear_last_layer", *(protocol.column for protocol in _further(comparison)))
     found = {}
     for row in comparison.rows:
         record = _record(comparison, row)
-        found[row.name] = {key: record[key] for key in (*wanted, *MEASURES, "seconds") if record.get(key) is not None}
+        found[row.name] = {key: record[key] for key in (*wanted, *LABEL_FREE, "seconds") if record.get(key) is not None}
     return json.dumps(found, indent=2, allow_nan=False) + "\n"
 
 
@@ -93,23 +80,30 @@ def leaderboard_md(comparison: Comparison) -> str:
 
 def _judged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     percent = f"{comparison.params.confidence:.0%} interval".replace("%", " %")
-    few = [budget_name(budget) for budget in (*comparison.budgets, *_others(comparison))]
+    headings = [protocol.heading for protocol in _further(comparison)]
     header = ["", "linear %", percent, "tie", "layer", "last layer %", "k-NN %"]
-    header += [f"{name} %" for name in few] + ["RankMe", "images seen", "seconds", "images/s", "peak MiB", "parameters"]
+    header += [f"{title} %" for title in headings] + [
+        "RankMe",
+        "images seen",
+        "seconds",
+        "images/s",
+        "peak MiB",
+        "parameters",
+    ]
     return header, [_cells(comparison, row) for row in comparison.rows]
 
 
 def _cells(comparison: Comparison, row: Row) -> list[str]:
-    interval = comparison.verdicts["linear"].interval(row.name) if "linear" in comparison.verdicts else None
-    few = [percent(comparison.cell(name, row.name)) for name in (*comparison.budgets, *_others(comparison))]
+    interval = comparison.verdicts[LINEAR].interval(row.name) if LINEAR in comparison.verdicts else None
+    few = [percent(comparison.cell(name, row.name)) for name in _further(comparison)]
     return [
         f"{row.name} (control)" if row.control else row.name,
-        percent(comparison.cell("linear", row.name)),
+        percent(comparison.cell(LINEAR, row.name)),
         f"{percent(interval[0])} to {percent(interval[1])}" if interval else "",
         row.letters,
         row.layers.get("linear", ""),
-        percent(comparison.cell("last", row.name)),
-        percent(comparison.cell("knn", row.name)),
+        percent(comparison.cell(LAST, row.name)),
+        percent(comparison.cell(KNN, row.name)),
         *few,
         f"{row.labelfree['rankme']:.1f}",
         *_cost(row),
@@ -117,7 +111,7 @@ def _cells(comparison: Comparison, row: Row) -> list[str]:
 
 
 def _unjudged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    measures = [measure for measure in MEASURES if measure in comparison.rows[0].labelfree]
+    measures = [measure for measure in LABEL_FREE if measure in comparison.rows[0].labelfree]
     header = ["", *measures, "images seen", "seconds", "images/s", "peak MiB", "parameters"]
     return header, [
         [
@@ -162,15 +156,6 @@ def caption(comparison: Comparison) -> list[str]:
     return [line for pair in zip(lines, [""] * len(lines), strict=True) for line in pair][:-1]
 
 
-def budget_name(budget: str) -> str:
-    """'1%' -> '1 % labels', '5' -> '5 labels/class', 'finetune 1%' -> 'fine-tuned, 1 % labels'; other words stay."""
-    if budget in (CORRUPTED, TRANSFER):
-        return budget
-    if budget.startswith(FINETUNE):
-        return f"fine-tuned, {budget_name(budget.removeprefix(FINETUNE))}"
-    return f"{budget[:-1].strip()} % labels" if budget.endswith("%") else f"{budget} labels/class"
-
-
 def percent(fraction: float | None) -> str:
     """A fraction as percent, to one decimal; an empty cell stays empty."""
     return "" if fraction is None else f"{100 * fraction:.1f}"
@@ -192,7 +177,7 @@ def align(header: list[str], rows: list[list[str]]) -> list[str]:
 def budgets_csv(comparison: Comparison, runs: Sequence[Run]) -> str:
     """A line per row and label budget, all labels included: accuracies are fractions. Empty without labels."""
     lines = []
-    points = {**comparison.budgets, "linear": runs[0].metrics["data"].get("train_labelled")}
+    points = {**comparison.budgets, LINEAR: runs[0].metrics["data"].get("train_labelled")}
     for row in comparison.rows:
         for protocol, labels in sorted(points.items(), key=lambda point: point[1] or 0):
             verdict = comparison.verdicts.get(protocol)

@@ -2,8 +2,8 @@
 
 from pretextbench.compare import power
 from pretextbench.compare.comparison import Comparison, Row, Verdict
-from pretextbench.compare.protocols import CORRUPTED, FINETUNE, TRANSFER
-from pretextbench.report.tables import budget_name, percent
+from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LINEAR, TRANSFER, TUNED, Protocol
+from pretextbench.report.tables import percent
 
 
 def gap(verdict: Verdict, first: str, second: str) -> float:
@@ -94,36 +94,30 @@ def _round(number: int) -> int:
     return -(-number // unit) * unit
 
 
-MEASURES = {"rankme": "RankMe", "feature_std": "feature std", "alignment": "alignment", "uniformity": "uniformity"}
-
-
 def few(comparison: Comparison, methods: list[Row]) -> list[str]:
     """A line per label budget: who leads, and whether the ranking flips there."""
     lines = []
     for budget, labels in comparison.budgets.items():
         said = leads(comparison, budget, methods)
         granted = "" if labels is None else f" ({labels:,} labels)"
-        lines.append(f"- {budget_name(budget)}{granted}: {said or 'not measured; the leaderboard says why'}.")
+        lines.append(f"- {budget.heading}{granted}: {said or 'not measured; the leaderboard says why'}.")
     return ["\n".join(lines)] if lines else []
 
 
 def others(comparison: Comparison, methods: list[Row]) -> list[str]:
     """A line per protocol beside the frozen probes, for those that were run."""
     names = {
-        CORRUPTED: "corrupted test images (mean of all corruptions and severities)",
-        TRANSFER: "the second data set",
+        Protocol(CORRUPTED): "corrupted test images (mean of all corruptions and severities)",
+        Protocol(TRANSFER): "the second data set",
     }
-    names |= {
-        protocol: f"the whole network fine-tuned, {budget_name(protocol.removeprefix(FINETUNE))}"
-        for protocol in comparison.verdicts
-        if protocol.startswith(FINETUNE)
-    }
+    tuned = [protocol for protocol in comparison.verdicts if protocol.kind == TUNED]
+    names |= {protocol: f"the whole network fine-tuned, {protocol.labels}" for protocol in tuned}
     said = {name: leads(comparison, protocol, methods) for protocol, name in names.items()}
     lines = [f"- {name}: {words}." for name, words in said.items() if words]
     return ["\n".join(lines)] if lines else []
 
 
-def leads(comparison: Comparison, protocol: str, methods: list[Row]) -> str | None:
+def leads(comparison: Comparison, protocol: Protocol, methods: list[Row]) -> str | None:
     """Who leads under a protocol, and by how much; None where it was not measured. `methods`: best probe first."""
     verdict = comparison.verdicts.get(protocol)
     names = [row.name for row in methods if verdict and row.name in verdict.names]
@@ -146,16 +140,19 @@ def label_free(comparison: Comparison) -> list[str]:
     """How far the measures that need no label would have told the same story."""
     if not comparison.agreements:
         return []
-    told = [f"{MEASURES[one.measure]} {one.tau:.2f} ({one.low:.2f} to {one.high:.2f})" for one in comparison.agreements]
+    taus = [
+        f"{LABEL_FREE[one.measure].title} {one.tau:.2f} ({one.low:.2f} to {one.high:.2f})"
+        for one in comparison.agreements
+    ]
     level = 1 - comparison.params.confidence
-    sure = [MEASURES[one.measure] for one in comparison.agreements if one.p < level and one.tau > 0]
+    sure = [LABEL_FREE[one.measure].title for one in comparison.agreements if one.p < level and one.tau > 0]
     verdict = (
         f"Here {either(sure)} could have stood in for labels; that may not hold on other images."
         if sure
         else "None of them is shown to rank these encoders as the labels do: do not choose by them."
     )
-    rows = len(comparison.verdicts["linear"].names)
+    rows = len(comparison.verdicts[LINEAR].names)
     return [
         f"Agreement of the label-free measures with the linear probe over these {rows} encoders, as Kendall's tau (1: "
-        f"same order, 0: unrelated; {comparison.params.confidence:.0%} interval): {', '.join(told)}. {verdict}"
+        f"same order, 0: unrelated; {comparison.params.confidence:.0%} interval): {', '.join(taus)}. {verdict}"
     ]
