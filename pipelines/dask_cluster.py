@@ -70,7 +70,8 @@ def _start(jobs: int, folder: Path) -> Any:
         n_workers=jobs,
         threads_per_worker=1,
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address=":0",  # of the health pages, which cannot be left out: any free port
+        scheduler_kwargs={"dashboard": False},
         worker_dashboard_address=None,
         memory_limit=0,
         local_directory=str(folder),

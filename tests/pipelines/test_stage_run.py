@@ -231,7 +231,7 @@ def serves(pid: int, project: Path) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return b"pipelines.server" in words and str(project / ".prefect").encode() in words
+    return b"pipelines.server_process" in words and str(project / ".prefect").encode() in words
 
 
 @pytest.mark.slow

@@ -99,6 +99,7 @@ def load(folder: Path) -> tuple[Encoder, Card]:
         raise UserError(
             f"{folder / WEIGHTS} does not fit the encoder of {CARD} ({error}). Run the pretrain stage again."
         ) from error
+    encoder.image_size = encoder.image_size or card.image_size  # an encoder of a method of its own may not state it
     return encoder.eval(), card
 
 
