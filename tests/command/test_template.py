@@ -1,8 +1,9 @@
 """params.yaml with its comments: choices change their lines alone, whatever is written into them."""
 
 import pytest
+import yaml
 
-from pretextbench.command.template import SHIPPED, Choice, as_yaml, check, fill
+from pretextbench.command.template import SHIPPED, Choice, check, fill
 from pretextbench.errors import UserError
 from tests.command.conftest import CHECKOUT
 
@@ -53,9 +54,13 @@ def test_a_comment_that_is_there_stays() -> None:
     ],
 )
 def test_any_value_can_be_written(value: object) -> None:
-    import yaml
+    text = fill(SHIPPED.read_text(), [Choice("prepare", "path", value, "because")], "")
+    assert yaml.safe_load(text)["prepare"]["path"] == value
+    assert sum("# folder of your images" in line for line in text.splitlines() if line.startswith("  path: ")) == 1
 
-    assert yaml.safe_load(f"  key: {as_yaml(value)}     # comment") == {"key": value}
+
+def test_without_choices_the_file_stays_as_it_is() -> None:
+    assert fill(SHIPPED.read_text(), [], "") == SHIPPED.read_text()
 
 
 def test_choices_that_are_wrong_never_reach_the_file() -> None:

@@ -4,7 +4,7 @@
 the two equal.
 """
 
-import re
+import io
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,13 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import CommentMark
+from ruamel.yaml.representer import RoundTripRepresenter
+from ruamel.yaml.tokens import CommentToken
 
 from pretextbench.base.section import parse
 from pretextbench.params import Loader, Params
 
 SHIPPED = Path(__file__).with_name("params.yaml")
-PLAIN = re.compile(r"[a-z][a-z0-9-]*|/[\w./-]*", re.ASCII)  # what needs no quotes
 COLUMN, WIDTH = 25, 120  # of the comments, and of the file
+DIRECTIVE = "%YAML 1.1\n---\n"  # the version that PyYAML reads, so that "yes" and "12" get quotes
+
+
+class Representer(RoundTripRepresenter):
+    """A representer that writes `null`, where ruamel.yaml leaves the value empty."""
+
+
+Representer.add_representer(type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null"))
 
 
 @dataclass(frozen=True)
@@ -33,17 +45,15 @@ class Choice:
 
 def fill(text: str, choices: Iterable[Choice], head: str) -> str:
     """Put the choices into a parameter file, each reason below its line; every other line stays as it is."""
-    lines = text.splitlines()
+    writer, stream = YAML(), io.StringIO()
+    writer.version, writer.preserve_quotes, writer.width = "1.1", True, 2**31
+    writer.Representer, writer.default_flow_style = Representer, None  # a list of values on one line
+    document = writer.load(text)
     for choice in choices:
-        at = _line(lines, choice)
-        comment = re.search(r"\s#.*$", lines[at])
-        value = f"  {choice.key}: {as_yaml(choice.value)}"
-        kept = comment[0].strip() if comment else ""
-        reasons = [f"# -> {part}" for part in _wrapped(choice.reason)]
-        first, *more = [kept, *reasons] if kept else reasons
-        lines[at] = f"{value:<{COLUMN - 1}} {first}"
-        lines[at + 1 : at + 1] = [f"{'':<{COLUMN}}{part}" for part in more]
-    return "\n".join([*(f"# {line}" for line in head.splitlines()), *lines]) + "\n"
+        document[choice.section][choice.key] = choice.value
+        _explain(document[choice.section], choice)
+    writer.dump(document, stream)
+    return "".join(f"# {line}\n" for line in head.splitlines()) + stream.getvalue().removeprefix(DIRECTIVE)
 
 
 def check(text: str) -> Params:
@@ -55,25 +65,11 @@ def check(text: str) -> Params:
     return parse(Params, yaml.load(text, Loader), "the new params.yaml")
 
 
-def as_yaml(value: Any) -> str:
-    """A value on one line, so that reading it gives the value back whatever characters are in it."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(as_yaml, value))}]"
-    style = '"' if isinstance(value, str) and not PLAIN.fullmatch(value) else None
-    dumped = yaml.safe_dump(value, default_style=style, width=float("inf"), allow_unicode=True)
-    return dumped.removesuffix("\n").removesuffix("\n...")
-
-
-def _line(lines: list[str], choice: Choice) -> int:
-    """The number of the line that sets the key."""
-    section = ""
-    for number, line in enumerate(lines):
-        if found := re.match(r"([a-z]+):", line):
-            section = found[1]
-        if section == choice.section and line.startswith(f"  {choice.key}: "):
-            return number
-    raise KeyError(f"{choice.section}.{choice.key}")  # the template and the choices are ours
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH - COLUMN - 5, break_long_words=False, break_on_hyphens=False)
+def _explain(section: CommentedMap, choice: Choice) -> None:
+    """Add the reason to the comment of the key, which reaches to the next key."""
+    tokens = section.ca.items.get(choice.key)
+    comment, _, after = tokens[2].value.partition("\n") if tokens else ("", "", "")
+    reason = textwrap.wrap(choice.reason, WIDTH - COLUMN - 5, break_long_words=False, break_on_hyphens=False)
+    lines = [*filter(None, [comment]), *(f"# -> {part}" for part in reason)]
+    text = ("\n" + " " * COLUMN).join(lines) + "\n" + after
+    section.ca.items[choice.key] = [None, None, CommentToken(text, CommentMark(COLUMN)), None]
