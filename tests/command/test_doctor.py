@@ -1,6 +1,6 @@
 """`doctor`: a fault planted in each place is found, named, and has a remedy; nothing planted, nothing found."""
 
-import fcntl
+import errno
 import json
 import os
 import shutil
@@ -15,6 +15,7 @@ from pretextbench.command import doctor
 from pretextbench.command.doctor import Finding
 from pretextbench.command.lock_holders import holders
 from pretextbench.params import Params
+from pretextbench.project.locks import take
 from tests.command.conftest import Type
 from tests.conftest import Install
 
@@ -154,28 +155,47 @@ def test_a_server_that_does_not_answer_is_a_fault(project: Path, monkeypatch: py
 # --- locks --------------------------------------------------------------------------------------------------------
 
 
-def test_locks_that_nobody_holds_are_no_locks(project: Path) -> None:
+def test_a_lock_without_a_holder_is_no_lock(project: Path) -> None:
     (project / ".prefect").mkdir()
     (project / ".prefect" / "run.lock").write_text("process 1, long ago")
     assert list(holders(project)) == []
 
 
-@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="only Linux lists its locks")
 @pytest.mark.parametrize("name", [".prefect/run.lock", ".scratch/locks/pretrain-simclr-0.lock"])
-def test_who_holds_a_lock_is_told(project: Path, name: str) -> None:
-    (project / name).parent.mkdir(parents=True)
-    with (project / name).open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        stream.write("process 12, started at noon")
-        stream.flush()
-        (held,) = holders(project)
-        assert (held.path, held.who) == (project / name, "process 12, started at noon")
-        assert "wait until it has ended" in held.advice
+@pytest.mark.parametrize(
+    ("text", "holder"),
+    [
+        ("process 12, started at noon", "process 12, started at noon"),
+        ("12", "process 12"),
+        ("", "a process that has not written its number"),
+    ],
+)
+def test_the_holder_of_a_lock_is_named(project: Path, name: str, text: str, holder: str) -> None:
+    lock = take(project / name)
+    assert lock is not None
+    lock.write(text)
+    (held,) = holders(project)
+    assert (held.path, held.holder) == (project / name, holder)
+    assert "wait until it has ended" in held.advice
+    lock.close()
     assert list(holders(project)) == []
+    again = take(project / name, wait=False)
+    assert again is not None  # looking leaves no lock behind
+    again.close()
+
+
+def test_a_lock_that_cannot_be_opened_is_a_warning(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (project / ".prefect").mkdir()
+    (project / ".prefect" / "run.lock").touch()
+    monkeypatch.setattr("pretextbench.command.lock_holders.take", refuse)
+    assert "cannot be opened: Permission denied" in bad(doctor.locks(project))["lock"].found
 
 
 @pytest.mark.parametrize(
-    ("content", "who"),
+    ("content", "holder"),
     [
         ({"a": {"write": {"pid": 2**22 + 1, "cmd": "dvc repro"}}}, f"process {2**22 + 1} (dvc repro), which is gone"),
         ({"a": {"read": [{"pid": os.getpid(), "cmd": "dvc repro"}]}}, f"process {os.getpid()} (dvc repro)"),
@@ -183,11 +203,11 @@ def test_who_holds_a_lock_is_told(project: Path, name: str) -> None:
     ],
     ids=["gone", "alive", "half written"],  # no process number in a name: every worker of pytest must see the same
 )
-def test_what_dvc_has_noted_is_told(project: Path, content: object, who: str) -> None:
+def test_entries_of_dvc_are_named(project: Path, content: object, holder: str) -> None:
     path = project / ".dvc" / "tmp" / "rwlock"
     path.parent.mkdir(parents=True)
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     (held,) = holders(project)
-    assert held.who == who
+    assert held.holder == holder
     path.write_text("{}")
     assert list(holders(project)) == []

@@ -217,11 +217,11 @@ def store(place: Path) -> Iterator[Finding]:
 
 
 def locks(place: Path) -> Iterator[Finding]:
-    """Who works here, and what a killed process left."""
-    told = list(holders(place))
-    for lock in told:
-        yield Finding("lock", "warning", f"{lock.path.relative_to(place)}: {lock.who}", lock.advice)
-    if not told:
+    """Locks that a process holds, and those that a killed one left."""
+    held = list(holders(place))
+    for lock in held:
+        yield Finding("lock", "warning", f"{lock.path.relative_to(place)}: {lock.holder}", lock.advice)
+    if not held:
         yield Finding("locks", "ok", "nobody is at work here")
 
 

@@ -1,17 +1,17 @@
-"""Who holds the locks of a project: asked of the kernel, so that looking never stands in anybody's way."""
+"""Holders of the locks of a project, as the locked files and DVC's own list name them."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pretextbench.project import layout
+from pretextbench.project.locks import take
 
 WAIT = "wait until it has ended, or stop it with Ctrl-C in its terminal"
 GONE = "nothing to do: DVC takes it out when it meets it"
-TABLE = Path("/proc/locks")
+OWNER = "change the owner or the permissions of the file"
 
 
 @dataclass(frozen=True)
@@ -19,31 +19,30 @@ class Held:
     """One lock, its holder, and what to do."""
 
     path: Path
-    who: str
+    holder: str
     advice: str
 
 
 def holders(place: Path) -> Iterator[Held]:
     """Locks that are held now, and entries of DVC's rwlock, live or left behind."""
-    held = _kernel()
     for pattern in (layout.RUN_LOCK, layout.stage_lock("*")):
         for path in sorted(place.glob(str(pattern))):
-            found = path.stat()
-            if (pid := held.get((found.st_dev, found.st_ino))) is not None:
-                said = path.read_text(errors="replace").strip()
-                yield Held(path, said if said and not said.isdigit() else f"process {said or pid}", WAIT)
+            yield from _locked(path)
     yield from _rwlock(place / ".dvc" / "tmp" / "rwlock")
 
 
-def _kernel() -> dict[tuple[int, int], int]:
-    """(device, inode) -> process, of every exclusive lock; empty where the kernel does not say."""
-    held = {}
-    for line in TABLE.read_text().splitlines() if TABLE.is_file() else ():
-        words = line.split()
-        if "WRITE" in words and "->" not in words:
-            major, minor, inode = words[5].split(":")
-            held[os.makedev(int(major, 16), int(minor, 16)), int(inode)] = int(words[4])
-    return held
+def _locked(path: Path) -> Iterator[Held]:
+    """The holder of one lock, by the text that it wrote into the file."""
+    try:
+        lock = take(path, shared=True, wait=False)  # shared: two doctors do not see each other
+    except OSError as error:
+        yield Held(path, f"cannot be opened: {error.strerror}", OWNER)
+        return
+    if lock is not None:
+        lock.close()
+        return
+    text = path.read_text(errors="replace").strip()
+    yield Held(path, f"process {text}" if text.isdigit() else text or "a process that has not written its number", WAIT)
 
 
 def _rwlock(path: Path) -> Iterator[Held]:
@@ -57,14 +56,14 @@ def _rwlock(path: Path) -> Iterator[Held]:
         return
     for pid, command in sorted(_processes(entries)):
         gone = not Path(f"/proc/{pid}").exists()
-        who = f"process {pid} ({command})"
-        yield Held(path, f"{who}, which is gone" if gone else who, GONE if gone else WAIT)
+        holder = f"process {pid} ({command})"
+        yield Held(path, f"{holder}, which is gone" if gone else holder, GONE if gone else WAIT)
 
 
 def _processes(entries: Any) -> set[tuple[int, str]]:
-    found = set()
+    processes = set()
     for modes in entries.values() if isinstance(entries, dict) else ():
         for infos in modes.values() if isinstance(modes, dict) else ():
             for info in infos if isinstance(infos, list) else [infos]:
-                found.add((int(info["pid"]), str(info.get("cmd", ""))))
-    return found
+                processes.add((int(info["pid"]), str(info.get("cmd", ""))))
+    return processes
