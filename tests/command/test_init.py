@@ -106,7 +106,7 @@ def test_the_estimate_is_of_the_run_that_is_asked_for(tmp_path: Path, project: P
     assert set(cost.training) == {"simclr", "rotation", "random", "supervised"}
     assert cost.training["random"] == 0
     assert min(cost.training[name] for name in ("simclr", "rotation", "supervised")) > 0
-    assert cost.seconds == pytest.approx(sum(cost.training.values()) + 4 * cost.evaluation + cost.rest)
+    assert cost.seconds == pytest.approx(sum(cost.training.values()) + 4 * cost.evaluation + cost.overhead)
     said = typed("init", "--images", tmp_path / "images")
     assert said.code == 0
     assert re.search(r"Time: about .* take it as .* to .*\n  training simclr .*, rotation .*, supervised ", said.out)

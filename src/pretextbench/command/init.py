@@ -1,4 +1,4 @@
-"""`pretextbench init`: a folder of images in, params.yaml out, with the reason of every choice and an estimate."""
+"""`pretextbench init`: from a folder of images to params.yaml, with the reason of every choice and an estimate."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PARAMS, LINKS = "params.yaml", Path("data/labelled")
 NEXT = """
 Next:
-  pretextbench run      trains, measures and compares; stop it with Ctrl-C at any time, it goes on from there
+  pretextbench run      trains, measures and compares; Ctrl-C at any time, it goes on from there
   pretextbench report   opens the answer"""
 
 
@@ -52,35 +52,30 @@ def init(
     * `pretextbench init --images ~/photos --profile standard`: five methods, three seeds, overnight
     """
     place = root()
-    from pretextbench.command import template
+    from pretextbench.command import survey, template
     from pretextbench.command.choose import choose, warnings
-    from pretextbench.command.init_text import found_in_words
-    from pretextbench.command.survey import look
 
     folder = Path(os.path.abspath(images))
     backup = writable(place / PARAMS, template.SHIPPED.read_bytes(), force)
     path = _text(folder)
     out = console()
-    with _patience("looking at the images"):
+    with _spinner("looking at the images"):
         if labels is not None:
             folder = _linked(folder, labels, place)
             path = str(LINKS)
-        found = look(folder)
-    for line in found_in_words(found):
+        content = survey.look(folder)
+    for line in survey.description(content):
         out.print(line)
-    for line in warnings(found):
+    for line in warnings(content):
         out.print(f"warning: {plain(line)}", style="yellow")
-    text = template.fill(template.SHIPPED.read_text("utf-8"), choose(found, profile, path, _gpus()), _head(profile))
+    text = template.fill(template.SHIPPED.read_text("utf-8"), choose(content, profile, path, _gpus()), _head(profile))
     params = template.check(text)
     _write(place / PARAMS, text, backup)
     out.print(f"\nWritten: {place / PARAMS}, each choice with its reason (the lines that begin with # ->).")
     if backup:
         out.print(f"The file before it is kept as {backup.name}.")
-    _tell_cost(found, params, profile, place) if measure else None
-    out.print(
-        "\nNext:\n  pretextbench run      trains, measures and compares; Ctrl-C at any time, it goes on from there"
-    )
-    out.print("  pretextbench report   opens the answer")
+    _print_cost(content, params, profile, place) if measure else None
+    out.print(NEXT)
 
 
 def writable(path: Path, shipped: bytes, force: bool) -> Path | None:
@@ -93,7 +88,7 @@ def writable(path: Path, shipped: bytes, force: bool) -> Path | None:
         return None
     if not force:
         raise UserError(
-            f"{path} is not the file that the project ships: somebody's choices are in it. Give --force to replace "
+            f"{path} is not the file that the project ships: it was edited. Give --force to replace "
             f"it; it is then kept as {PARAMS}.bak."
         )
     taken = [PARAMS + ".bak", *(f"{PARAMS}.bak{n}" for n in range(2, 1000))]
@@ -143,24 +138,23 @@ def _gpus() -> int:
 
 
 @contextlib.contextmanager
-def _patience(what: str) -> Iterator[None]:
-    """A spinner on a terminal."""
-    with console().status(what):
+def _spinner(message: str) -> Iterator[None]:
+    """A spinner on a terminal, for the time of a block."""
+    with console().status(message):
         yield
 
 
-def _tell_cost(found: "Survey", params: "Params", profile: Profile, place: Path) -> None:
+def _print_cost(survey: "Survey", params: "Params", profile: Profile, place: Path) -> None:
     if profile in (Profile.gpu, Profile.multi_gpu) and not _gpus():
         text = "no GPU is found here, so there is no estimate, and a run here would take very long"
         console().print(f"warning: {text}: copy the project to the machine that has one.", style="yellow")
         return
     from pretextbench.command.choose import training_images
-    from pretextbench.command.estimate import estimate
-    from pretextbench.command.init_text import cost_in_words
+    from pretextbench.command.estimate import description, estimate
 
-    images = min(found.images, params.prepare.max_images or found.images)
-    counts = (training_images(found, params.prepare.max_images), images)
-    with _patience("measuring the training step"):
-        cost = estimate(params, found.pixels, counts, len(found.classes))
-    for line in cost_in_words(cost, place):
+    images = min(survey.images, params.prepare.max_images or survey.images)
+    counts = (training_images(survey, params.prepare.max_images), images)
+    with _spinner("measuring the training step"):
+        cost = estimate(params, survey.pixels, counts, len(survey.classes))
+    for line in description(cost, place):
         console().print(line)

@@ -1,9 +1,9 @@
-"""A look at somebody's folder of images before anything is decided: all names, and the pixels of a sample."""
+"""Survey of a folder of images before `init` decides anything: all names, and the pixels of a sample."""
 
 import hashlib
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image as pil
 
 from pretextbench.base.seed import Seed
+from pretextbench.command.console import plain
 from pretextbench.data import folder
 from pretextbench.data.decode import FORMATS
 from pretextbench.data.source import Listing
@@ -20,11 +21,12 @@ from pretextbench.errors import UserError
 SAMPLE = 400  # images that are opened and decoded: seconds
 SIDE = 64  # pixels at which the sample is compared: finer than that JPEGs of one shot differ
 HASHED = 20_000  # files compared byte for byte, at most
+SHOWN = 5  # unreadable files and classes that are named
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself."""
+    """Format, mode and size of an image, as its file states them."""
 
     format: str
     mode: str
@@ -34,7 +36,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Survey:
-    """What is in a folder of images. Counts are of all images; headers, refusals and near duplicates of a sample."""
+    """Content of a folder of images. Counts are of all images; headers, refusals and near duplicates of a sample."""
 
     root: Path
     images: int
@@ -96,6 +98,43 @@ def look(root: Path) -> Survey:
     )
 
 
+def description(survey: Survey) -> Iterator[str]:
+    """Lines for people: images, sizes, formats, classes, unreadable files and duplicates."""
+    sizes = [survey.short_side(q) for q in (0, 0.5, 1)]
+    parts = [f"{n:,} {split}" for split, n in survey.splits.items()]
+    splits = ", ".join(parts) if len(parts) > 1 else "no splits"
+    yield f"{plain(survey.root)}: {survey.images:,} images ({splits}); {survey.ignored:,} other files passed over"
+    yield f"shorter side {sizes[0]} to {sizes[2]} px, {sizes[1]} in the middle"
+    for field in ("format", "mode"):
+        yield f"{field}s: {_counts(survey, field)}"
+    yield _classes(survey)
+    if survey.images > survey.sampled:
+        yield f"(sizes, formats, modes, unreadable files and near duplicates: of {survey.sampled} images)"
+    if survey.refused:
+        yield f"{len(survey.refused)} of {survey.sampled} files cannot be read:"
+        for file, reason in survey.refused[:SHOWN]:
+            yield f"  {plain(file)}: {plain(reason)}"
+    else:
+        yield f"unreadable: none of {survey.sampled}"
+    near = f"{survey.near:,} of {survey.halves[0]:,} nearly"
+    yield f"duplicates: {survey.copies:,} of {survey.hashed:,} byte for byte, {near}"
+
+
+def _counts(survey: Survey, field: str) -> str:
+    counts = Counter(getattr(header, field) for header in survey.headers)
+    return ", ".join(f"{name} {n:,}" for name, n in counts.most_common())
+
+
+def _classes(survey: Survey) -> str:
+    if not survey.classes:
+        return "labels: none, so methods are compared by label-free measures (one folder per class would be labels)"
+    by_size = sorted(survey.classes, key=lambda name: -survey.classes[name])
+    shown = [f"{plain(name)} {survey.classes[name]:,}" for name in by_size[:SHOWN]]
+    more = f", ... {plain(by_size[-1])} {survey.classes[by_size[-1]]:,}" if len(by_size) > SHOWN else ""
+    loose = f"; {survey.unlabelled:,} without a label" if survey.unlabelled else ""
+    return f"labels: {len(by_size)} classes: {', '.join(shown)}{more}{loose}"
+
+
 def _sample(images: int, most: int) -> list[int]:
     """Numbers of the images to look at: all, or so many drawn evenly and always the same."""
     if images <= most:
@@ -152,11 +191,11 @@ def _digest(path: Path) -> bytes:
         return str(path).encode(errors="surrogateescape")  # equal to no other
 
 
-def _near(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> int:
+def _near(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> int:
     """Images of one half that the other half shows too, nearly: other size, other JPEG, mirrored."""
-    if not len(one):
+    if not len(first):
         return 0
     from pretextbench.audit import duplicates  # imports torch
 
-    found = duplicates.matches(duplicates.Index("one", one, None), duplicates.Index("other", other, None))
-    return sum(not pair.exact for pair in found)
+    pairs = duplicates.matches(duplicates.Index("first", first, None), duplicates.Index("second", second, None))
+    return sum(not pair.exact for pair in pairs)
