@@ -136,7 +136,10 @@ def test_folders_of_other_files_are_not_the_same(change: str, tmp_path: Path) ->
 def test_a_method_that_needs_colour_is_refused_on_grey_images_before_it_is_built(
     tmp_path: Path, data: Prepared
 ) -> None:
-    assert not data.colour
+    splits = {split: np.repeat(data.images(split)[..., :1], 3, axis=-1) for split in data.splits}
+    grey = written(tmp_path / "grey", splits)
+    assert data.colour
+    assert not grey.colour
     with pytest.raises(UserError, match="'colorization' needs images in colour"):
-        train(job(name="colorization"), data, tmp_path)
+        train(job(name="colorization"), grey, tmp_path)
     assert list(tmp_path.glob("out")) == []

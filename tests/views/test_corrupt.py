@@ -207,7 +207,7 @@ def test_any_size_works(name: str, side: int) -> None:
         ("blurr", 1, "There is no corruption 'blurr'. Did you mean 'blur'? Allowed: noise, blur,"),
         ("blur", 0, "There is no severity 0. Allowed: 1, 2, 3, 4, 5."),
         ("blur", 6, "There is no severity 6."),
-        ("noise", 1, "needs its numbers: give corrupt() those of draw_noise()."),
+        ("noise", 1, "needs random numbers: pass those of draw_noise() to corrupt()."),
     ],
 )
 def test_mistakes_are_explained(name: str, severity: int, says: str) -> None:
