@@ -67,16 +67,17 @@ LINEAR, LAST, KNN = Protocol("linear"), Protocol("last"), Protocol("knn")  # bes
 class Measure:
     """A measure of features that needs no labels, and how it is written for people."""
 
-    title: str
+    title: str  # in report.html
+    name: str  # in the sentences of recommendation.md
     meaning: str
     sign: int  # 1 where higher is said to be better, -1 where lower
 
 
-LABEL_FREE = {  # key in metrics.json and in the CSV -> measure
-    "rankme": Measure("RankMe", "effective dimensions in use; higher is said to be better", 1),
-    "uniformity": Measure("uniformity", "spread over the sphere; lower is said to be better", -1),
-    "feature_std": Measure("feature spread", "0 is a collapsed encoder; higher is said to be better", 1),
-    "alignment": Measure("alignment", "distance of two views of an image; lower is said to be better", -1),
+LABEL_FREE = {  # key in metrics.json and in the CSV -> measure, in the order of the report
+    "rankme": Measure("RankMe", "RankMe", "effective dimensions in use; higher is said to be better", 1),
+    "feature_std": Measure("feature spread", "feature std", "0 is a collapsed encoder; higher is said to be better", 1),
+    "alignment": Measure("alignment", "alignment", "distance of two views of an image; lower is said to be better", -1),
+    "uniformity": Measure("uniformity", "uniformity", "spread over the sphere; lower is said to be better", -1),
 }
 FEWEST = 5  # encoders: with fewer the interval would be all of [-1, 1]
 

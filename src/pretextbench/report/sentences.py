@@ -141,11 +141,11 @@ def label_free(comparison: Comparison) -> list[str]:
     if not comparison.agreements:
         return []
     taus = [
-        f"{LABEL_FREE[one.measure].title} {one.tau:.2f} ({one.low:.2f} to {one.high:.2f})"
+        f"{LABEL_FREE[one.measure].name} {one.tau:.2f} ({one.low:.2f} to {one.high:.2f})"
         for one in comparison.agreements
     ]
     level = 1 - comparison.params.confidence
-    sure = [LABEL_FREE[one.measure].title for one in comparison.agreements if one.p < level and one.tau > 0]
+    sure = [LABEL_FREE[one.measure].name for one in comparison.agreements if one.p < level and one.tau > 0]
     verdict = (
         f"Here {either(sure)} could have stood in for labels; that may not hold on other images."
         if sure

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from pretextbench.compare.comparison import Comparison, Row
-from pretextbench.compare.protocols import KNN, LABEL_FREE, LAST, LINEAR, Protocol
+from pretextbench.compare.protocols import KNN, LAST, LINEAR, Protocol
 from pretextbench.compare.runs import Run, by_name
 
 Cell = str | int | float | None
+MEASURES = ("rankme", "uniformity", "feature_std", "alignment")  # keys of LABEL_FREE in the order of the files' columns
 
 
 def leaderboard_csv(comparison: Comparison) -> str:
@@ -50,7 +51,7 @@ def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
         "forward_mflops": round(row.forward_flops / 1e6, 3),
         "on_cost_front": int(row.name in comparison.front),
     }
-    found |= {measure: row.labelfree.get(measure) for measure in LABEL_FREE if measure in comparison.rows[0].labelfree}
+    found |= {measure: row.labelfree.get(measure) for measure in MEASURES if measure in comparison.rows[0].labelfree}
     rounded = {key: round(value, 6) if isinstance(value, float) else value for key, value in found.items()}
     return {**rounded, "notes": "; ".join(row.notes) or None}
 
@@ -66,7 +67,7 @@ def metrics_json(comparison: Comparison) -> str:
     found = {}
     for row in comparison.rows:
         record = _record(comparison, row)
-        found[row.name] = {key: record[key] for key in (*wanted, *LABEL_FREE, "seconds") if record.get(key) is not None}
+        found[row.name] = {key: record[key] for key in (*wanted, *MEASURES, "seconds") if record.get(key) is not None}
     return json.dumps(found, indent=2, allow_nan=False) + "\n"
 
 
@@ -111,7 +112,7 @@ def _cells(comparison: Comparison, row: Row) -> list[str]:
 
 
 def _unjudged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    measures = [measure for measure in LABEL_FREE if measure in comparison.rows[0].labelfree]
+    measures = [measure for measure in MEASURES if measure in comparison.rows[0].labelfree]
     header = ["", *measures, "images seen", "seconds", "images/s", "peak MiB", "parameters"]
     return header, [
         [
