@@ -118,6 +118,6 @@ def test_both_players_train_in_the_common_loop(accumulate, tmp_path: Path, monke
     job = Job(plugin, "", Remembering, chosen, EncoderParams(width=4), loop, recipe, derived, seed=0)
     pretrain(job, data, tmp_path / "run", tmp_path / "scratch", show=False)
     header = (tmp_path / "run" / "history.csv").read_text().splitlines()[0].split(",")
-    assert {"loss", "loss_discriminator", "reconstruction", "fooling", "told_apart"} <= set(header)
+    assert {"loss", "loss_discriminator", "reconstruction", "fooling", "discriminator_accuracy"} <= set(header)
     (model,) = built
     assert not [name for name, value in model.named_parameters() if torch.equal(value, model.before[name])]

@@ -100,10 +100,10 @@ def mse(output: Tensor, x: Tensor, weight: Tensor | float = 1.0) -> Tensor:
 
 def sides(side: int, image_size: int) -> list[int]:
     """The sides on the way from a map to the image, each half of the next: 4, 32 -> 8, 16, 32."""
-    found = [image_size]
-    while (half := -(-found[-1] // 2)) > side:
-        found.append(half)
-    return found[::-1]
+    sides = [image_size]
+    while (half := -(-sides[-1] // 2)) > side:
+        sides.append(half)
+    return sides[::-1]
 
 
 class Decoder(nn.Module):
@@ -199,24 +199,24 @@ class Denoising(PretextMethod[Params]):
         """
         x = batch.views[0]
         noisy, _ = self.corrupt(x)
-        others = (x.sum(0) - x + self.get_buffer("colour")) / len(x)
+        mean_image = (x.sum(0) - x + self.get_buffer("colour")) / len(x)
         return {
             "denoising_mse": float(mse(self.denoise(noisy), x)),
             "identity_mse": float(mse(noisy, x)),
-            "mean_image_mse": float(mse(others, x)),
+            "mean_image_mse": float(mse(mean_image, x)),
         }
 
     def symptoms(self, health: Mapping[str, float]) -> list[str]:
         """The identity map and the mean image, where the network is no better than they are."""
-        error, found = health["denoising_mse"], []
+        error, symptoms = health["denoising_mse"], []
         if error >= health["identity_mse"]:
-            found.append(
+            symptoms.append(
                 f"identity map: the squared error {error:.4f} is no better than that of the noisy input itself "
                 f"({health['identity_mse']:.4f}); corrupt more (share, sigma), narrow `code`, or train longer"
             )
         if error >= 0.9 * health["mean_image_mse"]:
-            found.append(
+            symptoms.append(
                 f"mean image: the squared error {error:.4f} is no better than that of the mean image "
                 f"({health['mean_image_mse']:.4f}); corrupt less or train longer"
             )
-        return found
+        return symptoms

@@ -49,7 +49,7 @@ class Params(MethodParams):
     features: int = Field(128, ge=2, description="of each tile, before they are joined (paper: 512)")
 
     @model_validator(mode="after")
-    def _as_many_as_there_are(self) -> Self:
+    def _check_permutations(self) -> Self:
         most = math.factorial(self.grid**2)
         if self.permutations > most:
             raise ValueError(f"a grid of {self.grid} has {most} permutations, found permutations: {self.permutations}")
@@ -172,13 +172,13 @@ class Jigsaw(PretextMethod[Params]):
         """Each image, a puzzle of it, and the puzzle put together as the network says."""
         x = batch.views[0]
         tiles, labels, logits = self.puzzles(x)
-        truth, said = labels[:, :1], logits[:, :1].argmax(2)
+        truth, predicted = labels[:, :1], logits[:, :1].argmax(2)
         puzzle = self.arrange(tiles, truth)[:, 0]
-        back = self.get_buffer("permutations")[said[:, 0]].argsort(1)  # where each tile would lie, were it so
+        back = self.get_buffer("permutations")[predicted[:, 0]].argsort(1)  # where each tile would lie, were it so
         solved = puzzle[torch.arange(len(x), device=x.device)[:, None], back]
         images = torch.stack([x, self._spread(puzzle), self._spread(solved)], 1)
         captions = tuple(
-            ("", f"order {a}", f"says {b}") for a, b in zip(truth[:, 0].tolist(), said[:, 0].tolist(), strict=True)
+            ("", f"order {a}", f"says {b}") for a, b in zip(truth[:, 0].tolist(), predicted[:, 0].tolist(), strict=True)
         )
         return [Picture("puzzles", ("image", "puzzle", "as the network puts it"), images, captions)]
 

@@ -63,8 +63,8 @@ def drop_colour(x: Tensor) -> Tensor:
     """Patches (..., 3, H, W) of mean 0: one channel of each, drawn, stays; elsewhere noise of 1/100 its deviation."""
     kept = torch.randint(3, (*x.shape[:-3], 1, 1, 1), device=x.device)
     channel = torch.arange(3, device=x.device).view(3, 1, 1)
-    one = x.gather(-3, kept.expand(*x.shape[:-3], 1, *x.shape[-2:]))
-    noise = NOISE * one.std((-2, -1), correction=0, keepdim=True) * torch.randn_like(x)
+    grey = x.gather(-3, kept.expand(*x.shape[:-3], 1, *x.shape[-2:]))
+    noise = NOISE * grey.std((-2, -1), correction=0, keepdim=True) * torch.randn_like(x)
     return torch.where(channel == kept, x, noise)
 
 
@@ -172,14 +172,14 @@ class RelativeLocation(PretextMethod[Params]):
         return Loss(F.cross_entropy(logits.flatten(0, 1), labels.flatten()), {"accuracy": accuracy})
 
     def show(self, batch: Batch) -> list[Picture]:
-        """Each image, and its centre patch with each neighbour as the encoder gets them; under it what is said."""
+        """Each image, and its centre patch with each neighbour as the encoder gets them; under them the predictions."""
         x = batch.views[0]
         top, left = self.places(len(x), x.device)
         patches = self.prepare(self.cut(x, top, left))
         every = torch.arange(len(PLACES), device=x.device).expand(len(x), -1)
-        said = self.logits(self.encode(patches), every).argmax(2).tolist()
+        predicted = self.logits(self.encode(patches), every).argmax(2).tolist()
         pages = [self._page(patches, (4, place)) for place in NEIGHBOURS]
-        captions = tuple(("", *(f"says {PLACES[k]}" for k in row)) for row in said)
+        captions = tuple(("", *(f"says {PLACES[k]}" for k in row)) for row in predicted)
         return [Picture("pairs of patches", ("image", *PLACES), torch.stack([x, *pages], 1), captions)]
 
     def _page(self, patches: Tensor, shown: tuple[int, ...]) -> Tensor:

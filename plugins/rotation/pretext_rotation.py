@@ -75,9 +75,9 @@ class Rotation(PretextMethod[Params]):
     def show(self, batch: Batch) -> list[Picture]:
         """The four rotations of each image and the angle that the network says."""
         x = batch.views[0]
-        said = self.logits(x).argmax(1).view(len(ANGLES), len(x)).T.tolist()  # (B, 4)
+        predicted = self.logits(x).argmax(1).view(len(ANGLES), len(x)).T.tolist()  # (B, 4)
         images = four_rotations(x).unflatten(0, (len(ANGLES), len(x))).transpose(0, 1)
-        captions = tuple(tuple(f"says {ANGLES[angle]}" for angle in row) for row in said)
+        captions = tuple(tuple(f"says {ANGLES[angle]}" for angle in row) for row in predicted)
         return [Picture("four rotations", tuple(f"{angle} deg" for angle in ANGLES), images, captions)]
 
     def health(self, batch: Batch) -> dict[str, float]:

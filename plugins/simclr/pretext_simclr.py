@@ -128,19 +128,19 @@ class SimCLR(PretextMethod[Params]):
 
     def symptoms(self, health: Mapping[str, float]) -> list[str]:
         """Collapse of the projection, and views that do not find each other."""
-        found = []
+        symptoms = []
         if health["projection_std"] < 0.3:
             word = "collapsed" if health["projection_std"] < 0.05 else "is collapsing"
-            found.append(
+            symptoms.append(
                 f"the projection {word}: standard deviation {health['projection_std']:.2f} of a healthy 1; lower "
                 "optimizer.lr, or raise the batch size: other images are what keeps views apart"
             )
         if health["retrieval"] < 3 * health["retrieval_chance"] < 0.5:  # among a handful of views chance is high
-            found.append(
+            symptoms.append(
                 f"views do not find their partners: {health['retrieval']:.3f}, near chance; train longer, or make "
                 "views more alike (crop_min up, colour down)"
             )
-        return found
+        return symptoms
 
 
 def retrieval(z1: Tensor, z2: Tensor) -> Tensor:

@@ -122,9 +122,9 @@ class Colorization(PretextMethod[Params]):
     def _measured(self, data: Data) -> Tensor:
         prior, bins = data.derived.get("prior"), len(self.code.centres)
         if prior is None or len(prior) != bins:
-            found = "no colour prior" if prior is None else f"a colour prior over {len(prior)} bins"
+            measured = "no colour prior" if prior is None else f"a colour prior over {len(prior)} bins"
             raise UserError(
-                f"colorization found {found}, but needs one over {bins} (grid {self.params.grid}): how often each "
+                f"colorization found {measured}, but needs one over {bins} (grid {self.params.grid}): how often each "
                 "colour occurs in the training images. The augment stage measures it: run `dvc repro`."
             )
         return prior.float()
@@ -209,11 +209,11 @@ class Colorization(PretextMethod[Params]):
         for name, guess in (("", out), ("constant_", constant.to(out).expand_as(out).contiguous())):
             error, weight = self.errors(guess, target)
             errors |= {f"{name}error": float(target.mean(error)), f"{name}loss": float(target.mean(error * weight))}
-        said = self.colours(out)
-        nearest, _ = self.code.encode(said)
+        predicted = self.colours(out)
+        nearest, _ = self.code.encode(predicted)
         return {
             **errors,
-            **symptoms.colourfulness(said, target.ab, target.shown, target.size),
+            **symptoms.colourfulness(predicted, target.ab, target.shown, target.size),
             "bins_used": float(nearest[:, 0].unique().numel()),
             "coloured_images": float(target.shown.mean()),
         }

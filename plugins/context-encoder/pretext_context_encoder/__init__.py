@@ -32,10 +32,10 @@ from pretext_context_encoder import masks
 from pretext_context_encoder.networks import (
     Discriminator,
     Generator,
+    accuracy,
     adversarial,
     psnr,
     reconstruction,
-    told_apart,
 )
 from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
@@ -162,7 +162,7 @@ class ContextEncoder(PretextMethod[Params]):
         if batch.player == DISCRIMINATOR:
             with torch.no_grad():
                 fake = self.generate(self.masked(x, hole))
-            return self._tell_apart(*self.judged(fake, 2 * x - 1, region))
+            return self._discriminator_loss(*self.judged(fake, 2 * x - 1, region))
         fake = self.generate(self.masked(x, hole))
         with torch.autocast(x.device.type, enabled=False):
             rec = reconstruction(fake, 2 * x - 1, hole, band, self.params.overlap_weight)
@@ -174,10 +174,12 @@ class ContextEncoder(PretextMethod[Params]):
         share = self.params.adversarial
         return Loss((1 - share) * rec + share * fooling, {"reconstruction": rec, "fooling": fooling})
 
-    def _tell_apart(self, fake: Tensor, real: Tensor) -> Loss:
+    def _discriminator_loss(self, fake: Tensor, real: Tensor) -> Loss:
         assert self.discriminator is not None, "it has a turn only where it exists"
-        said_real, said_fake = self.discriminator(real), self.discriminator(fake)  # apart: own norm statistics
-        return Loss(-adversarial(said_real, said_fake), {"told_apart": told_apart(said_real, said_fake)})
+        real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)  # apart: own norm statistics
+        return Loss(
+            -adversarial(real_logits, fake_logits), {"discriminator_accuracy": accuracy(real_logits, fake_logits)}
+        )
 
     def show(self, batch: Batch) -> list[Picture]:
         """What the encoder sees, what is predicted into the missing part, and what was there."""
@@ -205,7 +207,7 @@ class ContextEncoder(PretextMethod[Params]):
         fake = self.generate(masked)
         error, baseline = ((y - x).movedim(1, -1)[hole[:, 0]] for y in ((fake + 1) / 2, masked))  # (missing, 3)
         seen = ((fake + 1) / 2 - x).movedim(1, -1)[~region[:, 0]]
-        found = {
+        measures = {
             "hole_l1": float(error.abs().mean()),
             "hole_l2": float(error.square().mean()),
             "hole_psnr": psnr(float(error.square().mean())),
@@ -214,31 +216,31 @@ class ContextEncoder(PretextMethod[Params]):
             "mean_fill_psnr": psnr(float(baseline.square().mean())),
         }
         if len(seen):
-            found["visible_l2"] = float(seen.square().mean())
+            measures["visible_l2"] = float(seen.square().mean())
         if self.discriminator is not None:
             generated, real = (self.discriminator(y) for y in self.judged(fake, 2 * x - 1, region))
-            found["discriminator_accuracy"] = float(told_apart(real, generated))
-        return found
+            measures["discriminator_accuracy"] = float(accuracy(real, generated))
+        return measures
 
     def symptoms(self, health: Mapping[str, float]) -> list[str]:
         """Nothing visible, a hole filled no better than with the mean colour, a copy of the rest, a D that wins."""
-        found = []
+        symptoms = []
         if "visible_l2" not in health:
-            found.append("nothing is visible: the blocks cover every image whole; lower block or blocks")
+            symptoms.append("nothing is visible: the blocks cover every image whole; lower block or blocks")
         error, baseline = health["hole_l2"], health["mean_fill_l2"]
         if error >= 0.95 * baseline:
-            found.append(
+            symptoms.append(
                 f"mean colour: the squared error in the hole, {error:.4f}, is no better than the mean colour's "
                 f"({baseline:.4f}); train longer or cut out less"
             )
             if health.get("visible_l2", baseline) < 0.1 * baseline:
-                found.append("copying: what is visible is reproduced and the hole is not; the mask may be inverted")
+                symptoms.append("copying: what is visible is reproduced and the hole is not; the mask may be inverted")
         if health.get("discriminator_accuracy", 0.0) > 0.99:
-            found.append(
+            symptoms.append(
                 f"the discriminator wins: it is right on {health['discriminator_accuracy']:.3f} of the images, so that "
                 "the adversarial loss says little; lower discriminator_optimizer.lr or discriminator_width"
             )
-        return found
+        return symptoms
 
 
 def _bank(data: Data) -> Tensor:

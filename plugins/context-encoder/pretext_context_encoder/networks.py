@@ -30,10 +30,10 @@ class ChannelwiseLinear(nn.Module):
 
 def sides(side: int, image_size: int) -> list[int]:
     """The sides on the way from a map to the image, each half of the next: 4, 32 -> 8, 16, 32."""
-    found = [image_size]
-    while (half := -(-found[-1] // 2)) > side:
-        found.append(half)
-    return found[::-1]
+    sides = [image_size]
+    while (half := -(-sides[-1] // 2)) > side:
+        sides.append(half)
+    return sides[::-1]
 
 
 def up_block(c_in: int, c_out: int) -> nn.Sequential:
@@ -122,7 +122,7 @@ def adversarial(real: Tensor, fake: Tensor) -> Tensor:
     return F.logsigmoid(real).mean() + F.logsigmoid(-fake).mean()
 
 
-def told_apart(real: Tensor, fake: Tensor) -> Tensor:
+def accuracy(real: Tensor, fake: Tensor) -> Tensor:
     """The discriminator's accuracy, from logits (B,): 1/2 is chance."""
     return ((real > 0).float().mean() + (fake <= 0).float().mean()) / 2
 
