@@ -176,10 +176,8 @@ class ContextEncoder(PretextMethod[Params]):
 
     def _discriminator_loss(self, fake: Tensor, real: Tensor) -> Loss:
         assert self.discriminator is not None, "it has a turn only where it exists"
-        real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)  # apart: own norm statistics
-        return Loss(
-            -adversarial(real_logits, fake_logits), {"discriminator_accuracy": accuracy(real_logits, fake_logits)}
-        )
+        true, false = self.discriminator(real), self.discriminator(fake)  # apart: own norm statistics
+        return Loss(-adversarial(true, false), {"discriminator_accuracy": accuracy(true, false)})
 
     def show(self, batch: Batch) -> list[Picture]:
         """What the encoder sees, what is predicted into the missing part, and what was there."""
