@@ -30,6 +30,7 @@ class Synthetic(Section):
     test: Positive = Field(2000, description="test images")
 
 
+Layout = Literal["auto", "classes", "splits", "last", "none"]
 SourceName = Literal["synthetic", "folder", "cifar10", "cifar100", "stl10", "imagenette"]
 
 
@@ -38,6 +39,7 @@ class Source(Section):
 
     source: SourceName | None = Field(None, description="where the images come from")
     path: str | None = Field(None, description="folder of images, or where a public data set lies or is downloaded to")
+    layout: Layout = Field("auto", description="which folder names the class; auto = by the names, asking in doubt")
 
     @model_validator(mode="after")
     def _folder_needs_a_path(self) -> Self:

@@ -34,6 +34,34 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, project: Path, typed: Type
     assert load(project / "params.yaml").compare.controls == ("random",)
 
 
+def test_a_question_of_the_layout_is_answered_by_an_option(tmp_path: Path, project: Path, typed: Type) -> None:
+    images = tmp_path / "images"
+    for patient in ("p0", "p1", "p2"):
+        classes(images / patient, 4)
+        (images / patient / "cat" / "more.heic").write_bytes(b"")
+    before = (project / "params.yaml").read_bytes()
+    said = typed("init", "--images", images, "--no-measure")
+    assert said.code == 2
+    assert "two levels of folders may be the classes" in said.message
+    assert "`--layout last` for the last" in said.message
+    assert (project / "params.yaml").read_bytes() == before
+    said = typed("init", "--images", images, "--no-measure", "--layout", "last")
+    assert (said.code, said.error) == (0, "")
+    assert "24 images (no splits); 3 images and 0 other files passed over" in said.out
+    assert "warning: 3 .heic file(s) are not read" in said.out
+    assert load(project / "params.yaml").prepare.layout == "last"
+
+
+@pytest.mark.parametrize("broken", [0, 3])
+def test_too_few_images_are_refused(broken: int, tmp_path: Path, project: Path, typed: Type) -> None:
+    images = classes(tmp_path / "images", 6 if broken else 4)
+    for i in range(broken):
+        (images / "cat" / f"{i}.png").write_bytes(b"")
+    said = typed("init", "--images", images, "--no-measure")
+    assert said.code == 2
+    assert f"holds {9 if broken else 8} images to use; at least 10 are needed" in said.message
+
+
 def test_an_edited_file_is_refused_or_kept(tmp_path: Path, project: Path, typed: Type) -> None:
     images, mine = classes(tmp_path / "images", 10), b"compare: {seeds: [5]}\n"
     (project / "params.yaml").write_bytes(mine)

@@ -34,13 +34,14 @@ def test_labels_from_a_table_become_class_folders_of_links(tmp_path: Path, proje
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("name,label\n", r"needs a first line with the columns file and label, found: name, label\."),
+        ("width,height\n1,2\n", r"needs a first line with the columns file and label, found: width, height\."),
+        ("file,label\n", r"has a first line and no rows\."),
         ("", r"found: nothing\."),
         ("file,label\nO.png,cat\n", r"names 1 file\(s\) that are not images of the folder: O\.png\. Did you mean '"),
         ("file,label\n0.png,cat\n0.png,dog\n", r"names 1 file\(s\) twice: 0\.png\."),
         ("file,label\n0.png,cat\n", r"has 1 label\(s\) in all: two classes are needed"),
         ("file,label\n0.png,a/b\n2.png,c\n", r"the label 'a/b' cannot be the name of a class folder"),
-        ("file,label\n0.png,Train\n2.png,c\n", r"the label 'Train' cannot be the name of a class folder"),
+        ("file,label\n0.png,.a\n2.png,c\n", r"the label '.a' cannot be the name of a class folder"),
     ],
 )
 def test_a_table_that_cannot_be_used(table: str, message: str, tmp_path: Path, project: Path, typed: Type) -> None:
@@ -56,3 +57,22 @@ def test_a_table_that_is_not_there_or_no_text(tmp_path: Path, project: Path, typ
     assert "cannot read" in typed("init", "--images", images, "--labels", tmp_path / "no.csv").message
     path.write_bytes(b"file,label\n\xff\xfe,a\n")
     assert "in UTF-8" in typed("init", "--images", images, "--labels", path).message
+
+
+def test_the_splits_of_a_table_reach_params_yaml(tmp_path: Path, project: Path, typed: Type) -> None:
+    lines = [
+        f"{'deep/' if i % 2 else ''}{i}.png,{'ab'[i // 2 % 2]},{'test' if i < 4 else 'train'}\n" for i in range(12)
+    ]
+    images, table = flat(tmp_path, "image;class;subset\n" + "".join(lines).replace(",", ";"))
+    said = typed("init", "--images", images, "--labels", table, "--no-measure")
+    assert said.code == 0, said.error
+    assert "with semicolons between columns: file = image, label = class, split = subset." in said.out
+    assert "12 images (4 test, 8 train)" in said.out
+    prepared = load(project / "params.yaml").prepare
+    assert (prepared.path, prepared.layout) == ("data/labelled", "splits")
+    assert (project / "data/labelled/test/a/0.png").is_symlink()
+
+
+def test_a_label_column_needs_a_table(tmp_path: Path, project: Path, typed: Type) -> None:
+    said = typed("init", "--images", tmp_path, "--label-column", "dx")
+    assert "give the table with --labels FILE.csv" in said.message

@@ -100,7 +100,9 @@ def test_images_outside_the_splits_are_counted(tmp_path: Path) -> None:
     found = look(lay(tmp_path, "train/a/1.png", "train/b/1.png", "extra/1.png", "2.png"))
     assert len(found.names) == 2
     assert found.ignored == 2
-    assert "2 images lie outside train/, val/ and test/ and were passed over." in found.notes
+    assert found.unused == 2
+    text = "2 images lie outside train/, val/ and test/ and were passed over: the folder itself 1, extra/ 1."
+    assert found.warnings == (text,)
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:

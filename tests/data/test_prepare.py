@@ -198,3 +198,11 @@ def test_output_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"a part of that path is a file"):
         run(tmp_path / "file" / "deeper", **SMALL)
+
+
+def test_a_class_whose_files_cannot_be_read_is_named(tmp_path: Path) -> None:
+    source = photos(tmp_path / "in")
+    (source / "owl").mkdir()
+    (source / "owl" / "0.png").write_bytes(b"")
+    card, _ = run(tmp_path / "out", source="folder", path=str(source), image_size=8, max_refused=0.2)
+    assert "No image of 1 class(es) can be read or was drawn: owl." in card.notes

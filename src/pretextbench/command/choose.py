@@ -47,15 +47,17 @@ PLANS = {
 }
 
 
-def choose(found: Survey, profile: Profile, path: str, gpus: int) -> list[Choice]:
+def choose(found: Survey, profile: Profile, path: str, gpus: int, layout: str = "auto") -> list[Choice]:
     """All choices, in the order of the file."""
     plan = PLANS[profile]
-    return [*_prepare(found, plan, path), *_pretrain(found, plan, profile, gpus), *_judged(found, plan)]
+    return [*_prepare(found, plan, path, layout), *_pretrain(found, plan, profile, gpus), *_judged(found, plan)]
 
 
-def _prepare(found: Survey, plan: Plan, path: str) -> Iterator[Choice]:
+def _prepare(found: Survey, plan: Plan, path: str, layout: str) -> Iterator[Choice]:
     yield Choice("prepare", "source", "folder", "your images")
     yield Choice("prepare", "path", path, f"{found.images:,} images")
+    if layout != "auto":
+        yield Choice("prepare", "layout", layout, "the meaning of the folders, as it was given")
     yield _image_size(found, plan)
     yield from _splits(found)
     if plan.most and found.images > plan.most:
@@ -149,6 +151,7 @@ def _budgets(found: Survey) -> list[str]:
 def warnings(found: Survey) -> Iterator[str]:
     """What the user should know before any time is spent."""
     train = training_images(found)
+    yield from found.warnings
     if train < 500:
         yield (
             f"About {train:,} images to learn from are very few: expect little above the untrained encoder, and wide "

@@ -13,11 +13,18 @@ from pretextbench.command.console import console, plain
 from pretextbench.command.project import root
 from pretextbench.command.sizes import Profile
 from pretextbench.errors import UserError
+from pretextbench.params import Layout
 
 if TYPE_CHECKING:
     from pretextbench.command.survey import Survey
     from pretextbench.params import Params
 
+LabelColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The column of the labels, where the table does not say.")
+]
+LayoutOption = Annotated[
+    Layout, typer.Option(help="Which folder names the class; auto goes by the names and asks in doubt.")
+]
 PARAMS, LINKS = "params.yaml", Path("data/labelled")
 NEXT = """
 Next:
@@ -29,8 +36,10 @@ def init(
     images: Annotated[Path, typer.Option(metavar="DIR", help="The folder of images; nothing in it is changed.")],
     labels: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.csv", help="A table with the columns file and label."),
+        typer.Option(metavar="FILE.csv", help="A table with the columns file and label, and split if there is one."),
     ] = None,
+    label_column: LabelColumn = None,
+    layout: LayoutOption = "auto",
     profile: Annotated[
         Profile, typer.Option(help="How much machine and patience there is; docs/own-images.md has the numbers.")
     ] = Profile.quick,
@@ -52,6 +61,8 @@ def init(
     * `pretextbench init --images ~/photos --profile standard`: five methods, three seeds, overnight
     """
     place = root()
+    if label_column is not None and labels is None:
+        raise UserError("--label-column chooses a column of a table: give the table with --labels FILE.csv.")
     from pretextbench.command import survey, template
     from pretextbench.command.choose import choose, warnings
 
@@ -61,14 +72,16 @@ def init(
     out = console()
     with _spinner("looking at the images"):
         if labels is not None:
-            folder = _linked(folder, labels, place)
-            path = str(LINKS)
-        content = survey.look(folder)
+            layout = _linked(folder, labels, place, layout, label_column)
+            folder, path = place / LINKS, str(LINKS)
+        content = survey.look(folder, layout)
     for line in survey.description(content):
         out.print(line)
     for line in warnings(content):
         out.print(f"warning: {plain(line)}", style="yellow")
-    text = template.fill(template.SHIPPED.read_text("utf-8"), choose(content, profile, path, _gpus()), _head(profile))
+    text = template.fill(
+        template.SHIPPED.read_text("utf-8"), choose(content, profile, path, _gpus(), layout), _head(profile)
+    )
     params = template.check(text)
     _write(place / PARAMS, text, backup)
     out.print(f"\nWritten: {place / PARAMS}, each choice with its reason (the lines that begin with # ->).")
@@ -115,15 +128,19 @@ def _text(folder: Path) -> str:
     return path
 
 
-def _linked(folder: Path, labels: Path, place: Path) -> Path:
+def _linked(folder: Path, labels: Path, place: Path, layout: Layout, column: str | None) -> Layout:
+    """Make the folder of links of a table, and say what became of it; returns the layout of the links."""
     from pretextbench.command.labels import link
 
-    made = link(folder, labels, place / LINKS)
-    console().print(
+    made = link(folder, labels, place / LINKS, layout, column)
+    out = console()
+    out.print(
         f"{made.labelled:,} images in {made.classes} classes, {made.unlabelled:,} without a label, from "
         f"{plain(labels)}: linked in {LINKS}."
     )
-    return place / LINKS
+    for note in made.notes:
+        out.print(plain(note))
+    return made.layout
 
 
 def _head(profile: Profile) -> str:

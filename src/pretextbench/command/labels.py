@@ -1,16 +1,23 @@
-"""Labels from a table: a folder of links, one folder per class, in the layout that the data module reads."""
+"""Labels from a table: a folder of links, one folder per class and split, whose layout is plain to the data module."""
 
-import csv
+import hashlib
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pretextbench.base.files import whole_folder
-from pretextbench.data.folder import ALIASES, PLACES
-from pretextbench.data.source import SYSTEM, Walk
-from pretextbench.errors import UserError, nearest
+from pretextbench.command import label_checks, label_table
+from pretextbench.command.file_match import match
+from pretextbench.command.survey import as_typed
+from pretextbench.data import split_folders
+from pretextbench.data.class_folders import some
+from pretextbench.data.file_kinds import is_system
+from pretextbench.data.source import SPLITS, explore
+from pretextbench.errors import UserError
+from pretextbench.params import Layout
 
-SHOWN = 3  # files that a message quotes
+LONGEST = 150  # bytes of a link's or folder's name, of the 255 that file systems allow
 
 
 @dataclass(frozen=True)
@@ -20,73 +27,115 @@ class Linked:
     labelled: int
     unlabelled: int  # images that the table does not name, or names without a label
     classes: int
+    layout: Layout  # `prepare.layout` of the links
+    notes: list[str]
 
 
-def link(images: Path, table: Path, target: Path) -> Linked:
-    """Make `target` a folder of links to the images, in a folder per label; unlabelled ones lie beside those.
+def link(images: Path, table: Path, target: Path, layout: str = "auto", label: str | None = None) -> Linked:
+    """Make `target` a folder of links to the images, in a folder per label; below train/, val/, test/ if there are.
+
+    The splits are those of a column of the table, else those of the folders of the images, by `layout`.
 
     Raises:
-        UserError: the table cannot be read, has no columns `file` and `label`, names files that are not there, one of
-            them twice, a label that cannot be a folder, or fewer than two labels; or `target` cannot be written.
+        UserError: the table cannot be read, names files that are not there, or one of them twice, its labels are no
+            classes, its splits contradict the folders; or `target` cannot be written.
     """
-    walk = Walk(images)
-    walk.enter(Path())
-    known = {name.as_posix() for name in walk.images}
-    labels = read(table, known)
-    folders = {label for label in labels.values() if label}
-    if len(folders) < 2:
-        raise UserError(f"{table} has {len(folders)} label(s) in all: two classes are needed to tell them apart.")
+    names = [name.as_posix() for name in explore(images, "--images").images]
+    read = label_table.read(table, names, label)
+    files, how = match(table, images, read.files, names)
+    notes = [*read.notes, *filter(None, [how]), *label_checks.one_each(table, files, read.labels, read.splits)]
+    labels = {file: label for file, label in zip(files, read.labels, strict=True) if label}
+    label_checks.check(table, list(labels.values()))
+    folders = {label: _folder(table, label) for label in sorted(set(labels.values()))}
+    shortened = sum(label != folder for label, folder in folders.items())
+    notes += [f"{shortened} label(s) are longer than {LONGEST} bytes and are shortened."] if shortened else []
+    splits, more = _splits(table, images, names, dict(zip(files, read.splits, strict=False)), layout)
+    _learnable(table, labels, splits)
     with whole_folder(target) as out:
-        for folder in folders:
-            (out / folder).mkdir()
-        for name, link in _names(known).items():
-            (out / labels.get(name, "") / link).symlink_to((images / name).resolve())
-    named = sum(bool(label) for label in labels.values())
-    return Linked(named, len(known) - named, len(folders))
+        for name, short in _names(names).items():
+            place = _place(out, folders.get(labels.get(name, ""), ""), splits.get(name, ""))
+            place.mkdir(parents=True, exist_ok=True)
+            (place / short).symlink_to((images / name).resolve())
+    kind: Layout = "splits" if splits else "classes"
+    return Linked(len(labels), len(names) - len(labels), len(folders), kind, [*notes, *more])
 
 
-def read(table: Path, known: set[str]) -> dict[str, str]:
-    """File -> label ("" where there is none), as the table says.
-
-    Raises:
-        UserError: see `link`.
-    """
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            rows = csv.DictReader(stream)
-            fields = rows.fieldnames or []
-            if not {"file", "label"} <= set(fields):
-                found = ", ".join(map(str, fields)) or "nothing"
-                raise UserError(f"{table} needs a first line with the columns file and label, found: {found}.")
-            pairs = [((row["file"] or "").strip(), (row["label"] or "").strip()) for row in rows]
-    except OSError as error:
-        raise UserError(f"--labels: cannot read {table}: {error.strerror}.") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"--labels: {table} is not a table of comma-separated values in UTF-8: {error}.") from None
-    _check(table, pairs, known)
-    return dict(pairs)
+def _place(out: Path, folder: str, split: str) -> Path:
+    if split == "train" and not folder:
+        return out / "unlabelled"
+    return out / split / folder
 
 
-def _check(table: Path, pairs: list[tuple[str, str]], known: set[str]) -> None:
-    missing = [file for file, _ in pairs if file not in known]
-    if missing:
-        shown = ", ".join(missing[:SHOWN])
+def _splits(
+    table: Path, root: Path, names: Sequence[str], column: Mapping[str, str], layout: str
+) -> tuple[dict[str, str], list[str]]:
+    """Image -> split, by the table or by the folders; empty where there is none, so that it is drawn."""
+    kept, notes = _of_folders(root, names, layout, strict=not column)
+    if not column:
+        return kept, notes
+    differ = [name for name, split in column.items() if kept.get(name, split) != split]
+    if differ:
         raise UserError(
-            f"{table} names {len(missing)} file(s) that are not images of the folder: {shown}."
-            f"{nearest(missing[0], known)} Names are relative to --images, with their suffix."
+            f"{table}: the column of the splits and the folders train/, val/, test/ disagree on {len(differ):,} "
+            f"images: {some(differ, 3)}. Correct one of them, or give `--layout classes` to go by the table alone."
         )
-    twice = [file for file, times in Counter(file for file, _ in pairs).items() if times > 1]
-    if twice:
-        raise UserError(f"{table} names {len(twice)} file(s) twice: {', '.join(twice[:SHOWN])}.")
-    for label in {label for _, label in pairs if label}:
-        word = label.lower()
-        if "/" in label or "\0" in label or word.startswith(".") or word in SYSTEM or word in PLACES | set(ALIASES):
-            raise UserError(f"{table}: the label {label!r} cannot be the name of a class folder. Write it otherwise.")
+    return {name: column.get(name, kept.get(name, "train")) for name in names}, []
 
 
-def _names(known: set[str]) -> dict[str, str]:
-    """A name for the link to each file, without folders in it, and none of them twice."""
-    flat = Counter(name.replace("/", "__") for name in known)
-    return {
-        name: f"{i}__{one}" if flat[one := name.replace("/", "__")] > 1 else one for i, name in enumerate(sorted(known))
+def _of_folders(root: Path, names: Sequence[str], layout: str, strict: bool) -> tuple[dict[str, str], list[str]]:
+    try:
+        kept = split_folders.find([tuple(name.split("/")) for name in names], layout, str(root))
+    except UserError as error:
+        if not strict:
+            return {}, []
+        raise UserError(as_typed(str(error))) from None
+    if kept.drawn:
+        return {}, []
+    outside = kept.of.count("")
+    notes = (
+        [f"{outside:,} images lie outside the folders of the splits; they are used for training."] if outside else []
+    )
+    split_of = {
+        name: split if split in ("val", "test") else "train" for name, split in zip(names, kept.of, strict=True)
     }
+    sizes = Counter(split_of.values())
+    notes.append(
+        f"The folders' splits are kept: {', '.join(f'{split} {sizes[split]:,}' for split in SPLITS if sizes[split])}."
+    )
+    return split_of, [*kept.notes, *notes]
+
+
+def _learnable(table: Path, labels: Mapping[str, str], splits: Mapping[str, str]) -> None:
+    """Raise if val or test has a label that no training image has."""
+    trained = {label for file, label in labels.items() if splits.get(file, "train") in ("train", "unlabelled")}
+    strange = Counter(label for label in labels.values() if label not in trained)
+    if strange:
+        listed = some(f"{label} ({n:,} images)" for label, n in strange.most_common())
+        raise UserError(
+            f"{table}: no training image has these labels, so no method could learn them: {listed}. Correct the labels "
+            "(names are compared with their case), or take these rows out."
+        )
+
+
+def _folder(table: Path, label: str) -> str:
+    """The name of the folder of a label, which is the class."""
+    if "/" in label or "\0" in label or is_system(label):
+        raise UserError(f"{table}: the label {label[:100]!r} cannot be the name of a class folder. Write it otherwise.")
+    return _short(label, label)
+
+
+def _short(name: str, unique: str) -> str:
+    """A name of at most LONGEST bytes; what is cut off is replaced by a digest, and its end is kept."""
+    if len(name.encode(errors="surrogateescape")) <= LONGEST:
+        return name
+    digest = hashlib.sha256(unique.encode(errors="surrogateescape")).hexdigest()[:12]
+    end = Path(name).suffix[:8]
+    start = name.encode(errors="surrogateescape")[: LONGEST - len(digest) - len(end.encode()) - 1]
+    return f"{start.decode('utf-8', 'ignore')}~{digest}{end}"
+
+
+def _names(names: Sequence[str]) -> dict[str, str]:
+    """A name for the link to each file, without folders in it, and none of them twice."""
+    flat = {name: _short(name.replace("/", "__"), name) for name in names}
+    times = Counter(flat.values())
+    return {name: f"{i}__{flat[name]}" if times[flat[name]] > 1 else flat[name] for i, name in enumerate(sorted(names))}

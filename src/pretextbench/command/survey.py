@@ -15,6 +15,7 @@ from pretextbench.base.seed import Seed
 from pretextbench.command.console import plain
 from pretextbench.data import folder
 from pretextbench.data.decode import FORMATS
+from pretextbench.data.prepare import MIN_IMAGES
 from pretextbench.data.source import Listing
 from pretextbench.errors import UserError
 
@@ -52,6 +53,9 @@ class Survey:
     copies: int  # files that repeat another, byte for byte
     near: int  # of one half of the sample: images with a near duplicate in the other half
     halves: tuple[int, int]
+    unused: int = 0  # images that are not used, counted in `ignored` too
+    notes: tuple[str, ...] = ()  # how the layout was understood
+    warnings: tuple[str, ...] = ()  # what is not used, and what may be meant otherwise
 
     @property
     def refused_share(self) -> float:
@@ -64,20 +68,21 @@ class Survey:
         return int(np.quantile(sides, quantile, method="lower"))
 
 
-def look(root: Path) -> Survey:
-    """Survey a folder; reads every name and at most SAMPLE images.
+def look(root: Path, layout: str = "auto") -> Survey:
+    """Survey a folder; reads every name and at most SAMPLE images. `layout` is `prepare.layout`.
 
     Raises:
-        UserError: the folder is missing, holds no images, is laid out in a way that says nothing, or no image of the
-            sample can be read.
+        UserError: the folder is missing, holds fewer images than can be split, is laid out in a way that can be meant
+            otherwise, or no image of the sample can be read.
     """
     try:
-        listing = folder.listing(root, SIDE, "crop")
+        listing = folder.listing(root, SIDE, "crop", layout)
     except UserError as error:
-        raise UserError(str(error).replace("prepare.path", "--images")) from None
+        raise UserError(as_typed(str(error))) from None
     labels = Counter(listing.labels.tolist())
     numbers = _sample(len(listing.names), SAMPLE)
     images, refused = _decoded(listing, numbers)
+    _enough(root, len(listing.names) - (len(refused) if len(numbers) == len(listing.names) else 0), listing)
     copies, hashed = _copies(root, listing.names)
     halves = images[: len(images) // 2], images[len(images) // 2 :]
     return Survey(
@@ -95,7 +100,23 @@ def look(root: Path) -> Survey:
         copies,
         _near(*halves),
         (len(halves[0]), len(halves[1])),
+        listing.unused,
+        tuple(map(as_typed, listing.notes)),
+        tuple(map(as_typed, listing.warnings)),
     )
+
+
+def as_typed(message: str) -> str:
+    """A message about parameters of params.yaml as one about the options of `init` that set them."""
+    return message.replace("prepare.path", "--images").replace("prepare.layout: ", "--layout ")
+
+
+def _enough(root: Path, images: int, listing: Listing) -> None:
+    if images < MIN_IMAGES:
+        raise UserError(
+            f"--images: {root} holds {images} images to use; at least {MIN_IMAGES} are needed for train, val and test. "
+            f"Add images. {' '.join(listing.warnings)}".rstrip()
+        )
 
 
 def description(survey: Survey) -> Iterator[str]:
@@ -103,7 +124,9 @@ def description(survey: Survey) -> Iterator[str]:
     sizes = [survey.short_side(q) for q in (0, 0.5, 1)]
     parts = [f"{n:,} {split}" for split, n in survey.splits.items()]
     splits = ", ".join(parts) if len(parts) > 1 else "no splits"
-    yield f"{plain(survey.root)}: {survey.images:,} images ({splits}); {survey.ignored:,} other files passed over"
+    other = f"{survey.ignored - survey.unused:,} other files passed over"
+    unused = f"{survey.unused:,} images and " if survey.unused else ""
+    yield f"{plain(survey.root)}: {survey.images:,} images ({splits}); {unused}{other}"
     yield f"shorter side {sizes[0]} to {sizes[2]} px, {sizes[1]} in the middle"
     for field in ("format", "mode"):
         yield f"{field}s: {_counts(survey, field)}"
@@ -118,6 +141,7 @@ def description(survey: Survey) -> Iterator[str]:
         yield f"unreadable: none of {survey.sampled}"
     near = f"{survey.near:,} of {survey.halves[0]:,} nearly"
     yield f"duplicates: {survey.copies:,} of {survey.hashed:,} byte for byte, {near}"
+    yield from survey.notes
 
 
 def _counts(survey: Survey, field: str) -> str:

@@ -13,6 +13,7 @@ from pretextbench.base.names import printable
 from pretextbench.base.seed import Seed
 from pretextbench.data import folder, synthetic
 from pretextbench.data.array_writer import Writer
+from pretextbench.data.class_folders import some
 from pretextbench.data.prepared import CARD, CLASSES, DUPLICATES, FILES, IMAGES, LABELS, REFUSED, Card
 from pretextbench.data.source import SPLITS, Listing
 from pretextbench.errors import UserError
@@ -126,7 +127,7 @@ def open_source(params: Prepare) -> Listing:
     if params.source == "synthetic":
         return synthetic.listing(params)
     if params.source == "folder":
-        return folder.listing(Path(params.path or ""), params.image_size, params.fit)
+        return folder.listing(Path(params.path or ""), params.image_size, params.fit, params.layout)
     from pretextbench.data import (
         public_sets,  # torchvision takes five seconds to import, and other sources need none of it
     )
@@ -147,8 +148,15 @@ def _card(listing: Listing, writer: Writer, params: Prepare, digest: str) -> Car
         ignored=listing.ignored,
         duplicates=len(pairs),
         duplicates_within=writer.duplicates.within,
-        notes=(*listing.notes, *_leak(pairs)),
+        notes=(*listing.notes, *listing.warnings, *_without_images(listing, writer.kept), *_leak(pairs)),
     )
+
+
+def _without_images(listing: Listing, kept: Sequence[int]) -> list[str]:
+    """Classes that lost all their images because none could be read."""
+    lost = set(listing.labels.tolist()) - set(listing.labels[list(kept)].tolist()) - {-1}
+    names = [listing.classes[k] for k in sorted(lost)]
+    return [f"No image of {len(names)} class(es) can be read or was drawn: {some(names)}."] if names else []
 
 
 def _leak(pairs: list[tuple[str, str, str, str]]) -> list[str]:

@@ -1,5 +1,6 @@
 """A source of images: its listing, and the walk through a folder that finds its files."""
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretextbench.base.names import printable
+from pretextbench.data.file_kinds import SUFFIXES, advice, is_picture, is_system, may_hold_images
 from pretextbench.errors import UserError
 
 Image = npt.NDArray[np.uint8]  # (side, side, 3), RGB
@@ -28,12 +30,12 @@ class Listing:
         [Sequence[int]], Iterator[Image | str]
     ]  # numbers in, and in their order an image or why it is refused
     refused: Sequence[tuple[str, str]] = ()  # (file, reason) of what cannot be listed
-    ignored: int = 0  # hidden files and files that are no images
+    ignored: int = 0  # files that are not used: hidden ones, those that are no images, and `unused`
+    unused: int = 0  # of those, images: outside the splits, without the labels that a test needs, or of other formats
     notes: tuple[str, ...] = ()  # for the user: how the source was understood
+    warnings: tuple[str, ...] = ()  # for the user: what is not used and why, and what may be meant otherwise
 
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-SYSTEM = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 MAX_VISITS = 100  # of one folder, through links: folders that all link to each other have factorially many paths
 Identity = tuple[int, int]  # device and inode: the same for every path to a folder
 
@@ -46,6 +48,9 @@ class Walk:
     images: list[Path] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)  # (folder, why it cannot be listed)
     ignored: Counter[str] = field(default_factory=Counter)  # suffix, or "hidden" -> files passed over
+    folders: list[Path] = field(default_factory=list)
+    foreign: list[Path] = field(default_factory=list)  # images in formats that are not read; counted in `ignored` too
+    hidden: Counter[Path] = field(default_factory=Counter)  # hidden folder of no known tool -> images directly in it
     _visits: Counter[Identity] = field(default_factory=Counter)  # folder -> paths that led to it
 
     def enter(self, folder: Path) -> None:
@@ -82,15 +87,24 @@ class Walk:
     def _is_folder(self, name: Path) -> bool:
         """True for a folder to enter; a file is added to the images or counted as ignored."""
         suffix = name.suffix.lower()
-        if name.name.startswith(".") or name.name.lower() in SYSTEM:
+        if is_system(name.name):
             self.ignored["hidden"] += 1
+            self._look_into(name) if may_hold_images(name.name) else None
         elif os.path.isdir(self.root / name):  # not `Path.is_dir`, which raises where a folder cannot be entered
+            self.folders.append(name)
             return True
         elif suffix in SUFFIXES:
             self.images.append(name)
         else:
             self.ignored[printable(suffix) or "no suffix"] += 1
+            self.foreign += [name] if is_picture(suffix) else []
         return False
+
+    def _look_into(self, name: Path) -> None:
+        """Count the images directly in a hidden folder, which is not entered."""
+        with contextlib.suppress(OSError):
+            files = sum(Path(entry).suffix.lower() in SUFFIXES for entry in os.listdir(self.root / name))
+            self.hidden += Counter({name: files})
 
 
 def explore(root: Path, setting: str) -> Walk:
@@ -102,13 +116,16 @@ def explore(root: Path, setting: str) -> Walk:
     if not os.path.exists(root):  # not `Path.exists`, which raises where a folder above cannot be entered
         raise UserError(f"{setting}: {root} does not exist. Give the folder that holds the images.")
     if not root.is_dir():
-        raise UserError(f"{setting}: {root} is a file. Give the folder that holds the images; unpack archives first.")
+        how = " ".join(advice({root.suffix.lower(): 1}))
+        raise UserError(
+            f"{setting}: {root} is a file. Give the folder that holds the images; unpack archives first. {how}".rstrip()
+        )
     walk = Walk(root)
     walk.enter(Path())
     if not walk.images:
         ignored = ", ".join(f"{n} {suffix}" for suffix, n in walk.ignored.most_common(5)) or "nothing"
         raise UserError(
             f"{setting}: {root} holds no images (found: {ignored}). Images are files ending in "
-            f"{', '.join(sorted(SUFFIXES))}, at any depth."
+            f"{', '.join(sorted(SUFFIXES))}, at any depth. {' '.join(advice(walk.ignored))}".rstrip()
         )
     return walk

@@ -1,0 +1,143 @@
+"""The files that a table names, matched with the images of a folder: as they stand, or in one other way for all rows.
+
+A way is taken only when every row matches by it and no row matches two images; otherwise the answer is an error that
+says how many rows would match.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pretextbench.data.class_folders import some
+from pretextbench.data.split_names import nfc
+from pretextbench.errors import UserError, nearest
+
+Key = Callable[[str], str]
+SHOWN = 3  # files that a message quotes
+COMPARED = 20_000  # names among which the nearest is looked for
+
+
+def _without_suffix(name: str) -> str:
+    return name.removesuffix(PurePosixPath(name).suffix)
+
+
+KEYS: tuple[tuple[str, Key], ...] = (
+    ("", lambda name: name),
+    (" in any case", str.casefold),
+    (" without their suffix", _without_suffix),
+    (" without their suffix, in any case", lambda name: _without_suffix(name).casefold()),
+)
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to match: a name per row, None where there is none, and the way in words."""
+
+    names: list[str | None]
+    how: str
+    clear: bool = True  # whether one thing was done to all rows, and no row has two images
+
+    @property
+    def matched(self) -> int:
+        """Rows that have an image."""
+        return sum(name is not None for name in self.names)
+
+
+def match(table: Path, root: Path, files: Sequence[str], known: Collection[str]) -> tuple[list[str], str]:
+    """The image of every row, as it is written in `known`, and a sentence on how they match ("" if as they stand).
+
+    Raises:
+        UserError: some rows match no image, or the rows match only in different ways.
+    """
+    images = {nfc(name): name for name in known}
+    cleaned = [_clean(file, images) for file in files]
+    best = Way([None] * len(files), "")
+    for way in _ways(cleaned, images):
+        if way.matched == len(files) and way.clear:
+            note = f"All {len(files):,} rows match{way.how}." if way.how else ""
+            return [name for name in way.names if name is not None], note
+        best = way if way.matched > best.matched else best
+    raise UserError(_failure(table, root, files, cleaned, best, images))
+
+
+def _clean(file: str, images: Mapping[str, str]) -> str:
+    """A path as the walk writes it: slashes, no leading `./`, one Unicode form."""
+    name = nfc(file)
+    if name not in images:
+        name = name.removeprefix("file://").replace("\\", "/")
+        while name.startswith("./"):
+            name = name[2:]
+    return name
+
+
+def _ways(files: Sequence[str], images: Mapping[str, str]) -> Iterator[Way]:
+    for words, key in KEYS:
+        index: defaultdict[str, list[str]] = defaultdict(list)
+        for name, original in images.items():
+            index[key(name)].append(original)
+        yield _dropped([key(file) for file in files], index, words)
+        yield _by_end([key(file) for file in files], index, words)
+
+
+def _dropped(files: Sequence[str], index: Mapping[str, list[str]], words: str) -> Way:
+    """Each row without the leading folders that the folder of images does not have."""
+    names: list[str | None] = []
+    dropped, twice = set(), False
+    for file in files:
+        parts = file.split("/")
+        start = next((i for i in range(len(parts)) if "/".join(parts[i:]) in index), None)
+        originals = index["/".join(parts[start:])] if start is not None else []
+        names.append(originals[0] if originals else None)
+        twice |= len(originals) > 1
+        dropped |= {"/".join(parts[:start]) + "/"} if start else {""} if start == 0 else set()
+    folders = sorted(dropped - {""})
+    how = f" if {some((f'`{folder}`' for folder in folders), SHOWN)} is dropped from them" if folders else ""
+    return Way(names, how + (f",{words}" if how and words else words), len(dropped) < 2 and not twice)
+
+
+def _by_end(files: Sequence[str], index: Mapping[str, list[str]], words: str) -> Way:
+    """Each row as the end of one path in the folder of images; else by the file's name alone."""
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    for key in index:
+        by_name[key.rpartition("/")[2]].append(key)
+    names: list[str | None] = []
+    added, clear = set(), True
+    for file in files:
+        ends = by_name.get(file.rpartition("/")[2], [])
+        full = [key for key in ends if key == file or key.endswith(f"/{file}")] or ends
+        names.append(index[full[0]][0] if full else None)
+        clear &= len(full) < 2 and all(len(index[key]) == 1 for key in full)
+        added |= {(key.removesuffix(file) if key.endswith(file) else "?") for key in full}
+    clear &= "?" not in added or len({file.rpartition("/")[0] for file in files}) == 1
+    one = len(added) == 1 and "?" not in added
+    how = f" if `{added.pop()}` is put in front" if one else " by the name of the file, whatever its folder"
+    return Way(names, how + words, clear)
+
+
+def _failure(
+    table: Path, root: Path, files: Sequence[str], cleaned: Sequence[str], best: Way, images: Mapping[str, str]
+) -> str:
+    """What does not match, and how near the best way comes."""
+    if best.matched == len(files):
+        return (
+            f"{table}: the {len(files):,} rows match images only{best.how}, which is not one thing for all rows, or "
+            f"gives two images for one row. Write the names relative to --images ({root}), such as "
+            f"{next(iter(images))}."
+        )
+    lost = [i for i, name in enumerate(best.names) if name is None]
+    hint = nearest(cleaned[lost[0]], list(images)[:COMPARED])
+    unread = " They exist, but not as images that are read." if _exist(root, [cleaned[i] for i in lost[:SHOWN]]) else ""
+    near = f" {best.matched:,} of {len(files):,} rows match{best.how}." if best.matched else ""
+    return (
+        f"{table} names {len(lost):,} file(s) that are not images of the folder: "
+        f"{some((files[i] for i in lost), SHOWN)}.{hint}{unread}{near} Names are "
+        f"relative to --images ({root}), such as {next(iter(images))}."
+    )
+
+
+def _exist(root: Path, names: Sequence[str]) -> bool:
+    try:
+        return all((root / name).is_file() for name in names)
+    except (OSError, ValueError):
+        return False

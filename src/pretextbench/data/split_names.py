@@ -1,0 +1,85 @@
+"""Names of folders, and values in tables, that stand for a split; and one Unicode form in which names are compared."""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection
+
+WORDS = {
+    "train": ("train", "training", "trn", "trainset", "trainval"),
+    "val": ("val", "valid", "validation", "valset", "dev", "devset"),
+    "test": ("test", "testing", "tst", "testset"),
+    "held out": ("eval", "evaluation", "evalset", "holdout", "heldout"),  # test, or val where there is a test split
+    "unlabelled": ("unlabelled", "unlabeled"),
+}
+MEANING = {word: split for split, words in WORDS.items() for word in words}
+FILLERS = frozenset(
+    [
+        "set",
+        "images",
+        "image",
+        "imgs",
+        "img",
+        "data",
+        "dataset",
+        "split",
+        "folder",
+        "pictures",
+        "photos",
+        "jpg",
+        "jpeg",
+        "png",
+    ]
+)
+Reading = tuple[str, tuple[str, ...]]  # split, and the words of the name that say something else
+
+
+class Conflict(Exception):
+    """Two names that could stand for one split."""
+
+
+def nfc(name: str) -> str:
+    """A name in the one form in which names are compared; macOS writes others than Linux and Windows."""
+    return unicodedata.normalize("NFC", name)
+
+
+def words(name: str) -> list[str]:
+    """The words of a name: `val2017` has val and 2017, `trainA` has train and a."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", nfc(name))
+    return [word.casefold() for word in re.findall(r"[^\W\d_]+|\d+", spaced)]
+
+
+def reading(name: str) -> Reading | None:
+    """The split in a name and the rest of it; None where there is no split in it, or more than one."""
+    parts = words(name)
+    splits = [MEANING[word] for word in parts if word in MEANING]
+    if len(splits) != 1:
+        return None
+    return splits[0], tuple(w for w in parts if w not in MEANING and w not in FILLERS and not w.isdigit())
+
+
+def split_folders(names: Collection[str]) -> dict[str, str]:
+    """Name -> train, val, test or unlabelled, for those of the names that stand for a split.
+
+    Other words in a name (`stage1_train`) must be the same in the names of at least two splits, one of them train, and
+    no other such words may be there (`trainA`, `trainB`).
+
+    Raises:
+        Conflict: `eval` or `holdout` stands beside both `val` and `test`.
+    """
+    groups: defaultdict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
+    for name in names:
+        if read := reading(name):
+            groups[read[1]][name] = read[0]
+    plain = groups.pop((), {})
+    others = [splits for splits in groups.values() if "train" in splits.values() and len(set(splits.values())) > 1]
+    return _resolved(others[0] if len(others) == 1 and "train" not in plain.values() else plain)
+
+
+def _resolved(splits: dict[str, str]) -> dict[str, str]:
+    """The mapping with `held out` decided: test, or val where there is a test split."""
+    taken = set(splits.values())
+    if "held out" in taken and {"val", "test"} <= taken:
+        raise Conflict(", ".join(sorted(splits)))
+    meaning = "val" if "test" in taken else "test"
+    return {name: meaning if split == "held out" else split for name, split in splits.items()}
