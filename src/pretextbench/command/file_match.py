@@ -22,10 +22,16 @@ def _without_suffix(name: str) -> str:
     return name.removesuffix(PurePosixPath(name).suffix)
 
 
+def _without_zeros(name: str) -> str:
+    folder, mark, last = _without_suffix(name).rpartition("/")
+    return folder + mark + (last.lstrip("0") or "0")
+
+
 KEYS: tuple[tuple[str, Key], ...] = (
     ("", lambda name: name),
     (" in any case", str.casefold),
     (" without their suffix", _without_suffix),
+    (" without their suffix and the zeros in front", _without_zeros),
     (" without their suffix, in any case", lambda name: _without_suffix(name).casefold()),
 )
 

@@ -12,8 +12,8 @@ MANY = 20  # different numbers with a fraction: more are measurements
 SEPARATORS = {"|": "bars", ";": "semicolons", ",": "commas", " ": "spaces"}
 
 
-def check(table: Path, labels: Sequence[str]) -> None:
-    """Refuse labels that classes cannot be made of; `labels` are those of the images that have one.
+def check(table: Path, labels: Sequence[str]) -> list[str]:
+    """Refuse labels that classes cannot be made of; `labels` are those of the images that have one. Returns notes.
 
     Raises:
         UserError: they look like numbers to predict, several labels in a cell, or a name for each image.
@@ -35,6 +35,9 @@ def check(table: Path, labels: Sequence[str]) -> None:
             f"{table} has {len(counts):,} different labels for {len(labels):,} images: {some(counts)}. Classes have "
             "several images each. Is this the column of the labels? --label-column NAME chooses another."
         )
+    if len(counts) > MANY and all(map(_number, counts)):
+        return [f"The labels are {len(counts):,} different numbers, and are taken for classes."]
+    return []
 
 
 def _number(label: str) -> bool:
@@ -51,8 +54,9 @@ def _several(table: Path, labels: Collection[str]) -> None:
         divided = [label for label in labels if mark in label.strip()]
         recurring = any(len(whole) > 1 for part, whole in parts.items() if part)
         often = 2 * len(divided) >= len(labels)
-        many = mark != " " or len(labels) > max(MANY, 3 * len(parts))
-        if divided and recurring and often and many:
+        alone = any(part.strip() in labels for label in divided for part in label.split(mark))
+        clear = len(labels) > max(MANY, 3 * len(parts)) if mark == " " else often or alone
+        if divided and recurring and clear:
             raise UserError(
                 f"{table} seems to have several labels per image, with {name} between them: {some(divided, 3)}. One "
                 "label per image is supported: keep the one that matters. If each is one name, replace the mark in it."

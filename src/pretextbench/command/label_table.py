@@ -7,18 +7,20 @@ from pathlib import Path, PurePosixPath
 
 from pretextbench.command.table_text import column, rows_of
 from pretextbench.data.class_folders import some
-from pretextbench.data.split_names import Conflict, nfc, split_folders
+from pretextbench.data.split_names import FILLERS, MEANING, Conflict, nfc, reading, split_folders, words
 from pretextbench.errors import UserError, nearest
 
 FILES = (
-    *("file", "filename", "filepath", "path", "image", "imagename", "imagepath", "imageid", "imagefile"),
-    *("img", "imgname", "imgpath", "photo", "id", "name"),
+    *("file", "filename", "filepath", "path", "image", "imagename", "imagepath", "imageid", "imagefile", "imageindex"),
+    *("img", "imgname", "imgpath", "photo", "id", "idcode", "name"),
 )
 LABELS = (
     *("label", "class", "classname", "category", "target", "species", "diagnosis", "labelname", "classlabel"),
     *("y", "breed", "tag", "type", "labels"),
 )
 SPLITS = ("split", "set", "subset", "partition", "phase")
+ABOUT = frozenset((*MEANING, *FILLERS, "is", "in", "use", "for", "training"))  # words of a head such as is_train
+YES_NO = frozenset(("0", "1", "0.0", "1.0", "true", "false", "yes", "no", ""))
 UNLABELLED = frozenset({"", "nan", "n/a", "na", "null", "<na>", "#n/a", "nat"})
 
 
@@ -88,7 +90,9 @@ def _file_column(table: Path, head: Sequence[str], body: list[list[str]], stems:
     cells = [[cell for cell in column(body, i) if cell] for i in range(len(head))]
     shares = [sum(_stem(cell) in stems for cell in column) / max(1, len(column)) for column in cells]
     named = _by_name(head, FILES)
-    others = [i for i in range(len(head)) if shares[i] > 0.5 and not all(map(str.isdigit, cells[i]))]
+    others = [
+        i for i in range(len(head)) if shares[i] > 0.5 and (_may_be_files(cells[i]) and _plain(head[i]) not in LABELS)
+    ]
     for candidates in ([i for i in named if shares[i] > 0], others):
         if candidates:
             return max(candidates, key=lambda i: shares[i])
@@ -100,6 +104,11 @@ def _file_column(table: Path, head: Sequence[str], body: list[list[str]], stems:
     )
 
 
+def _may_be_files(cells: Sequence[str]) -> bool:
+    """Numbers name files where they are many and each is another, as those of rows are; anything else may."""
+    return not all(map(str.isdigit, cells)) or (len(cells) > 2 and len(set(cells)) == len(cells))
+
+
 def _split_column(table: Path, head: Sequence[str], body: list[list[str]], file: int, label: str | None) -> int | None:
     """The column that is named for splits, or whose every cell is the name of a split."""
     without = {file, *(i for i, name in enumerate(head) if name == label)}
@@ -109,9 +118,18 @@ def _split_column(table: Path, head: Sequence[str], body: list[list[str]], file:
             return i
     for i in (i for i in range(len(head)) if i not in without and _plain(head[i]) not in LABELS):
         values = set(column(body, i))
-        mapping = _mapping(values)
-        if len(values) > 1 and len(mapping) == len(values) and "train" in mapping.values():
+        reads = [reading(value) for value in values]
+        if len(values) > 1 and all(reads) and any(read and read[0] == "train" for read in reads):
             return i
+        if (
+            set(words(head[i])) & set(MEANING)
+            and set(words(head[i])) <= ABOUT
+            and {v.casefold() for v in values} <= YES_NO
+        ):
+            raise UserError(
+                f"{table}: the column {head[i]} seems to say which images are of a split. Write a column split with "
+                "train, val or test in every row, or rename this one if it is no split."
+            )
     return None
 
 

@@ -45,7 +45,7 @@ def link(images: Path, table: Path, target: Path, layout: str = "auto", label: s
     files, how = match(table, images, read.files, names)
     notes = [*read.notes, *filter(None, [how]), *label_checks.one_each(table, files, read.labels, read.splits)]
     labels = {file: label for file, label in zip(files, read.labels, strict=True) if label}
-    label_checks.check(table, list(labels.values()))
+    notes += label_checks.check(table, list(labels.values()))
     folders = {label: _folder(table, label) for label in sorted(set(labels.values()))}
     shortened = sum(label != folder for label, folder in folders.items())
     notes += [f"{shortened} label(s) are longer than {LONGEST} bytes and are shortened."] if shortened else []
@@ -119,6 +119,8 @@ def _learnable(table: Path, labels: Mapping[str, str], splits: Mapping[str, str]
 
 def _folder(table: Path, label: str) -> str:
     """The name of the folder of a label, which is the class."""
+    if "\n" in label or "\r" in label:
+        raise UserError(f"{table}: the label {label[:60]!r} has a line break in it. Is a quote not closed?")
     if "/" in label or "\0" in label or is_system(label):
         raise UserError(f"{table}: the label {label[:100]!r} cannot be the name of a class folder. Write it otherwise.")
     return _short(label, label)

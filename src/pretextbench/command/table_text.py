@@ -90,7 +90,10 @@ def _parsed(table: Path, text: str, delimiter: str) -> list[list[str]]:
         rows = [[cell.strip() for cell in row] for row in reader]
     except csv.Error as error:
         raise UserError(f"--labels: {table} is not a table of comma-separated values: {error}.") from None
-    return [row for row in rows if any(row)]
+    rows = [row for row in rows if any(row)]
+    while len(rows) > 1 and rows[0][0].startswith("#") and len(rows[0]) < len(rows[1]):
+        del rows[0]  # a comment
+    return rows
 
 
 def column(rows: Sequence[Sequence[str]], number: int) -> list[str]:

@@ -6,53 +6,24 @@ Every function looks at rows: the parts of an image's path below its split, such
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 
 from pretextbench.base.names import printable
 from pretextbench.data.split_names import nfc, reading, words
 from pretextbench.errors import UserError
 
 Row = tuple[str, ...]
-CONTAINERS = frozenset(
-    [
-        "images",
-        "image",
-        "imgs",
-        "img",
-        "jpegimages",
-        "jpegs",
-        "photos",
-        "pictures",
-        "data",
-        "rgb",
-        "files",
-        "all",
-        "unknown",
-    ]
-)
-ANNOTATIONS = frozenset(
-    [
-        "mask",
-        "masks",
-        "label",
-        "labels",
-        "annotation",
-        "annotations",
-        "segmentation",
-        "segmentations",
-        "segmentationclass",
-        "segmentationobject",
-        "gt",
-        "groundtruth",
-        "trimaps",
-        "depth",
-        "thumbnails",
-        "thumbs",
-    ]
-)
-STRONG = frozenset(
-    ["images", "jpegimages", "masks", "labels", "annotations", "segmentationclass", "groundtruth", "thumbnails"]
-)
-DATE = re.compile(r"(19|20)\d\d([-_. ]?\d\d){0,2}")
+LONG = 160  # characters of a name in a message
+CONTAINERS = frozenset((
+    "images", "image", "imgs", "img", "jpegimages", "jpegs", "photos", "pictures", "data", "rgb", "files", "all",
+    "unknown",
+))  # fmt: skip
+ANNOTATIONS = frozenset((
+    "mask", "masks", "label", "labels", "annotation", "annotations", "segmentation", "segmentations", "groundtruth",
+    "gt", "segmentationclass", "segmentationobject", "trimap", "trimaps", "depth", "thumbnail", "thumbnails", "thumbs",
+))  # fmt: skip
+STRONG = (ANNOTATIONS - {"mask", "label", "depth", "gt"}) | {"images", "jpegimages"}  # no class is named so
+DATE = re.compile(r"(19|20)\d\d([-_. ]?\d\d){0,2}|[1-9]\d\d(?=.*[A-Z])[A-Z0-9_]{5}")  # 2021-05, 100CANON of a camera
 LAYOUT = (
     "With labels: one folder per class (cats/1.jpg, dogs/2.jpg), if you like below train/, val/ and test/. "
     "Without labels: the images directly in the folder, or any folder with `prepare.layout: none`."
@@ -61,10 +32,11 @@ LAYOUT = (
 
 def some(names: Iterable[str], most: int = 5) -> str:
     """The first names of many, for a message."""
-    known = [printable(name) for name in names]
+    known = [printable(name if len(name) <= LONG else f"{name[: LONG - 25]}...{name[-20:]}") for name in names]
     return ", ".join(known[:most]) + (f", ... ({len(known):,} in all)" if len(known) > most else "")
 
 
+@lru_cache(10_000)
 def is_container(name: str) -> bool:
     """Whether a folder only holds images, as its name says, and is no class: `images`, or `train` inside `train`."""
     split, parts = reading(name), set(words(name))
@@ -118,11 +90,23 @@ def classes_of(rows: Sequence[Row], where: str, ask: bool) -> tuple[list[str], l
         return [], []
     if ask:
         _no_annotations(folders, where)
-        if direct < set(folders) and all(map(DATE.fullmatch, folders)):
-            dates = f"The folders are named like dates ({some(sorted(folders))}) and are not taken for classes"
-            return [], [f"{dates}; `prepare.layout: classes` makes them so."]
+        if all(map(DATE.fullmatch, folders)):
+            return [], [_dates(folders, direct == set(folders), where)]
+        _no_masks_inside(rows, where)
+        rows = [_without_containers(row) for row in rows]
         _one_level(rows, folders, where)
-    return sorted(folders), [*_same_name(rows), *_deeper(rows, sorted(set(folders) - direct))]
+    return sorted(folders), [*_same_name(rows), *_deeper(rows)]
+
+
+def _dates(folders: Collection[str], flat: bool, where: str) -> str:
+    """What to say of folders by date, which are no classes; where they could be, an error asks."""
+    names = some(sorted(folders))
+    if flat:
+        raise UserError(
+            f"prepare.path: {where} has the folders {names}, named like dates or by a camera. If they are no classes, "
+            "give `prepare.layout: none`; if they are, `prepare.layout: classes`."
+        )
+    return f"The folders are named like dates ({names}) and are no classes; `prepare.layout: classes` makes them so."
 
 
 def _no_annotations(folders: Counter[str], where: str) -> None:
@@ -139,30 +123,44 @@ def _no_annotations(folders: Counter[str], where: str) -> None:
         )
 
 
-def _one_level(rows: Sequence[Row], folders: Counter[str], where: str) -> None:
-    """Raise if the folders below the first ones have the same names everywhere and may be the classes."""
-    between: defaultdict[str, set[str]] = defaultdict(set)
-    direct = {nfc(row[0]) for row in rows if len(row) == 2}
+def _no_masks_inside(rows: Iterable[Row], where: str) -> None:
+    """Raise if class folders hold folders of masks or labels: their files would count as photographs."""
+    inner: defaultdict[str, set[str]] = defaultdict(set)
     for row in rows:
-        if len(row) > 2:
-            between[nfc(row[0])].add(nfc(row[1]))
-    for name, inner in between.items():
-        if any(map(is_annotation, inner)) and (len(inner) > 1 or name in direct):
+        if len(row) > 1:
+            inner[row[0]].add(row[1] if len(row) > 2 else "")
+    for name, below in inner.items():
+        if any(is_annotation(folder) for folder in below) and len(below) > 1:
             raise UserError(
-                f"prepare.path: {where}: the class folder {name!r} holds {some(sorted(inner))}: masks or labels would "
-                "count as photographs. Take those folders out, for example into a folder beside the images."
+                f"prepare.path: {where}: the class folder {name!r} holds {some(sorted(below - {''}))}: masks or labels "
+                "would count as photographs. Take those folders out, for example into a folder beside the images."
             )
-    names = Counter(name for inner in between.values() for name in inner if not is_container(name))
-    shared = [name for name, times in names.items() if times > 1]
-    if direct or len(between) < len(folders) or 2 * len(shared) < max(1, len(names)):
-        return
-    if _numbered(names) and not _numbered(folders):
-        return  # patients, films or places in every class
-    raise UserError(
-        f"prepare.path: {where}: two levels of folders may be the classes, the first ({some(sorted(folders))}) or the "
-        f"last ({some(sorted(names))}), which recurs in each. Say which: `prepare.layout: classes` for the first, "
-        "`prepare.layout: last` for the last, `prepare.layout: none` for no labels."
-    )
+
+
+def _without_containers(row: Row) -> Row:
+    """The row without folders that only hold images, such as `images` in class/images/1.png."""
+    return (*row[:1], *(part for part in row[1:-1] if not is_container(part)), *row[-1:]) if len(row) > 2 else row
+
+
+def _one_level(rows: Sequence[Row], folders: Counter[str], where: str) -> None:
+    """Raise if the second or the last folders have the same names in every first folder, and may be the classes."""
+    second: defaultdict[str, set[str]] = defaultdict(set)
+    last: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if len(row) > 1:
+            second[nfc(row[0])].add(nfc(row[1]) if len(row) > 2 else "")
+            last[nfc(row[0])].add(nfc(row[-2]) if len(row) > 2 else "")
+    if any("" in names for names in second.values()):
+        return  # images directly in a first folder: a class
+    for below in (second, last):
+        names = Counter(name for inner in below.values() for name in inner)
+        shared = [name for name, times in names.items() if times > 1]
+        if 2 * len(shared) >= len(names) and (_numbered(folders) or not _numbered(names)):  # not patients of each class
+            raise UserError(
+                f"prepare.path: {where}: two levels of folders may be the classes, the first ({some(sorted(folders))}) "
+                f"or a lower one ({some(sorted(names))}), whose names recur. Say which: `prepare.layout: classes` for "
+                "the first, `prepare.layout: last` for the last, `prepare.layout: none` for no labels."
+            )
 
 
 def _numbered(names: Collection[str]) -> bool:
@@ -186,17 +184,16 @@ def alike(classes: Collection[str]) -> list[str]:
     return [f"Names that differ only in case or spaces are classes of their own: {some(twice)}."] if twice else []
 
 
-def _deeper(rows: Iterable[Row], deep: Sequence[str]) -> list[str]:
+def _deeper(rows: Sequence[Row]) -> list[str]:
     """What to say of classes that hold all their images in folders of their own: may be groups, or classes."""
-    inner = sorted({f"{row[0]}/{row[1]}" for row in rows if len(row) > 2 and nfc(row[0]) in set(deep)})
+    direct = {nfc(row[0]) for row in rows if len(row) == 2}
+    inner = sorted({f"{row[0]}/{row[1]}" for row in rows if len(row) > 2 and nfc(row[0]) not in direct})
     if not inner:
         return []
-    notes = [f"The images of {len(deep):,} class(es) lie deeper than their folder: {some(inner, 3)}."]
-    if all(is_container(name.partition("/")[2]) for name in inner):
-        return notes
+    deep = len({name.partition("/")[0] for name in inner})
     return [
-        *notes,
-        "The folders between may be groups (one patient, animal, film or place each). Splits that are drawn do not "
-        "know groups: put each group wholly into train/ or test/, by folders of links if you like. If they are the "
-        "classes themselves, give `prepare.layout: last`; if nothing here is a class, `prepare.layout: none`.",
+        f"The images of {deep:,} class(es) lie deeper than their folder: {some(inner, 3)}. The folders between may be "
+        "groups (one patient, animal, film or place each). Splits that are drawn do not know groups: put each group "
+        "wholly into train/ or test/, by folders of links if you like. If they are the classes themselves, give "
+        "`prepare.layout: last`; if nothing here is a class, `prepare.layout: none`.",
     ]

@@ -60,8 +60,8 @@ def _arranged(walk: Walk, layout: str) -> Arrangement:
 
 def _no_class_is_lost(walk: Walk, made: Arrangement) -> list[str]:
     """Refuse a folder that stands where the classes stand and holds only images that are not read; name empty ones."""
-    homes = {(walk.images[i].parent, label) for i, label in zip(made.kept, made.labels, strict=True)}
-    used = {folder for home, _ in homes for folder in (home, *home.parents)}
+    homes = {(walk.images[i].parent, label) for i, label in zip(made.kept, made.labels, strict=True) if label}
+    used = {folder for image in walk.images for folder in (image.parent, *image.parent.parents)}
     parents = {folder.parent for home, label in homes for folder in (home, *home.parents) if nfc(folder.name) == label}
     empty = [folder for folder in walk.folders if folder.parent in parents and folder not in used]
     lost = Counter(folder.as_posix() for folder in empty for path in walk.foreign if folder in path.parents)

@@ -97,4 +97,4 @@ def _unlabelled(made: Arrangement, rows: dict[str, list[Row]], shown: dict[str, 
             )
     loose = Counter(s for s, label in zip(made.splits, made.labels, strict=True) if not label and s != "unlabelled")
     if loose:
-        yield f"{loose.total():,} images that lie beside the class folders have no label."
+        yield f"{loose.total():,} image(s) beside the class folders have no label."

@@ -129,7 +129,7 @@ def _flat_among_others(rows: list[Row], mapping: dict[str, str], layout: str, wh
             "are splits and the others are not to be used, `prepare.layout: splits`."
         )
     lost = [name for name in outside if inside[name] & trained]
-    if lost and not {"val", "test"} & set(mapping.values()):
+    if lost and "test" not in mapping.values():
         raise UserError(
             f"prepare.path: {where}: {some(f'{name}/' for name in lost)} holds classes of train/, but is not named "
             "like a split. Rename it test/ or val/ if it is one; otherwise `prepare.layout: splits` leaves it out."
