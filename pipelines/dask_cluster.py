@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from pipelines import runner, server
 from pretextbench.errors import UserError
+from pretextbench.project.run_options import LOCAL
 
-LOCAL = "local"
 PATIENCE = 10.0  # seconds for a scheduler to answer
 
 

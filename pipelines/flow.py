@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipelines import server
+from pretextbench.project.addresses import without_secrets
 
 
 class Once:
@@ -32,12 +33,13 @@ def recorded(stage: str, name: str, work: Callable[[], None], root: Path) -> Non
     """
     once = Once(work)
     try:
-        if server.ready(server.begin(root)):
+        url = server.begin(root)
+        if server.ready(url):
             _as_flow(stage, name, once)
         else:
-            _warn(f"the Prefect server does not answer (see {server.folder(root) / 'server.log'})")
+            _warn(server.silence(root, url))
     except Exception as error:  # whatever Prefect raises: its settings, its client, its server, its imports
-        _warn(f"Prefect: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        _warn(without_secrets(f"Prefect: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"))
     if not once.started:
         once()
     if once.error is not None:

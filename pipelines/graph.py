@@ -1,6 +1,7 @@
 """The graph of dvc.yaml: its stages, what each needs, and the part that the user selects."""
 
 import logging
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +20,12 @@ from pretextbench.project import layout
 logging.getLogger("dvc.progress").setLevel(logging.CRITICAL)  # no bars of DVC's within our table of stages
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]  # without the switch, stages side by side refuse each other
 TRAINING = "pretrain.devices"  # in dvc.yaml, of stages that train
+BUSY = re.compile(r"'([^'\n]+)' is busy, it is being blocked by:\n((?: *\(PID \d+\): .*\n?)+)")
+PROCESS = re.compile(r"\(PID (\d+)\): (.*)")
+WITHOUT_GIT = (
+    "This copy has no .git, and DVC wants one. Clone the repository, or type `git init` here, or "
+    "`dvc config --local core.no_scm true`"
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,20 @@ def read(targets: list[str]) -> list[Node]:
             ]
     except DvcException as error:
         detail = f" ({error.__cause__})" if error.__cause__ else ""
-        raise UserError(f"DVC cannot read the pipeline in {Path.cwd()}: {error}{detail}") from error
+        raise UserError(f"DVC cannot read the pipeline in {Path.cwd()}: {in_words(str(error))}{detail}.") from error
+
+
+def in_words(text: str) -> str:
+    """A message of DVC that needs an explanation, in the words of this project; any other text as it is."""
+    if match := BUSY.search(text):
+        processes = PROCESS.findall(match[2])
+        names = " and ".join(f"process {number} ({command.strip()})" for number, command in processes)
+        numbers = " ".join(dict(processes))
+        return (
+            f"{match[1]} is in use by {names}, perhaps left behind by a run that was killed. Wait until it has ended, "
+            f"or end it with `kill {numbers}`; the next run continues"
+        )
+    return f"{text}. {WITHOUT_GIT}" if text.endswith("is not a git repository") else text
 
 
 def within(repo: Repo, names: Iterable[str]) -> list[Any]:
@@ -89,7 +109,7 @@ def stale(names: list[str]) -> set[str]:
         with Repo(_wait_for_lock=True) as repo, lock_repo(repo):
             return {stage.addressing for stage in within(repo, names) if stage.status(check_updates=True)}
     except DvcException as error:
-        raise UserError(f"DVC cannot tell what is stale: {error}") from error
+        raise UserError(f"DVC cannot tell what is stale: {in_words(str(error))}.") from error
 
 
 def targets(methods: Iterable[str], stages: Iterable[str]) -> list[str]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from pretextbench.base.files import private_log
+
 TICK = 0.05  # seconds between two looks at what still runs
 
 
@@ -52,7 +54,7 @@ class Children:
             Stopping: `stop` was called before it could start.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as stream:
+        with private_log(log) as stream:
             process = self._start(command, stream.fileno(), env, keep)
         try:
             status = process.wait()

@@ -89,7 +89,10 @@ def _reason(log: Path, failed: bool) -> str:
 
 def last_words(log: Path) -> str:
     """The first error message of DVC, else the last line; empty without output."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    text = log.read_text(errors="replace")
+    if graph.BUSY.search(text):
+        return graph.in_words(text)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return next((line.removeprefix(DVCS) for line in lines if line.startswith(DVCS)), "".join(lines[-1:]))
 
 

@@ -6,10 +6,11 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.parse
 from pathlib import Path
 
+from pretextbench.base.files import private_log
 from pretextbench.project import layout
+from pretextbench.project.addresses import prefect_answers, without_secrets
 from pretextbench.project.locks import Lock, locked, take
 
 CODE = Path(__file__).resolve().parents[1]  # the folder from which `python -m pipelines...` starts
@@ -54,14 +55,21 @@ def owned() -> bool:
     return _own_url is not None
 
 
+def silence(root: Path, url: str) -> str:
+    """The reason for people, when the server at `url` is not ready."""
+    if owned():
+        return f"its server does not answer (see {folder(root) / 'server.log'})"
+    return f"no server answers at {without_secrets(url)} (PREFECT_API_URL): start it, or unset that variable"
+
+
 def ready(url: str, patience: float | None = None) -> bool:
     """Wait until the server at `url` answers; false when it does not in time, or refuses."""
     end = time.monotonic() + (patience or (START if owned() else PATIENCE))
     while (left := end - time.monotonic()) > 0:
         try:
-            if _healthy(url, left):
+            if prefect_answers(url, left):
                 return True
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ValueError):
             return False
         except (OSError, http.client.HTTPException):
             pass
@@ -69,21 +77,9 @@ def ready(url: str, patience: float | None = None) -> bool:
     return False
 
 
-def _healthy(url: str, timeout: float) -> bool:
-    """Ask once. `http.client`, because urllib would go through the user's proxy."""
-    parts = urllib.parse.urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "127.0.0.1", parts.port, timeout=timeout)
-    try:
-        connection.request("GET", f"{parts.path.rstrip('/')}/health")
-        return connection.getresponse().status == http.client.OK
-    finally:
-        connection.close()
-
-
 def _start(home: Path, lock: Lock) -> str:
     """Bind a port and start the keeper on it; `lock` (server.lock) passes to the keeper with the socket."""
-    with socket.socket() as listener, (home / "server.log").open("a") as log:
+    with socket.socket() as listener, private_log(home / "server.log", append=True) as log:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"

@@ -3,7 +3,6 @@
 import os
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
 
-from pipelines.graph import Node, within
+from pipelines.graph import Node, in_words, within
 from pretextbench.errors import UserError
 from pretextbench.project.environment import RECORDED
 from pretextbench.project.layout import SETTINGS
@@ -52,16 +51,15 @@ def explain(nodes: list[Node]) -> str:
                 stages = within(repo, [node.name for node in nodes])
                 own = {stage.addressing: Status(list(_reasons(stage)), list(map(str, stage.outs))) for stage in stages}
     except DvcException as error:
-        raise UserError(f"DVC cannot tell what is stale: {error}") from error
+        raise UserError(f"DVC cannot tell what is stale: {in_words(str(error))}.") from error
     return lay_out(nodes, roots, own)
 
 
 def _take_stock(commands: str | list[str]) -> None:
     """Run the commands of a stage, without a shell and without DVC, which would write into dvc.lock."""
     for command in [commands] if isinstance(commands, str) else commands:
-        words = shlex.split(command)
-        words = [sys.executable if words[0] == "python" else words[0], *words[1:]]
-        done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, RECORDED: "dry run"})
+        env = {**os.environ, RECORDED: "dry run"}
+        done = subprocess.run(shlex.split(command), capture_output=True, text=True, env=env)
         if done.returncode != 0:
             raise UserError(done.stderr.strip().removeprefix("error: ") or f"`{command}` ended with {done.returncode}")
 

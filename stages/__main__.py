@@ -1,67 +1,13 @@
-"""`python -m stages NAME ...`: run the stage in stages/NAME.py, that is its `main()`, as dvc.yaml does.
+"""`python -m stages NAME ...`: run the stage in stages/NAME.py, as dvc.yaml does."""
 
-Slow things start first and side by side: the Prefect server and the recorder come up while the stage imports torch.
-"""
-
-import contextlib
-import importlib
-import os
 import sys
-from pathlib import Path
-from typing import NamedTuple
-
-from pipelines import server
-from pretextbench import track
-from pretextbench.errors import UserError, nearest
-from pretextbench.project import layout, lockfile
-from pretextbench.project.environment import recorded
-from stages.lifecycle import exit_status, keep_freed, run
-
-
-class Traits(NamedTuple):
-    """The needs of a stage that dvc.yaml does not tell."""
-
-    records: bool = False  # writes to MLflow
-    encoder: bool = False  # ... an encoder too
-    flow: bool = True  # has a Prefect run: see `stages.lifecycle.run`
-
-
-STAGES = {
-    "inventory": Traits(flow=False),
-    "prepare": Traits(),
-    "audit": Traits(),
-    "transfer": Traits(),
-    "views": Traits(),
-    "augment": Traits(),
-    "pretrain": Traits(records=True, encoder=True),
-    "evaluate": Traits(records=True),
-    "compare": Traits(records=True),
-}
-
-
-def main(name: str) -> int:
-    """Run one stage by name and return its exit status."""
-    if name not in STAGES:
-        return exit_status(
-            UserError(f"There is no stage {name!r}.{nearest(name, STAGES)} Stages: {', '.join(STAGES)}.")
-        )
-    traits, root = STAGES[name], layout.root()
-    # The inventory starts a server only where there has never been one: the run is then certainly not an empty one,
-    # and creating the server's database takes longer than anything else.
-    wanted = traits.flow or not (server.folder(root) / "prefect.db").exists()
-    if wanted and not recorded():
-        with contextlib.suppress(OSError):  # the flow gives the message when it starts
-            server.begin(root)
-    keep_freed()
-    if os.environ.get("DVC_STAGE"):  # DVC has started this, and writes again when it has ended
-        if name == "inventory":
-            lockfile.complete(Path())
-        lockfile.keep(Path())
-    if traits.records:
-        track.warm(root, encoder=traits.encoder)
-    return run(name, lambda: importlib.import_module(f"stages.{name}").main(), flow=traits.flow)
-
 
 if __name__ == "__main__":
     sys.argv = [f"stages {' '.join(sys.argv[1:2])}", *sys.argv[2:]]
-    sys.exit(main(sys.argv[0].removeprefix("stages ")))
+    try:
+        from stages.start import main  # here: Ctrl-C may come while this is imported
+
+        sys.exit(main(sys.argv[0].removeprefix("stages ")))
+    except KeyboardInterrupt:
+        print("error: stopped by Ctrl-C. `dvc repro` goes on from here.", file=sys.stderr)
+        sys.exit(130)

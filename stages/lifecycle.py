@@ -31,7 +31,7 @@ def keep_freed() -> bool:
     return bool(mallopt and mallopt(TRIM_THRESHOLD, 2**31 - 1) and mallopt(MMAP_THRESHOLD, LARGEST))
 
 
-MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG}
 
 
 class Stopped(BaseException):
@@ -70,7 +70,7 @@ def alone(name: str) -> Iterator[None]:
     """
     path = layout.stage_lock(re.sub(r"[^\w-]+", "-", name))
     try:
-        lock = locks.take(path, wait=False)
+        lock = locks.take_soon(path)
     except OSError as error:
         raise explain(error, path) from error
     if lock is None:

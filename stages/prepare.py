@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from pretextbench import registry
+from pretextbench.base.names import printable
 from pretextbench.data.prepare import prepare
-from pretextbench.data.prepared import Prepared
+from pretextbench.data.prepared import UNLABELLED, Prepared
 from pretextbench.errors import UserError
 from pretextbench.params import load
 from pretextbench.project import layout
@@ -15,21 +16,31 @@ def main() -> None:
     params = load(layout.PARAMS)
     card = prepare(params.prepare, layout.IMAGES, layout.LABELS)
     print(card.summary())
-    if not Prepared(layout.IMAGES, layout.LABELS).classes:
-        no_control_wants_labels(params.compare.controls)
+    if lack := lacking_labels(Prepared(layout.IMAGES, layout.LABELS)):
+        no_control_wants_labels(params.compare.controls, lack)
 
 
-def no_control_wants_labels(controls: Sequence[str]) -> None:
+def lacking_labels(data: Prepared) -> str:
+    """Why a control cannot learn from the labels of these images, as a clause; empty where it can."""
+    if not data.classes:
+        return "These images have no labels"
+    learned = sorted({data.classes[label] for label in data.labels("train") if label != UNLABELLED})
+    if not learned:
+        return "No training image has a label, only images of other splits have one"
+    return "" if len(learned) > 1 else f"All labelled training images are of one class, {printable(learned[0])}"
+
+
+def no_control_wants_labels(controls: Sequence[str], lack: str) -> None:
     """Say now what the control's own stage would say after every method has been pretrained.
 
     Raises:
-        UserError: the images have no labels, and a control of the comparison learns from labels.
+        UserError: a control of the comparison learns from labels, and the training images `lack` them.
     """
     wanting = [name for name in controls if registry.load(name).uses_labels]
     if wanting:
         kept = ", ".join(name for name in controls if name not in wanting)
         raise UserError(
-            f"These images have no labels, and compare.controls lists {', '.join(wanting)}, which learns from labels. "
-            f"Write `controls: [{kept}]` in params.yaml and run `dvc repro` again, or lay the images out in one folder "
-            "per class. Without labels the methods are trained and compared by label-free measures."
+            f"{lack}, and compare.controls lists {', '.join(wanting)}, which learns from labels. Write `controls: "
+            f"[{kept}]` in params.yaml and run `dvc repro` again, or give the training images labels: one folder per "
+            "class, or a table. Without any labels the methods are compared by label-free measures."
         )

@@ -16,8 +16,8 @@ JUDGED = [name for name, stage in STAGES.items() if not stage.get("always_change
 
 
 def command(stage: str) -> str:
-    """`pretrain` of `python -m stages pretrain ${item.method} ${item.seed}`."""
-    return str(STAGES[stage]["cmd"].split()[3])
+    """`pretrain` of `sh stages/run.sh pretrain ${item.method} ${item.seed}`."""
+    return str(STAGES[stage]["cmd"].split()[2])
 
 
 @pytest.mark.parametrize("stage", JUDGED)

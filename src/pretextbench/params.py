@@ -19,7 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"  # of a method: it becomes a folder, a DVC stage and a YAML key
-MethodName = Annotated[str, Field(pattern=NAME)]
+MethodName = Annotated[str, Field(pattern=NAME, max_length=64)]  # longer names of files are made of it
 
 
 class Synthetic(Section):

@@ -38,8 +38,9 @@ Type = Callable[..., Said]
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that looks like a checkout, with the shipped params.yaml, as the working folder."""
     folder = tmp_path / "project"
-    for name in ("stages", "pipelines"):
+    for name in ("stages", "pipelines", ".dvc"):
         (folder / name).mkdir(parents=True)
+    (folder / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
     (folder / "dvc.yaml").write_text("stages: {}\n")
     (folder / "params.yaml").write_bytes((CHECKOUT / "params.yaml").read_bytes())
     monkeypatch.chdir(folder)

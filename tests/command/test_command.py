@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pretextbench import command
+from pretextbench.command import methods
 from pretextbench.errors import UserError
 from tests.command.conftest import Said, Type
 from tests.conftest import Install
@@ -17,7 +17,8 @@ HEAVY = {"torch", "torchvision", "kornia", "lightning_fabric", "numpy", "pandas"
 HEAVY |= {"mlflow", "prefect", "dvc", "PIL", "onnx", "timm", "yaml", "psutil"}
 HELP = """
 import json, sys
-from pretextbench.command import app, main
+from pretextbench.command import main
+from pretextbench.command.application import app
 groups = {group.name: group.typer_instance for group in app.registered_groups}
 calls = [[], *([command.name] for command in app.registered_commands), *([name] for name in groups)]
 calls += [[name, command.callback.__name__] for name, group in groups.items() for command in group.registered_commands]
@@ -65,7 +66,7 @@ def ending(error: BaseException, typed: Type, monkeypatch: pytest.MonkeyPatch) -
     def raise_it(*args: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(command.methods, "states", raise_it)
+    monkeypatch.setattr(methods, "states", raise_it)
     return typed("methods")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import run
+from pipelines import command_line
 from pipelines.dask_cluster import Cluster
 from pretextbench.errors import UserError
 from tests.pipelines.conftest import Toy, pipeline, results, start, wait_for
@@ -52,10 +52,10 @@ def test_an_address_without_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_target_that_is_taken_for_an_address_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run.arguments(["compare", "--dask"]).dask == "local"
-    assert run.arguments(["--dask", "tcp://h:8786", "compare"]).targets == ["compare"]
+    assert command_line.arguments(["compare", "--dask"]).dask == "local"
+    assert command_line.arguments(["--dask", "tcp://h:8786", "compare"]).targets == ["compare"]
     with pytest.raises(SystemExit):
-        run.arguments(["--dask", "compare"])
+        command_line.arguments(["--dask", "compare"])
     assert "found 'compare'; name targets before it" in capsys.readouterr().err
 
 

@@ -155,8 +155,8 @@ def test_beside_somebodys_dvc_the_flow_says_who_is_at_work(toy: Toy, server_url:
     (project / ".dvc/tmp/rwlock").write_text(json.dumps({"read": {}, "write": held}))
     done = pipeline(project, server_url)
     assert done.returncode == 2
-    assert "inventory.json' is busy, it is being blocked by:" in done.stderr
-    assert f"(PID {os.getpid()}): dvc repro" in done.stderr
+    assert f"inventory.json is in use by process {os.getpid()} (dvc repro)" in done.stderr
+    assert f"`kill {os.getpid()}`" in done.stderr
     assert "KeyError" not in done.stderr
     assert "not recorded in Prefect" not in done.stderr
 

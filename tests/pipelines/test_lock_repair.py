@@ -1,15 +1,12 @@
 """Files of DVC that a kill left half written: set aside, and nothing is run twice for it."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pipelines import graph, run
+from pipelines import graph
 from pipelines.lock_repair import mend
 from tests.pipelines.conftest import Toy, start
 
@@ -77,14 +74,6 @@ def test_a_write_that_is_under_way_is_no_damage(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("time.sleep", lambda seconds: path.write_text(LOCK))
     assert mend(tmp_path) == []
     assert path.read_text() == LOCK
-
-
-def test_a_run_that_was_killed_is_told_from_one_that_can_be_stopped() -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
-        gone.wait()
-    assert run.killed(f"process {gone.pid}, started yesterday")
-    assert not run.killed(f"process {os.getpid()}, started yesterday")
-    assert not run.killed("")
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import inspect
 
-from pipelines.run import arguments
+from pipelines.command_line import arguments
 from pretextbench.command.project import run
 from pretextbench.project.run_options import OPTIONS, words
 

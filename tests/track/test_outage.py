@@ -1,5 +1,6 @@
 """Stores that die, hang and come back, and recorders in each other's way: real processes, a real server."""
 
+import stat
 import subprocess
 import sys
 import time
@@ -45,7 +46,7 @@ def until_it_waits_for_a_record(root: Path) -> None:
 def test_a_server_that_goes_and_comes_back_has_everything(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
     port, root = free_port(), tmp_path / "project"
     root.mkdir()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
     history = "step,loss\n" + "".join(f"{i},{1 / i}\n" for i in range(1, 1201))  # three requests
     reports = [
         Record(f"key-{i}", f"run-{i}", {"i": i}, {"m": float(i)}, history=history, stage="pretrain") for i in range(3)
@@ -68,6 +69,9 @@ def test_a_server_that_goes_and_comes_back_has_everything(tmp_path: Path, monkey
             time.sleep(0.2)
         store = contents(uri, tmp_path / "read")
     assert sorted(store) == ["key-0", "key-1", "key-2"]
+    log = records.outbox(root) / "replay.log"
+    assert "secret" not in caplog.text + log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
     for i, run in enumerate(store[key] for key in sorted(store)):
         assert run["params"] == {"i": str(i)}
         assert [point[::2] for point in run["points"]["m"]] == [(0, float(i))]

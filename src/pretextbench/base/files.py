@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from pretextbench.errors import UserError
 
@@ -22,9 +23,20 @@ REASONS = {
     errno.ENOTDIR: "a part of that path is a file, not a folder: remove it or choose another place",
     errno.EEXIST: "a part of that path is a file, not a folder: remove it or choose another place",
     errno.EISDIR: "it is a folder: give the name of a file",
+    errno.ENAMETOOLONG: "the name is too long for the file system: give a shorter one",
 }
 
+PRIVATE = 0o600  # permissions of a log
+LONGEST = 200  # bytes of a name that becomes part of a longer one; file systems allow 255
 PARTIAL = ".partial"  # ends the names of folders that are being written
+
+
+def short_name(name: str) -> str:
+    """The name itself, or where it has more than `LONGEST` bytes its beginning and a hash of the whole."""
+    data = os.fsencode(name)
+    if len(data) <= LONGEST:
+        return name
+    return data[: LONGEST - 13].decode(errors="ignore") + "-" + hashlib.sha256(data).hexdigest()[:12]
 
 
 def explain(error: OSError, path: Path) -> UserError:
@@ -64,7 +76,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 def _scratch(target: Path) -> tuple[Path, int]:
     """A folder next to `target`, and a descriptor that holds a lock on it until this process ends."""
     while True:
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=PARTIAL, dir=target.parent))
+        scratch = Path(tempfile.mkdtemp(prefix=f".{short_name(target.name)}.", suffix=PARTIAL, dir=target.parent))
         try:
             lock = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:  # swept before it was locked
@@ -81,7 +93,7 @@ def _scratch(target: Path) -> tuple[Path, int]:
 
 def _sweep(target: Path) -> None:
     """Remove the folders of killed writers of `target`: those whose lock is free."""
-    scratch = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}{re.escape(PARTIAL)}")
+    scratch = re.compile(rf"\.{re.escape(short_name(target.name))}\.[a-z0-9_]{{8}}{re.escape(PARTIAL)}")
     for name in filter(scratch.fullmatch, os.listdir(target.parent)):
         folder = target.parent / name
         try:
@@ -101,7 +113,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     Raises:
         UserError: the place cannot be written or is full; an existing `target` is then left as it was.
     """
-    scratch = target.with_name(f".{target.name}.{os.getpid()}")
+    scratch = target.with_name(f".{short_name(target.name)}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield scratch
@@ -123,6 +135,14 @@ def write_whole(target: Path, content: bytes) -> None:
     """
     with whole_file(target) as scratch:
         scratch.write_bytes(content)
+
+
+def private_log(path: Path, *, append: bool = False) -> IO[bytes]:
+    """Open a log that its owner alone may read: other programs print addresses with passwords."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC), PRIVATE)
+    with contextlib.suppress(PermissionError):  # made by another user: it stays as that user made it
+        os.fchmod(descriptor, PRIVATE)  # made by an earlier version
+    return os.fdopen(descriptor, "ab" if append else "wb")
 
 
 def sha256(path: Path) -> str:

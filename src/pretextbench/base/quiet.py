@@ -21,6 +21,7 @@ SWITCHES = {
     # A logged encoder carries no copy of this project's lock file (it names the machine's package index).
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_LOG_UV_FILES": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # its addresses of runs; `pretextbench ui` gives ours
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # `mlflow ui` would start seven idle processes
     # Noise: the messages of this project are enough.
     "PREFECT_LOGGING_TO_API_ENABLED": "false",

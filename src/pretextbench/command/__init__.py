@@ -4,81 +4,19 @@ Modules here import torch, MLflow and the like inside their functions: `pretextb
 Exit status: 0 done; 2 a mistake of the user or of the machine, told in one message; 1 a fault of ours; 130 Ctrl-C.
 """
 
-import errno
-import io
 import sys
-from typing import Any
 
-import typer
-
-from pretextbench.base import quiet
-from pretextbench.base.files import REASONS
-from pretextbench.command import browse, doctor, embed, init, methods, neighbours, plugin, project
-from pretextbench.errors import UserError
-
-MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-ALSO = dict.fromkeys((errno.EACCES, errno.EPERM), "no permission: change the permissions or the place")  # or to read
 INTERRUPTED = 130
-MISUSE: Any = typer.BadParameter.__mro__[2]  # ClickException; Typer carries a Click of its own, under a private name
-
-app = typer.Typer(
-    name="pretextbench",
-    help="Which self-supervised pretext task should you use on your images?",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-@app.callback()
-def command() -> None:
-    """Which self-supervised pretext task should you use on your images?"""
-
-
-app.command("init")(init.init)
-app.command("run")(project.run)
-app.command("report")(browse.report)
-app.command("ui")(browse.ui)
-app.command("doctor")(doctor.doctor)
-app.command("embed")(embed.embed)
-app.command("neighbours")(neighbours.neighbours)
-app.command("export")(embed.export)
-app.add_typer(methods.app, name="methods")
-app.command("new")(plugin.new)
-app.command("check")(plugin.check)
 
 
 def main(words: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    quiet.apply()
-    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks must not end the command
-        stream.reconfigure(errors="backslashreplace") if isinstance(stream, io.TextIOWrapper) else None
     try:
-        code = int(app(words, prog_name=app.info.name, standalone_mode=False) or 0)
-    except MISUSE as error:
-        return _misused(error)
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    except UserError as error:
-        return _say(str(error), 2)
-    except OSError as error:
-        if error.errno not in MACHINE:
-            raise
-        return _say(f"{error.filename or 'writing'}: {ALSO.get(error.errno) or REASONS[error.errno]}.", 2)
-    return _say("stopped by Ctrl-C.", code) if code == INTERRUPTED else code
+        from pretextbench.command import application  # here: Ctrl-C may come while the subcommands are imported
 
-
-def _misused(error: Any) -> int:
-    """A word of the command line that is not understood: say which, and where the help is."""
-    message = error.format_message().strip()
-    if not message:  # no words at all: the help has been shown
-        return 2
-    command = error.ctx.command_path if getattr(error, "ctx", None) else app.info.name
-    stop = "" if message.endswith((".", "?")) else "."
-    return _say(f"{message}{stop} `{command} --help` shows what is allowed.", 2)
-
-
-def _say(message: str, code: int) -> int:
-    typer.echo(f"error: {message}", err=True)
-    return code
+        status = application.run(words)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    if status == INTERRUPTED:
+        print("error: stopped by Ctrl-C.", file=sys.stderr)  # noqa: T201  Typer may not be there yet
+    return status

@@ -8,6 +8,8 @@ import typer
 
 from pretextbench.command.project import become, root
 from pretextbench.errors import UserError
+from pretextbench.project.addresses import split_login, without_secrets
+from pretextbench.project.environment import require_pipeline
 from pretextbench.project.layout import REPORT
 
 
@@ -23,18 +25,18 @@ def report(
     * `pretextbench report`: opens it in the browser
     * `cp "$(pretextbench report --path)" ~/answer.html`: takes a copy
     """
-    found = root() / REPORT
-    if not found.is_file():
-        raise UserError(f"There is no report yet: {found}. `pretextbench run` makes it.")
+    file = root() / REPORT
+    if not file.is_file():
+        raise UserError(f"There is no report yet: {file}. `pretextbench run` makes it.")
     if path:
-        typer.echo(found)
+        typer.echo(file)
         return
     import webbrowser
 
-    if webbrowser.open(found.as_uri()):
-        typer.echo(f"opened {found}")
+    if webbrowser.open(file.as_uri()):
+        typer.echo(f"opened {file}")
     else:
-        typer.echo(f"No browser is found here. Open it yourself, or copy it to where there is one:\n{found}")
+        typer.echo(f"No browser is found here. Open it yourself, or copy it to where there is one:\n{file}")
 
 
 HIGHEST = 65_535
@@ -56,10 +58,12 @@ def ui(
     """
     from pretextbench.track import store
     from pretextbench.track.charts import TABLE, page
-    from pretextbench.track.records import without_secrets
 
+    require_pipeline()
     place = root()
     uri = store.address(place)
+    if refused := store.refusal(uri):
+        raise UserError(f"MLFLOW_TRACKING_URI is {without_secrets(uri)}: it {refused}. {store.ALLOWED}.")
     if uri.startswith(("http://", "https://")):
         typer.echo(
             f"MLFLOW_TRACKING_URI names a server, which has the record:\n{without_secrets(uri).rstrip('/')}/{TABLE}"
@@ -71,7 +75,10 @@ def ui(
     free(port)
     typer.echo(f"http://{LOOPBACK}:{port}/{page(file)}\n(answers in some seconds; Ctrl-C ends it)")
     quietly = ["--uvicorn-opts", "--log-level warning", "--workers", "1"]
-    become("mlflow", ["ui", "--backend-store-uri", uri, "--host", LOOPBACK, "--port", str(port), *quietly])
+    backend = ["--backend-store-uri", uri]
+    if split_login(uri).password:  # every user of the machine can read a command line
+        os.environ["MLFLOW_BACKEND_STORE_URI"], backend = uri, []
+    become("mlflow", ["ui", *backend, "--host", LOOPBACK, "--port", str(port), *quietly])
 
 
 def free(port: int) -> None:

@@ -1,4 +1,4 @@
-"""What a method says of itself, as plain data: its formula, its parameters and its augmentation."""
+"""Description of a method as plain data: its formula, its parameters and its augmentation."""
 
 import inspect
 import sys
@@ -33,8 +33,8 @@ def parameters(model: type[Section], defaults: Section | None = None, prefix: st
         if isinstance(value, Section):
             yield from parameters(type(value), value, f"{prefix}{name}.")
         else:
-            found = schema["properties"][name]
-            yield Parameter(prefix + name, value, allowed(found, schema.get("$defs", {})), field.description or "")
+            rule = schema["properties"][name]
+            yield Parameter(prefix + name, value, allowed(rule, schema.get("$defs", {})), field.description or "")
 
 
 def allowed(schema: Mapping[str, Any], groups: Mapping[str, Any]) -> str:

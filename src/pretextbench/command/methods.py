@@ -30,7 +30,7 @@ app = typer.Typer(rich_markup_mode="markdown", invoke_without_command=True)
 
 @dataclass(frozen=True)
 class State:
-    """One claim on a name: who makes it, and why it cannot be used, if so."""
+    """One entry point under a name: its distribution, and why it cannot be used, if so."""
 
     name: str
     target: str
@@ -54,8 +54,8 @@ def methods(context: typer.Context, as_json: Json = False) -> None:
     * `pretextbench methods --json`: the same for a program
     """
     if context.invoked_subcommand is None:
-        found = states()
-        _print_json([dataclasses.asdict(state) for state in found]) if as_json else _print(found)
+        listing = states()
+        _print_json([dataclasses.asdict(state) for state in listing]) if as_json else _print(listing)
 
 
 def states() -> list[State]:
@@ -80,14 +80,14 @@ def _state(plugin: "Plugin", claims: int) -> State:
     return State(*own, method.api_version, "", words(method)[0])
 
 
-def _print(found: list[State]) -> None:
+def _print(listing: list[State]) -> None:
     rows = table("name", "distribution", "version", "API", "", "what it does, or why it cannot be used")
-    for state in found:
-        told = plain(state.problem or state.title)
+    for state in listing:
+        text = plain(state.problem or state.title)
         mark = verdict("fault" if state.problem else "ok")
         api = "?" if state.api is None else str(state.api)
-        rows.add_row(plain(state.name), plain(state.distribution), plain(state.version), api, mark, told)
-    out, broken = console(), sum(bool(state.problem) for state in found)
+        rows.add_row(plain(state.name), plain(state.distribution), plain(state.version), api, mark, text)
+    out, broken = console(), sum(bool(state.problem) for state in listing)
     out.print(rows)
     if broken:
         out.print(f"\n{broken} cannot be used. A comparison that names one of them stops and says so.")

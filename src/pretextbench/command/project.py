@@ -10,6 +10,7 @@ import typer
 
 from pretextbench.command.methods import names
 from pretextbench.errors import UserError
+from pretextbench.project.environment import require_pipeline
 from pretextbench.project.run_options import OPTIONS, TARGETS, Option, words
 
 MARKS = ("dvc.yaml", "stages", "pipelines")  # what a checkout has and another DVC project has not
@@ -65,6 +66,7 @@ def run(targets: list[str] | None, **options: Any) -> None:
     * `pretextbench run --dask local`: on Dask workers of this machine
     * `pretextbench run pretrain@simclr-0`: one stage of dvc.yaml, and what it needs
     """
+    require_pipeline()
     become("pipelines.run", words(options, targets or []))
 
 

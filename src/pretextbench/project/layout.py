@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pretextbench.base.files import short_name
+
 if TYPE_CHECKING:
     from pretextbench.params import Params
 
@@ -93,12 +95,12 @@ def lockfile_copy() -> Path:
 
 def stage_lock(name: str) -> Path:
     """Lock of the stage run `name`, so that no second process does its work; `*` for a pattern of all."""
-    return SCRATCH / "locks" / f"{name}.lock"
+    return SCRATCH / "locks" / f"{short_name(name)}.lock"
 
 
 def log(stage: str) -> Path:
     """Output of a stage in the last pipeline run, also that of DVC."""
-    return PREFECT / "logs" / f"{stage.replace('/', '_')}.log"
+    return PREFECT / "logs" / f"{short_name(stage.replace('/', '_'))}.log"
 
 
 def stage_status(stage: str) -> Path:

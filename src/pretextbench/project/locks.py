@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PAUSE = 0.05  # seconds between two tries of a lock with a time limit
+MOMENT = 0.5  # seconds: `holder` and a process that is ending hold a lock for less
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,33 @@ def take(path: Path, *, shared: bool = False, wait: bool = True) -> Lock | None:
         lock.close()
         raise
     return lock
+
+
+def take_soon(path: Path) -> Lock | None:
+    """Lock `path` alone; None when another process holds it for longer than a moment.
+
+    A process that only looks at a lock holds it too, for an instant: a run that starts then must not be refused.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    try:
+        return _take_within(path, MOMENT)
+    except TimeoutError:
+        return None
+
+
+def holder(path: Path) -> str | None:
+    """The text that the holder of a lock has written into the file; None when no process holds it alone.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    lock = take(path, shared=True, wait=False)  # shared: two that look do not see each other
+    if lock is not None:
+        lock.close()
+        return None
+    return path.read_text(errors="replace").strip()
 
 
 @contextlib.contextmanager

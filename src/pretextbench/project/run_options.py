@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+LOCAL = "local"  # of --dask: workers on this machine
 TARGETS = "Stages of dvc.yaml to bring up to date [all]."
 
 

@@ -23,8 +23,9 @@ from typing import Any
 
 from pretextbench.base import quiet
 from pretextbench.errors import UserError
+from pretextbench.project.addresses import without_secrets
 from pretextbench.track import records, store
-from pretextbench.track.records import EXPERIMENT, Record, Scalar, without_secrets
+from pretextbench.track.records import EXPERIMENT, Record, Scalar
 
 __all__ = ["EXPERIMENT", "TIMEOUT", "Record", "Scalar", "follow", "record", "warm"]
 

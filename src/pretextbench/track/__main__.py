@@ -9,14 +9,33 @@ still wait.
 """
 
 import contextlib
+import io
 import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from pretextbench.errors import UserError
+from pretextbench.project.addresses import without_secrets
+from pretextbench.project.environment import require_pipeline
 from pretextbench.track import Record
-from pretextbench.track.delivery import deliver, explain, replay, start_replay
+
+
+class Censored(io.TextIOBase):
+    """A stream that prints no password, whatever MLflow, a driver of a database or a traceback writes to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text without its secrets."""
+        self.stream.write(without_secrets(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream itself."""
+        self.stream.flush()
 
 
 def main(root: Path, encoder: bool) -> None:
@@ -29,7 +48,8 @@ def main(root: Path, encoder: bool) -> None:
 
 def serve(root: Path, encoder: bool) -> dict[str, Any] | None:
     """Open the store, send the spool until the record comes, write the record, then start a replay of the outbox."""
-    from pretextbench.track import live  # not needed by a replay
+    from pretextbench.track import live  # these import MLflow; the first is not needed by a replay
+    from pretextbench.track.delivery import deliver, explain, start_replay
     from pretextbench.track.writer import Writer
 
     writer = Writer(root)
@@ -53,6 +73,8 @@ def serve(root: Path, encoder: bool) -> dict[str, Any] | None:
 
 def replay_all(root: Path) -> int:
     """Replay the outbox, without log lines of MLflow, and return the exit status."""
+    from pretextbench.track.delivery import replay  # imports MLflow
+
     logging.disable(logging.WARNING)
     out = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
@@ -60,6 +82,12 @@ def replay_all(root: Path) -> int:
 
 
 if __name__ == "__main__":
+    sys.stderr = Censored(sys.stderr)
+    try:
+        require_pipeline()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201  as above
+        sys.exit(2)
     project = Path(sys.argv[1]).resolve()
     if "--replay" in sys.argv:
         sys.exit(replay_all(project))

@@ -13,9 +13,10 @@ from pathlib import Path
 import requests
 from mlflow.exceptions import MlflowException
 
+from pretextbench.base.files import private_log
+from pretextbench.project.addresses import without_secrets
 from pretextbench.project.locks import take
 from pretextbench.track import TIMEOUT, Record, records
-from pretextbench.track.records import without_secrets
 from pretextbench.track.writer import Writer
 
 WAITS = (1.0, 3.0)  # seconds before the second and the third try
@@ -102,7 +103,7 @@ def start_replay(root: Path) -> list[str]:
     if not count:
         return []
     command, nothing = [sys.executable, "-m", "pretextbench.track", str(root), "--replay"], subprocess.DEVNULL
-    with log.open("ab") as out:
+    with private_log(log, append=True) as out:
         subprocess.Popen(command, stdin=nothing, stdout=out, stderr=out, start_new_session=True)
     return [f"kept earlier and being written to MLflow now: {count} (see {log})"]
 

@@ -54,12 +54,6 @@ class Record:
     reported: float = 0.0  # time of the report, seconds since 1970; set by `track.record`, kept by a later delivery
 
 
-def without_secrets(text: str) -> str:
-    """A message without the user, password and query of the addresses in it, up to the next space or quote."""
-    text = re.sub(r"(://)[^\s'\"]*@", r"\1***@", text)
-    return re.sub(r"(://[^\s'\"?]*\?)[^\s'\")]+", r"\1***", text)
-
-
 class SavedRecord(NamedTuple):
     """A record in the outbox."""
 

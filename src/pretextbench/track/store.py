@@ -1,18 +1,27 @@
 """Address and state of the MLflow store, without importing MLflow or changing the store."""
 
+import configparser
 import contextlib
-import http.client
 import importlib.util
 import os
 import re
 import sqlite3
 import urllib.parse
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
-from pretextbench.track.records import without_secrets
+from pretextbench.project.addresses import split_login, without_secrets
 
 TIMEOUT = 5.0  # seconds for a server
+URI = "MLFLOW_TRACKING_URI"
+USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"  # variables that MLflow reads
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+ALLOWED = (
+    f"{URI} may be http:// or https:// of an MLflow server, sqlite:///PATH, postgresql://, mysql:// or mssql:// of a "
+    "database, or databricks; without it the record is in mlflow.db"
+)
 
 
 @dataclass(frozen=True)
@@ -27,17 +36,61 @@ class Store:
 
 def address(root: Path) -> str:
     """Address of the store of the project at `root`: MLFLOW_TRACKING_URI, else its mlflow.db (absolute path)."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+    return os.environ.get(URI) or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+
+
+def without_login(uri: str) -> str:
+    """The address of a server without user and password, which go into the variables that MLflow reads.
+
+    For the processes that import MLflow: it prints addresses.
+    """
+    login = split_login(uri)
+    if not uri.startswith(("http://", "https://")) or not login.password:
+        return uri
+    os.environ |= {USER: login.user, PASSWORD: login.password}
+    return login.bare
+
+
+def refusal(uri: str) -> str:
+    """Why MLflow would refuse an address of this kind, as the end of a sentence; empty if it would not."""
+    match = re.match(r"([A-Za-z][\w.-]*)(\+\w+)?:(/*)", uri)
+    scheme = match[1].lower() if match else ""
+    known = {*DATABASES, "http", "https", "databricks", *(p.name for p in entry_points(group="mlflow.tracking_store"))}
+    if match and scheme == "sqlite" and len(match[3]) < 3:
+        return "is no address of SQLite: sqlite:///PATH has three slashes"
+    if scheme in known or uri == "databricks":
+        return ""
+    if scheme in {"", "file"} and uri not in {"uc", "databricks-uc"}:
+        allowed = os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in {"true", "1"}
+        return "" if allowed else "is a folder, and this MLflow keeps no records in folders"
+    return f"is of a kind that MLflow does not know ({scheme or uri})"
 
 
 def check(root: Path) -> Store:
-    """The state of the store: whether it can be opened and has the schema of the installed MLflow."""
+    """The state of the store: whether MLflow accepts the address, the store can be opened, and has MLflow's schema."""
     uri = address(root)
+    if refused := refusal(uri):
+        return Store(without_secrets(uri), True, refused, ALLOWED)
     if uri.startswith("sqlite:///"):
         return _file(Path(urllib.parse.unquote(uri.removeprefix("sqlite:///"))))
     if uri.startswith(("http://", "https://")):
         return _server(uri)
-    return Store(without_secrets(uri), True)  # another database, or files: only MLflow can check them
+    return _database(uri) if uri.startswith(DATABASES) else Store(without_secrets(uri), True)
+
+
+def _database(uri: str) -> Store:
+    """Only MLflow can open another database, but its driver must be installed."""
+    from sqlalchemy.engine import make_url  # comes with MLflow
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    shown = without_secrets(uri)
+    try:
+        make_url(uri).get_dialect().import_dbapi()
+    except ModuleNotFoundError as error:
+        return Store(shown, True, f"needs a driver that is not installed: {error.name}", "install it with `uv add`")
+    except (ArgumentError, NoSuchModuleError) as error:
+        return Store(shown, True, f"is no address of a database: {without_secrets(str(error))}", ALLOWED)
+    return Store(shown, True)
 
 
 def _file(path: Path) -> Store:
@@ -77,17 +130,44 @@ def _all(word: str, texts: list[str]) -> set[str]:
 
 
 def _server(uri: str) -> Store:
-    shown, parts = without_secrets(uri), urllib.parse.urlsplit(uri)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
+    """Ask a server as MLflow does: the same login, proxy and certificates."""
+    import requests  # comes with MLflow; half a second, which most commands need not wait
+
+    shown, bare = without_secrets(uri), split_login(uri).bare.rstrip("/")
     try:
-        connection.request("GET", f"{parts.path.rstrip('/')}/health")
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        kept = "start it, or correct MLFLOW_TRACKING_URI; records are kept meanwhile and written later"
-        return Store(shown, True, f"does not answer: {error or type(error).__name__}", kept)
-    finally:
-        connection.close()
-    if status == http.client.OK:
-        return Store(shown, True)
-    return Store(shown, True, f"answers with status {status}", "look at its log, or correct MLFLOW_TRACKING_URI")
+        question = f"{bare}/api/2.0/mlflow/experiments/search"
+        answer = requests.get(question, params={"max_results": "1"}, timeout=TIMEOUT, **_request_options(uri))
+    except (OSError, ValueError) as error:  # those of requests too
+        reason = without_secrets(str(error).rpartition(": ")[2].rstrip("\"')")) or type(error).__name__
+        kept = f"start it, or correct {URI}; records are kept meanwhile and written later"
+        return Store(shown, True, f"does not answer: {reason}", kept)
+    status = answer.status_code
+    if status in {401, 403}:
+        own = os.environ.get("MLFLOW_TRACKING_AUTH") or os.environ.get("MLFLOW_TRACKING_AWS_SIGV4")
+        problem = f"wants another user or password (status {status})"
+        return Store(shown, True) if own else Store(shown, True, problem, f"set {USER} and {PASSWORD}")
+    if status != requests.codes.ok:
+        return Store(shown, True, f"answers with status {status}", f"look at its log, or correct {URI}")
+    if "json" not in answer.headers.get("content-type", ""):
+        return Store(shown, True, "answers, but is no MLflow server", f"correct {URI}")
+    return Store(shown, True)
+
+
+def _request_options(uri: str) -> dict[str, Any]:
+    """Login and certificates, from the variables and the file that MLflow reads them from."""
+    env, login = os.environ, split_login(uri)
+    file = configparser.ConfigParser(interpolation=None)
+    with contextlib.suppress(configparser.Error):
+        file.read(Path("~/.mlflow/credentials").expanduser())
+    saved = (file.get("mlflow", name.lower(), fallback="") for name in (USER, PASSWORD))
+    user, password = (env.get(name) or value for name, value in zip((USER, PASSWORD), saved, strict=True))
+    if login.password:
+        user, password = login.user, login.password
+    token = env.get("MLFLOW_TRACKING_TOKEN", "")
+    insecure = env.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in {"true", "1"}
+    return {
+        "auth": (user, password) if user and password else None,
+        "headers": {"Authorization": f"Bearer {token}"} if token and not (user and password) else {},
+        "verify": False if insecure else env.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True,
+        "cert": env.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+    }

@@ -39,7 +39,7 @@ class Writer:
     """Writer to the store of the project at `root`, which is opened when it is first needed."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.uri = root.resolve(), store.address(root)
+        self.root, self.uri = root.resolve(), store.without_login(store.address(root))
         self.local = not os.environ.get("MLFLOW_TRACKING_URI")  # read now: MLflow sets it in the next line
         mlflow.set_tracking_uri(self.uri)
         (self.root / "mlruns").mkdir(exist_ok=True)

@@ -21,7 +21,7 @@ from lightning_fabric import Fabric
 from pretextbench.augment.pipeline import Augmenter, as_float
 from pretextbench.base.files import whole_folder, write_whole
 from pretextbench.base.picture import Picture, draw
-from pretextbench.data.prepared import Prepared
+from pretextbench.data.prepared import UNLABELLED, Prepared
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
 from pretextbench.params import Pretrain
@@ -86,15 +86,17 @@ def facts(data: Prepared, job: Job) -> Data:
     """Facts of the data set that a method may know; the number of classes is for controls that use labels only.
 
     Raises:
-        UserError: a control that uses labels finds fewer than two classes, or a method finds no colour and needs it.
+        UserError: a control that uses labels has training labels of fewer than two classes, or a method needs colour
+            and there is none.
     """
     if job.method.requires.colour:
         job.method.requires.check(job.plugin.name, data.image_size, colour=data.colour)
     classes = len(data.classes) if job.method.uses_labels else 0
-    if job.method.uses_labels and classes < 2:
+    learned = len({int(label) for label in data.labels("train")} - {UNLABELLED}) if classes else 0
+    if job.method.uses_labels and learned < 2:
         raise UserError(
-            f"The control {job.plugin.name!r} needs labels of at least two classes, found {classes} in the prepared "
-            "data. Take it out of compare.controls in params.yaml, or lay the images out in one folder per class."
+            f"The control {job.plugin.name!r} needs labels of at least two classes, found {learned} in the training "
+            "images. Take it out of compare.controls in params.yaml, or lay the images out in one folder per class."
         )
     images = len(data.images("train"))
     return Data(data.image_size, tuple(data.mean), tuple(data.std), images, job.derived, classes)

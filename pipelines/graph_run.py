@@ -1,0 +1,181 @@
+"""One run of the graph in this checkout: its lock, its signals, its flow, and its summary.
+
+Importing this imports DVC, which takes seconds: `pipelines.run` does it when Ctrl-C can already be answered.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from pipelines import checkouts, display, graph, server, staleness
+from pipelines.dask_cluster import Cluster
+from pipelines.graph import Node
+from pipelines.lock_repair import mend
+from pipelines.outcome import Outcome, table
+from pipelines.processes import Children
+from pipelines.reproduce import run_without_work
+from pipelines.runner import GRACE
+from pretextbench.errors import UserError
+from pretextbench.project import layout
+from pretextbench.project.addresses import without_secrets
+from pretextbench.project.locks import Lock, holder, take_soon
+
+CLOCK = "%Y-%m-%d %H:%M:%S"
+
+
+def chosen(options: argparse.Namespace) -> list[str]:
+    """The targets that were asked for; none: everything.
+
+    Raises:
+        UserError: a method is unknown, or DVC cannot read the pipeline.
+    """
+    targets: list[str] = options.targets
+    methods = [*options.methods, *([options.only] if options.only else [])]
+    if not methods:
+        return targets
+    return [*targets, *graph.targets(methods, [node.name for node in graph.read([])])]
+
+
+def alone(root: Path) -> Lock:
+    """Lock this checkout for one run.
+
+    The stages inherit it: should this process be killed, the next run is refused until they have ended.
+
+    Raises:
+        UserError: another run holds it; the message names its process, or those of its stages, and how to end them.
+    """
+    path = root / layout.RUN_LOCK
+    lock, left = take_soon(path), take_soon(root / layout.STAGES_LOCK)
+    if lock is None or left is None:
+        for own in filter(None, (lock, left)):
+            own.close()
+        text = path.read_text().strip()
+        raise UserError(f"Another pipeline run holds {root}: {text}. {_advice(root, text)}")
+    left.close()
+    lock.write(f"process {os.getpid()}, started {time.strftime(CLOCK)}")
+    return lock
+
+
+def _advice(root: Path, text: str) -> str:
+    """How to end the run that `text` names, the content of its lock."""
+    number = process_number(text)
+    if number:
+        return (
+            "Wait until it has ended, or stop it with Ctrl-C in its terminal. If that terminal is gone, "
+            f"`kill {number}` does the same: it stops its stages, and the next run continues."
+        )
+    stages = [text for path in sorted(root.glob(str(layout.stage_lock("*")))) if (text := holder(path) or "").isdigit()]
+    end = f" To end them now: `kill {' '.join(stages)}`." if stages else ""
+    return (
+        "It was killed, and stages of it are still at work. They finish what they do and end by themselves; wait for "
+        f"that, and what they have made is used.{end}"
+    )
+
+
+def process_number(text: str) -> int:
+    """The number of the process that the content of a run's lock names; 0 where that process has ended."""
+    match = re.fullmatch(r"process (\d+), started (.+)", text)
+    if not match:
+        return 0
+    try:
+        began = psutil.Process(int(match[1])).create_time()
+        later = began > time.mktime(time.strptime(match[2], CLOCK)) + 1  # another process has its number by now
+    except (psutil.Error, ValueError):
+        return 0
+    return 0 if later else int(match[1])
+
+
+def handle_signals(children: Children, came: list[int]) -> None:
+    """Make Ctrl-C and SIGTERM stop the children; the signals that came are put into `came`."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        print("stopping; once more to kill" if len(came) == 1 else "killing", file=sys.stderr, flush=True)
+        threading.Thread(target=children.stop).start()  # a handler must not wait
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def without_prefect(root: Path, targets: list[str], reason: str) -> int:
+    """DVC alone, one stage after another: the record must never cost a result."""
+    print(f"warning: this run is not recorded in Prefect: {reason}. DVC runs the stages.", file=sys.stderr, flush=True)
+    return subprocess.run([*graph.DVC, "repro", "--keep-going", *targets], cwd=root).returncode
+
+
+def finish(outcomes: list[Outcome], came: list[int], notes: Mapping[str, tuple[str, ...]]) -> int:
+    """Print the summary, with the warnings of trainings, and return the exit status."""
+    print("\n" + table(outcomes))
+    for run, texts in sorted(notes.items()):
+        print(*(f"\nwarning: {run}: {note}" for note in texts), sep="", file=sys.stderr)
+    for outcome in outcomes:
+        if outcome.reason:
+            print(f"\n{outcome.stage}: {outcome.reason}", file=sys.stderr)
+    if came:
+        return 128 + came[0]
+    bad = [outcome for outcome in outcomes if outcome.state == "failed"]
+    if not bad:
+        return 0 if all(outcome.good for outcome in outcomes) else 1
+    return 2 if all(outcome.mistake for outcome in bad) else 1
+
+
+def run(root: Path, options: argparse.Namespace) -> int:
+    """Run the pipeline of the checkout at `root`, the working folder; returns the exit status.
+
+    Raises:
+        UserError, OSError: it cannot begin; nothing was run.
+    """
+    children = Children(root, (alone(root).descriptor,), GRACE)
+    if options.dry_run:
+        print(staleness.explain(graph.read(chosen(options))))
+        return 0
+    for mended in mend(root):
+        print(f"warning: {mended}", file=sys.stderr)
+    targets = chosen(options)
+    nodes = graph.read(targets)
+    if options.remote:
+        checkouts.check_remote(options.remote, bool(options.dask))
+    elif done := run_without_work(nodes, children):
+        print("everything is current: nothing was to be run, and nothing is recorded in Prefect")
+        return finish(done, [], {})
+    url = server.begin(root)
+    if not server.ready(url):
+        return without_prefect(root, targets, server.silence(root, url))
+    return run_flow(root, nodes, children, options, targets)
+
+
+def run_flow(root: Path, nodes: list[Node], children: Children, options: argparse.Namespace, targets: list[str]) -> int:
+    """Run the stages as one Prefect flow; returns the exit status."""
+    from pipelines import graph_flow  # here: Prefect reads the server's address when it is imported
+
+    came: list[int] = []
+
+    def began() -> None:  # inside the flow, because Prefect handles SIGTERM its own way: it would wait for the stages
+        handle_signals(children, came)
+
+    try:
+        with Cluster(options.dask, options.jobs, root) if options.dask else contextlib.nullcontext() as cluster:
+            plan = graph_flow.Plan(nodes, children, options.jobs, options.retries, cluster, options.remote)
+            with display.screen(root, [node.name for node in nodes]) as screen:
+                plan.ended = screen.ended
+                outcomes = graph_flow.execute(plan, began)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 128 + came[0] if came else 2
+    except Exception as error:  # Prefect's, not a stage's: those are outcomes
+        children.stop()
+        if came:
+            return 128 + came[0]
+        return without_prefect(root, targets, without_secrets(f"{type(error).__name__}: {error}"))
+    return finish(outcomes, came, screen.notes)

@@ -1,0 +1,61 @@
+"""Start of a stage by its name: `main()` of stages/NAME.py, within the life that every stage has.
+
+Slow things start first and side by side: the Prefect server and the recorder come up while the stage imports torch.
+"""
+
+import contextlib
+import importlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from pipelines import server
+from pretextbench import track
+from pretextbench.errors import UserError, nearest
+from pretextbench.project import layout, lockfile
+from pretextbench.project.environment import recorded
+from stages.lifecycle import exit_status, keep_freed, run
+
+
+class Traits(NamedTuple):
+    """The needs of a stage that dvc.yaml does not tell."""
+
+    records: bool = False  # writes to MLflow
+    encoder: bool = False  # ... an encoder too
+    flow: bool = True  # has a Prefect run: see `stages.lifecycle.run`
+
+
+STAGES = {
+    "inventory": Traits(flow=False),
+    "prepare": Traits(),
+    "audit": Traits(),
+    "transfer": Traits(),
+    "views": Traits(),
+    "augment": Traits(),
+    "pretrain": Traits(records=True, encoder=True),
+    "evaluate": Traits(records=True),
+    "compare": Traits(records=True),
+}
+
+
+def main(name: str) -> int:
+    """Run one stage by name and return its exit status."""
+    if name not in STAGES:
+        return exit_status(
+            UserError(f"There is no stage {name!r}.{nearest(name, STAGES)} Stages: {', '.join(STAGES)}.")
+        )
+    traits, root = STAGES[name], layout.root()
+    # The inventory starts a server only where there has never been one: the run is then certainly not an empty one,
+    # and creating the server's database takes longer than anything else.
+    wanted = traits.flow or not (server.folder(root) / "prefect.db").exists()
+    if wanted and not recorded():
+        with contextlib.suppress(OSError):  # the flow gives the message when it starts
+            server.begin(root)
+    keep_freed()
+    if os.environ.get("DVC_STAGE"):  # DVC has started this, and writes again when it has ended
+        if name == "inventory":
+            lockfile.complete(Path())
+        lockfile.keep(Path())
+    if traits.records:
+        track.warm(root, encoder=traits.encoder)
+    return run(name, lambda: importlib.import_module(f"stages.{name}").main(), flow=traits.flow)
