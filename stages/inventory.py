@@ -19,6 +19,8 @@ SECTIONS = ("prepare", "augment", "encoder", "pretrain", "evaluate", "compare") 
 def main() -> None:
     """Check all parameters and list the contestants."""
     params = load(layout.PARAMS)
+    for data in (params.prepare, params.transfer):
+        layout.borrow(data.path)
     entries = take_stock(params, _checked())
     write_whole(layout.checked(), json.dumps({entry["fingerprint"]: entry for entry in entries.values()}).encode())
     public = {name: {k: v for k, v in entry.items() if k != "fingerprint"} for name, entry in entries.items()}

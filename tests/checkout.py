@@ -19,6 +19,7 @@ from filelock import FileLock
 from pretextbench import scaffold
 
 PROJECT = Path(__file__).parents[1]
+BARE = "/usr/bin:/bin"  # a search path without any environment: commands are started by their path
 PATIENCE = 1500  # seconds for a command, on a machine that others use as well
 TINY = """
 prepare: {synthetic: {train: 200, val: 40, test: 60}}
@@ -60,8 +61,8 @@ class Project:
         (self.root / "params.yaml").write_text(text)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", *words]
-        return subprocess.run(command, cwd=self.root, env=self.env, capture_output=True, text=True, timeout=PATIENCE)
+        command, env = [sys.executable, "-m", *words], self.env | {"PATH": BARE}
+        return subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True, timeout=PATIENCE)
 
     def repro(self) -> list[str]:
         """`dvc repro`; returns the stages that ran."""

@@ -14,10 +14,10 @@ import pipelines
 import stages
 from pretextbench.errors import UserError
 from pretextbench.project import environment
+from tests.checkout import BARE
 from tests.pipelines.conftest import CODE, Toy
 
 RUN_STAGE = CODE / "stages" / "run.sh"
-BARE = "/usr/bin:/bin"  # a search path without any environment
 
 
 def test_the_python_of_the_command_is_first_on_the_search_path(monkeypatch: pytest.MonkeyPatch) -> None:

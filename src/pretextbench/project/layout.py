@@ -25,6 +25,16 @@ def root(start: Path | None = None) -> Path:
     return project
 
 
+def borrow(path: str | None) -> None:
+    """Link a relative path of the project into a temporary copy of it that lacks it, such as data/labelled.
+
+    The copy of `dvc exp run --temp` has only files that git or DVC keeps, and images are in neither.
+    """
+    if path and not Path(path).exists() and (root() / path).exists():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).symlink_to(root() / path)
+
+
 PARAMS = Path("params.yaml")
 LOCKFILE = Path("dvc.lock")
 METHODS = Path("runs/methods.json")  # contestants: versions, source hashes, parameters
