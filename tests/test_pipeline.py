@@ -105,7 +105,19 @@ def test_the_encoder_opens_from_mlflow_in_a_fresh_process(project: Project) -> N
 def test_editing_a_methods_parameter_reruns_that_method_and_the_comparison(project: Project) -> None:
     project.write_params(TINY.replace("crop_min: 0.5", "crop_min: 0.9"))
     mine = {"augment@mean-colour", "pretrain@mean-colour-0", "evaluate@mean-colour-0"}
+    before = cached(project)
     assert set(project.repro()) == {"inventory", *mine, "compare"}
+    after = cached(project)
+    assert len(after - before) >= 4
+    assert before <= after, "nothing is removed by itself"
+    assert project.run("dvc", "gc", "--workspace", "--force").returncode == 0
+    assert after - before < cached(project) < after
+    assert project.run("dvc", "status").stdout.strip() == "inventory:\n\talways changed"
+
+
+def cached(project: Project) -> set[Path]:
+    """The objects in DVC's cache."""
+    return {path for path in (project.root / ".dvc" / "cache" / "files").rglob("*") if path.is_file()}
 
 
 def test_editing_a_methods_source_makes_that_method_and_the_comparison_stale(project: Project) -> None:
