@@ -10,7 +10,7 @@ import time
 import pytest
 
 from pretextbench.errors import UserError
-from tests.pipelines.conftest import Toy, pipeline, results, start, wait_for
+from tests.pipelines.conftest import CODE, Toy, pipeline, results, start, wait_for
 
 # From pygtrie, by which DVC looks up who makes a file.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise")
@@ -159,6 +159,20 @@ def test_beside_somebodys_dvc_the_flow_says_who_is_at_work(toy: Toy, server_url:
     assert f"`kill {os.getpid()}`" in done.stderr
     assert "KeyError" not in done.stderr
     assert "not recorded in Prefect" not in done.stderr
+
+
+@pytest.mark.slow
+def test_without_a_reader_of_its_output_a_run_goes_on(toy: Toy, server_url: str) -> None:
+    """The parent, a pager or the terminal is gone."""
+    project = toy("stages:\n  one:\n    cmd: echo x > out\n    outs: [out]\n")
+    read, write = os.pipe()
+    os.close(read)
+    env = {**os.environ, "PYTHONPATH": str(CODE), "PREFECT_API_URL": server_url}
+    command = [sys.executable, "-m", "pipelines.run"]
+    done = subprocess.run(command, cwd=project, env=env, stdout=write, stderr=subprocess.PIPE, text=True, timeout=400)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (project / "out").exists()
 
 
 @pytest.mark.slow

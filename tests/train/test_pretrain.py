@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -143,3 +145,15 @@ def test_a_method_that_needs_colour_is_refused_on_grey_images_before_it_is_built
     with pytest.raises(UserError, match="'colorization' needs images in colour"):
         train(job(name="colorization"), grey, tmp_path)
     assert list(tmp_path.glob("out")) == []
+
+
+@pytest.mark.parametrize(("train", "count"), [([-1, -1], 0), ([1, 1, -1], 1), ([0, 1, -1], 2)])
+def test_a_control_needs_labels_of_two_classes_among_the_training_images(train: list[int], count: int) -> None:
+    """The names of classes do not count: labels may lie in validation and test alone."""
+    facts = {"image_size": 16, "mean": (0.5,) * 3, "std": (0.2,) * 3, "classes": ["cat", "dog"]}
+    data = SimpleNamespace(**facts, images=lambda split: train, labels=lambda split: np.array(train))
+    if count == 2:
+        assert pretrain.facts(cast(Prepared, data), job(name="supervised")).classes == 2
+        return
+    with pytest.raises(UserError, match=rf"labels of at least two classes, found {count} in the training images"):
+        pretrain.facts(cast(Prepared, data), job(name="supervised"))
