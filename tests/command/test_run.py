@@ -84,3 +84,16 @@ def test_outside_a_project(tmp_path: Path, typed: Type, monkeypatch: pytest.Monk
     said = typed("run")
     assert said.code == 2
     assert "is not inside a project" in said.message
+
+
+@pytest.mark.parametrize("word", ["run", "ui"])
+@pytest.mark.usefixtures("project")
+def test_without_the_packages_of_the_pipeline_one_message(
+    word: str, typed: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pretextbench.project.environment._installed", lambda name: name == "prefect")
+    monkeypatch.setattr("os.execv", lambda program, argv: pytest.fail("it must not start"))
+    said = typed(word)
+    assert said.code == 2
+    assert said.message.startswith("The pipeline needs dvc, fastapi, mlflow, not installed for ")
+    assert "`uv sync`" in said.message

@@ -1,5 +1,6 @@
 """`ui` and `report`: the right store, the right page, and a clear word where there is nothing to open."""
 
+import os
 import socket
 import sqlite3
 import sys
@@ -56,6 +57,30 @@ def test_a_server_that_has_the_record_is_named_and_nothing_started(
     assert said.code == 0
     assert said.out.endswith("https://***@record.example/#/experiments?workflowType=machine_learning\n")
     assert "secret" not in said.out
+    assert begun == []
+
+
+@pytest.mark.usefixtures("project")
+def test_the_password_of_a_database_is_on_no_command_line(
+    typed: Type, begun: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = "postgresql://me:secret@host/db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "")  # restored at the end
+    said = typed("ui", "--port", free_port())
+    assert said.code == 0
+    assert "secret" not in said.out + said.error + " ".join(begun[0])
+    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == uri  # which MLflow reads
+
+
+@pytest.mark.usefixtures("project")
+def test_an_address_that_mlflow_refuses_is_refused_before_it_starts(
+    typed: Type, begun: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://me:secret@host/x")
+    said = typed("ui")
+    assert said.code == 2
+    assert said.message.startswith("MLFLOW_TRACKING_URI is ftp://***@host/x: it is of a kind that MLflow does not know")
     assert begun == []
 
 

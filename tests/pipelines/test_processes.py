@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import threading
 import time
 from pathlib import Path
@@ -53,6 +54,7 @@ def test_a_polite_child_gets_ctrl_c_first(tmp_path: Path) -> None:
     thread.join(5)
     assert codes == [130]
     assert "bye" in (tmp_path / "log").read_text()
+    assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600, "stages may print what is not for everybody"
 
 
 def test_what_a_killed_child_has_started_is_waited_for(tmp_path: Path) -> None:
