@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipelines import display, run
+from pipelines import display, graph_run
 from pipelines.display import Lines, Stages, span
 from pipelines.outcome import Outcome
 from pretextbench.project import layout
@@ -120,7 +120,7 @@ def test_warnings_are_shown_once_below_the_table_and_kept_for_the_summary(
     tell(tmp_path, "simclr-0", updated=BEGAN + 2, notes=["the features have collapsed"])
     view.ended(Outcome("pretrain@simclr-0", "ran", 3.0))  # reads what was told last
     assert drawn(view)[""][1:] == ["simclr-0: the features have collapsed"]
-    assert run.finish([Outcome("pretrain@simclr-0", "ran", 3.0)], [], view.notes) == 0
+    assert graph_run.finish([Outcome("pretrain@simclr-0", "ran", 3.0)], [], view.notes) == 0
     assert capsys.readouterr().err == "\nwarning: simclr-0: the features have collapsed\n"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import graph, run, staleness
+from pipelines import command_line, graph, staleness
 from pipelines.processes import Children
 from pipelines.reproduce import run_without_work
 from pretextbench.errors import UserError
@@ -190,7 +190,7 @@ def test_an_unknown_method_is_refused_with_the_nearest() -> None:
 
 
 def test_the_words_of_the_command_line() -> None:
-    options = run.arguments(["--only", "a", "--methods", "b, c", "--dry-run", "prepare"])
+    options = command_line.arguments(["--only", "a", "--methods", "b, c", "--dry-run", "prepare"])
     assert (options.only, options.methods, options.dry_run, options.targets) == ("a", ["b", "c"], True, ["prepare"])
 
 
