@@ -1,6 +1,6 @@
 """Repair of files that DVC writes in place, and that a kill or a power cut in that moment leaves half written.
 
-Until they are repaired DVC refuses every run. Called when this process holds the checkout (`pipelines.graph_run.alone`).
+Until they are repaired DVC refuses every run. Called when this process holds the checkout (`graph_run.alone`).
 """
 
 import json

@@ -64,7 +64,8 @@ def test_a_fault_is_told_with_its_last_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "ending", [Ending(FAILED, True, 130), Ending(FAILED, True, 143), Ending(-2, True), Ending(130, False)]
+    "ending",
+    [Ending(FAILED, True, 130), Ending(FAILED, True, 143), Ending(-2, True), Ending(-15, True), Ending(130, False)],
 )
 def test_a_stopped_stage_has_not_failed(ending: Ending, tmp_path: Path) -> None:
     assert judged(ending, DVCS, tmp_path).state == "stopped"
