@@ -130,14 +130,18 @@ def test_flops_of_a_resnet_18_are_the_published_ones():
     )  # He 2016, table 1: 1.8e9 multiply-adds
 
 
-def test_pca_is_that_of_scikit_learn():
-    from sklearn.decomposition import PCA
+def test_pca_is_a_projection_on_the_two_largest_eigenvectors_of_the_covariance():
+    x = torch.randn(50, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).numpy()
+    centred = x - x.mean(0)
+    vectors = np.linalg.eigh(np.cov(x.T))[1][:, ::-1][:, :2]  # eigenvalues rise
+    places = pca(torch.from_numpy(x)).numpy()
+    assert np.allclose(np.abs(places), np.abs(centred @ vectors), atol=1e-9)
+    assert (places[np.abs(places).argmax(0), [0, 1]] > 0).all()
 
-    x = torch.randn(50, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    theirs = PCA(2, svd_solver="full").fit_transform(x.numpy())
-    ours = pca(x).numpy()
-    assert np.allclose(np.abs(ours), np.abs(theirs), atol=1e-9)
-    assert (ours[np.abs(ours).argmax(0), [0, 1]] > 0).all()
+
+def test_pca_of_one_dimension_leaves_the_second_empty():
+    places = pca(torch.tensor([[1.0], [3.0], [8.0]], dtype=torch.float64))
+    assert np.allclose(places, [[-3, 0], [-1, 0], [4, 0]])
 
 
 def test_a_map_keeps_groups_apart_and_comes_out_the_same():

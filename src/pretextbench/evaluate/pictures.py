@@ -36,18 +36,20 @@ def feature_map(features: Tensor, labels: Sequence[str], seed: int) -> bytes:
 
 def pca(x: Tensor) -> Tensor:
     """(n, D) to the first two principal components (n, 2), each with its largest value positive."""
-    centred = x - x.mean(0)
-    u, s, _ = torch.linalg.svd(centred, full_matrices=False)
-    places: Tensor = u[:, :2] * s[:2]
-    if places.shape[1] < 2:
-        places = F.pad(places, (0, 2 - places.shape[1]))
-    largest = places.gather(0, places.abs().argmax(0, keepdim=True))
+    from sklearn.decomposition import PCA  # type: ignore[import-untyped]  # 3.5 s to import, and only the map needs it
+
+    places = torch.zeros(len(x), 2, dtype=torch.float64)
+    if not x.std(0).any():
+        return places
+    fitted = PCA(min(2, *x.shape), svd_solver="full").fit_transform(x.double().numpy())
+    places[:, : fitted.shape[1]] = torch.from_numpy(fitted)
+    largest = places.gather(0, places.abs().argmax(0, keepdim=True))  # the sign of a component is arbitrary
     return places * torch.where(largest < 0, -1.0, 1.0)
 
 
 def tsne(x: Tensor, seed: int) -> np.ndarray:
     """(n, D) to (n, 2) by t-SNE (van der Maaten 2008) from the PCA; where all points are one, they stay one."""
-    from sklearn.manifold import TSNE  # type: ignore[import-untyped]  # 3.5 s to import, and only this map needs it
+    from sklearn.manifold import TSNE  # type: ignore[import-untyped]
 
     if not x.std(0).any():
         return np.zeros((len(x), 2))

@@ -22,8 +22,9 @@ BINS = 15  # of the calibration error (Guo 2017)
 
 def confusion(labels: Ints, predictions: Ints, classes: int) -> Ints:
     """(classes, classes) counts: row = the label, column = what was predicted."""
-    counts = np.bincount(labels * classes + predictions, minlength=classes**2)
-    return counts.reshape(classes, classes).astype(np.int64)
+    from sklearn.metrics import confusion_matrix  # type: ignore[import-untyped]  # the map's t-SNE imports it anyway
+
+    return np.asarray(confusion_matrix(labels, predictions, labels=np.arange(classes)), np.int64)
 
 
 def scores(labels: Ints, predictions: Ints, classes: int, probabilities: Floats | None = None) -> dict[str, Any]:
@@ -32,23 +33,27 @@ def scores(labels: Ints, predictions: Ints, classes: int, probabilities: Floats 
     Balanced accuracy and macro F1 average over the classes that the labels contain; a class they do not contain has the
     accuracy None. The calibration error `ece` is there when (n, classes) probabilities are.
     """
-    counts = confusion(labels, predictions, classes)
-    hits, true, claimed = np.diag(counts), counts.sum(1), counts.sum(0)
-    present = true > 0
-    recall = hits[present] / true[present]
-    found: dict[str, Any] = {
-        "top1": float(hits.sum() / len(labels)),
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
+    present = np.unique(labels)  # named, so that a class without a test image is in no average
+    _, recall, f1, _ = precision_recall_fscore_support(labels, predictions, labels=present, zero_division=0)
+    by_class = dict(zip(present.tolist(), recall.tolist(), strict=True))
+    result: dict[str, Any] = {
+        "top1": float(accuracy_score(labels, predictions)),
         "balanced_accuracy": float(recall.mean()),
-        "macro_f1": float((2 * hits[present] / (true + claimed)[present]).mean()),
-        "per_class": [float(h / t) if t else None for h, t in zip(hits, true, strict=True)],
+        "macro_f1": float(f1.mean()),
+        "per_class": [by_class.get(label) for label in range(classes)],
     }
     if probabilities is not None:
-        found["ece"] = calibration_error(labels, probabilities)
-    return found
+        result["ece"] = calibration_error(labels, probabilities)
+    return result
 
 
 def calibration_error(labels: Ints, probabilities: Floats) -> float:
-    """Expected calibration error: mean |accuracy - confidence| over 15 equal bins of confidence, weighted by count."""
+    """Expected calibration error: mean |accuracy - confidence| over 15 equal bins of confidence, weighted by count.
+
+    scikit-learn has none: its `calibration_curve` is of two classes, returns no counts, and has bins [a, b).
+    """
     confidence, hit = probabilities.max(1), probabilities.argmax(1) == labels
     index = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)  # bins are (a, b], as in the paper
     gaps = np.bincount(index, hit - confidence, minlength=BINS)  # count x (accuracy - confidence)
