@@ -36,7 +36,7 @@ def test_the_encoder_given_is_left_as_it_was_bit_for_bit():
 
 def test_the_draws_are_those_of_seed_and_name_and_no_others():
     def say(seed=0, name="10%.0"):
-        return tune(Colours(), params=SHORT.model_copy(update={"seed": seed}), name=name).prediction.probabilities
+        return tune(Colours(), params=SHORT.model_copy(update={"seed": seed}), name=name).probabilities
 
     first = say()
     torch.rand(7)
@@ -56,8 +56,8 @@ def test_what_is_easy_is_learnt_in_few_images():
     tuned = tune(data)
     assert data.accuracy(tuned) > 0.95
     assert tuned.labels == 119
-    assert tuned.prediction.probabilities.sum(1) == pytest.approx(1)
-    assert np.array_equal(tuned.prediction.probabilities.argmax(1), tuned.prediction.classes)
+    assert tuned.probabilities.sum(1) == pytest.approx(1)
+    assert np.array_equal(tuned.probabilities.argmax(1), tuned.prediction.classes)
 
 
 def test_it_learns_what_a_probe_of_frozen_features_cannot_see():
@@ -112,9 +112,9 @@ def test_the_best_weights_are_kept_and_patience_ends_the_training(monkeypatch, a
     assert len(shown) == len(answers) == (best + 1 + PATIENCE if stopped else POINTS + 1)
     assert [accuracy for _, accuracy in tuned.history] == [accuracy for accuracy, _ in answers]
     assert (tuned.kept, tuned.stopped) == (tuned.history[best][0], stopped)
-    assert tuned.prediction.probabilities == pytest.approx(said_by(shown[best], data), abs=1e-6)
+    assert tuned.probabilities == pytest.approx(said_by(shown[best], data), abs=1e-6)
     other = said_by(shown[0], data)
-    assert np.abs(tuned.prediction.probabilities - other).max() > 1e-3  # the oracle can tell them apart
+    assert np.abs(tuned.probabilities - other).max() > 1e-3  # the oracle can tell them apart
 
 
 def test_it_starts_as_the_linear_probe_of_what_it_learns_from(monkeypatch):
@@ -126,7 +126,7 @@ def test_it_starts_as_the_linear_probe_of_what_it_learns_from(monkeypatch):
     features = extract(encoder, FakeData.images(data, "train"), CPU)["three"]
     probe = few(features[learn.rows], learn.labels, 3, SHORT, ("finetune 10%.0", 0), CPU)
     test = extract(encoder, FakeData.images(data, "test"), CPU)["three"]
-    assert tuned.prediction.probabilities == pytest.approx(probe.probabilities(test).numpy(), abs=1e-4)
+    assert tuned.probabilities == pytest.approx(probe.probabilities(test).numpy(), abs=1e-4)
     assert not torch.equal(shown[-1][1].weight, shown[0][1].weight)
 
 
@@ -134,7 +134,7 @@ def test_a_class_without_an_example_starts_with_no_chance():
     data = Colours()
     rows = per_class(data, 20)[:40]  # two of three classes
     tuned = tune(data, rows=rows, params=Evaluate(finetune_images=4, finetune_lr=1e-6))
-    assert tuned.prediction.probabilities[:, 2].max() < 1e-6
+    assert tuned.probabilities[:, 2].max() < 1e-6
 
 
 def test_validation_is_asked_at_even_steps_of_the_budget(monkeypatch):

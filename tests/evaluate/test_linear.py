@@ -49,6 +49,28 @@ def test_loss_and_accuracy_are_scikit_learns_along_the_grid():
         )
 
 
+@pytest.mark.parametrize("change", [{"LONG": 1}, {"CHUNK": {"cpu": 100}}, {"LONG": 1, "CHUNK": {"cpu": 100}}])
+def test_many_classes_are_solved_otherwise_and_come_out_the_same(change, monkeypatch):
+    """`LONG` hands the walk to torch, and `CHUNK` cuts 600 images into parts of 12 and an odd one."""
+    x, y = problem(n=601, classes=8)
+    expected = linear.path(x, y, 8, GRID, 200, CPU)
+    for name, value in change.items():
+        monkeypatch.setattr(linear, name, value)
+    for model, reference in zip(linear.path(x, y, 8, GRID, 200, CPU), expected, strict=True):
+        assert model.converged
+        assert model.loss == pytest.approx(reference.loss, abs=1e-5)
+        p, truth = model.probabilities(x), reference.probabilities(x)
+        torch.testing.assert_close(p, truth, atol=5e-3, rtol=0)
+
+
+def test_of_a_thousand_classes_no_table_of_logits_is_held_at_once(monkeypatch):
+    seen, (x, _) = [], problem(n=4000, d=4)
+    likelihood = linear.Problem._likelihood
+    monkeypatch.setattr(linear.Problem, "_likelihood", lambda *a: seen.append(len(a[2])) or likelihood(*a))
+    linear.path(x, torch.arange(4000) % 1000, 1000, [1e-2], 2, CPU)
+    assert max(seen) * 1000 <= 2**20 < 4000 * 1000
+
+
 def test_the_eigenbasis_saves_iterations():
     x, y = problem(d=64)
     model = linear.path(x, y, 4, [1e-3], 300, CPU)[0]

@@ -49,6 +49,7 @@ def test_calibration_error():
         inside = (confidence > i / 15) & (confidence <= (i + 1) / 15)
         if inside.any():
             expected += inside.mean() * abs(hit[inside].mean() - confidence[inside].mean())
-    assert calibration_error(labels, p) == pytest.approx(expected)
+    assert calibration_error(hit, confidence) == pytest.approx(expected)
     drawn = np.array([rng.choice(4, p=row) for row in p])
-    assert calibration_error(drawn, p) < 0.08 < calibration_error((p.argmax(1) + 1) % 4, p)
+    calibrated = calibration_error(drawn == p.argmax(1), confidence)
+    assert calibrated < 0.08 < calibration_error(np.zeros(500, bool), confidence)

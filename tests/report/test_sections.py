@@ -64,6 +64,18 @@ def test_one_method():
     assert not {"pairs", "cost"} & there
 
 
+def test_without_a_table_in_the_metrics_mistakes_are_counted_from_predictions():
+    found = runs(PLAIN, classes=1200, n=2400)
+    for one in found:
+        one.metrics["linear"]["layers"]["layer3"]["test"]["per_class"] = [0.5] * 1200
+        label = one.predictions["label"]
+        label[:] = np.arange(2400) % 1200
+        one.predictions["linear.layer3"] = np.where(label == 7, 3, label)
+    classes = Page(report(found)).sections["classes"]
+    assert "class7 for class3 (100 %)" in classes
+    assert "Confusion matrices are left out" in classes
+
+
 def test_many_classes_are_cut_to_those_that_differ_most():
     found = runs(PLAIN, classes=120)
     for one in found:

@@ -50,6 +50,7 @@ def stages(probe: str, found: Probed, scored: Scored) -> dict[str, Any]:
 
 METRICS, PREDICTIONS, LAYERS, CONFUSION = layout.METRICS, "predictions.npz", "layers.csv", "confusion.csv"
 MAP, GALLERY = "map.csv", "neighbours.png"
+FEW_CLASSES = 100  # up to which metrics.json has the confusion table; of 1,000 it would be a million lines
 Arrays = Mapping[str, npt.NDArray[np.int64]]
 
 
@@ -60,7 +61,8 @@ class Evaluation:
     `metrics`, ready for JSON: `labelled` (and `reason` where it is false), `data` (counts, `fingerprint`), `classes`,
     `cost`, `knn` and `linear` (`best`, `last`, and per stage `val`, what was chosen, `test` scores), `budgets` and
     `finetune` (per budget `labels`, `redraws`, `top1` or the `reason` why there is none), `robustness` and `transfer`
-    where they were asked for, `labelfree`, `confusion` (linear, best stage).
+    where they were asked for, `labelfree`, and up to 100 classes `confusion` (linear, best
+    stage), which can be counted from `predictions`.
 
     `predictions`, for NumPy: `index` (n,) rows of the test split, `label` (n,), `knn.<stage>` (n,), `linear.<stage>`
     (n,), `budget.<budget>` and `finetune.<budget>` (redraws, n), `robust.<corruption>` (severities, m) with
@@ -100,8 +102,9 @@ def record(
         "data": {**base["data"], **counts, "test_labelled": len(scored.index), "fingerprint": scored.fingerprint},
         **{probe: stages(probe, found, scored) for probe, found in probed.items()},
         **{"budgets" if name == "budget" else name: found for name, (found, _) in beside.items() if found},
-        "confusion": scored.confusion(f"linear.{probed['linear'].best}").tolist(),
     }
+    if len(base["classes"]) <= FEW_CLASSES:
+        metrics["confusion"] = scored.confusion(f"linear.{probed['linear'].best}").tolist()
     said = {"index": scored.index, "label": scored.labels}
     for probe, found in probed.items():
         said |= {f"{probe}.{stage}": scored.predictions[f"{probe}.{stage}"] for stage in found.test}

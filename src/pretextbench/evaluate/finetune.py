@@ -43,6 +43,7 @@ from pretextbench.train import optim
 from pretextbench.train.batches import Batches, Order
 
 ABSENT = -30.0  # logit of a class without an example, which the probe gives probability 0
+Floats = npt.NDArray[np.float64]
 BATCH, WARMUP, WEIGHT_DECAY = 128, 0.1, 0.02
 POINTS, PATIENCE = 10, 6  # times that validation is asked; times in a row without a better answer that end it
 
@@ -51,11 +52,16 @@ POINTS, PATIENCE = 10, 6  # times that validation is asked; times in a row witho
 class Tuned:
     """What a fine-tuned network says, and how it came to be."""
 
-    prediction: Prediction  # of every test image
+    probabilities: Floats  # (n, K): of every test image
     labels: int  # labelled training images that it was given, those it was validated on among them
     history: tuple[tuple[int, float], ...]  # (images seen, accuracy on validation); empty without validation
     kept: int  # images seen when the kept weights were reached
     stopped: bool  # before the end of the schedule
+
+    @property
+    def prediction(self) -> Prediction:
+        """Of every test image."""
+        return Prediction.of(torch.from_numpy(self.probabilities))
 
 
 @dataclass(frozen=True)
@@ -128,8 +134,7 @@ def finetune(
     network.load_state_dict(watch.weights)
     test = data.images("test")
     p = logits(network, test, np.arange(len(test)), params, device).double().softmax(1)
-    said = Prediction(p.argmax(1).numpy(), p.numpy())
-    return Tuned(said, len(rows), tuple(watch.history), watch.kept, watch.idle == PATIENCE)
+    return Tuned(p.numpy(), len(rows), tuple(watch.history), watch.kept, watch.idle == PATIENCE)
 
 
 def divide(data: Prepared, rows: Tensor, labels: Tensor, seed: Seed) -> tuple[Part, Part]:

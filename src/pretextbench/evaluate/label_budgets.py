@@ -59,9 +59,11 @@ def subset(labels: Ints, text: str, seed: int, redraw: int) -> Ints:
         UserError: not a budget, or a class has fewer labelled images than the budget asks for; names the class.
     """
     budget, generator = Budget.parse(text), Seed(seed).numpy("budget", text, redraw)
-    kept = []
-    for label in np.unique(labels[labels >= 0]):
-        rows = np.flatnonzero(labels == label)
+    kept, order = [], np.argsort(labels, kind="stable")
+    present, starts = np.unique(labels[order], return_index=True)
+    for label, rows in zip(present, np.split(order, starts[1:]), strict=True):  # in one pass, however many classes
+        if label < 0:
+            continue
         wanted = budget.of(len(rows))
         if wanted > len(rows):
             raise UserError(

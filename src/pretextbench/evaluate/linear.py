@@ -6,11 +6,13 @@ in coordinates where L-BFGS has an easy time. With X'X/n = V diag(v) V', the Hes
 of V, so U = V' W / s with s = (v/K + l2)^(-1/2) makes it about the identity. The optimum is the same one, the number of
 iterations falls several times (the badly conditioned features of narrow encoders are the usual case), and directions
 that the training images do not span drop out, where W is zero at the optimum anyway. The loss and its gradient are
-computed on the device; SciPy's L-BFGS walks. (Building any of torch's optimizers imports its compiler: 4 to 9 seconds.)
+computed on the device, for so many images at once that their logits stay small. SciPy's L-BFGS walks, in one thread of
+the CPU. Of many classes the vectors are long, and this would take longer than the loss does: torch's L-BFGS walks then,
+on the device. (Building any of torch's optimizers imports its compiler, which takes 4 to 9 seconds.)
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +27,11 @@ from pretextbench.errors import UserError
 Floats = npt.NDArray[np.float64]
 TINY = 1e-6  # a standard deviation, or a share of the largest variance, that is rounding error in float32
 FLOOR = -60.0  # nats: smaller probabilities change no sum, but become denormal numbers, which are 15 times as slow
-SMALL = 2**22  # numbers in the features from which several threads are faster than one
+SMALL = 10 * 2**22  # multiplications of features and weights from which several threads are faster than one
+CHUNK = {"cpu": 2**20, "other": 2**26}  # logits at once: 4 MiB, which a CPU's caches hold, or 256 MiB
+LONG = 2**16  # weights from which torch's L-BFGS is faster than SciPy's
+MEMORY, FLAT = 20, 1e-6  # of L-BFGS: steps that it remembers, and the slope at which it stops
+CHANGE = {"short": 1e-8, "long": 1e-6}  # of the loss, at which it stops: 1e-6 saves a third of the steps
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,6 @@ class Problem:
     basis: Tensor  # (D, r): V
     variance: Tensor  # (r,): v
     z: Tensor  # (n, r): standardised features in that basis
-    rows: Tensor  # (n,): 0 .. n - 1
     target: Tensor  # (n,) into `present`
     present: Tensor  # (K',) classes that have a training example
     classes: int  # K
@@ -72,8 +77,7 @@ class Problem:
         kept = variance > TINY * variance[-1].clamp(min=TINY)
         basis = basis[:, kept].to(x.dtype)
         present, target = labels.to(device).unique(return_inverse=True)
-        rows = torch.arange(len(x), device=device)
-        return cls(mean, std, basis, variance[kept].to(x.dtype), x @ basis, rows, target, present, classes)
+        return cls(mean, std, basis, variance[kept].to(x.dtype), x @ basis, target, present, classes)
 
     def solve(self, l2: float, steps: int, start: tuple[Tensor, Tensor] | None = None) -> tuple[Model, Tensor, Tensor]:
         """The optimum for one penalty, from `start` (weights in the basis, bias): model, weights, bias."""
@@ -83,27 +87,34 @@ class Problem:
         weight, bias = start or (self.z.new_zeros(rank, count), self.z.new_zeros(count))
         u = torch.cat([weight, bias[None]]) / scale
 
-        def objective(flat: Floats) -> tuple[float, Floats]:
-            w = scale * torch.from_numpy(flat).to(self.z).view(rank + 1, count)
-            loss, gradient = self._loss(w, l2)
-            return loss, (scale * gradient).double().flatten().cpu().numpy()
+        def objective(u: Tensor) -> tuple[float, Tensor]:
+            loss, gradient = self._loss(scale * u.to(self.z), l2)
+            return loss, (scale * gradient).double()
 
-        options = {"maxiter": steps, "maxfun": 10 * steps, "maxcor": 20, "ftol": 1e-8, "gtol": 1e-6}
-        start_at = u.double().flatten().cpu().numpy()
-        found = minimize(objective, start_at, jac=True, method="L-BFGS-B", options=options)
-        w = scale * torch.from_numpy(found.x).to(self.z).view(rank + 1, count)
-        converged = bool(found.nit < steps)
-        return self._model(w[:-1], w[-1], l2, float(found.fun), int(found.nit), converged), w[:-1], w[-1]
+        walk = _walk_on_device if u.numel() >= LONG else _walk
+        u, loss, iterations = walk(objective, u.double(), steps)
+        w = scale * u.to(self.z)
+        return self._model(w[:-1], w[-1], l2, loss, iterations, iterations < steps), w[:-1], w[-1]
 
     def _loss(self, w: Tensor, l2: float) -> tuple[float, Tensor]:
         """Objective and gradient at weights and bias (r + 1, K'); the loss is summed in double precision."""
-        log_p = (self.z @ w[:-1] + w[-1]).log_softmax(1)  # (n, K')
-        error = log_p.clamp_min(FLOOR).exp()
-        error[self.rows, self.target] -= 1
-        error /= len(self.z)  # (n, K'): d loss / d logits
-        loss = -log_p[self.rows, self.target].double().mean() + l2 / 2 * w[:-1].double().square().sum()
-        gradient = torch.cat([self.z.T @ error + l2 * w[:-1], error.sum(0, keepdim=True)])
+        size = max(1, CHUNK["cpu" if w.device.type == "cpu" else "other"] // w.shape[1])
+        parts = zip(self.z.split(size), self.target.split(size), strict=True)
+        likelihoods, gradients = zip(*(self._likelihood(w, z, target) for z, target in parts), strict=True)
+        loss = -sum(likelihoods[1:], likelihoods[0]) / len(self.z) + l2 / 2 * w[:-1].double().square().sum()
+        gradient = sum(gradients[1:], gradients[0])
+        gradient[:-1] += l2 * w[:-1]
         return float(loss), gradient
+
+    def _likelihood(self, w: Tensor, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed log-likelihood of some rows, and their part of the gradient of minus its mean; no copies of logits."""
+        rows = torch.arange(len(z), device=z.device)
+        log_p = (z @ w[:-1]).add_(w[-1]).log_softmax(1)  # (B, K')
+        likelihood = log_p[rows, target].double().sum()
+        error = log_p.clamp_min_(FLOOR).exp_()
+        error[rows, target] -= 1
+        error /= len(self.z)  # d loss / d logits
+        return likelihood, torch.cat([z.T @ error, error.sum(0, keepdim=True)])
 
     def _model(self, weight: Tensor, bias: Tensor, l2: float, loss: float, iterations: int, converged: bool) -> Model:
         full = self.z.new_zeros(len(self.mean), self.classes)
@@ -111,6 +122,37 @@ class Problem:
         free = self.z.new_full((self.classes,), -torch.inf)
         free[self.present] = bias
         return Model(self.mean, self.std, full, free, l2, loss, iterations, converged)
+
+
+Objective = Callable[[Tensor], tuple[float, Tensor]]  # point -> value, gradient (double, of the point's shape)
+
+
+def _walk(objective: Objective, start: Tensor, steps: int) -> tuple[Tensor, float, int]:
+    """Minimise by SciPy's L-BFGS; returns the point, the value and the iterations."""
+
+    def on_vectors(flat: Floats) -> tuple[float, Floats]:
+        value, gradient = objective(torch.from_numpy(flat).to(start.device).view_as(start))
+        return value, gradient.flatten().cpu().numpy()
+
+    options = {"maxiter": steps, "maxfun": 10 * steps, "maxcor": MEMORY, "ftol": CHANGE["short"], "gtol": FLAT}
+    first = start.flatten().cpu().numpy()
+    result = minimize(on_vectors, first, jac=True, method="L-BFGS-B", options=options)
+    return torch.from_numpy(result.x).to(start.device).view_as(start), float(result.fun), int(result.nit)
+
+
+def _walk_on_device(objective: Objective, start: Tensor, steps: int) -> tuple[Tensor, float, int]:
+    """The same by torch's L-BFGS, whose vectors stay where the features are."""
+    point = start.clone().requires_grad_(True)
+
+    def closure() -> float:
+        value, point.grad = objective(point.detach())
+        return value
+
+    optimizer = torch.optim.LBFGS(
+        [point], 1.0, steps, 10 * steps, FLAT, CHANGE["long"], history_size=MEMORY, line_search_fn="strong_wolfe"
+    )
+    optimizer.step(closure)
+    return point.detach(), objective(point.detach())[0], int(optimizer.state[point]["n_iter"])
 
 
 def path(
@@ -135,7 +177,7 @@ def path(
     if not features.isfinite().all():
         raise UserError("A linear probe needs finite features; found NaN or infinity. The encoder has diverged.")
     start, models = None, []
-    with _threads(features.numel()):
+    with _threads(features.numel() * classes):
         problem = Problem.of(features, labels, classes, device)
         for l2 in sorted(grid, reverse=True):
             model, *weight_and_bias = problem.solve(l2, steps, start)
@@ -145,11 +187,11 @@ def path(
 
 
 @contextlib.contextmanager
-def _threads(numbers: int) -> Iterator[None]:
+def _threads(products: int) -> Iterator[None]:
     """Spare small problems the threads: on busy cores they wait for each other, and 0.1 s becomes 5 s (measured)."""
     before = torch.get_num_threads()
     with threadpool_limits(1, "blas"):  # the vectors of SciPy's L-BFGS are always small
-        torch.set_num_threads(1 if numbers < SMALL else before)
+        torch.set_num_threads(1 if products < SMALL else before)
         try:
             yield
         finally:

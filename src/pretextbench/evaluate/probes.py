@@ -76,8 +76,14 @@ class Prediction:
     """What a probe says about test images."""
 
     classes: npt.NDArray[np.int64]  # (n,)
-    probabilities: npt.NDArray[np.float64] | None = None  # (n, K); None for k-NN, whose votes are no probabilities
+    confidence: npt.NDArray[np.float64] | None = None  # (n,) probability of that class; None for k-NN, which has none
     rows: npt.NDArray[np.int64] | None = None  # (n,) of the test split; None = all of them
+
+    @classmethod
+    def of(cls, probabilities: Tensor, rows: npt.NDArray[np.int64] | None = None) -> "Prediction":
+        """From (n, K) probabilities, which are not kept: with a thousand classes they would fill the memory."""
+        confidence, classes = probabilities.double().max(1)
+        return cls(classes.numpy(), confidence.numpy(), rows)
 
 
 @dataclass(frozen=True)
@@ -102,8 +108,7 @@ class Probed:
 
 def predict(model: linear.Model, features: Tensor, rows: npt.NDArray[np.int64] | None = None) -> Prediction:
     """What a linear probe says about (n, D) features, of these rows of the test split."""
-    p = model.probabilities(features)
-    return Prediction(p.argmax(1).numpy(), p.double().numpy(), rows)
+    return Prediction.of(model.probabilities(features), rows)
 
 
 def neighbours(bench: Bench) -> Probed:

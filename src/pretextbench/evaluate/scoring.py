@@ -27,11 +27,11 @@ def confusion(labels: Ints, predictions: Ints, classes: int) -> Ints:
     return np.asarray(confusion_matrix(labels, predictions, labels=np.arange(classes)), np.int64)
 
 
-def scores(labels: Ints, predictions: Ints, classes: int, probabilities: Floats | None = None) -> dict[str, Any]:
+def scores(labels: Ints, predictions: Ints, classes: int, confidence: Floats | None = None) -> dict[str, Any]:
     """Scores of (n,) predictions as fractions in [0, 1], ready for JSON.
 
     Balanced accuracy and macro F1 average over the classes that the labels contain; a class they do not contain has the
-    accuracy None. The calibration error `ece` is there when (n, classes) probabilities are.
+    accuracy None. The calibration error `ece` is there when the (n,) confidences are.
     """
     from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
@@ -44,20 +44,20 @@ def scores(labels: Ints, predictions: Ints, classes: int, probabilities: Floats 
         "macro_f1": float(f1.mean()),
         "per_class": [by_class.get(label) for label in range(classes)],
     }
-    if probabilities is not None:
-        result["ece"] = calibration_error(labels, probabilities)
+    if confidence is not None:
+        result["ece"] = calibration_error(labels == predictions, confidence)
     return result
 
 
-def calibration_error(labels: Ints, probabilities: Floats) -> float:
+def calibration_error(hit: npt.NDArray[np.bool_], confidence: Floats) -> float:
     """Expected calibration error: mean |accuracy - confidence| over 15 equal bins of confidence, weighted by count.
 
-    scikit-learn has none: its `calibration_curve` is of two classes, returns no counts, and has bins [a, b).
+    Both are (n,): whether a prediction is right, and the probability that it was given. scikit-learn has no such
+    function: its `calibration_curve` is of two classes, returns no counts, and has bins [a, b).
     """
-    confidence, hit = probabilities.max(1), probabilities.argmax(1) == labels
     index = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)  # bins are (a, b], as in the paper
     gaps = np.bincount(index, hit - confidence, minlength=BINS)  # count x (accuracy - confidence)
-    return float(np.abs(gaps).sum() / len(labels))
+    return float(np.abs(gaps).sum() / len(hit))
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ def score_test(data: Prepared, predictions: Mapping[str, Prediction]) -> Scored 
         if kept.any():
             found.rows[name], found.truth[name] = rows[kept], np.asarray(labels[rows[kept]])
             found.predictions[name] = prediction.classes[kept]
-            p = None if prediction.probabilities is None else prediction.probabilities[kept]
-            found.scores[name] = scores(found.truth[name], found.predictions[name], classes, p)
+            confidence = None if prediction.confidence is None else prediction.confidence[kept]
+            found.scores[name] = scores(found.truth[name], found.predictions[name], classes, confidence)
     return found
 
 

@@ -195,7 +195,7 @@ def _classes(comparison: Comparison, groups: Groups) -> dict[str, Any] | None:
         "names": names,
         "best": best,
         "mistakes": mistakes(tables[best], names) if best else [],
-        "confusion": tables if len(names) <= MATRIX else {},
+        "confusion": {name: table.tolist() for name, table in tables.items()} if len(names) <= MATRIX else {},
         "left_out": bool(tables) and len(names) > MATRIX,
         "most": MATRIX,
     }

@@ -12,6 +12,7 @@ from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.runs import Run
 from pretextbench.report.sections import Cell, Groups, scores
 
+Floats = npt.NDArray[np.float64]
 MOST_CLASSES, SHOWN, MATRIX = 20, 10, 30  # columns of the heat table, those left where there are more, confusion
 
 
@@ -47,20 +48,31 @@ def classes(comparison: Comparison, groups: Groups) -> dict[str, Any] | None:
     }
 
 
-def confusion(groups: Groups) -> dict[str, list[list[float]]]:
+def confusion(groups: Groups) -> dict[str, Floats]:
     """Row -> (classes, classes) shares of each true class, summed over seeds; rows without one are left out."""
-    found = {}
+    shares = {}
     for name, group in groups.items():
-        tables = [np.array(run.metrics["confusion"], float) for run in group if run.metrics.get("confusion")]
+        tables = [table for run in group if (table := _counts(run)) is not None]
         if tables:
             counts = np.sum(tables, 0)
-            found[name] = np.round(counts / np.maximum(counts.sum(1, keepdims=True), 1), 4).tolist()
-    return found
+            shares[name] = np.round(counts / np.maximum(counts.sum(1, keepdims=True), 1), 4)
+    return shares
 
 
-def mistakes(table: Sequence[Sequence[float]], names: Sequence[str], most: int = 3) -> list[str]:
+def _counts(run: Run) -> Floats | None:
+    """The confusion table of a run: from its metrics, or of many classes, where they have none, from predictions."""
+    if table := run.metrics.get("confusion"):
+        return np.array(table, float)
+    predictions, size = run.predictions.get(f"linear.{run.metrics['linear']['best']}"), len(run.metrics["classes"])
+    if predictions is None:
+        return None
+    pairs = run.predictions["label"] * size + predictions
+    return np.bincount(pairs, minlength=size**2).reshape(size, size).astype(float)
+
+
+def mistakes(table: Floats, names: Sequence[str], most: int = 3) -> list[str]:
     """The most frequent confusions, in words."""
-    shares = np.array(table)
+    shares = table.copy()
     np.fill_diagonal(shares, 0)
     worst = [divmod(int(k), len(names)) for k in np.argsort(-shares, axis=None, kind="stable")[:most]]
     return [f"{names[i]} for {names[j]} ({100 * shares[i, j]:.0f} %)" for i, j in worst if shares[i, j]]
