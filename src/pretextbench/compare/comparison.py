@@ -102,6 +102,16 @@ class Comparison:
     front: tuple[str, ...] = ()  # rows that need no labels and that none beats in both seconds and accuracy
     agreements: tuple[Agreement, ...] = ()  # of the label-free measures with the linear probe
 
+    @property
+    def one_seed(self) -> bool:
+        """Whether every row has one seed, so that the answer is about these encoders and not about the methods."""
+        return max(len(row.seeds) for row in self.rows) == 1
+
+    def subject(self, name: str) -> str:
+        """What a sentence about a row's accuracy is about: the method, or with one seed the encoder that it made."""
+        is_method = any(row.name == name and not row.control for row in self.rows)
+        return f"{name}'s encoder" if self.one_seed and is_method else name
+
     def cell(self, protocol: Protocol, name: str) -> float | None:
         """An accuracy as a fraction; None is an empty cell."""
         return self.verdicts[protocol].accuracy(name) if protocol in self.verdicts else None

@@ -72,7 +72,13 @@ def _accuracies(axes: Axes, comparison: Comparison, rows: tuple[Row, ...]) -> No
     _floor(axes, comparison)
     axes.set_xlim(0, 100)
     axes.set_xlabel(f"test accuracy (%), {comparison.images:,} images, {comparison.classes} classes", color=INK)
-    axes.set_title("Which pretext method? Linear probe, best layer", loc="left", color=INK, weight="bold", pad=24)
+    axes.set_title(
+        f"Which {'encoder' if comparison.one_seed else 'pretext method'}? Linear probe, best layer",
+        loc="left",
+        color=INK,
+        weight="bold",
+        pad=24,
+    )
     _legend(axes, comparison)
 
 

@@ -7,10 +7,13 @@ from pretextbench.compare.comparison import Comparison, Row, Verdict
 from pretextbench.compare.protocols import LINEAR
 from pretextbench.compare.runs import RANDOM
 from pretextbench.report import sentences
-from pretextbench.report.sentences import against, either, gap, surer
+from pretextbench.report.sentences import against, either, gap, more_seeds, surer
 from pretextbench.report.tables import percent
 
 SUPERVISED = "supervised"
+NOT_YET = "with one seed the method is not yet shown to be better"
+NO_HELP = "No method is shown to help"
+LONGER = "Train for longer before choosing a method: `pretrain.images` is the budget."
 
 
 def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = None) -> str:
@@ -51,46 +54,55 @@ def tied(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[R
 
 
 def _answer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:
-    best, group = methods[0], tied(comparison, verdict, methods)
+    best = methods[0]
     low, high = verdict.interval(best.name) or (0.0, 0.0)
     reach = (
         f"A linear probe on {best.name}'s {best.layers['linear']} gets {percent(verdict.accuracy(best.name))} % of "
         f"{comparison.images:,} test images right ({comparison.params.confidence:.0%} interval {percent(low)} to "
         f"{percent(high)})."
     )
-    if len(group) > 1:
-        cheap = min(group, key=lambda row: row.seconds)
-        first = (
-            f"**Use {either([row.name for row in group])}: they cannot be told apart here.** {reach} "
-            f"{cheap.name} took the least time ({cheap.seconds:,.0f} s)."
+    if RANDOM not in verdict.names:
+        return [_choice(comparison, verdict, methods, reach)]
+    floor = f"An encoder that was not trained gets {percent(verdict.accuracy(RANDOM))} %."
+    above = f"{floor} {against(comparison, verdict, best.name, RANDOM)}"
+    if verdict.p(best.name, RANDOM) < 1 - comparison.params.confidence and gap(verdict, best.name, RANDOM) > 0:
+        return [_choice(comparison, verdict, methods, reach), above]
+    nothing = "No encoder is shown to be better than an untrained one" if comparison.one_seed else NO_HELP
+    return [f"**{nothing}.** {above}", f"{reach} {LONGER}{more_seeds(comparison)}"]
+
+
+def _choice(comparison: Comparison, verdict: Verdict, methods: list[Row], reach: str) -> str:
+    """What to use; with one seed, which encoder did best, as nothing is shown about the methods."""
+    best, group, one_seed = methods[0], tied(comparison, verdict, methods), comparison.one_seed
+    if len(methods) == 1:
+        return f"**{best.name} is the only method here.** {reach}"
+    if len(group) == 1:
+        lead = f"{best.name}'s encoder did best here; {NOT_YET}." if one_seed else f"Use {best.name}."
+        margin = against(
+            comparison, verdict, best.name, methods[1].name, "the next one" if one_seed else "the next method"
         )
-    elif len(methods) > 1:
-        first = f"**Use {best.name}.** {reach} {against(verdict, best, methods[1], 'the next method')}"
-    else:
-        first = f"**{best.name} is the only method here.** {reach}"
-    if RANDOM in verdict.names:
-        floor = f"An encoder that was not trained gets {percent(verdict.accuracy(RANDOM))} %."
-        above = f"{floor} {against(verdict, best, None, RANDOM)}"
-        helps = verdict.p(best.name, RANDOM) < 1 - comparison.params.confidence and gap(verdict, best.name, RANDOM) > 0
-        if helps:
-            return [first, above]
-        longer = "Train for longer before choosing a method: `pretrain.images` is the budget."
-        return [f"**No method is shown to help.** {above}", f"{reach} {longer}"]
-    return [first]
+        return f"**{lead}** {reach} {margin}{more_seeds(comparison)}"
+    names, cheap = either([row.name for row in group]), min(group, key=lambda row: row.seconds)
+    lead = f"Use {names}: they cannot be told apart here."
+    if one_seed:
+        lead = f"The encoders of {names.replace(' or ', ' and ')} cannot be told apart here; {NOT_YET}."
+    least = f"{cheap.name} took the least time ({cheap.seconds:,.0f} s)."
+    return f"**{lead}** {reach} {least}{more_seeds(comparison)}"
 
 
 def _supervised(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:
     if SUPERVISED not in verdict.names:
         return ["The supervised control was not run: whether pretraining is worth it at all is open."]
     best, accuracy = methods[0], percent(verdict.accuracy(SUPERVISED))
+    kind = "encoder without labels" if comparison.one_seed else "method"
     said = f"The same encoder trained with all training labels, on the same budget, gets {accuracy} %."
     if verdict.p(best.name, SUPERVISED) >= 1 - comparison.params.confidence:
-        said += " The best method cannot be told apart from it."
+        said += f" The best {kind} cannot be told apart from it."
     elif gap(verdict, best.name, SUPERVISED) > 0:
-        said += " The best method beats it: pretraining pays even with all labels."
+        said += f" The best {kind} beats it: pretraining pays even with all labels."
     else:
-        said += " No method beats it: pretrain where most of your images have no label, or to start from."
-    return [f"{said} {against(verdict, best, None, SUPERVISED)}"]
+        said += f" No {kind} beats it: pretrain where most of your images have no label, or to start from."
+    return [f"{said} {against(comparison, verdict, best.name, SUPERVISED)}"]
 
 
 def _cost(comparison: Comparison, methods: list[Row]) -> list[str]:
@@ -100,18 +112,19 @@ def _cost(comparison: Comparison, methods: list[Row]) -> list[str]:
         for row in methods
     ]
     cheap = [name for name in comparison.front if name != methods[0].name]
-    front = f"No other method is better than {methods[0].name} at any price."
+    kind, names = ("encoder", "encoders of ") if comparison.one_seed else ("method", "")
+    front = f"No other {kind} is better than {comparison.subject(methods[0].name)} at any price."
     if cheap:
-        front = f"Cheaper, and not beaten at their price: {', '.join(cheap)}."
+        front = f"Cheaper, and not beaten at their price: {names}{', '.join(cheap)}."
     return ["\n".join(lines), front]
 
 
 def _limits(comparison: Comparison) -> list[str]:
     lines = []
-    if max(len(row.seeds) for row in comparison.rows) == 1:
+    if comparison.one_seed:
         lines.append(
             "- One seed per row: the p values are about these encoders on other test images. Another pretraining of "
-            "the same method may come out differently; set `compare.seeds` to three or more to have that counted."
+            "the same method may come out differently; with three seeds or more that is counted."
         )
     if comparison.unequal:
         lines.append("- The rows have seen different numbers of images: their order mixes method and budget.")

@@ -11,13 +11,24 @@ def gap(verdict: Verdict, first: str, second: str) -> float:
     return (verdict.accuracy(first) or 0.0) - (verdict.accuracy(second) or 0.0)
 
 
-def against(verdict: Verdict, best: Row, other: Row | None, what: str) -> str:
-    """By how much the best is above another, and how sure that is. `what`: its name, or what it is to the reader."""
-    name = other.name if other else what
-    points, p = 100 * gap(verdict, best.name, name), verdict.p(best.name, name)
+def against(comparison: Comparison, verdict: Verdict, best: str, reference: str, role: str = "") -> str:
+    """By how much the best row is above another, and how sure that is. `role`: what the other is to the reader."""
+    points, p = 100 * gap(verdict, best, reference), verdict.p(best, reference)
     side = "above" if points >= 0 else "below"
-    called = f"{name}, {what}" if other else what
-    return f"{best.name} is {abs(points):.1f} points {side} {called} ({p_value(p)} after correction for all pairs)."
+    named = f"{comparison.subject(reference)}{role and f', {role}'}"
+    first = comparison.subject(best)
+    return f"{first} is {abs(points):.1f} points {side} {named} ({p_value(p)} after correction for all pairs)."
+
+
+def more_seeds(comparison: Comparison) -> str:
+    """What to do for an answer about the methods, where every row has one seed; empty otherwise."""
+    if not comparison.one_seed:
+        return ""
+    first = comparison.rows[0].seeds[0]
+    return (
+        f" For an answer about the methods, set `compare.seeds: [{first}, {first + 1}, {first + 2}]` in `params.yaml` "
+        "and run again; the encoders that are there are kept."
+    )
 
 
 def p_value(p: float) -> str:
@@ -52,12 +63,13 @@ def surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[
     )
     said = (
         f"As things are ({comparison.images:,} test images, {count(seeds, 'seed')} each), a difference of "
-        f"{100 * found.detectable:.1f} points between {best} and {second} would be found four times out of five, after "
-        "correction for all pairs."
+        f"{100 * found.detectable:.1f} points between {comparison.subject(best)} and {comparison.subject(second)} "
+        "would be found four times out of five, after correction for all pairs."
     )
     points = 100 * gap(verdict, best, second)
     if verdict.p(best, second) < 1 - comparison.params.confidence:
-        return [f"{said} The {points:.1f} points seen are already told apart.", _longer(comparison)]
+        pair = "tell the two encoders" if comparison.one_seed else "tell the two"
+        return [f"{said} The {points:.1f} points seen already {pair} apart.", _longer(comparison)]
     return [f"{said} {_needed(found, comparison, points, seeds)}", _longer(comparison)]
 
 
@@ -124,15 +136,16 @@ def leads(comparison: Comparison, protocol: Protocol, methods: list[Row]) -> str
     if verdict is None or not names:
         return None
     first, best = max(names, key=lambda name: verdict.accuracy(name) or 0.0), methods[0].name
-    said = f"{first} leads with {percent(verdict.accuracy(first))} %"
+    said = f"{comparison.subject(first)} leads with {percent(verdict.accuracy(first))} %"
     if first != best and best in names:
         p = verdict.p(first, best)
         sure = "the ranking flips" if p < 1 - comparison.params.confidence else "too close to call a flip"
-        return f"{said}, {100 * gap(verdict, first, best):.1f} points above {best} ({p_value(p)}): {sure}"
+        above = f"{100 * gap(verdict, first, best):.1f} points above {comparison.subject(best)}"
+        return f"{said}, {above} ({p_value(p)}): {sure}"
     if len(names) > 1:
         second = max((name for name in names if name != first), key=lambda name: verdict.accuracy(name) or 0.0)
         points, p = 100 * gap(verdict, first, second), verdict.p(first, second)
-        return f"{said}, {points:.1f} points above {second} ({p_value(p)})"
+        return f"{said}, {points:.1f} points above {comparison.subject(second)} ({p_value(p)})"
     return said
 
 

@@ -137,8 +137,7 @@ def caption(comparison: Comparison) -> list[str]:
             f"**No accuracies: {reason}.** Label-free measures of the last stage on {comparison.images:,} validation "
             "images. They find encoders that collapsed; they do not say which encoder is useful."
         ]
-    seeds = sorted({len(row.seeds) for row in comparison.rows})
-    many = seeds[-1] > 1
+    seeds, many = sorted({len(row.seeds) for row in comparison.rows}), not comparison.one_seed
     counted = " to ".join(dict.fromkeys((str(seeds[0]), str(seeds[-1]))))
     level = round(1 - comparison.params.confidence, 6)
     lines = [
@@ -149,8 +148,10 @@ def caption(comparison: Comparison) -> list[str]:
         + f" Rows that share a letter cannot be told apart (paired tests, Holm, level {level:g})."
     ]
     if not many:
-        lines.append(
-            "With one seed, intervals and letters leave out how much a method varies from one pretraining to the next."
+        lines.insert(
+            0,
+            "**One seed per row: this ranks these encoders, not the methods.** Intervals and letters leave out how "
+            "much a method varies from one pretraining to the next.",
         )
     if comparison.unequal:
         lines.append("**The rows have seen different numbers of images**: their order mixes method and budget.")
