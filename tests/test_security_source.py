@@ -21,8 +21,6 @@ UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib
 ALLOWED = {
     ("stages/start.py", "importlib.import_module"): "a stage by name, and the name is one of STAGES",
     ("src/pretextbench/registry.py", "EntryPoint.load"): "a plugin is code: it was installed, and is wanted by name",
-    ("src/pretextbench/params.py", "yaml.load"): "with Loader, a SafeLoader that refuses keys given twice",
-    ("src/pretextbench/command/template.py", "yaml.load"): "with the same Loader",
     (
         "src/pretextbench/project/lockfile.py",
         "yaml.load",

@@ -1,15 +1,16 @@
 """The parameters: params.yaml as validated objects; all mistakes are reported at once, with the nearest allowed name.
 
-One section per module. This file imports nothing heavy, so that checking a parameter file takes milliseconds.
+This file imports nothing heavy, so that checking a parameter file takes milliseconds.
 """
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-import yaml
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from pretextbench.base.section import Fraction, Positive, Section, parse
+from pretextbench.base.section import Section, parse
+from pretextbench.base.values import Count, Fraction, LabelBudgets, Positive, RandomSeed, distinct
+from pretextbench.base.yaml_file import read_yaml
 from pretextbench.errors import UserError
 
 __all__ = [
@@ -25,9 +26,9 @@ MethodName = Annotated[str, Field(pattern=NAME, max_length=64)]  # longer names 
 class Synthetic(Section):
     """Sizes of the procedural data set that the library draws."""
 
-    train: Positive = Field(6000, description="training images")
-    val: Positive = Field(1000, description="validation images")
-    test: Positive = Field(2000, description="test images")
+    train: Count = Field(6000, description="training images")
+    val: Count = Field(1000, description="validation images")
+    test: Count = Field(2000, description="test images")
 
 
 Layout = Literal["auto", "classes", "splits", "last", "none"]
@@ -38,13 +39,16 @@ class Source(Section):
     """The source of the images."""
 
     source: SourceName | None = Field(None, description="where the images come from")
-    path: str | None = Field(None, description="folder of images, or where a public data set lies or is downloaded to")
+    path: str | None = Field(None, pattern=r"^[^\x00]*$", description="folder of images, or of a public data set")
     layout: Layout = Field("auto", description="which folder names the class; auto = by the names, asking in doubt")
 
     @model_validator(mode="after")
-    def _folder_needs_a_path(self) -> Self:
+    def _path_and_source_agree(self) -> Self:
         if self.source == "folder" and not self.path:
             raise ValueError("source 'folder' needs `path`, the folder that holds the images")
+        if self.path and self.source in (None, "synthetic"):
+            found = "no source" if self.source is None else "source 'synthetic', which reads no files"
+            raise ValueError(f"`path` is {self.path!r}, with {found}. Set `source: folder`, or `path: null`")
         return self
 
 
@@ -58,7 +62,7 @@ class Prepare(Source):
     test_fraction: float = Field(0.2, gt=0, lt=1, description="share of all held out where there is no test split")
     max_images: Positive | None = Field(None, description="use at most so many images, drawn evenly; null = all")
     max_refused: Fraction = Field(0.01, description="stop when a larger share of the files cannot be read")
-    seed: int = Field(0, ge=0, description="of the drawn images and of the splits")
+    seed: RandomSeed = Field(0, description="of the drawn images and of the splits")
     synthetic: Synthetic = Field(default_factory=Synthetic)
 
 
@@ -78,7 +82,7 @@ class Augment(Section):
         250,
         description="test images that are corrupted for the robustness curves, and validation images for alignment",
     )
-    seed: int = Field(0, ge=0, description="of the contact sheet, the views and what the methods derive")
+    seed: RandomSeed = Field(0, description="of the contact sheet, the views and what the methods derive")
 
 
 class EncoderParams(Section):
@@ -93,14 +97,20 @@ class OptimizerParams(Section):
     """The update rule of one player; the learning rate warms up linearly, then follows a cosine to zero."""
 
     name: Literal["sgd", "adamw", "lars"] = Field("adamw", description="update rule")
-    lr: float = Field(1e-3, gt=0, description="peak learning rate, for the batch size in use")
-    weight_decay: float = Field(1e-4, ge=0, description="not applied to biases and normalisation")
+    lr: float = Field(1e-3, gt=0, le=1000, description="peak learning rate, for the batch size in use")
+    weight_decay: float = Field(1e-4, ge=0, le=1000, description="not applied to biases and normalisation")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd and lars")
-    nesterov: bool = Field(False, description="Nesterov's momentum, sgd only")
+    nesterov: bool = Field(False, description="Nesterov's momentum, of sgd with a momentum above 0")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.999), description="of adamw"
     )
     warmup: Fraction = Field(0.1, description="share of the steps spent warming up")
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and self.name == "sgd" and not self.momentum:
+            raise ValueError("`nesterov: true` needs a `momentum` above 0, found 0")
+        return self
 
 
 class Pretrain(Section):
@@ -109,15 +119,17 @@ class Pretrain(Section):
     operational: ClassVar[frozenset[str]] = frozenset({"resident", "checkpoint_seconds", "log_every"})
 
     images: Positive | None = Field(24_000, description="budget: images seen by each method; or null, with `epochs`")
-    epochs: float | None = Field(None, gt=0, description="budget: passes over the training images; or null, see above")
+    epochs: float | None = Field(
+        None, gt=0, le=1_000_000, description="budget: passes over the training images; or null, see above"
+    )
     batch_size: Positive = Field(128, description="images per step, all processes together; a method may ask its own")
     accumulate: Positive = Field(1, description="split a batch into so many parts, to save memory")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where the machine computes in it"
     )
     accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to train")
-    devices: Positive = Field(1, description="processes on each machine, one per device")
-    nodes: Positive = Field(1, description="machines that train one encoder together")
+    devices: int = Field(1, ge=1, le=1024, description="processes on each machine, one per device")
+    nodes: int = Field(1, ge=1, le=1024, description="machines that train one encoder together")
     compile: bool = Field(False, description="torch.compile the encoder: pays on GPUs, not on small CPU networks")
     clip: float | None = Field(None, gt=0, description="largest norm of the gradient; null = no clipping")
     resident: Literal["auto", "always", "never"] = Field("auto", description="keep the images on the device")
@@ -150,47 +162,49 @@ class Evaluate(Section):
 
     batch_size: Positive = Field(128, description="images per forward pass: more are slower on a CPU")
     knn_k: Positive = Field(20, description="neighbours that vote")
-    knn_temperature: float = Field(0.07, gt=0, description="of the votes' weights exp(similarity / T)")
-    linear_l2: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+    knn_temperature: float = Field(0.07, ge=1e-3, le=1000, description="of the votes' weights exp(similarity / T)")
+    linear_l2: Annotated[tuple[Annotated[float, Field(gt=0, le=1e6)], ...], AfterValidator(distinct)] = Field(
         (1e-5, 1e-4, 1e-3, 1e-2, 1e-1), min_length=1, description="grid of L2 penalties, chosen on validation"
     )
-    linear_steps: Positive = Field(200, description="L-BFGS iterations at most")
-    budgets: tuple[str, ...] = Field(
+    linear_steps: Count = Field(200, description="L-BFGS iterations at most")
+    budgets: LabelBudgets = Field(
         ("5", "20", "1%", "10%"),
         description="few-label budgets: n per class, or a share of train; 100% is always there",
     )
-    redraws: Positive = Field(3, description="random subsets per label budget, the same for every method")
-    finetune: tuple[str, ...] = Field((), description="label budgets at which the whole network is trained too: '100%'")
+    redraws: int = Field(3, ge=1, le=1000, description="random subsets per label budget, the same for every method")
+    finetune: LabelBudgets = Field((), description="label budgets at which the whole network is trained too: '100%'")
     finetune_images: Positive = Field(20_000, description="images seen by each fine-tuning, at most")
-    finetune_lr: float = Field(1e-3, gt=0, description="peak learning rate of the fine-tuning, AdamW")
-    map_images: int = Field(300, ge=0, description="validation images on the maps of the features; 0 = no maps")
-    seed: int = Field(0, ge=0, description="of the subsets, the fine-tuning and the maps")
+    finetune_lr: float = Field(1e-3, gt=0, le=1000, description="peak learning rate of the fine-tuning, AdamW")
+    map_images: int = Field(
+        300, ge=0, le=20_000, description="validation images on the maps of the features; 0 = no maps"
+    )
+    seed: RandomSeed = Field(0, description="of the subsets, the fine-tuning and the maps")
 
 
 class Compare(Section):
     """The rows of the comparison and the statistics of their differences."""
 
     name: str | None = Field(
-        None, min_length=1, max_length=100, pattern=r"^[^/:\"'%\\\x00-\x1f]+$", description="of the MLflow experiment"
+        None, min_length=1, max_length=100, pattern=r"^[^/:\"'%\\\p{Cc}]+$", description="of the MLflow experiment"
     )
-    methods: tuple[MethodName, ...] = Field(("simclr", "rotation"), description="pretext methods, by entry-point name")
-    controls: tuple[Literal["random", "supervised"], ...] = Field(
+    methods: Annotated[tuple[MethodName, ...], AfterValidator(distinct)] = Field(
+        ("simclr", "rotation"), description="pretext methods, by entry-point name"
+    )
+    controls: Annotated[tuple[Literal["random", "supervised"], ...], AfterValidator(distinct)] = Field(
         ("random", "supervised"), description="rows that are not pretext methods"
     )
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    seeds: Annotated[tuple[RandomSeed, ...], AfterValidator(distinct)] = Field(
         (0,), min_length=1, description="one run per method and seed"
     )
     allow_unequal_budgets: bool = Field(False, description="rank encoders that have seen different numbers of images")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals; 1 - confidence is the test level")
-    resamples: Positive = Field(10_000, description="bootstrap resamples")
-    seed: int = Field(0, ge=0, description="of the bootstrap")
+    resamples: Count = Field(10_000, description="bootstrap resamples")
+    seed: RandomSeed = Field(0, description="of the bootstrap")
 
     @model_validator(mode="after")
-    def _refuse_repeated_names(self) -> Self:
-        for field in ("methods", "controls", "seeds"):
-            values = getattr(self, field)
-            if len(set(values)) < len(values):
-                raise ValueError(f"`{field}` names one entry twice: {list(values)}")
+    def _at_least_one_row(self) -> Self:
+        if not self.methods + self.controls:
+            raise ValueError("`methods` and `controls` are both empty: there is nothing to compare")
         return self
 
 
@@ -222,18 +236,6 @@ class MethodParams(Section):
     optimizer: OptimizerParams = Field(default_factory=OptimizerParams, description="of the main player")
 
 
-class Loader(yaml.SafeLoader):
-    """YAML, but a key given twice is an error: the first would be dropped in silence."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping whose keys differ."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = sorted({str(key) for i, key in enumerate(keys) if key in keys[:i] and key != "<<"})
-        if twice:
-            raise yaml.YAMLError(f"given twice{node.start_mark}: {', '.join(twice)}")
-        return super().construct_mapping(node, deep)
-
-
 def load(path: Path) -> Params:
     """Read a parameter file.
 
@@ -241,9 +243,9 @@ def load(path: Path) -> Params:
         UserError: the file is missing, is not YAML, or has mistakes (all of them are listed).
     """
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}. It holds the parameters of the pipeline.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from None
-    return parse(Params, raw, str(path))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not valid YAML: it is not UTF-8 text: {error}") from None
+    return parse(Params, read_yaml(text, str(path)), str(path))

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from pretextbench.base.section import Fraction, Positive, Section
+from pretextbench.base.section import Section
+from pretextbench.base.values import Fraction, Positive
 
 __all__ = [
     "ColorJitter", "GaussianBlur", "Grayscale", "HorizontalFlip", "Op", "PadCrop", "RandomResizedCrop", "Recipe",

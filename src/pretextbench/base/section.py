@@ -1,14 +1,13 @@
 """A group of parameters; all mistakes in it are reported at once, with the nearest allowed name."""
 
-from typing import Annotated, Any, ClassVar, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from pretextbench.base.names import printable
 from pretextbench.errors import UserError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
 
 
 class Section(BaseModel):
@@ -21,16 +20,22 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_switch_for_number(cls, raw: Any) -> Any:
-        """YAML reads `yes`, `on` and `true` as booleans, which Python would take for 1."""
+        """Python would take `true` for 1."""
         for name, value in raw.items() if isinstance(raw, dict) else ():
             field = cls.model_fields.get(name)
-            if isinstance(value, bool) and field and bool not in (field.annotation, *get_args(field.annotation)):
+            values = value if isinstance(value, list | tuple) else [value]
+            if field and any(isinstance(part, bool) for part in values) and not _takes_bool(field.annotation):
                 raise ValueError(f"`{name}`: expected a number or a word, not true or false")
         return raw
 
     def decisive(self) -> dict[str, Any]:
         """The fields that can change a result, as JSON: a stage is stale when one of them changes."""
         return self.model_dump(mode="json", exclude=set(self.operational))
+
+
+def _takes_bool(annotation: Any) -> bool:
+    """Whether true and false are values of a type, or of what it holds."""
+    return annotation in (bool, Any) or any(_takes_bool(part) for part in get_args(annotation))
 
 
 def _known(model: Any, path: tuple[int | str, ...]) -> list[str]:
@@ -44,13 +49,23 @@ def _known(model: Any, path: tuple[int | str, ...]) -> list[str]:
 def _message(error: Any, model: type[BaseModel], prefix: str) -> str:
     """One line for one mistake: its key, the value found, the values allowed."""
     path = tuple(error["loc"])
-    key = ".".join([prefix, *map(str, path)] if prefix else list(map(str, path))) or "the file"
+    key = printable(".".join([prefix, *map(str, path)] if prefix else list(map(str, path)))) or "the file"
     if error["type"] == "extra_forbidden":
         known = _known(model, path[:-1])
         return f"{key}: unknown key.{nearest(str(path[-1]), known)} Allowed: {', '.join(known)}."
     message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "string_type" and isinstance(error["input"], int | float):
+        message += "; put it into quotes"
     value = "" if isinstance(error["input"], dict) else f" (found {error['input']!r:.80})"
-    return f"{key}: {message}{value}."
+    return printable(f"{key}: {message}{value}.")
+
+
+def _consequence(error: Any, others: list[Any]) -> bool:
+    """Whether a tuple is too short only because pydantic has taken out its wrong items, each a mistake of its own."""
+    path = error["loc"]
+    return error["type"] == "too_short" and any(
+        len(other["loc"]) > len(path) and other["loc"][: len(path)] == path for other in others
+    )
 
 
 def parse(model: type[Model], raw: object, origin: str, prefix: str = "") -> Model:
@@ -62,5 +77,6 @@ def parse(model: type[Model], raw: object, origin: str, prefix: str = "") -> Mod
     try:
         return model.model_validate({} if raw is None else raw)
     except ValidationError as error:
-        lines = [_message(item, model, prefix) for item in error.errors(include_url=False)]
+        found = error.errors(include_url=False)
+        lines = [_message(item, model, prefix) for item in found if not _consequence(item, found)]
         raise UserError("\n  ".join([f"{origin} has {len(lines)} mistake(s):", *lines])) from None

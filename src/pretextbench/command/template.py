@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import CommentMark
@@ -19,11 +18,12 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.tokens import CommentToken
 
 from pretextbench.base.section import parse
-from pretextbench.params import Loader, Params
+from pretextbench.base.yaml_file import read_yaml
+from pretextbench.params import Params
 
 SHIPPED = Path(__file__).with_name("params.yaml")
 COLUMN, WIDTH = 25, 120  # of the comments, and of the file
-DIRECTIVE = "%YAML 1.1\n---\n"  # the version that PyYAML reads, so that "yes" and "12" get quotes
+DIRECTIVE = "%YAML 1.1\n---\n"  # written like this, words such as "yes" get quotes: every reader agrees on them
 
 
 class Representer(RoundTripRepresenter):
@@ -62,7 +62,7 @@ def check(text: str) -> Params:
     Raises:
         UserError: it has mistakes.
     """
-    return parse(Params, yaml.load(text, Loader), "the new params.yaml")
+    return parse(Params, read_yaml(text, "the new params.yaml"), "the new params.yaml")
 
 
 def _explain(section: CommentedMap, choice: Choice) -> None:

@@ -1,6 +1,5 @@
 """Probes with few labels: the subsets, and what is fitted and chosen on them."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pretextbench.base.seed import Seed
+from pretextbench.base.values import label_budget
 from pretextbench.data.prepared import Prepared
 from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
@@ -37,15 +37,11 @@ class Budget:
         Raises:
             UserError: it is neither.
         """
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
-        if match and match[2] and 0 < float(match[1]) <= 100:
-            return cls(float(match[1]) / 100, None)
-        if match and not match[2] and match[1].isdigit() and int(match[1]) > 0:
-            return cls(None, int(match[1]))
-        raise UserError(
-            f"evaluate.budgets: {text!r} is not a label budget. Allowed: a share of the training labels above 0% and "
-            "up to 100%, such as '1%', or a whole number of labels per class, such as '5'."
-        )
+        try:
+            number, percent = label_budget(text)
+        except ValueError as error:
+            raise UserError(f"evaluate.budgets: {text!r} is {error}.") from None
+        return cls(number / 100, None) if percent else cls(None, int(number))
 
     def of(self, count: int) -> int:
         """Labels that a class with `count` labelled images keeps: one at least."""
