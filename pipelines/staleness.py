@@ -1,10 +1,11 @@
 """Reasons why stages would run, from DVC's status. Only the inventory is run, and nothing is kept."""
 
+import contextlib
 import os
 import shlex
 import subprocess
 from collections.abc import Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from dvc.dependency import ParamsDependency
@@ -12,6 +13,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
 
 from pipelines.graph import Node, in_words, within
+from pretextbench.base.files import write_whole
 from pretextbench.errors import UserError
 from pretextbench.project.environment import RECORDED
 from pretextbench.project.layout import SETTINGS
@@ -44,8 +46,9 @@ def explain(nodes: list[Node]) -> str:
     """
     roots = {node.name for node in nodes if node.always and not node.needs}
     try:
-        with Repo(_wait_for_lock=True) as repo:
+        with Repo(_wait_for_lock=True) as repo, contextlib.ExitStack() as kept:
             for stage in within(repo, roots):
+                kept.enter_context(put_back([Path(out.fs_path) for out in stage.outs]))
                 _take_stock(stage.cmd)
             with lock_repo(repo):
                 stages = within(repo, [node.name for node in nodes])
@@ -53,6 +56,17 @@ def explain(nodes: list[Node]) -> str:
     except DvcException as error:
         raise UserError(f"DVC cannot tell what is stale: {in_words(str(error))}.") from error
     return lay_out(nodes, roots, own)
+
+
+@contextlib.contextmanager
+def put_back(files: list[Path]) -> Iterator[None]:
+    """Give files their content back at the end: stages of a run that is at work now go on reading them."""
+    before = {path: path.read_bytes() for path in files if path.is_file()}
+    try:
+        yield
+    finally:
+        for path, content in before.items():
+            write_whole(path, content)
 
 
 def _take_stock(commands: str | list[str]) -> None:

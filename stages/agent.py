@@ -5,9 +5,9 @@ The stage `pretrain` is node 0. With `pretrain.nodes` above 1 start this on ever
     PRETEXTBENCH_RENDEZVOUS=HOST:29400 PRETEXTBENCH_NODE=1 python -m stages.agent METHOD SEED
 
 where HOST is the machine on which DVC runs the stage, with the same first variable, and the second one counts (1 is the
-default, and enough for two machines). Each machine needs the
-same code and params.yaml, and what the stage reads (data/prepared, runs/methods.json, runs/augment/METHOD), from a file
-system that all share or by `dvc pull`. Only node 0 writes.
+default, and enough for two machines). Each machine needs the same code and params.yaml, and what the stage reads
+(data/prepared, runs/settings.json, runs/methods.json, runs/augment/METHOD), from a file system that all share or by
+`dvc pull`. Only node 0 writes.
 """
 
 import contextlib
@@ -21,9 +21,10 @@ from collections.abc import Iterator
 import psutil
 
 from pretextbench.errors import UserError
-from pretextbench.params import Pretrain, load
+from pretextbench.params import Pretrain
 from pretextbench.project import layout
 from pretextbench.project.locks import locked
+from pretextbench.project.settings import check_versions, parameters
 from stages.arguments import method_and_seed
 from stages.lifecycle import exit_status
 from stages.worker import complaint
@@ -157,7 +158,8 @@ def main() -> int:
     """Be one of the other nodes of a training; returns the exit status."""
     name, seed = method_and_seed("agent", __doc__)
     try:
-        params = load(layout.PARAMS).pretrain
+        params = parameters().pretrain
+        check_versions("pretrain")
         if params.nodes == 1:
             raise UserError("pretrain.nodes is 1 in params.yaml: the stage trains alone. This starts the other nodes.")
         train(name, seed, params, _number(NODE, "1", params.nodes - 1))

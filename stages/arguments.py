@@ -36,7 +36,7 @@ def contestant(name: str) -> Contestant:
     """Import a method and give it the parameters that the inventory wrote.
 
     Raises:
-        UserError: the inventory does not list it.
+        UserError: the inventory does not list it, or its code was changed since.
         PluginError: it cannot be used.
     """
     entries = json.loads(layout.METHODS.read_text()) if layout.METHODS.is_file() else {}
@@ -45,6 +45,12 @@ def contestant(name: str) -> Contestant:
             f"Method {name!r} is not in {layout.METHODS} (found: {', '.join(entries) or 'nothing'}). "
             "List it under compare.methods in params.yaml and run `dvc repro`."
         )
-    entry, method = entries[name], registry.load(name)
+    entry, plugin = entries[name], registry.find(name)
+    if registry.source_hash(plugin) != entry["source_hash"]:
+        raise UserError(
+            f"The code of method {name!r} was changed after the inventory of this run. Run `dvc repro` again: its "
+            "results are then made by the new code."
+        )
+    method = registry.load(name)
     params = parse(method.Params, entry["params"], str(layout.METHODS), name)
-    return Contestant(registry.find(name), entry["source_hash"], method, params)
+    return Contestant(plugin, entry["source_hash"], method, params)

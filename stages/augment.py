@@ -18,8 +18,9 @@ from pretextbench.base.picture import draw
 from pretextbench.base.seed import Seed
 from pretextbench.data.prepared import Prepared, spread
 from pretextbench.method import Picture, PretextMethod
-from pretextbench.params import Augment, MethodParams, load
+from pretextbench.params import Augment, MethodParams
 from pretextbench.project import layout
+from pretextbench.project.settings import parameters
 from stages.arguments import contestant
 
 TIMED, CHUNK = 8, 256  # batches in the speed measurement; images per chunk given to `derive`
@@ -71,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages augment", description=__doc__.splitlines()[0])
     parser.add_argument("method", help="entry-point name")
     name = parser.parse_args().method
-    params, data, entrant = load(layout.PARAMS), Prepared(layout.IMAGES), contestant(name)
+    params, data, entrant = parameters(), Prepared(layout.IMAGES), contestant(name)
     entrant.method.requires.check(name, data.image_size, colour=data.colour)
     policy = Policy(name, data.image_size, entrant.method.recipe(entrant.params, data.image_size))
     with whole_folder(layout.augmented(name)) as out:

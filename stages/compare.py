@@ -7,24 +7,26 @@ from pathlib import Path
 
 from pretextbench.compare.comparison import compare
 from pretextbench.compare.runs import CARD, read
-from pretextbench.params import load
 from pretextbench.project import layout
+from pretextbench.project.settings import parameters, parameters_text
 from pretextbench.report.output import Appendix, write
 from pretextbench.track.records import git_commit
 from pretextbench.track.stage_records import record_compare
+from stages import inputs
 
 PACKAGES = ("pretextbench", "torch", "kornia", "lightning-fabric", "numpy", "scipy", "dvc", "prefect", "mlflow")
 
 
 def main() -> None:
     """Rank the encoders of this comparison, and no others that may lie beside them."""
-    params = load(layout.PARAMS)
+    params = parameters()
     names = params.compare.methods + params.compare.controls
     folders = [f"{name}-{seed}" for name in names for seed in params.compare.seeds]
     evaluations = layout.EVALUATED
     runs = read(evaluations, evaluations, folders)
     appendix = Appendix.read(layout.AUDIT, recipe([evaluations / folder for folder in folders]))
     written = write(compare(runs, params.compare, params.compare.seed), runs, layout.REPORTS, appendix)
+    inputs.check()
     record_compare(
         layout.REPORTS, [evaluations / folder for folder in folders], layout.root(), layout.experiment(params)
     )
@@ -51,5 +53,5 @@ def recipe(evaluations: list[Path]) -> dict[str, str]:
         "trained on": "; ".join(machine),
         **({"k-NN on validation labels watched": watched} if watched else {}),
         "versions": "\n".join(dict.fromkeys([f"Python {platform.python_version()}", *packages, *plugins])),
-        "params.yaml": layout.PARAMS.read_text(encoding="utf-8"),
+        "params.yaml": parameters_text(),
     }

@@ -11,11 +11,12 @@ from pretextbench.base.files import whole_folder
 from pretextbench.data.prepared import Prepared
 from pretextbench.evaluate.evaluation import save
 from pretextbench.evaluate.protocol import Subject, evaluate
-from pretextbench.params import load
 from pretextbench.project import layout
+from pretextbench.project.settings import parameters
 from pretextbench.track.stage_records import record_evaluate
 from pretextbench.train import checkpoint, encoder_folder
 from pretextbench.views.frozen import Views
+from stages import inputs
 from stages.arguments import method_and_seed
 
 KEPT = (
@@ -32,7 +33,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder, _ = encoder_folder.load(source)
     data = Prepared(layout.IMAGES, layout.LABELS)
-    params = load(layout.PARAMS)
+    params = parameters()
     who = Subject(encoder.to(device), params.evaluate, device, Views(layout.VIEWS, data), transfer())
     result = evaluate(who, data)
     with whole_folder(target) as out:
@@ -40,6 +41,7 @@ def main() -> None:
         for file in KEPT:
             if (source / file).is_file():
                 shutil.copy(source / file, out)
+    inputs.check()
     record_evaluate(target, source, layout.root(), layout.experiment(params))
     forget_evaluated(name, seed)
     print(f"{name}-{seed}: {headline(result.metrics)}")

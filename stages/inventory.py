@@ -12,21 +12,19 @@ from pretextbench.base.files import write_whole
 from pretextbench.params import Source, load
 from pretextbench.project import layout
 from pretextbench.project.inventory import Entry, count_files, take_stock
-
-SECTIONS = ("prepare", "augment", "encoder", "pretrain", "evaluate", "compare")  # that dvc.yaml watches
+from pretextbench.project.settings import settings
 
 
 def main() -> None:
     """Check all parameters and list the contestants."""
-    params = load(layout.PARAMS)
+    params, text = load(layout.PARAMS), layout.PARAMS.read_text(encoding="utf-8-sig")
     for data in (params.prepare, params.transfer):
         layout.borrow(data.path)
     entries = take_stock(params, _checked())
     write_whole(layout.checked(), json.dumps({entry["fingerprint"]: entry for entry in entries.values()}).encode())
     public = {name: {k: v for k, v in entry.items() if k != "fingerprint"} for name, entry in entries.items()}
     write_whole(layout.METHODS, (json.dumps(public, indent=2, sort_keys=True) + "\n").encode())
-    settings = {section: getattr(params, section).decisive() for section in SECTIONS}
-    write_whole(layout.SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
+    write_whole(layout.SETTINGS, (json.dumps(settings(text), indent=2) + "\n").encode())
     source = {"files": _files(params.prepare), "transfer": params.transfer.model_dump() | _files(params.transfer)}
     write_whole(layout.SOURCE, (json.dumps(source, indent=2) + "\n").encode())
 

@@ -18,6 +18,8 @@ from pretextbench.base.files import REASONS, explain
 from pretextbench.errors import UserError
 from pretextbench.project import layout, locks
 from pretextbench.project.environment import recorded
+from pretextbench.project.settings import check_versions
+from stages import inputs
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of <malloc.h>
 LARGEST = 32 * 2**20  # bytes; glibc refuses a higher M_MMAP_THRESHOLD
@@ -47,10 +49,13 @@ def run(stage: str, work: Callable[[], None], *, flow: bool = True) -> int:
 
     def stoppable() -> None:
         _on_sigterm()  # inside the flow: Prefect has a handler of its own, which would end the run its own way
+        check_versions(stage)
         work()
+        inputs.check()
 
     name = run_name(stage, sys.argv[1:])
     try:
+        inputs.begin()
         with alone(name):
             if flow and not recorded():
                 prefect_flow.recorded(stage, name, stoppable, layout.root())

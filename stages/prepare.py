@@ -7,13 +7,13 @@ from pretextbench.base.names import printable
 from pretextbench.data.prepare import prepare
 from pretextbench.data.prepared import UNLABELLED, Prepared
 from pretextbench.errors import UserError
-from pretextbench.params import load
 from pretextbench.project import layout
+from pretextbench.project.settings import parameters
 
 
 def main() -> None:
     """Read params.yaml and write the prepared arrays."""
-    params = load(layout.PARAMS)
+    params = parameters()
     card = prepare(params.prepare, layout.IMAGES, layout.LABELS)
     print(card.summary())
     if lack := lacking_labels(Prepared(layout.IMAGES, layout.LABELS)):

@@ -4,12 +4,12 @@ python -m stages pretrain METHOD SEED
 """
 
 from pretextbench import track
-from pretextbench.params import load
 from pretextbench.project import layout
 from pretextbench.project.lockfile import committed
+from pretextbench.project.settings import parameters
 from pretextbench.track.stage_records import record_pretrain
 from pretextbench.train import checkpoint, encoder_folder
-from stages import agent
+from stages import agent, inputs
 from stages.arguments import method_and_seed
 from stages.worker import train
 
@@ -18,7 +18,7 @@ def main() -> None:
     """Train one method with one seed and record it."""
     name, seed = method_and_seed("pretrain", __doc__)
     forget_committed(name, seed)
-    params, curves = load(layout.PARAMS), layout.live_curves(name, seed)
+    params, curves = parameters(), layout.live_curves(name, seed)
     if params.watch.live:
         track.follow(layout.root(), curves)
     if params.pretrain.devices * params.pretrain.nodes > 1:
@@ -26,6 +26,7 @@ def main() -> None:
         card = encoder_folder.read_card(layout.pretrained(name, seed))
     else:
         card = train(name, seed)
+    inputs.check()
     output, experiment = layout.pretrained(name, seed), layout.experiment(params)
     record_pretrain(output, layout.augmented(name), layout.root(), layout.IMAGES, curves, experiment)
     pace = f"{card.seconds:.1f} s, {card.images_per_second:,.0f} images/s"

@@ -5,13 +5,13 @@ The images folder and the labels folder in it are as those of the stage `prepare
 
 from pretextbench.base.files import whole_folder, write_whole
 from pretextbench.data.prepare import prepare
-from pretextbench.params import load
 from pretextbench.project import layout
+from pretextbench.project.settings import parameters
 
 
 def main() -> None:
     """Prepare the data set that `transfer` in params.yaml names."""
-    params = load(layout.PARAMS)
+    params = parameters()
     with whole_folder(layout.TRANSFER) as out:
         if params.transfer.source is None:
             write_whole(out / "none.txt", b"params.yaml names no second data set under `transfer`.\n")

@@ -1,8 +1,8 @@
 """Stage `views`: test and validation images -> the corrupted and augmented images that every encoder is measured on."""
 
 from pretextbench.data.prepared import Prepared
-from pretextbench.params import load
 from pretextbench.project import layout
+from pretextbench.project.settings import parameters
 from pretextbench.views.frozen import Views
 from pretextbench.views.make import make_views
 
@@ -10,7 +10,7 @@ from pretextbench.views.make import make_views
 def main() -> None:
     """Make the evaluation views of the prepared images."""
     data = Prepared(layout.IMAGES)
-    make_views(data, load(layout.PARAMS).augment, layout.VIEWS)
+    make_views(data, parameters().augment, layout.VIEWS)
     views = Views(layout.VIEWS, data)
     corruptions, severities, images = views.corrupted.shape[:3]
     megabytes = (views.corrupted.nbytes + views.pairs.nbytes) / 1e6

@@ -8,8 +8,9 @@ from pathlib import Path
 from pretextbench.augment.pipeline import Policy
 from pretextbench.data.prepared import Prepared
 from pretextbench.errors import UserError
-from pretextbench.params import Params, load
+from pretextbench.params import Params
 from pretextbench.project import layout
+from pretextbench.project.settings import parameters
 from pretextbench.train.budget import Job
 from pretextbench.train.encoder_folder import Card, read_tensors
 from pretextbench.train.pretrain import pretrain
@@ -20,7 +21,7 @@ from stages.lifecycle import keep_freed
 
 def train(name: str, seed: int) -> Card:
     """Train one method with one seed, alone or as one process of several."""
-    params = load(layout.PARAMS)
+    params = parameters()
     work = job(name, seed, params)
     data = Prepared(layout.IMAGES, layout.LABELS if work.method.uses_labels else None)
     scratch = layout.training_scratch()

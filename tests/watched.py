@@ -1,6 +1,7 @@
 """Which code a stage runs: the closure of its imports, as far as that code can change what the stage writes."""
 
 import ast
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -21,6 +22,7 @@ NEUTRAL = {  # module or package -> why an edit of it cannot change a number; th
     "pretextbench.track": "the record in MLflow, written after the files",
     "pretextbench.watch": "observes a training and changes nothing (tests/watch holds this)",
     "stages.lifecycle": "locks, the Prefect run and exit statuses",
+    "stages.inputs": "refuses to commit what was made of changed inputs",
     "stages.arguments": "reads the command line; the method's parameters come from runs/methods.json",
     "stages.agent": "starts the processes of a training; their number is a parameter",
 }
@@ -36,6 +38,26 @@ NEUTRAL_IN = {  # the same for one stage
         "pretextbench.method": "the class that controls derive from; nothing of it runs",
         "pretextbench.train.checkpoint": "removes what a finished training has kept",
     },
+}
+PACKAGES = {  # import name -> distribution, of what can change a number; the others check, draw, write or show
+    "kornia": "kornia",
+    "lightning_fabric": "lightning-fabric",
+    "numpy": "numpy",
+    "PIL": "pillow",
+    "scipy": "scipy",
+    "torch": "torch",
+}
+HARMLESS = {  # import name -> why another version of it changes no number
+    "jinja2": "the report's frame",
+    "markdown_it": "the report's frame",
+    "markupsafe": "the report's frame",
+    "matplotlib": "draws pictures of results",
+    "pydantic": "checks values",
+    "safetensors": "writes bytes, and does not choose them",
+    "sklearn": "t-SNE, for a picture",
+    "threadpoolctl": "numbers of threads",
+    "torchvision": "unpacks public data sets",
+    "tqdm": "a progress bar",
 }
 
 
@@ -66,6 +88,26 @@ def _run(tree: ast.AST) -> Iterator[ast.AST]:
         if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
             yield node
             waiting += ast.iter_child_nodes(node)
+
+
+def packages(stage: str, known: Mapping[str, Path]) -> set[str]:
+    """Distributions of other people whose version can change what a stage writes; an unknown import is a KeyError."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in closure(stage, known) if not _draws(path)]
+    names = {name.partition(".")[0] for tree in trees for name in _imported(tree)}
+    foreign = names - sys.stdlib_module_names - SOURCES.keys() - HARMLESS.keys()
+    return {PACKAGES[name] for name in foreign}
+
+
+def _draws(path: Path) -> bool:
+    return path in {modules()[name] for name in PICTURES}
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    for node in _run(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
 
 
 def is_neutral(module: str, stage: str) -> bool:

@@ -114,7 +114,9 @@ def test_what_the_inventory_finds_is_told(project: Path) -> None:
     """The parameters of a method reach its stages by the file that the inventory writes."""
     (project / "params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.3, steps: null"))
     changes = ["inventory.json: b-c.lr: 0.2 -> 0.3", "inventory.json: b-c.steps: nothing -> null"]
+    before = files(project)
     found = told()
+    assert files(project) == before  # a run that is at work now reads the file of its own inventory
     assert set(found) == {"", "inventory", "pretrain@b-c-0", "pretrain@b-c-1", "compare"}
     assert found["pretrain@b-c-0"] == found["pretrain@b-c-1"] == changes
     assert set(told("pretrain@a-0")) == {"", "inventory"}

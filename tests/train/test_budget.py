@@ -116,6 +116,17 @@ def test_all_those_keys_differ() -> None:
     assert len(keys) == len(CHANGES) + 2
 
 
+@pytest.mark.parametrize("package", ["torch", "kornia", "lightning-fabric", "numpy"])
+@pytest.mark.parametrize("other", ["0.1", "{}+another.build"])
+def test_a_checkpoint_of_other_versions_is_not_continued(
+    package: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, installed = job().key("data"), budgets.installed
+    now = other.format(installed(package))
+    monkeypatch.setattr(budgets, "installed", lambda name: now if name == package else installed(name))
+    assert job().key("data") != before
+
+
 @pytest.mark.parametrize("changes", [{"checkpoint_seconds": 1.0}, {"log_every": 3}, {"resident": "never"}])
 def test_how_often_something_is_written_does_not(changes: dict[str, Any]) -> None:
     assert pretrain(**changes).key("data") == job().key("data")

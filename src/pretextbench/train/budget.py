@@ -14,6 +14,7 @@ from pretextbench import registry
 from pretextbench.errors import UserError
 from pretextbench.method import PretextMethod
 from pretextbench.params import EncoderParams, MethodParams, Pretrain
+from pretextbench.project.settings import VERSIONS, installed
 from pretextbench.recipe import Recipe
 from pretextbench.registry import Plugin
 
@@ -61,6 +62,7 @@ class Job:
             "data": data_sha256,
             "derived": {name: _digest(value) for name, value in self.derived.items()},
             "library": [version("pretextbench"), code_digest()],
+            "versions": [installed(name) for name in VERSIONS["pretrain"]],  # with build: +cpu adds in another order
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,0 +1,109 @@
+"""Settings of a run, runs/settings.json: what the inventory read from params.yaml, and versions that change results.
+
+The stages take their parameters from this file and not from params.yaml: DVC records it as what made a result, so an
+edit of params.yaml while stages run waits for the next run. DVC watches sections of it:
+
+* one per section of params.yaml, defaults filled in, without operational fields;
+* `versions.STAGE`: the distributions that can change the bytes which that stage writes.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from pretextbench.base.section import parse
+from pretextbench.base.yaml_file import read_yaml
+from pretextbench.errors import UserError
+from pretextbench.params import Params, load
+from pretextbench.project import layout
+
+SECTIONS = ("prepare", "augment", "encoder", "pretrain", "evaluate", "compare")  # that dvc.yaml watches
+ARRAYS = ("kornia", "numpy", "torch")
+VERSIONS = {  # stage -> distributions; tests/test_watched.py compares them with the imports
+    "prepare": ("numpy", "pillow"),
+    "transfer": ("numpy", "pillow"),
+    "audit": ("numpy", "torch"),
+    "views": ARRAYS,
+    "augment": ARRAYS,
+    "pretrain": (*ARRAYS, "lightning-fabric"),
+    "evaluate": (*ARRAYS, "scipy"),
+    "compare": ("numpy", "scipy"),
+}
+TEXT = "params_yaml"  # no stage of dvc.yaml watches it: a comment and an operational field change no result
+
+
+def settings(text: str) -> dict[str, Any]:
+    """The content of the file for a params.yaml with this text.
+
+    Raises:
+        UserError: it has mistakes.
+    """
+    params = _parse(text)
+    sections = {section: getattr(params, section).decisive() for section in SECTIONS}
+    versions = {stage: {name: public(installed(name)) for name in names} for stage, names in VERSIONS.items()}
+    return {**sections, "versions": versions, TEXT: text}
+
+
+def read() -> dict[str, Any]:
+    """The content of the file; empty where no inventory has run."""
+    try:
+        content: dict[str, Any] = json.loads(layout.SETTINGS.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return content
+
+
+def parameters_text() -> str:
+    """The text of params.yaml that the inventory read; where none has run, as it is now."""
+    return str(read().get(TEXT) or layout.PARAMS.read_text(encoding="utf-8"))
+
+
+def parameters() -> Params:
+    """The parameters of the run that the inventory began; where none has run, those of params.yaml.
+
+    Raises:
+        UserError: params.yaml cannot be read, or has mistakes.
+    """
+    text = read().get(TEXT)
+    return load(layout.PARAMS) if text is None else _parse(text)
+
+
+def _parse(text: str) -> Params:
+    return parse(Params, read_yaml(text, str(layout.PARAMS)), str(layout.PARAMS))
+
+
+def check_versions(stage: str) -> None:
+    """Refuse to run a stage with other versions than the inventory wrote, which DVC would record.
+
+    Raises:
+        UserError: names each distribution that differs.
+    """
+    wanted = read().get("versions", {}).get(stage, {})
+    differing = list(_differences(wanted))
+    if differing:
+        raise UserError(
+            f"The inventory of this run was made with other versions: {'; '.join(differing)}. Install the same ones, "
+            "or run `dvc repro` again: it makes the results of this stage anew."
+        )
+
+
+def _differences(wanted: dict[str, str]) -> Iterator[str]:
+    for name, expected in wanted.items():
+        if (found := public(installed(name))) != expected:
+            yield f"{name} {expected}, found {found}"
+
+
+@cache
+def installed(name: str) -> str:
+    """The version of a distribution, with the label of its build."""
+    return version(name)
+
+
+def public(number: str) -> str:
+    """A version without the label of its build: `2.11.0` of `2.11.0+cpu`.
+
+    DVC does not know the device either: results of a machine with a GPU are of use on one without.
+    """
+    return number.partition("+")[0]
