@@ -23,7 +23,7 @@ from pipelines.reproduce import last_words, reproduce
 from pretextbench.base.files import write_whole
 from pretextbench.errors import UserError
 from pretextbench.project import layout, lockfile
-from pretextbench.project.environment import RECORDED
+from pretextbench.project.environment import RECORDED, WORKER
 from pretextbench.project.locks import Lock, take
 
 GRACE = float(os.environ.get("PRETEXTBENCH_GRACE", "20"))  # seconds that stages get to end after Ctrl-C
@@ -185,6 +185,7 @@ def site(order: Order) -> Site:
             root = layout.root()
             share = order.threads or str(max(1, devices.cores() // order.concurrent))
             env = dict.fromkeys(THREADS, share)  # Dask's nanny has set them to 1
+            env[WORKER] = "1"
             env |= {"MLFLOW_TRACKING_URI": order.tracking} if order.tracking else {}
             _sites[order.run] = Site(Children(root, grace=order.grace), env, lock=root / layout.STAGES_LOCK)
         return _sites[order.run]

@@ -5,28 +5,53 @@ left out. So a changed default makes a stage stale, and a changed `log_every` do
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipelines import devices
 from pretextbench.base.files import write_whole
-from pretextbench.params import Source, load
-from pretextbench.project import layout
+from pretextbench.base.yaml_file import read_text
+from pretextbench.params import Pretrain, Source, parse_text
+from pretextbench.project import demands, layout
+from pretextbench.project.environment import on_worker
 from pretextbench.project.inventory import Entry, count_files, take_stock
-from pretextbench.project.settings import settings
+from pretextbench.project.settings import installed, settings
 
 
 def main() -> None:
     """Check all parameters and list the contestants."""
-    params, text = load(layout.PARAMS), layout.PARAMS.read_text(encoding="utf-8-sig")
+    text = read_text(layout.PARAMS)
+    params = parse_text(text, str(layout.PARAMS))
     for data in (params.prepare, params.transfer):
         layout.borrow(data.path)
     entries = take_stock(params, _checked())
+    demands.refuse([*demands.of_parameters(params, entries), *_of_machine(params.pretrain)])
     write_whole(layout.checked(), json.dumps({entry["fingerprint"]: entry for entry in entries.values()}).encode())
     public = {name: {k: v for k, v in entry.items() if k != "fingerprint"} for name, entry in entries.items()}
-    write_whole(layout.METHODS, (json.dumps(public, indent=2, sort_keys=True) + "\n").encode())
-    write_whole(layout.SETTINGS, (json.dumps(settings(text), indent=2) + "\n").encode())
     source = {"files": _files(params.prepare), "transfer": params.transfer.model_dump() | _files(params.transfer)}
-    write_whole(layout.SOURCE, (json.dumps(source, indent=2) + "\n").encode())
+    written = settings(text, params)
+    files = {
+        layout.METHODS: json.dumps(public, indent=2, sort_keys=True),
+        layout.SETTINGS: json.dumps(written, indent=2),
+        layout.SOURCE: json.dumps(source, indent=2),
+    }
+    if any(not path.is_file() or path.read_text() != content + "\n" for path, content in files.items()):
+        demands.refuse(demands.of_current_data(params, entries, written, source))
+    for path, content in files.items():
+        write_whole(path, (content + "\n").encode())
+
+
+def _of_machine(params: Pretrain) -> Iterator[str]:
+    """Mistakes about devices, where the trainings run on this machine. Torch is imported only if they matter."""
+    if on_worker() or (params.accelerator != "gpu" and params.devices == 1):
+        return
+    gpus = 0 if installed("torch").endswith("+cpu") else len(set(devices.available()))
+    if not gpus and params.accelerator != "cpu":
+        import torch  # knows other makers' devices too, and takes seconds to import
+
+        gpus = torch.cuda.device_count()
+    yield from demands.of_devices(params, gpus)
 
 
 def _files(source: Source) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Stage `prepare`: a source of images -> data/prepared/images and, apart from them, data/prepared/labels."""
 
+import json
 from collections.abc import Sequence
 
 from pretextbench import registry
@@ -7,7 +8,7 @@ from pretextbench.base.names import printable
 from pretextbench.data.prepare import prepare
 from pretextbench.data.prepared import UNLABELLED, Prepared
 from pretextbench.errors import UserError
-from pretextbench.project import layout
+from pretextbench.project import demands, layout
 from pretextbench.project.settings import parameters
 
 
@@ -16,8 +17,13 @@ def main() -> None:
     params = parameters()
     card = prepare(params.prepare, layout.IMAGES, layout.LABELS)
     print(card.summary())
-    if lack := lacking_labels(Prepared(layout.IMAGES, layout.LABELS)):
+    data = Prepared(layout.IMAGES, layout.LABELS)
+    if lack := lacking_labels(data):
         no_control_wants_labels(params.compare.controls, lack)
+    entries = json.loads(layout.METHODS.read_text()) if layout.METHODS.is_file() else {}
+    demands.refuse(demands.of_data(params, entries, data))
+    for note in demands.unpayable(params, data):
+        print(f"note: {note}")
 
 
 def lacking_labels(data: Prepared) -> str:

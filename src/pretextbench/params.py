@@ -9,9 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from pretextbench.base.section import Section, parse
-from pretextbench.base.values import Count, Fraction, LabelBudgets, Positive, RandomSeed, distinct
-from pretextbench.base.yaml_file import read_yaml
-from pretextbench.errors import UserError
+from pretextbench.base.values import Count, Fraction, LabelBudgets, OneLine, Positive, RandomSeed, distinct
+from pretextbench.base.yaml_file import read_text, read_yaml
 
 __all__ = [
     "NAME", "Augment", "Compare", "EncoderParams", "Evaluate", "Fraction", "MethodName", "MethodParams",
@@ -131,7 +130,7 @@ class Pretrain(Section):
     devices: int = Field(1, ge=1, le=1024, description="processes on each machine, one per device")
     nodes: int = Field(1, ge=1, le=1024, description="machines that train one encoder together")
     compile: bool = Field(False, description="torch.compile the encoder: pays on GPUs, not on small CPU networks")
-    clip: float | None = Field(None, gt=0, description="largest norm of the gradient; null = no clipping")
+    clip: float | None = Field(None, ge=1e-6, le=1e6, description="largest norm of the gradient; null = no clipping")
     resident: Literal["auto", "always", "never"] = Field("auto", description="keep the images on the device")
     checkpoint_seconds: float = Field(30, ge=0, description="seconds between checkpoints, written with a history row")
     log_every: Positive = Field(10, description="steps between two rows of history.csv")
@@ -184,9 +183,7 @@ class Evaluate(Section):
 class Compare(Section):
     """The rows of the comparison and the statistics of their differences."""
 
-    name: str | None = Field(
-        None, min_length=1, max_length=100, pattern=r"^[^/:\"'%\\\p{Cc}]+$", description="of the MLflow experiment"
-    )
+    name: OneLine | None = Field(None, description="of the MLflow experiment")
     methods: Annotated[tuple[MethodName, ...], AfterValidator(distinct)] = Field(
         ("simclr", "rotation"), description="pretext methods, by entry-point name"
     )
@@ -242,10 +239,13 @@ def load(path: Path) -> Params:
     Raises:
         UserError: the file is missing, is not YAML, or has mistakes (all of them are listed).
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}. It holds the parameters of the pipeline.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not valid YAML: it is not UTF-8 text: {error}") from None
-    return parse(Params, read_yaml(text, str(path)), str(path))
+    return parse_text(read_text(path), str(path))
+
+
+def parse_text(text: str, origin: str) -> Params:
+    """The parameters in the text of a parameter file, which messages call `origin`.
+
+    Raises:
+        UserError: it is not YAML, or has mistakes (all of them are listed).
+    """
+    return parse(Params, read_yaml(text, origin), origin)

@@ -104,6 +104,23 @@ def test_a_pair_that_cannot_work_is_refused(requires: Requires, message: str, mo
         take_stock_of(requires, monkeypatch)
 
 
+@pytest.mark.parametrize("name", ["jigsaw", "relative-location"])
+def test_what_a_method_refuses_when_it_is_built_is_known_to_the_inventory(name: str) -> None:
+    """And not only to its training, which may come after those of other methods."""
+    compare = {"methods": ("rotation", name), "controls": ()}
+    take_stock(Params(compare=compare), {})
+    with pytest.raises(UserError, match=r"at least 12 px .*found 8 px|no gap in images of 8 px"):
+        take_stock(Params(compare=compare, prepare={"image_size": 8}), {})
+
+
+def test_a_method_that_needs_the_data_to_be_built_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Sound, params: object, encoder: object, data: object) -> None:
+        raise KeyError("prior")
+
+    monkeypatch.setattr(registry, "load", lambda name: type("Planted", (Sound,), {"__init__": refuse}))
+    assert set(take_stock(Params(compare={"methods": ("rotation",), "controls": ()}), {})) == {"rotation"}
+
+
 def test_pairs_that_can_work_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     for requires in (Requires(), Requires(encoder=ResNet, image_size=32, colour=True)):
         take_stock_of(requires, monkeypatch)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pretextbench.errors import UserError
-from pretextbench.params import Params
+from pretextbench.params import Params, load
 from pretextbench.project import layout
 from pretextbench.project import settings as module
 from pretextbench.project.settings import check_versions, parameters, parameters_text, public, settings
@@ -22,7 +22,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def inventory(project: Path) -> None:
     (project / layout.SETTINGS).parent.mkdir(exist_ok=True)
-    (project / layout.SETTINGS).write_text(json.dumps(settings((project / layout.PARAMS).read_text())))
+    (project / layout.SETTINGS).write_text(
+        json.dumps(settings((project / layout.PARAMS).read_text(), load(project / layout.PARAMS)))
+    )
 
 
 def test_an_edit_of_the_parameters_waits_for_the_next_run(project: Path) -> None:

@@ -11,6 +11,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0, le=10**12)]
 Count = Annotated[int, Field(gt=0, le=1_000_000)]
 RandomSeed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]  # strict: DVC would name a stage after 1.0 or true
+OneLine = Annotated[  # a name that other programs take: no quotes, slashes, line breaks or marks of direction
+    str, Field(min_length=1, max_length=100, pattern=r"^[^/:\"'%\\\p{Cc}\p{Zl}\p{Zp}\p{Bidi_C}]+$")
+]
 
 
 def distinct(values: Values) -> Values:

@@ -6,6 +6,7 @@ DVC takes names and seeds for its stages from the same file, with ruamel.yaml. A
 
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -21,6 +22,20 @@ DIGITS = 30  # of a number; Python refuses to read 4,300
 CORE = "tag:yaml.org,2002:"
 PLAIN = {CORE + name for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}
 IMPOSSIBLE = re.compile("[\0\ud800-\udfff]")  # in a path or in a name that is written anywhere
+
+
+def read_text(path: Path) -> str:
+    """The text of a parameter file.
+
+    Raises:
+        UserError: it is missing, or is no UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}. It holds the parameters of the pipeline.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not valid YAML: it is not UTF-8 text: {error}") from None
 
 
 def read_yaml(text: str, origin: str) -> Any:

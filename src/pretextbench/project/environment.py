@@ -6,6 +6,12 @@ import sys
 from pretextbench.errors import UserError
 
 RECORDED = "PRETEXTBENCH_RECORDED"  # the stage needs no Prefect flow of its own: it is a task of one, or a dry run
+WORKER = "PRETEXTBENCH_WORKER"  # the stage runs on a Dask worker: other stages may run on other machines
+
+
+def on_worker() -> bool:
+    """Whether other stages of the same run may be on machines that have what this one lacks."""
+    return bool(os.environ.get(WORKER))
 
 
 def recorded() -> bool:

@@ -19,6 +19,7 @@ from pretextbench.errors import UserError, nearest
 from pretextbench.params import MethodParams, Params
 
 Entry = dict[str, Any]
+CONTRACT = ("params.py", "base/section.py", "base/values.py", "method.py", "project/inventory.py")
 
 
 def contestants(params: Params) -> tuple[str, ...]:
@@ -75,27 +76,40 @@ def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
     method = registry.load(name)
     own = parse(method.Params, raw, "params.yaml", f"methods.{name}")
     _check_pair(name, method, own, params)
-    return {**facts, "params": own.model_dump(mode="json"), "fingerprint": fingerprint}
+    colour = {"colour": True} if method.requires.colour else {}  # needed
+    return {**facts, **colour, "params": own.model_dump(mode="json"), "fingerprint": fingerprint}
 
 
 def _check_pair(name: str, method: Any, own: MethodParams, params: Params) -> None:
     """Refuse a method that cannot work with the encoder or the image size of params.yaml.
 
-    Whether the images have colour is known when they are prepared. The encoder is built only for a method that needs a
-    certain kind: it takes a second.
+    Whether the images have colour is known when they are prepared. The networks are built without their numbers (on
+    torch's device `meta`), for what a method itself refuses.
     """
-    from pretextbench.method import Data, Requires  # here, with the method: not needed when all entries are known
+    import torch  # here, with the method: not needed when all entries are known
 
-    size, encoder = params.prepare.image_size, None
-    if method.requires.encoder is not Requires.encoder:
-        encoder = method.build_encoder(own, params.encoder, Data(size, (0.5,) * 3, (0.25,) * 3, images=0))
-    method.requires.check(name, size, encoder)
+    from pretextbench.method import Data
+
+    size = params.prepare.image_size
+    method.requires.check(name, size)
+    classes, grey = (2 if method.uses_labels else 0), ((0.5,) * 3, (0.25,) * 3)
+    try:
+        noise = torch.rand(4, 3, size, size, generator=torch.Generator().manual_seed(0))
+        data = Data(size, *grey, images=1000, derived=method.derive(own, iter([noise]), size), classes=classes)
+        with torch.device("meta"):
+            encoder = method.build_encoder(own, params.encoder, data)
+            method.requires.check(name, size, encoder)
+            method(own, encoder, data)
+    except UserError:
+        raise
+    except Exception:  # not the user's: the stages of the method, which have the data, show it in full
+        return
 
 
 def _contract() -> bytes:
     """The files of the library that give every method's parameters their defaults and meaning."""
     library = Path(registry.__file__).parent
-    return b"".join((library / name).read_bytes() for name in ("params.py", "base/section.py", "method.py"))
+    return b"".join((library / name).read_bytes() for name in CONTRACT)
 
 
 def count_files(folder: Path) -> dict[str, Any]:

@@ -13,10 +13,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from pretextbench.base.section import parse
-from pretextbench.base.yaml_file import read_yaml
 from pretextbench.errors import UserError
-from pretextbench.params import Params, load
+from pretextbench.params import Params, load, parse_text
 from pretextbench.project import layout
 
 SECTIONS = ("prepare", "augment", "encoder", "pretrain", "evaluate", "compare")  # that dvc.yaml watches
@@ -34,13 +32,8 @@ VERSIONS = {  # stage -> distributions; tests/test_watched.py compares them with
 TEXT = "params_yaml"  # no stage of dvc.yaml watches it: a comment and an operational field change no result
 
 
-def settings(text: str) -> dict[str, Any]:
-    """The content of the file for a params.yaml with this text.
-
-    Raises:
-        UserError: it has mistakes.
-    """
-    params = _parse(text)
+def settings(text: str, params: Params) -> dict[str, Any]:
+    """The content of the file for a params.yaml with this text, which gives these parameters."""
     sections = {section: getattr(params, section).decisive() for section in SECTIONS}
     versions = {stage: {name: public(installed(name)) for name in names} for stage, names in VERSIONS.items()}
     return {**sections, "versions": versions, TEXT: text}
@@ -67,11 +60,7 @@ def parameters() -> Params:
         UserError: params.yaml cannot be read, or has mistakes.
     """
     text = read().get(TEXT)
-    return load(layout.PARAMS) if text is None else _parse(text)
-
-
-def _parse(text: str) -> Params:
-    return parse(Params, read_yaml(text, str(layout.PARAMS)), str(layout.PARAMS))
+    return load(layout.PARAMS) if text is None else parse_text(text, str(layout.PARAMS))
 
 
 def check_versions(stage: str) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from torch import Tensor
 
 from pretextbench import registry
-from pretextbench.errors import UserError
 from pretextbench.method import PretextMethod
 from pretextbench.params import EncoderParams, MethodParams, Pretrain
+from pretextbench.project.demands import of_batch, refuse
 from pretextbench.project.settings import VERSIONS, installed
 from pretextbench.recipe import Recipe
 from pretextbench.registry import Plugin
@@ -110,17 +110,7 @@ def budget(job: Job, train_images: int) -> Budget:
         UserError: the batch is larger than the split, or does not divide into `accumulate` parts and processes.
     """
     batch = batch_size(job)
-    parts = job.pretrain.accumulate * job.pretrain.devices * job.pretrain.nodes
-    if batch > train_images:
-        raise UserError(
-            f"A batch of {batch} images is set for method {job.plugin.name!r}, but the training split has "
-            f"{train_images}. Lower pretrain.batch_size to at most {train_images}, or add images."
-        )
-    if batch % parts:
-        raise UserError(
-            f"A batch of {batch} images does not divide into {parts} equal parts (pretrain.accumulate x devices x "
-            f"nodes). Use a multiple of {parts}."
-        )
+    refuse(of_batch(job.plugin.name, batch, job.pretrain, train_images))
     images = job.pretrain.images or (job.pretrain.epochs or 0) * train_images
     return Budget(batch, max(1, round(images / batch)))
 

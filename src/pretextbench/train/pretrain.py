@@ -25,6 +25,7 @@ from pretextbench.data.prepared import UNLABELLED, Prepared
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
 from pretextbench.params import Pretrain
+from pretextbench.project.demands import of_devices, refuse
 from pretextbench.train import encoder_folder
 from pretextbench.train.batches import Batches
 from pretextbench.train.budget import Job
@@ -54,11 +55,10 @@ def start_fabric(params: Pretrain) -> Fabric:
     """Devices, processes and precision as params.yaml asks for them.
 
     Raises:
-        UserError: an accelerator is asked for that the machine does not have, or another number of processes was
-            started than devices and nodes ask for.
+        UserError: an accelerator or a number of devices is asked for that the machine does not have, or another number
+            of processes was started than devices and nodes ask for.
     """
-    if params.accelerator == "gpu" and not torch.cuda.is_available():
-        raise UserError("pretrain.accelerator is 'gpu', but torch finds none here. Use 'auto' or 'cpu'.")
+    refuse(of_devices(params, torch.cuda.device_count()))
     device = torch.device("cuda" if params.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     bf16 = params.precision == "bf16" or (params.precision == "auto" and bf16_pays(device))
     torch.backends.cudnn.benchmark = True  # on a GPU: shapes are the same in every step, so the search pays once

@@ -1,0 +1,147 @@
+"""Demands of the parameters on the machine and on the data: what cannot work is refused before anything is trained.
+
+The inventory checks what is known before an image is read, the end of the stage `prepare` what the prepared data show.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pretextbench import registry
+from pretextbench.base.values import label_budget
+from pretextbench.errors import UserError
+from pretextbench.params import Params, Pretrain
+from pretextbench.project import layout, lockfile
+from pretextbench.project.inventory import Entry
+
+if TYPE_CHECKING:
+    from pretextbench.data.prepared import Prepared  # with NumPy, which the inventory seldom needs
+
+FEW_PROCESSES = 8  # trainings of several processes on a CPU, whatever its cores: a try before a real run
+UNLABELLED = -1  # in the array of labels
+LEAST_VALIDATION = 2  # images of which the label-free measures can be computed
+
+
+def refuse(mistakes: Iterable[str]) -> None:
+    """Raise all mistakes together, if there are any.
+
+    Raises:
+        UserError: there are; a line for each, once.
+    """
+    lines = list(dict.fromkeys(mistakes))
+    if lines:
+        raise UserError("\n".join(lines))
+
+
+def of_parameters(params: Params, entries: Mapping[str, Entry]) -> Iterator[str]:
+    """Mistakes that show before an image is read: batches, places on the disk, room for generated images."""
+    parts = params.pretrain.accumulate * params.pretrain.devices * params.pretrain.nodes
+    for name, entry in entries.items():
+        batch = _batch(entry, params)
+        yield from of_batch(name, batch, params.pretrain)
+        if batch == parts:
+            yield (
+                f"A batch of {batch} in {parts} part(s) leaves one image at a time to method {name!r}: nothing to "
+                f"compare it with, and no statistics for a batch norm. Use a batch of {2 * parts} or more."
+            )
+    if params.transfer.source == "folder" and params.transfer.path and not Path(params.transfer.path).exists():
+        yield f"transfer.path: {params.transfer.path!r} does not exist. Correct it, or set `source: null`."
+    if params.prepare.source == "synthetic":
+        wanted = sum(params.prepare.synthetic.model_dump().values()) * 3 * params.prepare.image_size**2
+        free = shutil.disk_usage(Path()).free
+        if wanted > free:
+            yield (
+                f"prepare.synthetic: the images take {wanted / 1e9:,.0f} GB, and {free / 1e9:,.0f} GB are free on the "
+                "disk. Lower the numbers, or prepare.image_size."
+            )
+
+
+def of_batch(name: str, batch: int, params: Pretrain, images: int | None = None) -> Iterator[str]:
+    """Why a method cannot train with batches of this size, on so many training images (None: not known yet)."""
+    parts = params.accumulate * params.devices * params.nodes
+    if images is not None and batch > images:
+        yield (
+            f"A batch of {batch} images is set for method {name!r}, but the training split has "
+            f"{images}. Lower pretrain.batch_size to at most {images}, or add images."
+        )
+    if batch % parts:
+        yield (
+            f"A batch of {batch} images does not divide into {parts} equal parts (pretrain.accumulate x devices x "
+            f"nodes), which method {name!r} needs. Use a multiple of {parts}."
+        )
+
+
+def of_devices(params: Pretrain, gpus: int) -> Iterator[str]:
+    """Why this machine, with so many GPUs that torch can use, cannot train as `pretrain` asks."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = max(FEW_PROCESSES, cores)
+    if params.accelerator == "gpu" and not gpus:
+        yield "pretrain.accelerator is 'gpu', but torch finds none here. Use 'auto' or 'cpu'."
+    elif params.accelerator != "cpu" and gpus:
+        if params.devices > gpus:
+            yield f"pretrain.devices is {params.devices}, but torch finds {gpus} GPU(s) here. Use at most {gpus}."
+    elif params.devices > most:
+        yield (
+            f"pretrain.devices is {params.devices}, and this machine has {cores} core(s) and no GPU for them. Use at "
+            f"most {most}."
+        )
+
+
+def of_data(params: Params, entries: Mapping[str, Entry], data: "Prepared") -> Iterator[str]:
+    """Mistakes that the prepared images show: for the end of the stage `prepare`."""
+    images, validation = len(data.images("train")), len(data.images("val"))
+    for name, entry in entries.items():
+        yield from of_batch(name, _batch(entry, params), params.pretrain, images)
+        if entry.get("colour") and not data.colour:
+            try:
+                registry.load(name).requires.check(name, data.image_size, colour=False)
+            except UserError as error:
+                yield str(error)
+    if validation < LEAST_VALIDATION:
+        yield (
+            f"The validation split has {validation} image(s), and {LEAST_VALIDATION} or more are needed. Add images, "
+            f"or raise prepare.val_fraction ({params.prepare.val_fraction})."
+        )
+
+
+def unpayable(params: Params, data: "Prepared") -> Iterator[str]:
+    """Notes on label budgets that some class cannot pay: their columns of the report will be empty."""
+    counts = Counter(data.labels("train").tolist())
+    counts.pop(UNLABELLED, None)
+    smallest = min(counts.values(), default=0)
+    for text in dict.fromkeys(params.evaluate.budgets + params.evaluate.finetune):
+        number, percent = label_budget(text)
+        if smallest and not percent and number > smallest:
+            name = data.classes[min(label for label, count in counts.items() if count == smallest)]
+            yield (
+                f"the label budget {text!r} needs {int(number)} labels per class, and class {name!r} has {smallest} "
+                "in the training split: its results will be empty (evaluate.budgets in params.yaml)."
+            )
+
+
+def of_current_data(
+    params: Params, entries: Mapping[str, Entry], settings: Mapping[str, Any], source: Mapping[str, Any]
+) -> Iterator[str]:
+    """The same, for the inventory: where DVC has committed images for these settings and files, `prepare` will not run.
+
+    Args:
+        settings: content of runs/settings.json.
+        source: content of runs/source.json.
+    """
+    from pretextbench.data.prepared import Prepared  # see above
+
+    try:
+        entry = lockfile.stages(layout.LOCKFILE.read_bytes())["prepare"]["params"]
+        made = [entry[layout.SETTINGS.as_posix()]["prepare"], entry[layout.SOURCE.as_posix()]["files"]]
+        data = Prepared(layout.IMAGES) if made == [settings["prepare"], source["files"]] else None
+    except (OSError, KeyError, TypeError, UserError):  # not made, or not here
+        return
+    if data:
+        yield from of_data(params, entries, data)
+
+
+def _batch(entry: Entry, params: Params) -> int:
+    return int(entry["params"].get("batch_size") or params.pretrain.batch_size)
