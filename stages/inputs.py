@@ -15,6 +15,7 @@ from typing import Any
 from pretextbench import registry
 from pretextbench.errors import UserError
 from pretextbench.project import layout, lockfile
+from pretextbench.project.code import code_digest
 
 HASHED = 1_000_000  # bytes of a file; a larger one is known by its size and time of modification
 State = Mapping[str, str]  # file, or section of a file -> its content in short
@@ -23,9 +24,10 @@ _at_start: State = {}
 
 
 def begin() -> None:
-    """Note the state of the inputs, where DVC has started this process."""
+    """Note the state of the inputs, where DVC has started this process, and of the code that names a checkpoint."""
     global _at_start
     _at_start = _now()
+    code_digest()  # kept by its cache
 
 
 def check() -> None:
@@ -40,8 +42,8 @@ def check() -> None:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         verb = "were" if len(changed) > 1 else "was"
         raise UserError(
-            f"{', '.join(changed[:3])}{more} {verb} changed while this stage was at work, so nobody can say what made "
-            "its result: it is not committed. Run `dvc repro` again."
+            f"{', '.join(changed[:3])}{more} {verb} changed while this stage was at work: its result "
+            "belongs to neither version and is not committed. Run `dvc repro` again."
         )
 
 

@@ -4,6 +4,7 @@ python -m stages pretrain METHOD SEED
 """
 
 from pretextbench import track
+from pretextbench.errors import UserError
 from pretextbench.project import layout
 from pretextbench.project.lockfile import committed
 from pretextbench.project.settings import parameters
@@ -26,11 +27,25 @@ def main() -> None:
         card = encoder_folder.read_card(layout.pretrained(name, seed))
     else:
         card = train(name, seed)
-    inputs.check()
+    check_inputs(name, seed)
     output, experiment = layout.pretrained(name, seed), layout.experiment(params)
     record_pretrain(output, layout.augmented(name), layout.root(), layout.IMAGES, curves, experiment)
     pace = f"{card.seconds:.1f} s, {card.images_per_second:,.0f} images/s"
     print(f"{name}-{seed}: {card.images_seen:,} images in {pace}")
+
+
+def check_inputs(name: str, seed: int) -> None:
+    """Refuse a training whose inputs were changed, and forget it: its copy would be taken for one of the new inputs.
+
+    Raises:
+        UserError: an input is no longer what it was at the start.
+    """
+    try:
+        inputs.check()
+    except UserError:
+        for folder in checkpoint.finished(layout.training_scratch(name, seed)):
+            checkpoint.forget(folder)
+        raise
 
 
 def forget_committed(name: str, seed: int) -> None:

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from pretextbench.project import layout
+from pretextbench.project.code import WATCHED
 from pretextbench.project.settings import SECTIONS, VERSIONS
-from pretextbench.train.budget import WATCHED
 from tests import watched
 from tests.checkout import PROJECT
 

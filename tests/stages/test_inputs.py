@@ -9,7 +9,8 @@ import pytest
 
 from pretextbench import registry
 from pretextbench.errors import UserError
-from stages import inputs, lifecycle
+from pretextbench.project import layout
+from stages import inputs, lifecycle, pretrain
 
 PIPELINE = """
 stages:
@@ -109,6 +110,27 @@ def test_a_stage_that_nobody_commits_is_not_refused(project: Path, monkeypatch: 
     inputs.begin()
     write("code/loop.py", "2\n")(project)
     inputs.check()
+
+
+def test_a_training_of_changed_inputs_is_forgotten(project: Path) -> None:
+    """Else the next run would take the copy of its outputs for a training of the new code."""
+    copy = layout.training_scratch("rotation", 0) / "key" / "finished"
+    copy.mkdir(parents=True)
+    inputs.begin()
+    pretrain.check_inputs("rotation", 0)
+    assert copy.is_dir()
+    write("code/loop.py", "2\n")(project)
+    with pytest.raises(UserError, match="not committed"):
+        pretrain.check_inputs("rotation", 0)
+    assert not copy.exists()
+
+
+def test_the_code_is_read_before_it_is_imported(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an edit between the import and the first step would name a checkpoint of the old code after the new."""
+    called: list[bool] = []
+    monkeypatch.setattr(inputs, "code_digest", lambda: called.append(True))
+    inputs.begin()
+    assert called
 
 
 def test_many_changes_are_counted(project: Path) -> None:

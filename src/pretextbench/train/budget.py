@@ -2,35 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 
 from torch import Tensor
 
-from pretextbench import registry
 from pretextbench.method import PretextMethod
 from pretextbench.params import EncoderParams, MethodParams, Pretrain
+from pretextbench.project.code import code_digest
 from pretextbench.project.demands import of_batch, refuse
 from pretextbench.project.settings import VERSIONS, installed
 from pretextbench.recipe import Recipe
 from pretextbench.registry import Plugin
-
-LIBRARY = Path(registry.__file__).parent
-WATCHED = (  # what decides the weights: dvc.yaml watches the same for `pretrain`, and a test holds both to the imports
-    "augment",
-    "base/seed.py",
-    "data/prepared.py",
-    "distributed.py",
-    "encoder.py",
-    "encoders",
-    "measures.py",
-    "method.py",
-    "recipe.py",
-    "train",
-)
 
 
 @dataclass(frozen=True)
@@ -65,19 +49,6 @@ class Job:
             "versions": [installed(name) for name in VERSIONS["pretrain"]],  # with build: +cpu adds in another order
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-@cache
-def code_digest() -> str:
-    """SHA-256 over names and contents of the files that WATCHED lists."""
-    digest = hashlib.sha256()
-    for path in sorted(file for name in WATCHED for file in _files(LIBRARY / name)):
-        digest.update(path.relative_to(LIBRARY).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def _files(path: Path) -> Iterator[Path]:
-    yield from path.rglob("*.py") if path.is_dir() else (path,)
 
 
 def _digest(tensor: Tensor) -> list[str]:
