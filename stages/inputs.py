@@ -92,9 +92,9 @@ def _files(place: Path) -> Iterator[Path]:
 
 def _content(path: Path) -> str:
     try:
-        found = path.stat()
-        if found.st_size > HASHED:
-            return f"{found.st_size} {found.st_mtime_ns}"
+        status = path.stat()
+        if status.st_size > HASHED:
+            return f"{status.st_size} {status.st_mtime_ns}"
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:  # removed at this moment
         return ""

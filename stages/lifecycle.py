@@ -106,7 +106,7 @@ def exit_status(error: BaseException) -> int:
         return _say("stopped by Ctrl-C. `dvc repro` goes on from here.", 130)
     if isinstance(error, Stopped):
         return _say("stopped by SIGTERM. `dvc repro` goes on from here.", 143)
-    if isinstance(error, SystemExit):  # argparse has told its message
+    if isinstance(error, SystemExit):  # argparse has printed its message
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     traceback.print_exception(error)
     return 1

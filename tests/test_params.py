@@ -148,7 +148,7 @@ def test_one_mistake_is_one_line(tmp_path: Path, text: str, line: str) -> None:
     assert lines[0].strip().startswith(line)
 
 
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_listed_together(tmp_path: Path) -> None:
     found = mistakes(
         tmp_path,
         "encoder: {name: resnet19, with: 3}\nprepare: {source: folder}\ncompare: {confidence: 3}\n"

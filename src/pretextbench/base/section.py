@@ -77,6 +77,6 @@ def parse(model: type[Model], raw: object, origin: str, prefix: str = "") -> Mod
     try:
         return model.model_validate({} if raw is None else raw)
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        lines = [_message(item, model, prefix) for item in found if not _consequence(item, found)]
+        mistakes = error.errors(include_url=False)
+        lines = [_message(item, model, prefix) for item in mistakes if not _consequence(item, mistakes)]
         raise UserError("\n  ".join([f"{origin} has {len(lines)} mistake(s):", *lines])) from None

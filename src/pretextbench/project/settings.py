@@ -80,8 +80,8 @@ def check_versions(stage: str) -> None:
 
 def _differences(wanted: dict[str, str]) -> Iterator[str]:
     for name, expected in wanted.items():
-        if (found := public(installed(name))) != expected:
-            yield f"{name} {expected}, found {found}"
+        if (present := public(installed(name))) != expected:
+            yield f"{name} {expected}, found {present}"
 
 
 @cache
