@@ -72,9 +72,9 @@ def shipped() -> list[str]:
 
 
 def mutated(lines: list[str], draw: random.Random) -> str:
-    """The text with one to three of its values replaced, lines doubled or indented."""
+    """The text with one or two of its values replaced, lines doubled or indented."""
     lines = list(lines)
-    for _ in range(draw.randint(1, 3)):
+    for _ in range(draw.randint(1, 2)):
         number = draw.randrange(len(lines))
         key, colon, _ = lines[number].partition(": ")
         action = draw.choice(["value", "value", "value", "double", "indent"])
@@ -105,4 +105,4 @@ def test_a_mutated_text_is_accepted_or_refused_in_words(shipped: list[str]) -> N
         assert YAML(typ="safe").load(text)["compare"]["seeds"] == list(params.compare.seeds), seed  # as DVC takes them
         accepted += 1
     assert not unprintable
-    assert 5 < accepted < 50
+    assert 5 < accepted < 50, accepted
