@@ -9,7 +9,19 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from pretextbench.base.section import Section, parse
-from pretextbench.base.values import Count, Fraction, LabelBudgets, OneLine, Positive, RandomSeed, distinct
+from pretextbench.base.values import (
+    NAME,
+    Count,
+    Fraction,
+    LabelBudgets,
+    Layout,
+    MethodName,
+    OneLine,
+    Positive,
+    RandomSeed,
+    SourceName,
+    distinct,
+)  # fmt: skip
 from pretextbench.base.yaml_file import read_text, read_yaml
 
 __all__ = [
@@ -18,9 +30,6 @@ __all__ = [
     "Transfer", "Watch", "load",
 ]  # fmt: skip
 
-NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"  # of a method: it becomes a folder, a DVC stage and a YAML key
-MethodName = Annotated[str, Field(pattern=NAME, max_length=64)]  # longer names of files are made of it
-
 
 class Synthetic(Section):
     """Sizes of the procedural data set that the library draws."""
@@ -28,10 +37,6 @@ class Synthetic(Section):
     train: Count = Field(6000, description="training images")
     val: Count = Field(1000, description="validation images")
     test: Count = Field(2000, description="test images")
-
-
-Layout = Literal["auto", "classes", "splits", "last", "none"]
-SourceName = Literal["synthetic", "folder", "cifar10", "cifar100", "stl10", "imagenette"]
 
 
 class Source(Section):

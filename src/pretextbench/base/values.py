@@ -1,7 +1,7 @@
 """Types of the values in a parameter file: bounded numbers, random seeds, label budgets, lists without repetition."""
 
 import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
@@ -14,6 +14,11 @@ RandomSeed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]  # strict: DVC w
 OneLine = Annotated[  # a name that other programs take: no quotes, slashes, line breaks or marks of direction
     str, Field(min_length=1, max_length=100, pattern=r"^[^/:\"'%\\\p{Cc}\p{Zl}\p{Zp}\p{Bidi_C}]+$")
 ]
+
+NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"  # of a method: it becomes a folder, a DVC stage and a YAML key
+MethodName = Annotated[str, Field(pattern=NAME, max_length=64)]  # longer names of files are made of it
+Layout = Literal["auto", "classes", "splits", "last", "none"]
+SourceName = Literal["synthetic", "folder", "cifar10", "cifar100", "stl10", "imagenette"]
 
 
 def distinct(values: Values) -> Values:
