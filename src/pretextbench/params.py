@@ -8,20 +8,20 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from pretextbench.base.names import Layout
 from pretextbench.base.section import Section, parse
 from pretextbench.base.values import (
     NAME,
     Count,
     Fraction,
     LabelBudgets,
-    Layout,
     MethodName,
     OneLine,
     Positive,
     RandomSeed,
     SourceName,
     distinct,
-)  # fmt: skip
+)
 from pretextbench.base.yaml_file import read_text, read_yaml
 
 __all__ = [

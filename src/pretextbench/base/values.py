@@ -17,7 +17,6 @@ OneLine = Annotated[  # a name that other programs take: no quotes, slashes, lin
 
 NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"  # of a method: it becomes a folder, a DVC stage and a YAML key
 MethodName = Annotated[str, Field(pattern=NAME, max_length=64)]  # longer names of files are made of it
-Layout = Literal["auto", "classes", "splits", "last", "none"]
 SourceName = Literal["synthetic", "folder", "cifar10", "cifar100", "stl10", "imagenette"]
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pretextbench.base.names import Layout
 from pretextbench.command.console import console, plain
 from pretextbench.command.project import root
 from pretextbench.command.sizes import Profile
 from pretextbench.errors import UserError
-from pretextbench.params import Layout
 
 if TYPE_CHECKING:
     from pretextbench.command.survey import Survey

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pretextbench.base.files import whole_folder
+from pretextbench.base.names import Layout
 from pretextbench.command import label_checks, label_table
 from pretextbench.command.file_match import match
 from pretextbench.command.survey import as_typed
@@ -15,7 +16,6 @@ from pretextbench.data.class_folders import some
 from pretextbench.data.file_kinds import is_system
 from pretextbench.data.source import SPLITS, explore
 from pretextbench.errors import UserError
-from pretextbench.params import Layout
 
 LONGEST = 150  # bytes of a link's or folder's name, of the 255 that file systems allow
 
