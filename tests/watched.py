@@ -16,6 +16,7 @@ NEUTRAL = {  # module or package -> why an edit of it cannot change a number; th
     "pretextbench.base.section": "checks parameters; their values are watched through runs/settings.json",
     "pretextbench.base.values": "checks parameters; their values are watched through runs/settings.json",
     "pretextbench.base.yaml_file": "reads parameters; their values are watched through runs/settings.json",
+    "pretextbench.base.source_params": "checks parameters; their values are watched through runs/settings.json",
     "pretextbench.params": "checks parameters; their values are watched through runs/settings.json",
     "pretextbench.registry": "finds plugins; their code is watched through runs/methods.json",
     "pretextbench.project": "where files lie, and locks",

@@ -19,7 +19,14 @@ from pretextbench.errors import UserError, nearest
 from pretextbench.params import MethodParams, Params
 
 Entry = dict[str, Any]
-CONTRACT = ("params.py", "base/section.py", "base/values.py", "method.py", "project/inventory.py")
+CONTRACT = (
+    "params.py",
+    "base/section.py",
+    "base/source_params.py",
+    "base/values.py",
+    "method.py",
+    "project/inventory.py",
+)
 
 
 def contestants(params: Params) -> tuple[str, ...]:

@@ -1,0 +1,54 @@
+"""Parameters of the images: their source, how they are prepared, and a second data set."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from pretextbench.base.names import Layout
+from pretextbench.base.section import Section
+from pretextbench.base.values import Count, Fraction, Positive, RandomSeed, SourceName
+
+
+class Synthetic(Section):
+    """Sizes of the procedural data set that the library draws."""
+
+    train: Count = Field(6000, description="training images")
+    val: Count = Field(1000, description="validation images")
+    test: Count = Field(2000, description="test images")
+
+
+class Source(Section):
+    """The source of the images."""
+
+    source: SourceName | None = Field(None, description="where the images come from")
+    path: str | None = Field(None, pattern=r"^[^\x00]*$", description="folder of images, or of a public data set")
+    layout: Layout = Field("auto", description="which folder names the class; auto = by the names, asking in doubt")
+
+    @model_validator(mode="after")
+    def _path_and_source_agree(self) -> Self:
+        if self.source == "folder" and not self.path:
+            raise ValueError("source 'folder' needs `path`, the folder that holds the images")
+        if self.path and self.source in (None, "synthetic"):
+            found = "no source" if self.source is None else "source 'synthetic', which reads no files"
+            raise ValueError(f"`path` is {self.path!r}, with {found}. Set `source: folder`, or `path: null`")
+        return self
+
+
+class Prepare(Source):
+    """The images and their conversion to one array."""
+
+    source: SourceName = Field("synthetic", description="where the images come from")
+    image_size: int = Field(32, ge=8, le=1024, description="side of the square images, pixels")
+    fit: Literal["crop", "squash", "pad"] = Field("crop", description="how a non-square image becomes square")
+    val_fraction: float = Field(0.1, gt=0, lt=1, description="share of train held out where there is no val split")
+    test_fraction: float = Field(0.2, gt=0, lt=1, description="share of all held out where there is no test split")
+    max_images: Positive | None = Field(None, description="use at most so many images, drawn evenly; null = all")
+    max_refused: Fraction = Field(0.01, description="stop when a larger share of the files cannot be read")
+    seed: RandomSeed = Field(0, description="of the drawn images and of the splits")
+    synthetic: Synthetic = Field(default_factory=Synthetic)
+
+
+class Transfer(Source):
+    """A second data set, for evaluation alone; it is brought to the size and cut of the first."""
+
+    max_images: Positive | None = Field(None, description="use at most so many, drawn evenly; null = all")
