@@ -26,6 +26,7 @@ from pipelines.outcome import Outcome, table
 from pipelines.processes import Children
 from pipelines.reproduce import run_without_work
 from pipelines.runner import GRACE
+from pretextbench.base.names import plain
 from pretextbench.errors import UserError
 from pretextbench.project import layout
 from pretextbench.project.addresses import without_secrets
@@ -171,7 +172,7 @@ def run_flow(root: Path, nodes: list[Node], children: Children, options: argpars
                 plan.ended = screen.ended
                 outcomes = graph_flow.execute(plan, began)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(error)}", file=sys.stderr)
         return 128 + came[0] if came else 2
     except Exception as error:  # Prefect's, not a stage's: those are outcomes
         children.stop()

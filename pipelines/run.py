@@ -56,6 +56,7 @@ def main(words: list[str] | None = None) -> int:
     # All imports are here: they take seconds, in which Ctrl-C may come.
     from pipelines.command_line import arguments
     from pretextbench.base.files import REASONS
+    from pretextbench.base.names import plain
     from pretextbench.errors import UserError
     from pretextbench.project import layout
     from pretextbench.project.environment import require_pipeline
@@ -68,10 +69,10 @@ def main(words: list[str] | None = None) -> int:
 
         return graph_run.run(root, options)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(error)}", file=sys.stderr)
     except OSError as error:
         reason = REASONS.get(error.errno or 0)
-        print(f"error: {error.filename}: {reason}." if reason else f"error: {error}", file=sys.stderr)
+        print(f"error: {error.filename}: {reason}." if reason else f"error: {plain(error)}", file=sys.stderr)
     return 2
 
 

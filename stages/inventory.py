@@ -13,10 +13,11 @@ from pipelines import devices
 from pretextbench.base.files import write_whole
 from pretextbench.base.yaml_file import read_text
 from pretextbench.params import Pretrain, Source, parse_text
-from pretextbench.project import demands, layout
+from pretextbench.project import demands, labelled, layout
 from pretextbench.project.environment import on_worker
-from pretextbench.project.inventory import Entry, count_files, take_stock
+from pretextbench.project.inventory import Entry, take_stock
 from pretextbench.project.settings import installed, settings
+from pretextbench.project.source_files import digest
 
 
 def main() -> None:
@@ -29,7 +30,10 @@ def main() -> None:
     demands.refuse([*demands.of_parameters(params, entries), *_of_machine(params.pretrain)])
     write_whole(layout.checked(), json.dumps({entry["fingerprint"]: entry for entry in entries.values()}).encode())
     public = {name: {k: v for k, v in entry.items() if k != "fingerprint"} for name, entry in entries.items()}
-    source = {"files": _files(params.prepare), "transfer": params.transfer.model_dump() | _files(params.transfer)}
+    source = {
+        "files": _files(params.prepare, "prepare"),
+        "transfer": params.transfer.model_dump() | _files(params.transfer, "transfer"),
+    }
     written = settings(text, params)
     files = {
         layout.METHODS: json.dumps(public, indent=2, sort_keys=True),
@@ -54,9 +58,13 @@ def _of_machine(params: Pretrain) -> Iterator[str]:
     yield from demands.of_devices(params, gpus)
 
 
-def _files(source: Source) -> dict[str, Any]:
+def _files(source: Source, name: str) -> dict[str, Any]:
     """Number, bytes and hash of the files in a folder of images; nothing for another source."""
-    return count_files(Path(source.path)) if source.source == "folder" and source.path else {}
+    if source.source != "folder" or not source.path:
+        return {}
+    folder = Path(source.path)
+    labelled.check(folder)
+    return digest(folder, layout.contents(name))
 
 
 def _checked() -> dict[str, Entry]:

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from pipelines import flow as prefect_flow
 from pretextbench.base.files import REASONS, explain
+from pretextbench.base.names import plain
 from pretextbench.errors import UserError
 from pretextbench.project import layout, locks
 from pretextbench.project.environment import recorded
@@ -113,7 +114,7 @@ def exit_status(error: BaseException) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {plain(message)}", file=sys.stderr)
     return code
 
 

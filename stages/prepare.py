@@ -1,12 +1,14 @@
 """Stage `prepare`: a source of images -> data/prepared/images and, apart from them, data/prepared/labels."""
 
+import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from pretextbench import registry
-from pretextbench.base.names import printable
+from pretextbench.base.names import NAMED, printable
 from pretextbench.data.prepare import prepare
-from pretextbench.data.prepared import UNLABELLED, Prepared
+from pretextbench.data.prepared import CONFLICTS, UNLABELLED, Prepared
 from pretextbench.errors import UserError
 from pretextbench.project import demands, layout
 from pretextbench.project.settings import parameters
@@ -17,6 +19,8 @@ def main() -> None:
     params = parameters()
     card = prepare(params.prepare, layout.IMAGES, layout.LABELS)
     print(card.summary())
+    for line in label_conflicts(layout.LABELS):
+        print(f"note: {line}")
     data = Prepared(layout.IMAGES, layout.LABELS)
     if lack := lacking_labels(data):
         no_control_wants_labels(params.compare.controls, lack)
@@ -34,6 +38,17 @@ def lacking_labels(data: Prepared) -> str:
     if not learned:
         return "No training image has a label, only images of other splits have one"
     return "" if len(learned) > 1 else f"All labelled training images are of one class, {printable(learned[0])}"
+
+
+def label_conflicts(labels: Path) -> Iterator[str]:
+    """A line for people where equal images have different labels."""
+    if not (labels / CONFLICTS).exists():
+        return
+    with (labels / CONFLICTS).open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream))[1:]
+    shown = ", ".join(f"{printable(a)} and {printable(b)}" for a, _, b, _ in rows[:NAMED])
+    more = ", ..." if len(rows) > NAMED else ""
+    yield f"{len(rows):,} pairs of equal images have different labels ({labels / CONFLICTS}): {shown}{more}."
 
 
 def no_control_wants_labels(controls: Sequence[str], lack: str) -> None:

@@ -1,7 +1,4 @@
-"""The parameters: params.yaml as validated objects; all mistakes are reported at once, with the nearest allowed name.
-
-This file imports nothing heavy, so that checking a parameter file takes milliseconds.
-"""
+"""The parameters: params.yaml as validated objects. Imports nothing heavy, so that checking takes milliseconds."""
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self

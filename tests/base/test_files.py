@@ -37,7 +37,14 @@ def test_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
         assert scratch.parent == target.parent  # the same file system, so that the move is one step
     assert (target / "a.txt").read_text() == "new"
     assert names(target.parent) == ["out"]
-    assert target.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002, 0o027])
+def test_folder_has_the_rights_that_the_umask_leaves(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    with whole_folder(tmp_path / "out"):
+        os.umask(before)
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o777 & ~umask
 
 
 def test_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
@@ -153,17 +160,19 @@ def test_a_folder_that_is_swept_before_it_is_locked_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process may take it for a killed one's in that moment."""
-    made, real = [], files.tempfile.mkdtemp
+    made, real = [], os.mkdir
 
-    def swept(**where: str) -> str:
-        made.append(real(**where))
+    def swept(folder: Path, *mode: int) -> None:
+        real(folder, *mode)
+        made.append(folder)
         if len(made) == 1:
-            os.rmdir(made[0])
-        return made[-1]
+            os.rmdir(folder)
 
-    monkeypatch.setattr(files.tempfile, "mkdtemp", swept)
+    monkeypatch.setattr(files.os, "mkdir", swept)
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)  # calls os.mkdir too; the folder above is there
     with whole_folder(tmp_path / "out") as scratch:
-        assert [str(scratch)] == made[1:]
+        monkeypatch.undo()
+        assert [scratch] == made[1:]
     assert names(tmp_path) == ["out"]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pretextbench.command import choose
+from pretextbench.command.copies import Copies
 from pretextbench.command.sizes import Profile
 from pretextbench.command.survey import Survey
 from pretextbench.command.template import SHIPPED, check, fill
@@ -21,8 +22,8 @@ def survey(**changes: object) -> Survey:
 
     headers = (Header("JPEG", "RGB", 640, 480),) * 10
     facts = {"splits": Counter(train=10_000), "classes": {"a": 5000, "b": 5000}, "unlabelled": 0, "headers": headers}
-    facts |= {"root": Path("/x"), "images": 10_000, "ignored": 0, "sampled": 100, "refused": (), "hashed": 10_000}
-    facts |= {"pixels": np.zeros((1, 64, 64, 3), np.uint8), "copies": 0, "near": 0, "halves": (50, 50)}
+    facts |= {"root": Path("/x"), "images": 10_000, "ignored": 0, "sampled": 100, "refused": ()}
+    facts |= {"pixels": np.zeros((1, 64, 64, 3), np.uint8), "copies": Copies(10_000), "near": (), "halves": (50, 50)}
     return Survey(**(facts | changes))  # type: ignore[arg-type]
 
 
@@ -90,8 +91,14 @@ def test_unreadable_files_are_let_pass_when_there_are_some() -> None:
     ("changes", "word"),
     [
         ({"images": 90, "splits": {"train": 90, "val": 0, "test": 0}}, "very few"),
-        ({"copies": 3}, "3 of 10,000 files repeat another"),
-        ({"near": 4}, "near duplicate"),
+        ({"copies": Copies(10_000, (("a", "b", "c"), ("d", "e\n")))}, "3 of 10,000 files repeat another"),
+        ({"copies": Copies(10_000, (("a", "b", "c"), ("d", "e\n")))}, r": a = b, d = e\n. `pretextbench init --drop-"),
+        (
+            {"copies": Copies(9, (("a", "b"),), (("a", "b"),))},
+            "Copies with another label than the file that they repeat: 1 (a = b).",
+        ),
+        ({"near": (("a", "b"),)}, "1 of 50 images have a near duplicate among 50 others: a = b. Frames"),
+        ({"remarks": ("Grey is deep.",)}, "Grey is deep."),
         ({"classes": {"a": 9990, "b": 3}}, "Class 'b' has 3"),
     ],
 )

@@ -15,7 +15,7 @@ def test_a_mixed_folder_is_counted(tmp_path: Path) -> None:
     assert (found.images, found.ignored, found.sampled) == (27, 1, 27)
     assert (found.classes, found.unlabelled, dict(found.splits)) == ({}, 27, {"train": 27})
     assert {name for name, _ in found.refused} == {"empty.jpg", "torn.png"}
-    assert (found.copies, found.hashed) == (1, 27)
+    assert (found.copies.groups, found.copies.compared) == ((("00.png", "99.png"),), 27)
     assert [found.short_side(q) for q in (0, 0.5, 1)] == [40, 60, 60]
     assert {header.mode for header in found.headers} == {"RGB", "L", "P", "RGBA"}
     assert len(found.pixels) == 25
@@ -23,7 +23,7 @@ def test_a_mixed_folder_is_counted(tmp_path: Path) -> None:
 
 def test_classes_are_counted(tmp_path: Path) -> None:
     found = look(classes(tmp_path / "images"))
-    assert (found.classes, found.unlabelled, found.refused, found.copies) == ({"cat": 30, "dog": 30}, 0, (), 0)
+    assert (found.classes, found.unlabelled, found.refused, found.copies.count) == ({"cat": 30, "dog": 30}, 0, (), 0)
 
 
 def test_one_shot_in_two_files_is_a_near_duplicate(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_one_shot_in_two_files_is_a_near_duplicate(tmp_path: Path) -> None:
     for i in range(20):
         photograph(tmp_path / f"{i:02}.png", {15: 3, 16: 4}.get(i, i), (80, 80) if i in (15, 16) else (64, 64))
     found = look(tmp_path)
-    assert (found.near, found.copies) == (2, 0)
+    assert (found.near, found.copies.count) == ((("03.png", "15.png"), ("04.png", "16.png")), 0)
 
 
 @pytest.mark.parametrize(

@@ -127,9 +127,9 @@ def attempt(action: Callable[[], str]) -> str:
 
 def all_cases() -> list[Case]:
     """Every case of every module of cases."""
-    from tests.data import layout_cases, split_cases, table_cases, table_name_cases
+    from tests.data import layout_cases, pixel_cases, split_cases, table_cases, table_name_cases
 
-    return [*layout_cases.CASES, *split_cases.CASES, *table_cases.CASES, *table_name_cases.CASES]
+    return [*layout_cases.CASES, *split_cases.CASES, *pixel_cases.CASES, *table_cases.CASES, *table_name_cases.CASES]
 
 
 def markdown(cases: list[Case]) -> Iterator[str]:

@@ -42,9 +42,9 @@ def test_formats(tmp_path: Path, suffix: str) -> None:
     [
         ("L", 100, "png", (100, 100, 100)),
         ("1", 1, "png", WHITE),
-        ("LA", (0, 0), "png", WHITE),  # transparent: white shows
+        ("LA", (90, 0), "png", (90, 90, 90)),  # transparent everywhere: alpha is ignored
         ("RGBA", (255, 0, 0, 255), "png", RED),
-        ("RGBA", (255, 0, 0, 0), "png", WHITE),
+        ("RGBA", (255, 0, 0, 0), "png", RED),
         ("RGBA", (0, 0, 0, 128), "webp", (127, 127, 127)),
         ("CMYK", (0, 255, 255, 0), "jpg", RED),
         ("CMYK", (0, 255, 255, 0), "tif", RED),
@@ -62,10 +62,16 @@ def test_modes(tmp_path: Path, mode: str, colour: Any, suffix: str, expected: tu
 
 def test_palette_with_transparency(tmp_path: Path) -> None:
     image = Image.new("P", (8, 8), 1)
+    image.paste(0, (0, 4, 8, 8))  # below
     image.putpalette([0, 0, 255, 255, 0, 0])
-    same(read(save(tmp_path / "opaque.png", image)), RED)
-    same(read(save(tmp_path / "index.png", image, transparency=1)), WHITE)
-    same(read(save(tmp_path / "bytes.png", image, transparency=b"\x00\xff")), RED)
+    for name, options, above, below in (
+        ("opaque", {}, RED, BLUE),
+        ("index", {"transparency": 1}, WHITE, BLUE),
+        ("bytes", {"transparency": b"\x00\xff"}, RED, WHITE),
+    ):
+        pixels = read(save(tmp_path / f"{name}.png", image, **options))
+        same(pixels[:4], above)
+        same(pixels[4:], below)
 
 
 @pytest.mark.parametrize(("suffix", "options"), [("gif", {}), ("webp", {"lossless": True}), ("png", {}), ("tif", {})])

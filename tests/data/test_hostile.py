@@ -214,11 +214,11 @@ def test_bombs_take_no_memory(tmp_path: Path) -> None:
 def test_large_images_are_held_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held, most, real = [0], [0], module.rgb
 
-    def counting(image: Image.Image) -> Image.Image:
+    def counting(image: Image.Image, *rest: object) -> Image.Image:
         held[0] += 1
         most[0] = max(most[0], held[0])
         time.sleep(0.005)  # for the others to come in
-        result = real(image)
+        result = real(image, *rest)
         held[0] -= 1
         return result
 

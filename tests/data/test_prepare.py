@@ -189,7 +189,9 @@ def test_read_only_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("tempfile.mkdtemp", refuse)  # root, who often runs tests, may write into any folder
+    monkeypatch.setattr(
+        "pretextbench.base.files.os.mkdir", refuse
+    )  # root, who often runs tests, may write into any folder
     with pytest.raises(UserError, match=r"Cannot write .*images: the file system is read-only"):
         run(tmp_path, **SMALL)
 

@@ -38,6 +38,17 @@ def test_one_file(tmp_path: Path) -> None:
     assert image.tolist() == [[[7, 8, 9]] * 4] * 4
 
 
+@pytest.mark.parametrize(("grey_range", "expected"), [((100, 4195), [0, 0, 128, 255, 255]), (None, [0, 0, 8, 16, 20])])
+def test_deep_grey_is_scaled_as_the_encoder_has_seen_it(
+    tmp_path: Path, grey_range: tuple[int, int] | None, expected: list[int]
+) -> None:
+    """Values below and above what the training images held are black and white."""
+    for i, value in enumerate((0, 100, 2155, 4195, 5140)):
+        Image.new("I;16", (8, 8), value).save(tmp_path / f"{i}.png")
+    album = gather(tmp_path, grey_range=grey_range)
+    assert [int(image[0, 0, 0]) for image in album.read(range(5), 8, "crop")] == expected
+
+
 @pytest.fixture
 def prepared(tmp_path: Path) -> Path:
     params = Prepare.model_validate({"image_size": 8, "synthetic": {"train": 20, "val": 10, "test": 10}})

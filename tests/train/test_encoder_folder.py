@@ -58,6 +58,7 @@ def test_round_trip_is_bitwise(tmp_path: Path) -> None:
     encoder = trained()
     written = encoder_folder.save(encoder, card(), tmp_path)
     loaded, read = encoder_folder.load(tmp_path)
+    assert "grey_range" not in (tmp_path / CARD).read_text()
     assert read == written == card().model_copy(update={"weights_sha256": sha256(tmp_path / WEIGHTS)})
     before, after = encoder.state_dict(), loaded.state_dict()
     assert list(before) == list(after)

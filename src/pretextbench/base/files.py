@@ -6,8 +6,8 @@ import fcntl
 import hashlib
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -76,17 +76,18 @@ def whole_folder(target: Path) -> Iterator[Path]:
 def _scratch(target: Path) -> tuple[Path, int]:
     """A folder next to `target`, and a descriptor that holds a lock on it until this process ends."""
     while True:
-        scratch = Path(tempfile.mkdtemp(prefix=f".{short_name(target.name)}.", suffix=PARTIAL, dir=target.parent))
+        scratch = target.with_name(f".{short_name(target.name)}.{secrets.token_hex(4)}{PARTIAL}")
         try:
+            os.mkdir(scratch)  # with the rights that the umask leaves; `mkdtemp` would make it private
             lock = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:  # swept before it was locked
+        except (FileExistsError, FileNotFoundError):  # another one drew the same name; swept before it was locked
             continue
         with contextlib.suppress(
             OSError
         ):  # a network file system that keeps no locks on folders: nothing is swept there
             fcntl.flock(lock, fcntl.LOCK_EX)
         with contextlib.suppress(FileNotFoundError):  # swept while this waited for the lock
-            scratch.chmod(0o755)  # mkdtemp makes it private; a shared cache wants to read it
+            os.stat(scratch)
             return scratch, lock
         os.close(lock)
 

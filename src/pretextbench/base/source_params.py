@@ -44,6 +44,7 @@ class Prepare(Source):
     test_fraction: float = Field(0.2, gt=0, lt=1, description="share of all held out where there is no test split")
     max_images: Positive | None = Field(None, description="use at most so many images, drawn evenly; null = all")
     max_refused: Fraction = Field(0.01, description="stop when a larger share of the files cannot be read")
+    drop_duplicates: bool = Field(False, description="leave out images that equal an earlier one, pixel for pixel")
     seed: RandomSeed = Field(0, description="of the drawn images and of the splits")
     synthetic: Synthetic = Field(default_factory=Synthetic)
 

@@ -9,6 +9,7 @@ import typer
 
 from pretextbench.base import quiet
 from pretextbench.base.files import REASONS
+from pretextbench.base.names import plain
 from pretextbench.command import browse, doctor, embed, init, methods, neighbours, plugin, project
 from pretextbench.errors import UserError
 
@@ -74,5 +75,5 @@ def _misused(error: Any) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(f"error: {plain(message)}", err=True)
     return code

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pretextbench.command.copies import near_warning
 from pretextbench.command.sizes import Profile
 from pretextbench.command.survey import Survey
 from pretextbench.command.template import Choice
@@ -157,14 +158,10 @@ def warnings(found: Survey) -> Iterator[str]:
             f"About {train:,} images to learn from are very few: expect little above the untrained encoder, and wide "
             "intervals. Thousands are usual; images without labels help too, in a folder unlabelled/ beside train/."
         )
-    if found.copies:
-        yield f"{found.copies:,} of {found.hashed:,} files repeat another byte for byte: remove them."
+    yield from found.copies.warnings()
     if found.near:
-        yield (
-            f"{found.near:,} of {found.halves[0]:,} images have a near duplicate among {found.halves[1]:,} others: "
-            "frames of one film or shots of one thing leak from train to test. Make train/ and test/ folders that keep "
-            "them apart."
-        )
+        yield near_warning(found.near, found.halves)
+    yield from found.remarks
     if found.classes and min(found.classes.values()) < 10:
         small = min(found.classes, key=lambda name: found.classes[name])
         yield f"Class {small!r} has {found.classes[small]} image(s): too few to be told from the others."

@@ -1,9 +1,10 @@
 """What commands print: text as it is, tables, and one colour scheme for verdicts."""
 
+import contextlib
 import shutil
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal
-
-from pretextbench.base.names import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 Verdict = Literal["ok", "warning", "fault"]
 COLOURS: dict[Verdict, str] = {"ok": "green", "warning": "yellow", "fault": "bold red"}
+PATIENCE = 2.0  # seconds without a word, where the output is no terminal
 PIPED = 200  # columns where the output is no terminal: `| grep` wants a row on one line
 
 
@@ -23,6 +25,22 @@ def console() -> "Console":
     if not wide.is_terminal and shutil.get_terminal_size((0, 0)).columns == 0:
         wide.width = PIPED
     return wide
+
+
+@contextlib.contextmanager
+def progress(out: "Console") -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows what is done: by a spinner on a terminal, elsewhere by lines, if it takes long."""
+    start = time.monotonic()
+
+    def tell(line: str) -> None:
+        if time.monotonic() - start > PATIENCE:
+            out.print(f"{line} ...")
+
+    if not out.is_terminal:
+        yield tell
+        return
+    with out.status("") as status:
+        yield status.update
 
 
 def table(*columns: str) -> "Table":
@@ -40,8 +58,3 @@ def verdict(word: Verdict) -> "Text":
     from rich.text import Text
 
     return Text(word, style=COLOURS[word])
-
-
-def plain(value: object) -> str:
-    """Any value as text that cannot command a terminal; lines are kept."""
-    return "\n".join(map(printable, str(value).split("\n")))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pretextbench.base.names import plain
 from pretextbench.command import checkout_state
 from pretextbench.command.checkout_state import Finding
-from pretextbench.command.console import console, plain, table, verdict
+from pretextbench.command.console import console, table, verdict
 from pretextbench.command.project import root
 from pretextbench.command.sizes import size
 from pretextbench.errors import UserError
@@ -173,12 +174,12 @@ def disk(place: Path, params: "Params") -> Finding:
 
 def images(place: Path, params: "Params") -> int:
     """Images of the source, without opening one."""
-    from pretextbench.project.inventory import count_files
+    from pretextbench.project.source_files import walk
 
     source, drawn = params.prepare, params.prepare.synthetic
     counts = {"synthetic": drawn.train + drawn.val + drawn.test}
     if source.source == "folder":
-        counts["folder"] = count_files(place / (source.path or ""))["files"]
+        counts["folder"] = sum(bool(file.identity) for file in walk(place / (source.path or "")))
     count = counts.get(source.source, UNKNOWN)
     return min(count, source.max_images or count)
 

@@ -87,10 +87,10 @@ def ready(folder: Path, layer: str, device: str, precision: str = "fp32") -> "tu
 
 
 def task_of(images: Path, card: "Card", fit: Fit) -> "Task":
-    """The embedding of what IMAGES names, at the size of the encoder."""
+    """The embedding of what IMAGES names, at the size of the encoder, with deep grey as it has seen it."""
     from pretextbench.embedding.extract import Task, gather
 
-    return Task(gather(images), card.image_size, fit.value)
+    return Task(gather(images, grey_range=card.grey_range), card.image_size, fit.value)
 
 
 def about(card: "Card", network: "Embedder", fit: Fit) -> dict[str, Any]:

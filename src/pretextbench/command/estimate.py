@@ -6,7 +6,7 @@ import resource
 import shutil
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import torch
 from pretextbench import registry
 from pretextbench.augment.pipeline import as_float
 from pretextbench.base.section import parse
+from pretextbench.command import processor
 from pretextbench.command.sizes import CORRUPTED, disk, size
 from pretextbench.encoder import build
 from pretextbench.method import Data
@@ -26,7 +27,8 @@ from pretextbench.train.budget import Job
 from pretextbench.train.loop import Training
 from pretextbench.train.pretrain import start_fabric
 
-STEPS, ENOUGH = 4, 1.5  # timed steps at most, and seconds of them after which no more are taken
+STEPS, ENOUGH = 3, 0.4  # timed steps, and seconds of a step above which half a batch tells enough
+LEAST_IMAGES = 8  # of a part of a batch: norms over fewer would fail
 LEAST, MOST = 0.6, 1.6  # of the estimate: chosen, from two runs on a machine that others used
 GREY = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
@@ -49,7 +51,14 @@ class Estimate:
         return self.seeds * (sum(self.training.values()) + len(self.training) * self.evaluation) + self.overhead
 
 
-def estimate(params: Params, pixels: np.ndarray, counts: tuple[int, int], classes: int) -> Estimate:
+def estimate(
+    params: Params,
+    pixels: np.ndarray,
+    counts: tuple[int, int],
+    classes: int,
+    decode: float | None = None,
+    tell: Callable[[str], object] = str,
+) -> Estimate:
     """Measure here; takes seconds per contestant.
 
     Args:
@@ -57,20 +66,25 @@ def estimate(params: Params, pixels: np.ndarray, counts: tuple[int, int], classe
         pixels: (n, H, W, 3) uint8, some of the images at any size; they are brought to `image_size` by repetition.
         counts: images of the training split, and of all splits.
         classes: for the supervised control.
+        decode: seconds to decode an image here; None where that was not measured.
+        tell: takes a line on what is measured now.
 
     Raises:
         UserError: a contestant cannot be used or its parameters have mistakes.
     """
     train, images = counts
     sample = resized(pixels, params.prepare.image_size)
-    training = {name: _training(name, params, sample, train, classes) for name in contestants(params)}
-    forward = _forward(params, sample)
+    training = {}
+    for name in contestants(params):
+        tell(f"measuring a training step of {name}")
+        training[name] = _training(name, params, sample, train, classes)
+    forward, slower, slower_fit = _forward(params, sample), processor.loop() / TABLE.loop, processor.fit() / TABLE.fit
     views = CORRUPTED * min(params.augment.view_images, images) if classes else 0
     runs = len(training) * len(params.compare.seeds)
     return Estimate(
         training,
-        FITS.evaluation * images * _dim(params) / FITS.dim + forward * (images + views),
-        FITS.stage * (2 * runs + len(training) + 5) + FITS.decode * images,
+        slower_fit * TABLE.evaluation * images * _dim(params) / TABLE.dim + forward * (images + views),
+        slower * TABLE.stage * (2 * runs + len(training) + 5) + (decode or slower * TABLE.decode) * images,
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
         torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
         disk(params, images),
@@ -84,8 +98,8 @@ def description(cost: Estimate, place: Path) -> Iterator[str]:
     times = f" x {cost.seeds} seeds" if cost.seeds > 1 else ""
     load = os.getloadavg()[0]
     yield (
-        f"\nTime: about {duration(cost.seconds)} on this machine, as busy as it is now (load {load:.1f}); take it as "
-        f"{duration(cost.seconds * LEAST)} to {duration(cost.seconds * MOST)}."
+        f"\nTime: about {duration(cost.seconds)} on this machine ({processor.name()}), as busy as it is now (load "
+        f"{load:.1f}); take it as {duration(cost.seconds * LEAST)} to {duration(cost.seconds * MOST)}."
     )
     yield f"  training {each}{times}"
     yield f"  evaluation {duration(cost.evaluation)} for each of them{times}; all the rest {duration(cost.overhead)}"
@@ -112,15 +126,20 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """Seconds of what is not measured: the default run (9,000 images of 32 px) on two busy cores of a server."""
+    """Seconds of what is not measured: the default run (9,000 images of 32 px) on two busy cores of a server.
+
+    `loop` and `fit` say how fast that processor is: another one needs more or less, in proportion.
+    """
 
     stage: float  # start and end of a stage: imports, Prefect, DVC, the record
     evaluation: float  # per image, fits and pictures, at `dim` features
     dim: int
     decode: float  # per image
+    loop: float  # of `processor.loop`
+    fit: float  # of `processor.fit`
 
 
-FITS = Table(stage=6.0, evaluation=1.9e-3, dim=128, decode=1.2e-3)
+TABLE = Table(stage=6.0, evaluation=1.9e-3, dim=128, decode=1.2e-3, loop=0.029, fit=0.028)  # AMD EPYC
 
 
 def resized(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -136,12 +155,10 @@ def _training(name: str, params: Params, sample: np.ndarray, train: int, classes
         if not training.players:
             return 0.0
         training.module.train()
-        _step(training, sample)  # the first step allocates
-        seconds: list[float] = []
-        while len(seconds) < STEPS and sum(seconds) < ENOUGH:
-            start = time.perf_counter()
-            _step(training, sample)
-            seconds.append(time.perf_counter() - start)
+        _step(training, sample, 8)  # the first step allocates, and loads what is loaded late
+        seconds = [2 * _step(training, sample, 2)]
+        if seconds[0] < ENOUGH:  # a device that is so fast waits more than it computes: whole steps tell
+            seconds = [_step(training, sample) for _ in range(STEPS)]
     return training.steps * statistics.median(seconds) / params.pretrain.devices
 
 
@@ -157,13 +174,17 @@ def _build(name: str, params: Params, sample: np.ndarray, train: int, classes: i
     return Training(job, facts, start_fabric(alone), labels)
 
 
-def _step(training: Training, sample: np.ndarray) -> None:
+def _step(training: Training, sample: np.ndarray, part: int = 1) -> float:
+    """Seconds of a training step on a batch, or on a part of it: half, an eighth."""
+    start = time.perf_counter()
     index = training.share(training.step)
+    index = index[: max(len(index) // part, min(len(index), LEAST_IMAGES))]
     pixels = torch.from_numpy(sample[index % len(sample)]).to(training.fabric.device)
     training.advance(index, pixels)
     training.step += 1
     if training.fabric.device.type == "cuda":
         torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 
 @contextlib.contextmanager

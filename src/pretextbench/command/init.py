@@ -1,16 +1,14 @@
 """`pretextbench init`: from a folder of images to params.yaml, with the reason of every choice and an estimate."""
 
-import contextlib
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pretextbench.base.names import Layout
-from pretextbench.command.console import console, plain
+from pretextbench.base.names import Layout, plain
+from pretextbench.command.console import console, progress
 from pretextbench.command.project import root
 from pretextbench.command.sizes import Profile
 from pretextbench.errors import UserError
@@ -30,6 +28,9 @@ NEXT = """
 Next:
   pretextbench run      trains, measures and compares; Ctrl-C at any time, it goes on from there
   pretextbench report   opens the answer"""
+DropDuplicates = Annotated[
+    bool, typer.Option("--drop-duplicates", help="Leave out images that equal an earlier one, pixel for pixel.")
+]
 
 
 def init(
@@ -46,6 +47,7 @@ def init(
     force: Annotated[
         bool, typer.Option("--force", help="Replace a params.yaml that was edited; it is kept as params.yaml.bak.")
     ] = False,
+    drop_duplicates: DropDuplicates = False,
     measure: Annotated[bool, typer.Option(help="Measure the training step here, for the estimate: seconds.")] = True,
 ) -> None:
     """Look at a folder of images and write the params.yaml that compares methods on them.
@@ -70,18 +72,19 @@ def init(
     backup = writable(place / PARAMS, template.SHIPPED.read_bytes(), force)
     path = _text(folder)
     out = console()
-    with _spinner("looking at the images"):
+    with progress(out) as tell:
+        tell("reading the names of the images")
         if labels is not None:
             layout = _linked(folder, labels, place, layout, label_column)
             folder, path = place / LINKS, str(LINKS)
-        content = survey.look(folder, layout)
+        content = survey.look(folder, layout, tell)
     for line in survey.description(content):
         out.print(line)
     for line in warnings(content):
         out.print(f"warning: {plain(line)}", style="yellow")
-    text = template.fill(
-        template.SHIPPED.read_text("utf-8"), choose(content, profile, path, _gpus(), layout), _head(profile)
-    )
+    choices = choose(content, profile, path, _gpus(), layout)
+    choices += [template.Choice("prepare", "drop_duplicates", True, "by --drop-duplicates")] if drop_duplicates else []
+    text = template.fill(template.SHIPPED.read_text("utf-8"), choices, _head(profile))
     params = template.check(text)
     _write(place / PARAMS, text, backup)
     out.print(f"\nWritten: {place / PARAMS}, each choice with its reason (the lines that begin with # ->).")
@@ -154,13 +157,6 @@ def _gpus() -> int:
     return torch.cuda.device_count()
 
 
-@contextlib.contextmanager
-def _spinner(message: str) -> Iterator[None]:
-    """A spinner on a terminal, for the time of a block."""
-    with console().status(message):
-        yield
-
-
 def _print_cost(survey: "Survey", params: "Params", profile: Profile, place: Path) -> None:
     if profile in (Profile.gpu, Profile.multi_gpu) and not _gpus():
         text = "no GPU is found here, so there is no estimate, and a run here would take very long"
@@ -171,7 +167,7 @@ def _print_cost(survey: "Survey", params: "Params", profile: Profile, place: Pat
 
     images = min(survey.images, params.prepare.max_images or survey.images)
     counts = (training_images(survey, params.prepare.max_images), images)
-    with _spinner("measuring the training step"):
-        cost = estimate(params, survey.pixels, counts, len(survey.classes))
+    with progress(console()) as tell:
+        cost = estimate(params, survey.pixels, counts, len(survey.classes), survey.decode_seconds, tell)
     for line in description(cost, place):
         console().print(line)

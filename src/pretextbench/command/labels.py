@@ -16,6 +16,7 @@ from pretextbench.data.class_folders import some
 from pretextbench.data.file_kinds import is_system
 from pretextbench.data.source import SPLITS, explore
 from pretextbench.errors import UserError
+from pretextbench.project import labelled
 
 LONGEST = 150  # bytes of a link's or folder's name, of the 255 that file systems allow
 
@@ -56,6 +57,7 @@ def link(images: Path, table: Path, target: Path, layout: str = "auto", label: s
             place = _place(out, folders.get(labels.get(name, ""), ""), splits.get(name, ""))
             place.mkdir(parents=True, exist_ok=True)
             (place / short).symlink_to((images / name).resolve())
+    labelled.record(target, images, table, {"--layout": layout if layout != "auto" else None, "--label-column": label})
     kind: Layout = "splits" if splits else "classes"
     return Linked(len(labels), len(names) - len(labels), len(folders), kind, [*notes, *more])
 

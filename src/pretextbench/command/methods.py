@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pretextbench.command.console import console, plain, table, verdict
+from pretextbench.base.names import plain
+from pretextbench.command.console import console, table, verdict
 from pretextbench.errors import PluginError
 
 if TYPE_CHECKING:

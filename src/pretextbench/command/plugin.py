@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pretextbench.base.names import plain
 from pretextbench.command import project
-from pretextbench.command.console import COLOURS, console, plain, table
+from pretextbench.command.console import COLOURS, console, table
 from pretextbench.command.methods import names
 from pretextbench.errors import PluginError, UserError
 

@@ -1,27 +1,27 @@
 """Survey of a folder of images before `init` decides anything: all names, and the pixels of a sample."""
 
-import hashlib
+import time
 import warnings
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as pil
 
+from pretextbench.base.names import by_reason, printable
 from pretextbench.base.seed import Seed
-from pretextbench.command.console import plain
+from pretextbench.command.copies import Copies, copies, near
 from pretextbench.data import folder
-from pretextbench.data.decode import FORMATS
+from pretextbench.data.image_file import opened
+from pretextbench.data.pixels import FLAT, contrast, flat_sentence
 from pretextbench.data.prepare import MIN_IMAGES
 from pretextbench.data.source import Listing
 from pretextbench.errors import UserError
 
 SAMPLE = 400  # images that are opened and decoded: seconds
 SIDE = 64  # pixels at which the sample is compared: finer than that JPEGs of one shot differ
-HASHED = 20_000  # files compared byte for byte, at most
 SHOWN = 5  # unreadable files and classes that are named
 
 
@@ -49,10 +49,11 @@ class Survey:
     sampled: int
     refused: tuple[tuple[str, str], ...]  # of the sample: (file, reason), and folders that cannot be listed
     pixels: npt.NDArray[np.uint8]  # (n, SIDE, SIDE, 3): what could be decoded of the sample
-    hashed: int
-    copies: int  # files that repeat another, byte for byte
-    near: int  # of one half of the sample: images with a near duplicate in the other half
+    copies: Copies
+    near: tuple[tuple[str, str], ...]  # images of one half of the sample, and a near duplicate in the other half
     halves: tuple[int, int]
+    remarks: tuple[str, ...] = ()  # what the pixels of the sample tell
+    decode_seconds: float = 0.0  # per image of the sample
     unused: int = 0  # images that are not used, counted in `ignored` too
     notes: tuple[str, ...] = ()  # how the layout was understood
     warnings: tuple[str, ...] = ()  # what is not used, and what may be meant otherwise
@@ -68,8 +69,10 @@ class Survey:
         return int(np.quantile(sides, quantile, method="lower"))
 
 
-def look(root: Path, layout: str = "auto") -> Survey:
-    """Survey a folder; reads every name and at most SAMPLE images. `layout` is `prepare.layout`.
+def look(root: Path, layout: str = "auto", tell: Callable[[str], object] = str) -> Survey:
+    """Survey a folder; reads every name and at most SAMPLE images.
+
+    `layout` is `prepare.layout`; `tell` takes a line on what is done now.
 
     Raises:
         UserError: the folder is missing, holds fewer images than can be split, is laid out in a way that can be meant
@@ -79,12 +82,16 @@ def look(root: Path, layout: str = "auto") -> Survey:
         listing = folder.listing(root, SIDE, "crop", layout)
     except UserError as error:
         raise UserError(as_typed(str(error))) from None
-    labels = Counter(listing.labels.tolist())
     numbers = _sample(len(listing.names), SAMPLE)
-    images, refused = _decoded(listing, numbers)
-    _enough(root, len(listing.names) - (len(refused) if len(numbers) == len(listing.names) else 0), listing)
-    copies, hashed = _copies(root, listing.names)
-    halves = images[: len(images) // 2], images[len(images) // 2 :]
+    tell(f"{len(listing.names):,} images: opening {len(numbers):,} of them")
+    sample = _decoded(listing, numbers)
+    refused = len(sample.refused) if len(numbers) == len(listing.names) else 0
+    _enough(root, len(listing.names) - refused, listing)
+    tell(f"{len(listing.names):,} images: looking for copies")
+    equal = copies(root, listing.names, listing.labels.tolist())
+    half = len(sample.pixels) // 2
+    pairs = near(sample.pixels[:half], sample.pixels[half:], sample.names)
+    labels = Counter(listing.labels.tolist())
     return Survey(
         root,
         len(listing.names),
@@ -94,12 +101,13 @@ def look(root: Path, layout: str = "auto") -> Survey:
         labels[-1],
         tuple(header for number in numbers if (header := _header(root / listing.names[number]))),
         len(numbers),
-        (*listing.refused, *refused),
-        images,
-        hashed,
-        copies,
-        _near(*halves),
-        (len(halves[0]), len(halves[1])),
+        (*listing.refused, *sample.refused),
+        sample.pixels,
+        equal,
+        tuple(pairs),
+        (half, len(sample.pixels) - half),
+        sample.remarks,
+        sample.seconds,
         listing.unused,
         tuple(map(as_typed, listing.notes)),
         tuple(map(as_typed, listing.warnings)),
@@ -124,9 +132,9 @@ def description(survey: Survey) -> Iterator[str]:
     sizes = [survey.short_side(q) for q in (0, 0.5, 1)]
     parts = [f"{n:,} {split}" for split, n in survey.splits.items()]
     splits = ", ".join(parts) if len(parts) > 1 else "no splits"
-    other = f"{survey.ignored - survey.unused:,} other files passed over"
+    root, other = printable(str(survey.root)), f"{survey.ignored - survey.unused:,} other files passed over"
     unused = f"{survey.unused:,} images and " if survey.unused else ""
-    yield f"{plain(survey.root)}: {survey.images:,} images ({splits}); {unused}{other}"
+    yield f"{root}: {survey.images:,} images ({splits}); {unused}{other}"
     yield f"shorter side {sizes[0]} to {sizes[2]} px, {sizes[1]} in the middle"
     for field in ("format", "mode"):
         yield f"{field}s: {_counts(survey, field)}"
@@ -135,12 +143,12 @@ def description(survey: Survey) -> Iterator[str]:
         yield f"(sizes, formats, modes, unreadable files and near duplicates: of {survey.sampled} images)"
     if survey.refused:
         yield f"{len(survey.refused)} of {survey.sampled} files cannot be read:"
-        for file, reason in survey.refused[:SHOWN]:
-            yield f"  {plain(file)}: {plain(reason)}"
+        for line in by_reason(survey.refused, SHOWN):
+            yield f"  {line}"
     else:
         yield f"unreadable: none of {survey.sampled}"
-    near = f"{survey.near:,} of {survey.halves[0]:,} nearly"
-    yield f"duplicates: {survey.copies:,} of {survey.hashed:,} byte for byte, {near}"
+    near = f"{len(survey.near):,} of {survey.halves[0]:,} nearly"
+    yield f"duplicates: {survey.copies.count:,} of {survey.copies.compared:,} byte for byte, {near}"
     yield from survey.notes
 
 
@@ -153,8 +161,8 @@ def _classes(survey: Survey) -> str:
     if not survey.classes:
         return "labels: none, so methods are compared by label-free measures (one folder per class would be labels)"
     by_size = sorted(survey.classes, key=lambda name: -survey.classes[name])
-    shown = [f"{plain(name)} {survey.classes[name]:,}" for name in by_size[:SHOWN]]
-    more = f", ... {plain(by_size[-1])} {survey.classes[by_size[-1]]:,}" if len(by_size) > SHOWN else ""
+    shown = [f"{printable(name)} {survey.classes[name]:,}" for name in by_size[:SHOWN]]
+    more = f", ... {printable(by_size[-1])} {survey.classes[by_size[-1]]:,}" if len(by_size) > SHOWN else ""
     loose = f"; {survey.unlabelled:,} without a label" if survey.unlabelled else ""
     return f"labels: {len(by_size)} classes: {', '.join(shown)}{more}{loose}"
 
@@ -166,60 +174,47 @@ def _sample(images: int, most: int) -> list[int]:
     return sorted(Seed(0).numpy("survey").choice(images, most, replace=False).tolist())
 
 
-def _decoded(listing: Listing, numbers: Sequence[int]) -> tuple[npt.NDArray[np.uint8], list[tuple[str, str]]]:
-    images, refused = [], []
-    for number, image in zip(numbers, listing.read(numbers), strict=True):
-        if isinstance(image, str):
-            refused.append((listing.names[number], image))
-        else:
-            images.append(image)
+@dataclass(frozen=True)
+class Sample:
+    """The images that were opened."""
+
+    pixels: npt.NDArray[np.uint8]  # (n, SIDE, SIDE, 3)
+    names: list[str]
+    refused: list[tuple[str, str]]
+    remarks: tuple[str, ...]
+    seconds: float  # per image, to decode it
+
+
+def _decoded(listing: Listing, numbers: Sequence[int]) -> Sample:
+    start = time.perf_counter()
+    results = list(listing.read(numbers))
+    seconds = (time.perf_counter() - start) / len(numbers)
+    if listing.rescale():
+        results = list(listing.read(numbers))
+    pairs = [(listing.names[number], result) for number, result in zip(numbers, results, strict=True)]
+    images = [image for _, image in pairs if not isinstance(image, str)]
+    refused = [(name, reason) for name, reason in pairs if isinstance(reason, str)]
     if not images:
-        file, reason = refused[0]
-        raise UserError(f"--images: none of {len(numbers)} files can be read as an image. The first, {file}: {reason}.")
-    return np.stack(images), refused
+        raise UserError(
+            f"--images: none of {len(numbers)} files can be read as an image. {'; '.join(by_reason(refused, SHOWN))}."
+        )
+    flat = sum(contrast(image) < FLAT for image in images)
+    remarks = (*listing.remarks(), *flat_sentence(flat, len(images)))
+    return Sample(
+        np.stack(images),
+        [name for name, image in pairs if not isinstance(image, str)],
+        refused,
+        tuple(f"Of {len(numbers):,} images opened: {line}" for line in remarks),
+        seconds,
+    )
 
 
 def _header(path: Path) -> Header | None:
     """Format, mode and size; None where the file does not say, which decoding it has told already."""
     try:
-        with warnings.catch_warnings(), path.open("rb") as stream:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large images
-            with pil.open(stream, formats=FORMATS) as image:
+            with opened(path) as image:
                 return Header(image.format or "?", image.mode, *image.size)
     except Exception:  # a parser given broken bytes may raise anything
         return None
-
-
-def _copies(root: Path, names: Sequence[str]) -> tuple[int, int]:
-    """Files that repeat an earlier one byte for byte, and how many files were compared. Equal sizes are read alone."""
-    sizes: defaultdict[int, list[Path]] = defaultdict(list)
-    numbers = _sample(len(names), HASHED)
-    for number in numbers:
-        path = root / names[number]
-        try:
-            sizes[path.stat().st_size].append(path)
-        except OSError:  # told by decoding
-            continue
-    copies = 0
-    for paths in sizes.values():
-        if len(paths) > 1:
-            copies += len(paths) - len({_digest(path) for path in paths})
-    return copies, len(numbers)
-
-
-def _digest(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "blake2b").digest()
-    except OSError:
-        return str(path).encode(errors="surrogateescape")  # equal to no other
-
-
-def _near(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> int:
-    """Images of one half that the other half shows too, nearly: other size, other JPEG, mirrored."""
-    if not len(first):
-        return 0
-    from pretextbench.audit import duplicates  # imports torch
-
-    pairs = duplicates.matches(duplicates.Index("first", first, None), duplicates.Index("second", second, None))
-    return sum(not pair.exact for pair in pairs)

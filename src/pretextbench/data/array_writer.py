@@ -1,4 +1,4 @@
-"""Writer of the prepared array, image by image, with mean, deviation and exact duplicates of the images."""
+"""Writer of the prepared array, image by image, with mean, deviation, contrast and exact duplicates of the images."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,10 +8,13 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from pretextbench.base.names import printable
+from pretextbench.base.names import by_reason
+from pretextbench.data.pixels import FLAT, contrast
 from pretextbench.data.source import Image, Listing
 from pretextbench.errors import UserError
 from pretextbench.params import Prepare
+
+QUOTED = 3  # reasons of refused files that an error names
 
 
 @dataclass
@@ -41,23 +44,40 @@ class Moments:
         return r, g, b
 
 
+@dataclass(frozen=True)
+class Row:
+    """An image of the array: its split, its row and its number in the listing."""
+
+    split: str
+    row: int
+    number: int
+
+
 @dataclass
 class Duplicates:
     """Finds images with equal pixels, by their hash."""
 
     pairs: list[tuple[str, str, str, str]] = field(default_factory=list)  # (split, file, split, file), across splits
     within: int = 0  # images that repeat an earlier one of their own split
-    _first: dict[bytes, dict[str, str]] = field(default_factory=dict)  # hash -> split -> its first file
+    left_out: int = 0  # of those, and of `pairs`, that are not in the array
+    conflicts: list[tuple[int, int]] = field(default_factory=list)  # numbers of equal images with different labels
+    _first: dict[bytes, dict[str, Row]] = field(default_factory=dict)  # hash -> split -> its first image
 
-    def add(self, split: str, name: str, image: Image) -> None:
-        """Compare one image with all before it."""
+    def add(self, image: Image, place: Row, listing: Listing) -> Row | None:
+        """Compare one image with all before it; returns the first of those that are equal."""
         seen = self._first.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), {})
-        self.pairs += [(earlier, file, split, name) for earlier, file in seen.items() if earlier != split]
-        self.within += split in seen
-        seen.setdefault(split, name)
-
-
-QUOTED_FILES = 3  # refused files that an error names
+        first = next(iter(seen.values()), None)
+        name, label = listing.names[place.number], listing.labels[place.number]
+        self.pairs += [
+            (earlier, listing.names[row.number], place.split, name)
+            for earlier, row in seen.items()
+            if earlier != place.split
+        ]
+        self.within += place.split in seen
+        if first and label >= 0 and listing.labels[first.number] not in (-1, label):
+            self.conflicts.append((first.number, place.number))
+        seen.setdefault(place.split, place)
+        return first
 
 
 class Writer:
@@ -69,13 +89,14 @@ class Writer:
         self.kept: list[int] = []  # numbers of the listing, in the order of the array
         self.splits: dict[str, tuple[int, int]] = {}
         self.moments, self.duplicates = Moments(), Duplicates()  # moments are those of train
+        self.flat = 0  # images with hardly any contrast
         self._header()
 
     def split(self, name: str, numbers: Sequence[int]) -> None:
         """Append the images of one split.
 
         Raises:
-            UserError: too many of them cannot be read.
+            UserError: too many of them cannot be read, or none is left.
         """
         start = len(self.kept)
         for number, image in zip(numbers, self.listing.read(numbers), strict=True):
@@ -92,11 +113,22 @@ class Writer:
         self._header()
 
     def _add(self, split: str, number: int, image: Image) -> None:
+        first = self.duplicates.add(image, Row(split, len(self.kept), number), self.listing)
+        if first and self.params.drop_duplicates:
+            self._leave_out(first, split, number)
+            return
         self.stream.write(image.tobytes())
         self.kept.append(number)
-        self.duplicates.add(split, self.listing.names[number], image)
+        self.flat += contrast(image) < FLAT
         if split == "train":
             self.moments.add(image)
+
+    def _leave_out(self, first: Row, split: str, number: int) -> None:
+        """Drop a copy. Where it has a label, and the image of its split that it repeats has none, the label stays."""
+        self.duplicates.left_out += 1
+        labels = self.listing.labels
+        if first.split == split and labels[self.kept[first.row]] < 0 <= labels[number]:
+            self.kept[first.row] = number
 
     def _header(self) -> None:
         # NumPy pads the header so that its length is the same for any N: it can be written again over itself.
@@ -107,12 +139,17 @@ class Writer:
     def _check(self, name: str) -> None:
         files = len(self.kept) + len(self.refused)
         start, stop = self.splits[name]
-        reasons = "; ".join(f"{printable(file)}: {reason}" for file, reason in self.refused[:QUOTED_FILES])
+        reasons = "; ".join(by_reason(self.refused, QUOTED))
         if self.refused and len(self.refused) > self.params.max_refused * files:
             raise UserError(
                 f"{len(self.refused)} of the first {files} files cannot be read, more than prepare.max_refused = "
                 f"{self.params.max_refused:g} allows. Repair or remove them, or raise prepare.max_refused. "
                 f"The first are: {reasons}."
+            )
+        if start == stop and self.duplicates.left_out:
+            raise UserError(
+                f"Every image of the {name} split repeats an earlier one, and prepare.drop_duplicates is true. Add "
+                "other images to it, or set prepare.drop_duplicates to false."
             )
         if start == stop:
             raise UserError(f"No image of the {name} split can be read. Repair the files, or add more. {reasons}.")

@@ -11,7 +11,7 @@ import numpy as np
 
 from pretextbench.base.names import printable
 from pretextbench.data.class_folders import some
-from pretextbench.data.decode import Fit, decode_all
+from pretextbench.data.decode import Decoder, Fit
 from pretextbench.data.file_kinds import advice, pictures
 from pretextbench.data.layout import Arrangement, arrange
 from pretextbench.data.source import Image, Listing, Walk, explore
@@ -30,9 +30,10 @@ def listing(root: Path, side: int, fit: Fit, layout: str = "auto") -> Listing:
     names = [walk.images[i] for i in made.kept]
     index = {name: k for k, name in enumerate(made.classes)}
     outside = len(walk.images) - len(names)
+    decoder = Decoder(side, fit, scale=None)
 
     def read(numbers: Sequence[int]) -> Iterator[Image | str]:
-        return decode_all([root / names[i] for i in numbers], side, fit)
+        return decoder.images([root / names[i] for i in numbers])
 
     return Listing(
         names=[name.as_posix() for name in names],
@@ -45,6 +46,8 @@ def listing(root: Path, side: int, fit: Fit, layout: str = "auto") -> Listing:
         unused=outside + pictures(walk.ignored),
         notes=tuple(map(printable, [*made.notes, *_passed_over(walk.ignored)])),
         warnings=tuple(map(printable, [*made.warnings, *advice(walk.ignored), *_hidden(walk)])),
+        remarks=lambda: decoder.found.sentences(),
+        rescale=decoder.rescale,
     )
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,10 @@ from pretextbench.base.files import sha256, whole_folder
 from pretextbench.base.names import printable
 from pretextbench.base.seed import Seed
 from pretextbench.data import folder, synthetic
-from pretextbench.data.array_writer import Writer
+from pretextbench.data.array_writer import Duplicates, Writer
 from pretextbench.data.class_folders import some
-from pretextbench.data.prepared import CARD, CLASSES, DUPLICATES, FILES, IMAGES, LABELS, REFUSED, Card
+from pretextbench.data.pixels import flat_sentence
+from pretextbench.data.prepared import CARD, CLASSES, CONFLICTS, DUPLICATES, FILES, IMAGES, LABELS, REFUSED, Card
 from pretextbench.data.source import SPLITS, Listing
 from pretextbench.errors import UserError
 from pretextbench.params import Prepare
@@ -103,19 +104,35 @@ def prepare(params: Prepare, images: Path, labels: Path) -> Card:
     listing = open_source(params)
     rows = assign(listing.splits, listing.labels, params)
     with whole_folder(images) as image_folder, whole_folder(labels) as label_folder:
-        with (image_folder / IMAGES).open("wb") as stream:
-            writer = Writer(stream, params, listing)
-            for name, numbers in rows.items():
-                writer.split(name, numbers.tolist())
-            writer.close()
-        card = _card(listing, writer, params, sha256(image_folder / IMAGES))
-        (image_folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        writer = _write(image_folder / IMAGES, params, listing, rows)
+        if grey_range := listing.rescale():
+            writer = _write(image_folder / IMAGES, params, listing, rows)
+        card = _card(listing, writer, params, sha256(image_folder / IMAGES), grey_range)
+        (image_folder / CARD).write_text(card.model_dump_json(indent=2, exclude_none=True) + "\n", encoding="utf-8")
         _table(image_folder / REFUSED, ("file", "reason"), writer.refused)
         _table(image_folder / DUPLICATES, ("split", "file", "other_split", "other_file"), writer.duplicates.pairs)
         np.save(label_folder / LABELS, listing.labels[writer.kept])
         _names(label_folder / FILES, [listing.names[number] for number in writer.kept])
         (label_folder / CLASSES).write_text(json.dumps(listing.classes, indent=2) + "\n", encoding="utf-8")
+        if writer.duplicates.conflicts:  # with the labels: of these the card tells nothing
+            _table(label_folder / CONFLICTS, ("file", "label", "other_file", "other_label"), _conflicts(writer))
     return card
+
+
+def _write(path: Path, params: Prepare, listing: Listing, rows: dict[str, Rows]) -> Writer:
+    with path.open("wb") as stream:
+        writer = Writer(stream, params, listing)
+        for name, numbers in rows.items():
+            writer.split(name, numbers.tolist())
+        writer.close()
+    return writer
+
+
+def _conflicts(writer: Writer) -> Iterator[tuple[str, ...]]:
+    """Equal images with different labels: file, label, file, label."""
+    listing = writer.listing
+    for pair in writer.duplicates.conflicts:
+        yield tuple(text for n in pair for text in (listing.names[n], listing.classes[listing.labels[n]]))
 
 
 def open_source(params: Prepare) -> Listing:
@@ -135,8 +152,8 @@ def open_source(params: Prepare) -> Listing:
     return public_sets.listing(params)
 
 
-def _card(listing: Listing, writer: Writer, params: Prepare, digest: str) -> Card:
-    pairs = writer.duplicates.pairs
+def _card(listing: Listing, writer: Writer, params: Prepare, digest: str, grey_range: tuple[int, int] | None) -> Card:
+    copies, dropped = writer.duplicates, params.drop_duplicates
     return Card(
         source=params.source,
         image_size=params.image_size,
@@ -146,9 +163,18 @@ def _card(listing: Listing, writer: Writer, params: Prepare, digest: str) -> Car
         sha256=digest,
         refused=len(writer.refused),
         ignored=listing.ignored,
-        duplicates=len(pairs),
-        duplicates_within=writer.duplicates.within,
-        notes=(*listing.notes, *listing.warnings, *_without_images(listing, writer.kept), *_leak(pairs)),
+        duplicates=0 if dropped else len(copies.pairs),
+        duplicates_within=0 if dropped else copies.within,
+        left_out=copies.left_out if dropped else None,
+        grey_range=grey_range,
+        notes=(
+            *listing.notes,
+            *listing.warnings,
+            *listing.remarks(),
+            *_without_images(listing, writer.kept),
+            *flat_sentence(writer.flat, len(writer.kept)),
+            *_duplicate_notes(copies, dropped),
+        ),
     )
 
 
@@ -159,11 +185,13 @@ def _without_images(listing: Listing, kept: Sequence[int]) -> list[str]:
     return [f"No image of {len(names)} class(es) can be read or was drawn: {some(names)}."] if names else []
 
 
-def _leak(pairs: list[tuple[str, str, str, str]]) -> list[str]:
-    leaked = len({file for split_a, _, split_b, file in pairs if (split_a, split_b) == ("train", "test")})
-    if not leaked:
-        return []
-    return [f"{leaked} test images are also in train, pixel for pixel: they inflate the results ({DUPLICATES})."]
+def _duplicate_notes(copies: Duplicates, dropped: bool) -> Iterator[str]:
+    if dropped:
+        yield f"{copies.left_out} images were left out: they equal an earlier one, pixel for pixel."
+        return
+    leaked = len({file for split_a, _, split_b, file in copies.pairs if (split_a, split_b) == ("train", "test")})
+    if leaked:
+        yield f"{leaked} test images are also in train, pixel for pixel: they inflate the results ({DUPLICATES})."
 
 
 def _names(path: Path, names: Iterable[str]) -> None:

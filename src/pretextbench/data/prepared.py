@@ -15,6 +15,7 @@ from pretextbench.errors import UserError, nearest
 IMAGES, CARD, LABELS, CLASSES = "images.npy", "card.json", "labels.npy", "classes.json"
 FILES = "files.txt"  # a name per image, in the order of the array; next to the labels, since folders are classes
 REFUSED, DUPLICATES = "refused.csv", "duplicates.csv"
+CONFLICTS = "conflicts.csv"  # equal images with different labels, where there are any; beside the labels
 UNLABELLED = -1
 REMEDY = "Run the prepare stage again."
 
@@ -36,6 +37,8 @@ class Card(BaseModel):
     ignored: int = 0  # hidden files and files that are not images, passed over
     duplicates: int  # pairs of equal images in different splits; duplicates.csv names them
     duplicates_within: int = 0  # images that repeat an earlier one of their own split
+    left_out: int | None = None  # copies that `drop_duplicates` has left out; None where it is false
+    grey_range: tuple[int, int] | None = None  # values of deep grey images that became 0 and 255; None: 0 and 65535
     notes: tuple[str, ...] = ()  # for the user, in words
 
     def summary(self) -> str:

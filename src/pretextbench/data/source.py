@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,9 @@ class Listing:
     ignored: int = 0  # files that are not used: hidden ones, those that are no images, and `unused`
     unused: int = 0  # of those, images: outside the splits, without the labels that a test needs, or of other formats
     notes: tuple[str, ...] = ()  # for the user: how the source was understood
+    remarks: Callable[[], Iterable[str]] = tuple  # for the user: what the pixels that were read tell
+    rescale: Callable[[], tuple[int, int] | None] = lambda: None
+    # the range of deep grey images, where all images must be read again: from now on by this range
     warnings: tuple[str, ...] = ()  # for the user: what is not used and why, and what may be meant otherwise
 
 

@@ -14,7 +14,8 @@ from PIL import Image as pil
 from torch import Tensor
 
 from pretextbench.base.names import printable
-from pretextbench.data.decode import Fit, decode_all, square
+from pretextbench.data.decode import Decoder, Fit, square
+from pretextbench.data.pixels import FULL, GreyRange
 from pretextbench.data.prepared import CARD, FILES, IMAGES, Prepared
 from pretextbench.data.source import Image, explore
 from pretextbench.encoder import Encoder
@@ -34,8 +35,10 @@ class Album:
     ignored: int = 0  # hidden files and files that are no images, passed over
 
 
-def gather(path: Path, said: str = "IMAGES") -> Album:
+def gather(path: Path, said: str = "IMAGES", grey_range: tuple[int, int] | None = None) -> Album:
     """The images at `path`: one file, all below a folder, or the array that the prepare stage wrote there.
+
+    `grey_range` are the values of deep grey images that become black and white, as in the card of the encoder.
 
     Raises:
         UserError: there is nothing, there are no images, or the prepared data set is damaged; `said` begins
@@ -44,14 +47,22 @@ def gather(path: Path, said: str = "IMAGES") -> Album:
     if (path / IMAGES).is_file() and (path / CARD).is_file():
         return _prepared(path)
     if path.is_file():
-        return _files(path.parent, [Path(path.name)])
+        return _files(path.parent, [Path(path.name)], grey_range)
     walk = explore(path, said)
-    return _files(path, walk.images, walk.refused, walk.ignored.total())
+    return _files(path, walk.images, grey_range, walk.refused, walk.ignored.total())
 
 
-def _files(root: Path, files: Sequence[Path], refused: Sequence[tuple[str, str]] = (), ignored: int = 0) -> Album:
+def _files(
+    root: Path,
+    files: Sequence[Path],
+    grey_range: tuple[int, int] | None,
+    refused: Sequence[tuple[str, str]] = (),
+    ignored: int = 0,
+) -> Album:
+    scale = GreyRange(*grey_range) if grey_range else FULL
+
     def read(numbers: Sequence[int], side: int, fit: Fit) -> Iterator[Image | str]:
-        return decode_all([root / files[i] for i in numbers], side, fit)
+        return Decoder(side, fit, scale).images([root / files[i] for i in numbers])
 
     return Album(root, [printable(file.as_posix()) for file in files], read, refused, ignored)
 

@@ -1,14 +1,12 @@
-"""Inventory of a comparison: its methods and controls, their code and parameters, and the image files.
+"""Inventory of a comparison: its methods and controls, their code and parameters.
 
 Runs before every pipeline run, so it must be quick: a method is imported (with torch, seconds) only to check parameters
 that were not checked before.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -117,41 +115,3 @@ def _contract() -> bytes:
     """The files of the library that give every method's parameters their defaults and meaning."""
     library = Path(registry.__file__).parent
     return b"".join((library / name).read_bytes() for name in CONTRACT)
-
-
-def count_files(folder: Path) -> dict[str, Any]:
-    """Number, bytes and a hash over names and sizes of all files below `folder`, for noticing that images came or went.
-
-    Contents are not read: a folder of a million images is counted in seconds. A file edited without changing its size
-    is not noticed. A missing folder counts as empty; the prepare stage says what is wrong with it.
-    """
-    digest, files, size = hashlib.sha256(), 0, 0
-    for path, length in _sizes(folder):
-        digest.update(f"{os.path.relpath(path, folder)}\0{length}\0".encode(errors="surrogateescape"))
-        files, size = files + 1, size + length
-    return {"files": files, "bytes": size, "sha256": digest.hexdigest()}
-
-
-def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
-    """Path and bytes of all files below a folder, in a fixed order. A loop: folders nest deeper than Python calls.
-
-    What cannot be listed or looked at, or is removed at this moment, is passed over: the prepare stage says so.
-    """
-    waiting = [os.fspath(folder)]
-    while waiting:
-        below: list[str] = []
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                if _is_folder(entry):
-                    below += [] if entry.is_symlink() else [entry.path]
-                    continue
-                with contextlib.suppress(OSError):
-                    yield entry.path, entry.stat(follow_symlinks=False).st_size
-        waiting += reversed(below)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False

@@ -98,6 +98,11 @@ def checked() -> Path:
     return SCRATCH / "checked.json"
 
 
+def contents(source: str) -> Path:
+    """Hashes of the image files of a source, `prepare` or `transfer`, that an earlier inventory has read."""
+    return SCRATCH / "contents" / f"{source}.txt"
+
+
 def lockfile_copy() -> Path:
     """The last whole dvc.lock."""
     return SCRATCH / LOCKFILE.name

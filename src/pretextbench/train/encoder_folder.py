@@ -50,6 +50,7 @@ class Card(BaseModel):
     device: str
     precision: str
     data_sha256: str  # of the prepared images
+    grey_range: tuple[int, int] | None = None  # of deep grey images, by which they were scaled; None: 0 and 65535
     training: str = ""  # names all that determined the training: see budget.Job.key
     monitored: bool = False  # k-NN on validation labels was watched meanwhile; it chose nothing
     weights_sha256: str = ""
@@ -61,7 +62,8 @@ def save(encoder: Encoder, card: Card, folder: Path) -> Card:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
     write_whole(folder / WEIGHTS, as_bytes(weights))
     card = card.model_copy(update={"weights_sha256": sha256(folder / WEIGHTS)})
-    write_whole(folder / CARD, (card.model_dump_json(indent=2) + "\n").encode())
+    left_out = None if card.grey_range else {"grey_range"}
+    write_whole(folder / CARD, (card.model_dump_json(indent=2, exclude=left_out) + "\n").encode())
     return card
 
 

@@ -1,0 +1,148 @@
+"""Pixels of any mode as 8-bit RGB, and what a set of images tells of them: the range of deep grey, alpha, bands."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as pil
+
+from pretextbench.data.image_file import Refusal, extra_bands
+from pretextbench.data.source import Image
+
+WHITE = (255, 255, 255, 255)
+SEEN, CLEAR = 128, 0.01  # alpha of a pixel that shows, and share of such pixels below which alpha hides the picture
+PARTIAL = 0.5  # share of pixels that are neither opaque nor clear, above which alpha may be something else
+LEAST_RANGE = 0.25  # of what 16 bits can hold: grey that uses less of it is scaled by the range that it uses
+FLAT = 3.0  # standard deviation, grey levels of 255, below which a picture is nearly one colour
+FLAT_SHARE = 0.01  # of the images
+
+
+class Remark(StrEnum):
+    """What is done with a picture that many would not expect."""
+
+    bands = "have bands beside their colour that are no alpha: these bands are left out"
+    hidden = "have an alpha that hides nearly all of the picture: it is ignored"
+    partial = "have an alpha that is partial over most of the picture; it is laid over white. If it is another band, \
+write these files without it"
+
+
+@dataclass(frozen=True)
+class GreyRange:
+    """Grey values that become black and white."""
+
+    low: int
+    high: int
+
+
+FULL = GreyRange(0, 65535)
+
+
+@dataclass
+class Findings:
+    """What the pixels of some images tell; `join` adds those of others."""
+
+    remarks: Counter[Remark] = field(default_factory=Counter)  # -> images
+    deep: GreyRange | None = None  # values of the grey images of more than 8 bits
+
+    def join(self, other: "Findings") -> None:
+        """Add the findings of other images: their order does not matter."""
+        self.remarks += other.remarks
+        parts = [part for part in (self.deep, other.deep) if part]
+        if parts:
+            self.deep = GreyRange(min(part.low for part in parts), max(part.high for part in parts))
+
+    def used(self) -> GreyRange | None:
+        """The range by which deep grey images are to be scaled; None where it is the full one, 0 .. 65535."""
+        if self.deep is None or self.deep.low == self.deep.high:
+            return None
+        outside = self.deep.low < FULL.low or self.deep.high > FULL.high
+        narrow = self.deep.high - self.deep.low < LEAST_RANGE * (FULL.high - FULL.low)
+        return self.deep if outside or narrow else None
+
+    def sentences(self) -> Iterator[str]:
+        """Lines for people."""
+        for remark, images in sorted(self.remarks.items()):
+            yield f"{images:,} images {remark}."
+        if used := self.used():
+            yield (
+                f"Grey images of more than 8 bits hold values from {used.low:,} to {used.high:,}: these two become "
+                "black and white, in all images of the set."
+            )
+
+
+def contrast(image: Image) -> float:
+    """Standard deviation of the pixels, in grey levels, of the channel where it is largest."""
+    return float(image.reshape(-1, 3).std(0).max())
+
+
+def flat_sentence(flat: int, images: int) -> Iterator[str]:
+    """A line for people, where images with hardly any contrast are more than a few."""
+    if flat > FLAT_SHARE * images:
+        yield (
+            f"{flat:,} of {images:,} images have hardly any contrast (standard deviation below {FLAT:g} of 255 grey "
+            "levels): they are nearly one colour. Look at some; if their values use a small part of their range, "
+            "stretch them before."
+        )
+
+
+def rgb(image: pil.Image, scale: GreyRange | None = FULL, found: Findings | None = None) -> pil.Image:
+    """Any mode to 8-bit RGB.
+
+    `scale` are the grey values that become black and white, of images of more than 8 bits; None where they are to be
+    found out. Values outside of it are cut off; only those outside of the full range are refused, where that is the
+    scale. `found` takes what there is to say of the picture.
+
+    Raises:
+        ValueError: the numbers mean nothing.
+        Refusal: they are outside of 0 .. 65535, or of 0 .. 1 where they are floating point numbers.
+    """
+    found = Findings() if found is None else found
+    if image.mode == "P" and image.palette is None:  # Pillow would give black
+        raise ValueError("numbers of colours, but no palette")
+    if extra_bands(image):
+        found.remarks[Remark.bands] += 1
+    if image.mode == "F":
+        image = _grey(image, np.asarray(image).astype(np.float64), 0.0, 1.0, "floating point values")
+    elif image.mode.startswith("I"):
+        image = _deep(image, scale, found)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = _on_white(image.convert("RGBA"), found)
+    return image.convert("RGB")
+
+
+def _deep(image: pil.Image, scale: GreyRange | None, found: Findings) -> pil.Image:
+    """Grey of 16 or 32 bits."""
+    values = np.asarray(image)
+    tags = getattr(image, "tag_v2", {})
+    if values.dtype == np.int32 and tags.get(258, (0,))[0] == 32 and tags.get(339, (1,))[0] == 1:
+        values = values.view(np.uint32)  # Pillow has no mode for them
+    found.deep = GreyRange(int(values.min()), int(values.max()))
+    whole, strict = values.astype(np.float64), scale == FULL
+    scale = scale or FULL
+    if not strict:
+        whole = np.clip(whole, scale.low, scale.high)
+    return _grey(image, whole, scale.low, scale.high, "grey values")
+
+
+def _grey(image: pil.Image, values: npt.NDArray[np.float64], black: float, white: float, kind: str) -> pil.Image:
+    low, high = values.min(), values.max()
+    if not (low >= black and high <= white):  # also true of NaN
+        raise Refusal(f"{kind} from {low:g} to {high:g}, where {black:g} to {white:g} are expected")
+    grey = pil.fromarray(np.round((values - black) * (255 / (white - black))).astype(np.uint8))
+    if "transparency" in image.info:  # the value that is transparent
+        grey.putalpha(pil.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)))
+    return grey
+
+
+def _on_white(above: pil.Image, found: Findings) -> pil.Image:
+    """Laid over white, as a browser shows it, unless nothing of the picture would be left."""
+    counts = np.array(above.getchannel("A").histogram())
+    if counts[SEEN:].sum() < CLEAR * counts.sum():
+        found.remarks[Remark.hidden] += 1
+        return above.convert("RGB")
+    if counts[1:255].sum() > PARTIAL * counts.sum():
+        found.remarks[Remark.partial] += 1
+    return pil.alpha_composite(pil.new("RGBA", above.size, WHITE), above)

@@ -1,0 +1,139 @@
+"""Files of a source: their names and contents as one digest, so that a changed image makes the stage `prepare` stale.
+
+Links are followed, as `prepare` follows them. A content is read once: its hash is kept in a file of the project, under
+size, inode and times of modification and change. While these are the same the content is too. Where they differ
+(`touch`, a copy of the project) it is read again, and gives the same digest.
+"""
+
+import contextlib
+import hashlib
+import os
+import stat
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pretextbench.base.files import write_whole
+from pretextbench.data.file_kinds import SUFFIXES, is_system
+from pretextbench.data.image_file import MOST_BYTES
+from pretextbench.data.source import MAX_VISITS
+
+SETTLED = 2 * 10**9  # ns: a file that changed so shortly before may change again within one tick of its clock
+TOLD = 2**28, 10_000  # bytes, files: more are not read without a word
+BLOCK = 2**20
+GONE = os.stat_result((0,) * 10)  # the status of a broken link
+
+
+class File(NamedTuple):
+    """A file below a source; links are followed."""
+
+    name: str  # relative to the source
+    path: str
+    size: int  # bytes
+    changed: int  # ns
+    identity: str  # differs once the content is another; empty where `prepare` does not read the content
+
+
+def walk(folder: Path) -> Iterator[File]:
+    """All files below a folder, in a fixed order, without hidden ones. A loop: folders nest deeper than Python calls.
+
+    What cannot be listed, or is removed at this moment, is passed over: the prepare stage says so.
+    """
+    waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(os.fspath(folder), "", frozenset())]
+    visits: Counter[tuple[int, int]] = Counter()
+    while waiting:
+        path, name, above = waiting.pop()
+        below = []
+        with contextlib.suppress(OSError):
+            place = os.stat(path)
+            here = (place.st_dev, place.st_ino)
+            visits[here] += 1
+            if here in above or visits[here] > MAX_VISITS:  # of links that lead to each other
+                continue
+            for entry in _entries(path):
+                status = _status(entry)
+                if status is None:
+                    continue
+                if stat.S_ISDIR(status.st_mode):
+                    below.append((entry.path, f"{name}{entry.name}/", above | {here}))
+                else:
+                    yield _file(name + entry.name, entry.path, status)
+        waiting += reversed(below)
+
+
+def _entries(path: str) -> list[os.DirEntry[str]]:
+    with os.scandir(path) as entries:
+        visible = [e for e in entries if not is_system(e.name)]
+    return sorted(visible, key=lambda entry: entry.name)
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    try:
+        return entry.stat()
+    except OSError:
+        return GONE if entry.is_symlink() else None
+
+
+def _file(name: str, path: str, status: os.stat_result) -> File:
+    size, changed, identity = status.st_size, status.st_ctime_ns, ""
+    image = os.path.splitext(name)[1].lower() in SUFFIXES
+    if image and stat.S_ISREG(status.st_mode) and size <= MOST_BYTES:
+        identity = f"{size} {status.st_ino} {status.st_mtime_ns} {changed}"
+    return File(name, path, size, changed, identity)
+
+
+def digest(folder: Path, kept: Path, tell: Callable[[str], object] = print) -> dict[str, Any]:
+    """Number and bytes of all files below `folder`, and a hash over their names and the contents of the images.
+
+    A missing folder counts as empty; the prepare stage says what is wrong with it.
+
+    Args:
+        folder: the source.
+        kept: the file that holds the hashes of contents which were read before; it is written when they change.
+        tell: takes a line for people before many files are read.
+    """
+    files = list(walk(folder))
+    contents = _contents([file for file in files if file.identity], kept, tell)
+    lines = [f"{file.name}\0{contents.get(file.identity, '')}\0" for file in files]
+    whole = hashlib.sha256("".join(lines).encode(errors="surrogateescape"))
+    return {"files": len(files), "bytes": sum(file.size for file in files), "sha256": whole.hexdigest()}
+
+
+def _contents(files: list[File], kept: Path, tell: Callable[[str], object]) -> dict[str, str]:
+    """Identity -> hash of the content."""
+    known, now = _known(kept), time.time_ns()
+    unknown = [file for file in files if file.identity not in known]
+    size = sum(file.size for file in unknown)
+    if size > TOLD[0] or len(unknown) > TOLD[1]:
+        tell(f"reading {len(unknown):,} images once ({size / 1e9:.1f} GB), so that later changes are noticed")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        read = dict(zip((file.identity for file in unknown), pool.map(_hash, unknown), strict=True))
+    unsettled = {file.identity for file in unknown if file.changed > now - SETTLED}
+    contents = {file.identity: read.get(file.identity) or known[file.identity] for file in files}
+    settled = {identity: content for identity, content in contents.items() if identity not in unsettled}
+    if settled != known:
+        write_whole(kept, "".join(f"{identity} {content}\n" for identity, content in settled.items()).encode())
+    return contents
+
+
+def _known(kept: Path) -> dict[str, str]:
+    """Identity -> hash of the content, as an earlier inventory has read it."""
+    try:
+        pairs = [line.rpartition(" ") for line in kept.read_text().splitlines()]
+    except (OSError, ValueError):  # an aid only: without it everything is read again
+        return {}
+    return {identity: content for identity, _, content in pairs}
+
+
+def _hash(file: File) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        with open(file.path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as stream:
+            while block := stream.read(BLOCK):
+                digest.update(block)
+    except OSError as error:
+        return f"unreadable:{error.errno}"
+    return digest.hexdigest()
