@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.checkout import PROJECT
 
 SOURCES = {"pretextbench": PROJECT / "src/pretextbench", "stages": PROJECT / "stages"}
-PLUGIN_API = ("method", "recipe", "params", "encoder", "distributed", "measures", "errors")  # that any method imports
+PLUGIN_API = ("method", "recipe", "params", "encoder", "distributed", "measures", "parts", "errors")  # that any method imports
 NEUTRAL = {  # module or package -> why an edit of it cannot change a number; the closure does not go on from here
     "pretextbench.errors": "messages of mistakes",
     "pretextbench.base.files": "writes bytes whole, and does not choose them",
@@ -32,6 +32,8 @@ NEUTRAL_IN = {  # the same for one stage
     "augment": {
         "pretextbench.encoder": "no network is built",
         "pretextbench.encoders": "no network is built",
+        "pretextbench.distributed": "no network is built",
+        "pretextbench.measures": "no network is built",
     },
     "pretrain": PICTURES,
     "evaluate": {
@@ -123,6 +125,8 @@ def closure(stage: str, known: Mapping[str, Path]) -> set[Path]:
     waiting, seen = [f"stages.{stage}"], set[str]()
     if stage == "pretrain":
         waiting += [f"pretextbench.{name}" for name in PLUGIN_API]
+    elif stage == "augment":
+        waiting.append("pretextbench.parts")  # has the recipe of two views
     while waiting:
         module = waiting.pop()
         if module not in seen and not is_neutral(module, stage):

@@ -73,15 +73,24 @@ def two_processes(method: Method) -> None:
     training = build(method)
     if not any(_communicates(training, batch(training, player=p.name)) for p in training.players):
         return
-    alone = pair.turns(method, slice(None))
-    if any(not torch.equal(value, alone[name]) for name, value in pair.turns(method, slice(None), seed=3).items()):
+    precision, alone = _alone(method)
+    again = pair.turns(method, slice(None), precision, seed=3)
+    if any(not torch.equal(value, alone[name]) for name, value in again.items()):
         raise CheckSkipped("loss() draws random numbers, and every process draws its own: compare without them")
-    found = _run(_path(method))
+    found = _run(_path(method), precision)
     for name, value in alone.items():
         mean, limit = found[name], LOSS_GAP if name.endswith("loss") else GRADIENT_GAP
         gap = float((mean - value).norm() / value.norm().clamp_min(1e-12))
         hint = "Use pretextbench.distributed.gather and mean, which carry gradients, and average over all images"
         require(gap <= limit, f"two processes differ from one in {name} by {gap:.1e}", hint)
+
+
+def _alone(method: Method) -> tuple[str, dict[str, torch.Tensor]]:
+    """The precision that a method computes in, float64 if it can, and its turns in one process."""
+    try:
+        return "float64", pair.turns(method, slice(None), "float64")
+    except RuntimeError:  # constants of its own are float32
+        return "float32", pair.turns(method, slice(None), "float32")
 
 
 def _communicates(training: Training, views: Batch) -> bool:
@@ -99,11 +108,11 @@ def _path(method: Method) -> str:
     return f"{method.__module__}:{method.__qualname__}"
 
 
-def _run(path: str) -> dict[str, torch.Tensor]:
+def _run(path: str, precision: str) -> dict[str, torch.Tensor]:
     """Start both processes, wait for them, and average what they found."""
     with tempfile.TemporaryDirectory() as folder:
         targets = [Path(folder) / f"{rank}.pt" for rank in range(2)]
-        words = [sys.executable, "-m", pair.__name__, path, f"{folder}/meeting"]
+        words = [sys.executable, "-m", pair.__name__, path, f"{folder}/meeting", precision]
         paths = os.pathsep.join(entry for entry in sys.path if entry)
         env = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
         env = {**env, **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}

@@ -1,0 +1,121 @@
+"""Barlow Twins' loss against a scalar loop, closed forms and lightly; planted collapse and repeated dimensions."""
+
+import math
+
+import pytest
+import torch
+from lightly.loss import BarlowTwinsLoss
+from pretext_barlow_twins import BarlowTwins, Params, barlow
+from torch import Tensor
+
+from pretextbench.encoder import build
+from pretextbench.errors import UserError
+from pretextbench.method import Batch, Data
+from pretextbench.params import EncoderParams
+
+SIDE = 16
+FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
+
+
+def pair(n: int = 7, dim: int = 5) -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    z1, z2 = (torch.randn(n, dim, generator=draw, dtype=torch.float64) for _ in range(2))
+    return z1, z2
+
+
+def method(**params: object) -> BarlowTwins:
+    torch.manual_seed(0)
+    return BarlowTwins(Params(**params), build(EncoderParams(width=4), SIDE, FACTS.mean, FACTS.std), FACTS)
+
+
+def batch(n: int = 8) -> Batch:
+    x = torch.rand(n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    return Batch((x, (x + 0.05).clamp(0, 1)), torch.arange(n))
+
+
+def loop(z1: list[list[float]], z2: list[list[float]], redundancy: float) -> float:
+    """Equations 1 and 2, one scalar at a time; biased deviation, 1e-5 in the variance."""
+    n, dim = len(z1), len(z1[0])
+
+    def standardised(z: list[list[float]]) -> list[list[float]]:
+        means = [math.fsum(row[j] for row in z) / n for j in range(dim)]
+        variances = [math.fsum((row[j] - means[j]) ** 2 for row in z) / n for j in range(dim)]
+        return [[(row[j] - means[j]) / math.sqrt(variances[j] + 1e-5) for j in range(dim)] for row in z]
+
+    a, b, total = standardised(z1), standardised(z2), 0.0
+    for i in range(dim):
+        for j in range(dim):
+            c = math.fsum(p[i] * q[j] for p, q in zip(a, b, strict=True)) / n
+            total += (1 - c) ** 2 if i == j else redundancy * c**2
+    return total
+
+
+@pytest.mark.parametrize("redundancy", [0.0, 5.1e-3, 1.0])
+def test_equals_the_equations(redundancy: float) -> None:
+    z1, z2 = pair()
+    expected = loop(z1.tolist(), z2.tolist(), redundancy)
+    assert float(barlow(z1, z2, redundancy)[0]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_lightly_agrees() -> None:
+    """A second opinion, value and gradients."""
+    z1, z2 = (z.requires_grad_() for z in pair(16, 8))
+    ours, theirs = barlow(z1, z2, 5e-3)[0], BarlowTwinsLoss(lambda_param=5e-3)(z1, z2)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+    gradients = (torch.autograd.grad(loss, (z1, z2)) for loss in (ours, theirs))
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-10)
+
+
+def test_closed_forms() -> None:
+    """Constant: D. All dimensions equal: lambda D (D - 1). Whitened equal views: about 0."""
+    dim, redundancy = 6, 0.01
+    constant = torch.ones(8, dim, dtype=torch.float64)
+    assert float(barlow(constant, constant, redundancy)[0]) == pytest.approx(dim, abs=1e-12)
+    equal = pair(64, 1)[0].expand(-1, dim)
+    assert float(barlow(equal, equal, redundancy)[0]) == pytest.approx(redundancy * dim * (dim - 1), rel=1e-3)
+    white = torch.linalg.qr(pair(64, dim)[0] - pair(64, dim)[0].mean(0))[0] * 8
+    assert float(barlow(white, white, redundancy)[0]) < 1e-8
+
+
+def test_scale_and_shift_of_a_dimension_change_nothing() -> None:
+    z1, z2 = pair(64)
+    affine = z1 * torch.tensor([2.0, 0.5, 3.0, 1.0, 7.0], dtype=torch.float64) + 4
+    torch.testing.assert_close(barlow(affine, z2, 0.01), barlow(z1, z2, 0.01), rtol=0, atol=1e-4)
+
+
+def test_the_loss_is_scaled() -> None:
+    whole, part = (method(scale=scale).loss(batch()).total for scale in (1.0, 0.1))
+    torch.testing.assert_close(whole, 10 * part)
+
+
+def test_half_precision_does_not_reach_the_loss() -> None:
+    z1, z2 = (z.to(torch.bfloat16) for z in pair(64, 32))
+    with torch.autocast("cpu", torch.bfloat16):
+        low = barlow(z1, z2, 0.01)
+    torch.testing.assert_close(low, barlow(z1.float(), z2.float(), 0.01))
+
+
+def test_a_single_image_is_refused() -> None:
+    with pytest.raises(UserError, match="'barlow-twins' needs at least 2 images in each batch of a process, found 1"):
+        method().loss(batch(1))
+
+
+@torch.no_grad()
+def test_a_collapse_and_repeated_dimensions_are_named() -> None:
+    dead = method().eval()
+    dead.head[-1].weight.zero_()
+    symptoms = dead.symptoms(dead.health(batch()))
+    assert any("collapsed" in line for line in symptoms)
+    assert any("views do not correlate" in line for line in symptoms)
+    repeated = method().eval()
+    repeated.head[-1].weight.copy_(repeated.head[-1].weight[:1].expand_as(repeated.head[-1].weight))
+    assert any("dimensions repeat each other" in line for line in repeated.symptoms(repeated.health(batch())))
+    assert dead.symptoms({"projection_std": 1.0, "across": 0.05, "diagonal": 0.9}) == []
+
+
+@torch.no_grad()
+def test_show_draws_views_cosines_and_correlations() -> None:
+    views, cosines, correlations = method().eval().show(batch(4))
+    assert views.images.shape == (4, 2, 3, SIDE, SIDE)
+    assert cosines.images.shape == (1, 1, 3, 8, 8)
+    assert correlations.images.shape == (1, 1, 3, 64, 64)

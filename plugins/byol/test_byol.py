@@ -1,0 +1,129 @@
+"""BYOL's loss against a scalar loop and lightly; the target's gradient, schedule and steps; a planted collapse."""
+
+import math
+
+import pytest
+import torch
+from lightly.loss import NegativeCosineSimilarity
+from pretext_byol import BYOL, Params, distance
+from torch import Tensor
+
+from pretextbench.encoder import build
+from pretextbench.method import Batch, Data
+from pretextbench.params import EncoderParams
+
+SIDE = 16
+FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
+
+
+def pair(n: int = 7, dim: int = 5) -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    z1, z2 = (torch.randn(n, dim, generator=draw, dtype=torch.float64) for _ in range(2))
+    return z1, z2
+
+
+def method(**params: object) -> BYOL:
+    torch.manual_seed(0)
+    return BYOL(Params(**params), build(EncoderParams(width=4), SIDE, FACTS.mean, FACTS.std), FACTS)
+
+
+def batch(n: int = 8) -> Batch:
+    x = torch.rand(n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    return Batch((x, (x + 0.05).clamp(0, 1)), torch.arange(n))
+
+
+def cosine(a: list[float], b: list[float]) -> float:
+    dot = math.fsum(x * y for x, y in zip(a, b, strict=True))
+    return dot / math.sqrt(math.fsum(x * x for x in a)) / math.sqrt(math.fsum(y * y for y in b))
+
+
+def test_equals_the_equation() -> None:
+    p, z = pair()
+    rows = zip(p.tolist(), z.tolist(), strict=True)
+    assert float(distance(p, z)) == pytest.approx(math.fsum(2 - 2 * cosine(a, b) for a, b in rows) / 7, abs=1e-12)
+    unit = (torch.nn.functional.normalize(x, dim=1) for x in (p, z))
+    a, b = unit
+    assert float(distance(p, z)) == pytest.approx(float((a - b).square().sum(1).mean()), abs=1e-12)
+
+
+def test_lightly_agrees() -> None:
+    """A second opinion: 2 + 2 of its negative cosine, value and gradient."""
+    p, z = (x.requires_grad_() for x in pair(16, 8))
+    ours, theirs = distance(p, z), 2 + 2 * NegativeCosineSimilarity()(p, z.detach())
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    gradients = (torch.autograd.grad(loss, p)[0] for loss in (ours, theirs))
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
+
+
+def test_no_gradient_reaches_the_target() -> None:
+    p, z = (x.requires_grad_() for x in pair())
+    distance(p, z).backward()
+    assert z.grad is None
+    whole = method()
+    whole.loss(batch()).total.backward()
+    assert all(p.grad is None for p in whole.twin.parameters())
+    trained = (whole.encoder, whole.projector, whole.predictor)
+    assert all(p.grad is not None for part in trained for p in part.parameters())
+
+
+def test_the_loss_is_the_sum_over_both_directions_and_symmetric() -> None:
+    whole = method()
+    whole.eval()
+    views = batch()
+    swapped = Batch(views.views[::-1], views.index)
+    torch.testing.assert_close(whole.loss(views).total, whole.loss(swapped).total)
+    p1, p2 = (whole.predictor(z) for z in whole.project(views.views))
+    t1, t2 = (whole.twin(x) for x in views.views)
+    torch.testing.assert_close(whole.loss(views).total, distance(p1, t2) + distance(p2, t1))
+
+
+def test_the_target_is_no_copy_of_the_prediction_head() -> None:
+    whole = method()
+    assert sum(p.numel() for p in whole.twin.parameters()) == sum(
+        p.numel() for part in (whole.encoder, whole.projector) for p in part.parameters()
+    )
+
+
+def test_the_target_moves_after_a_step_and_never_in_the_loss() -> None:
+    whole = method(momentum=0.9)
+    with torch.no_grad():
+        for p in whole.encoder.parameters():
+            p.add_(1)
+    before = [p.clone() for p in whole.twin.parameters()]
+    whole.loss(batch())
+    assert all(torch.equal(p, q) for p, q in zip(whole.twin.parameters(), before, strict=True))
+    whole.after_step(0.0, {})
+    online = [*whole.encoder.parameters(), *whole.projector.parameters()]
+    for own, old, new in zip(whole.twin.parameters(), before, online, strict=True):
+        torch.testing.assert_close(own, 0.9 * old + 0.1 * new.detach())
+    stopped = [p.clone() for p in whole.twin.parameters()]
+    whole.after_step(1.0, {})
+    assert all(torch.equal(p, q) for p, q in zip(whole.twin.parameters(), stopped, strict=True))
+
+
+def test_half_precision_does_not_reach_the_loss() -> None:
+    p, z = (x.to(torch.bfloat16) for x in pair(64, 32))
+    with torch.autocast("cpu", torch.bfloat16):
+        low = distance(p, z)
+    torch.testing.assert_close(low, distance(p.float(), z.float()))
+
+
+@torch.no_grad()
+def test_a_collapse_is_named() -> None:
+    """All projections are one vector and the prediction meets it: the loss is zero, and nothing else tells."""
+    dead = method().eval()
+    for network in (dead.projector, dead.twin.copies[1], dead.predictor):
+        network[-1].weight.zero_()
+        network[-1].bias.fill_(1.0)
+    health = dead.health(batch())
+    assert float(dead.loss(batch()).total) == pytest.approx(0, abs=1e-6)
+    assert any("collapsed" in line for line in dead.symptoms(health))
+    assert dead.symptoms({"projection_std": 1.0, "prediction_distance": 0.3}) == []
+    assert "do not meet their targets" in dead.symptoms({"projection_std": 1.0, "prediction_distance": 1.9})[0]
+
+
+@torch.no_grad()
+def test_show_draws_the_views_and_their_cosines() -> None:
+    views, cosines = method().eval().show(batch(4))
+    assert views.images.shape == (4, 2, 3, SIDE, SIDE)
+    assert cosines.images.shape == (1, 1, 3, 8, 8)

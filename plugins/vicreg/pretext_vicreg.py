@@ -1,0 +1,119 @@
+"""VICReg: two views are alike, every dimension varies, no two dimensions vary together (Bardes 2022, arXiv:2105.04906).
+
+Two random views of every image go through encoder and projection head: Z, Z' of (N, D). With d = N or D as the scaling
+says, equations 1 to 6 of the paper:
+
+    invariance  s(Z, Z') = mean squared distance of the pairs
+    variance    v(Z) = mean over dimensions of max(0, 1 - sqrt(Var(z_j) + 1e-4))             Var unbiased
+    covariance  c(Z) = (1 / D) sum of the squared covariances outside the diagonal           unbiased
+    loss        = 25 s(Z, Z') + 25 [v(Z) + v(Z')] + 1 [c(Z) + c(Z')]
+
+The authors' code, which the published numbers come from, divides s by D as well and halves the variance term
+(`scaling: official`, the default); `scaling: paper` is the printed formula. Constant outputs cost 24.75 under the
+official scaling: 25 (1 - 0.01).
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from pretextbench.distributed import gather
+from pretextbench.encoder import Encoder
+from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
+from pretextbench.params import OptimizerParams
+from pretextbench.parts import (
+    PairParams,
+    collapse,
+    encode,
+    in_float32,
+    mlp,
+    off_diagonal,
+    pair_health,
+    pair_pictures,
+    require_images,
+    variance_and_covariance,
+)
+from pretextbench.recipe import Recipe
+
+EPS = 1e-4  # in the standard deviation
+Scaling = Literal["official", "paper"]
+
+
+class Params(PairParams):
+    """Parameters of VICReg; the defaults are for small images, the paper's are named beside them."""
+
+    optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=3e-3, weight_decay=1e-4, warmup=0.1)
+    head_dim: int = Field(512, ge=2, description="of z, and units of the hidden layers (paper: 8192)")
+    invariance: float = Field(25.0, ge=0, description="weight of the distance of the views (paper: 25)")
+    variance: float = Field(25.0, ge=0, description="weight of the variance term (paper: 25)")
+    covariance: float = Field(1.0, ge=0, description="weight of the covariance term (paper: 1)")
+    scaling: Scaling = Field("official", description="of the terms: as the authors' code, or as the paper prints them")
+
+
+@in_float32
+def terms(z1: Tensor, z2: Tensor, scaling: Scaling = "official") -> tuple[Tensor, Tensor, Tensor]:
+    """Invariance, variance and covariance of embeddings (N, D), scalars, over the images of all processes."""
+    official = scaling == "official"
+    distance = (gather(z1) - gather(z2)).square()  # (N, D)
+    invariance = distance.mean() if official else distance.sum(1).mean()
+    hinges, correlations = [], []
+    for z in (z1, z2):
+        variance, covariance = variance_and_covariance(z)
+        hinges.append(F.relu(1 - (variance + EPS).sqrt()).mean())
+        correlations.append(off_diagonal(covariance).square().sum() / z.shape[1])
+    return invariance, sum(hinges) / (2 if official else 1), sum(correlations)
+
+
+class VICReg(PretextMethod[Params]):
+    """The encoder and a projection head of three layers, with batch norm and ReLU between them."""
+
+    api_version = 1
+    reference = "Bardes 2022, VICReg: variance-invariance-covariance regularization, arXiv:2105.04906"
+
+    def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
+        super().__init__(params, encoder, data)
+        self.head = mlp(encoder.dim, params.head_dim, params.head_dim, params.head_dim, last_bias=False)
+
+    @classmethod
+    def recipe(cls, params: Params, image_size: int) -> Recipe:
+        """Two views of crop, flip, colour jitter, grey, (on larger images) blur and solarisation (appendix C.1)."""
+        return params.pair(image_size)
+
+    def project(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Z and Z', each (N, head_dim); batch norm sees one view at a time, as in the authors' code."""
+        z1, z2 = (self.head(h) for h in encode(self.encoder, views[:2]))
+        return z1, z2
+
+    def loss(self, batch: Batch) -> Loss:
+        """The weighted sum of the three terms."""
+        require_images("vicreg", len(batch.index))
+        invariance, variance, covariance = terms(*self.project(batch.views), self.params.scaling)
+        p = self.params
+        total = p.invariance * invariance + p.variance * variance + p.covariance * covariance
+        return Loss(total, {"invariance": invariance, "variance": variance, "covariance": covariance})
+
+    def show(self, batch: Batch) -> list[Picture]:
+        """The two views of each image, and the cosines of all embeddings with each other."""
+        return pair_pictures(batch.views, *self.project(batch.views))
+
+    def health(self, batch: Batch) -> dict[str, float]:
+        """Spread, rank and closeness of the embeddings, and the terms of the loss that tell a collapse."""
+        z1, z2 = self.project(batch.views)
+        if len(z1) < 2:
+            return pair_health(z1, z2)
+        invariance, variance, covariance = (float(term) for term in terms(z1, z2))
+        measures = {"invariance": invariance, "variance_hinge": variance, "covariance": covariance}
+        return {**pair_health(z1, z2), **measures}
+
+    def symptoms(self, health: Mapping[str, float]) -> list[str]:
+        """Collapse of the embeddings; dimensions that hardly vary."""
+        symptoms = collapse(health, "raise `variance`, or lower optimizer.lr")
+        if health.get("variance_hinge", 0.0) > 0.5:
+            symptoms.append(
+                f"dimensions hardly vary: the variance term is {health['variance_hinge']:.2f}, where 1 is a collapse "
+                "and 0 is wanted; raise `variance`, or train longer"
+            )
+        return symptoms

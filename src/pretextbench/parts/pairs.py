@@ -1,0 +1,127 @@
+"""Methods with two views of each image: their augmentation, their passes, their pictures and their signs of health."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from pretextbench.base.picture import Picture
+from pretextbench.errors import UserError
+from pretextbench.measures import alignment, effective_rank, feature_std, uniformity
+from pretextbench.params import Fraction, MethodParams
+from pretextbench.recipe import (
+    ColorJitter,
+    GaussianBlur,
+    Grayscale,
+    HorizontalFlip,
+    Op,
+    RandomResizedCrop,
+    Recipe,
+    Solarize,
+    View,
+)
+
+BLUR_ABOVE = 64  # pixels: on smaller images blur takes away what there is to see
+COLLAPSING, COLLAPSED = 0.3, 0.05  # of the deviation on the unit sphere, where 1 is healthy
+Result = TypeVar("Result")
+
+
+class PairParams(MethodParams):
+    """Parameters of two views of an image: crop, flip, colour jitter, grey, blur and solarisation."""
+
+    crop_min: float = Field(0.2, gt=0, le=1, description="smallest share of the area in a crop (papers: 0.08)")
+    colour: float = Field(0.5, ge=0, le=1, description="strength of colour distortion (SimCLR: 1; 0.5 on CIFAR-10)")
+    grayscale: Fraction = Field(0.2, description="probability of dropping colour (papers: 0.2)")
+    blur: Fraction | None = Field(None, description="probability of blur; null = 0 up to 64 px, 0.5 above")
+    solarize: Fraction = Field(0.0, description="probability of solarisation, in the second view (BYOL: 0.2)")
+
+    def pair(self, image_size: int) -> Recipe:
+        """Two views of each image; with `solarize` the second view is of another kind than the first."""
+        ops, s = self.view(image_size), self.solarize
+        if not s:
+            return Recipe(views=(View(ops=ops, draws=2),))
+        return Recipe(views=(View(ops=ops), View(ops=(*ops, Solarize(p=s)))))
+
+    def view(self, image_size: int) -> tuple[Op, ...]:
+        """Operations of one view (Chen 2020, appendix A)."""
+        s, blur = self.colour, self.blur
+        if blur is None:
+            blur = 0.5 if image_size > BLUR_ABOVE else 0.0
+        return (
+            RandomResizedCrop(scale=(self.crop_min, 1.0)),
+            HorizontalFlip(),
+            ColorJitter(brightness=0.8 * s, contrast=0.8 * s, saturation=0.8 * s, hue=0.2 * s),
+            Grayscale(p=self.grayscale),
+            *([GaussianBlur(p=blur)] if blur else []),
+        )
+
+
+def encode(network: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:
+    """The network on each view (B, 3, H, W) by itself: batch norm sees one view at a time."""
+    return [network(view.contiguous(memory_format=torch.channels_last)) for view in views]
+
+
+def pair_health(z1: Tensor, z2: Tensor) -> dict[str, float]:
+    """Spread, rank, alignment and uniformity of two views' embeddings, each (B, D)."""
+    a, b = (F.normalize(z.float(), dim=1) for z in (z1, z2))
+    return {
+        "projection_std": feature_std(a),
+        "projection_rank": effective_rank(a),
+        "alignment": alignment(a, b),
+        "uniformity": uniformity(a),
+    }
+
+
+def collapse(health: Mapping[str, float], advice: str) -> list[str]:
+    """One symptom where the embeddings of all images are nearly equal, with what to do about it."""
+    spread = health["projection_std"]
+    if not spread < COLLAPSING:
+        return []
+    word = "collapsed" if spread < COLLAPSED else "is collapsing"
+    return [f"the projection {word}: standard deviation {spread:.2f} of a healthy 1; {advice}"]
+
+
+def pair_pictures(views: Sequence[Tensor], z1: Tensor, z2: Tensor) -> list[Picture]:
+    """The two views of each image, and the cosines of all embeddings with each other (white: alike)."""
+    z = F.normalize(torch.cat([z1, z2]).float(), dim=1)
+    cosines = ((z @ z.T + 1) / 2).expand(3, -1, -1)  # (3, 2B, 2B)
+    pair = Picture("two views", ("view 1", "view 2"), torch.stack(tuple(views[:2]), 1))
+    return [pair, Picture("cosine of views", ("",), cosines[None, None])]
+
+
+def in_float32(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Decorator of a loss: its tensors become float32 at least, and autocast is off inside.
+
+    Half precision overflows in exponentials and loses the small differences that covariances are made of.
+    """
+
+    @functools.wraps(function)
+    def wide(*values: Any, **settings: Any) -> Result:
+        device = next(value.device.type for value in values if isinstance(value, Tensor))
+        with torch.autocast(device, enabled=False):
+            return function(*map(_wide, values), **settings)
+
+    return wide
+
+
+def _wide(value: Any) -> Any:
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return value.to(torch.promote_types(value.dtype, torch.float32))
+    return value
+
+
+def require_images(method: str, images: int, least: int = 2) -> None:
+    """Refuse a batch that is too small for statistics over its images.
+
+    Raises:
+        UserError: fewer than `least` images in the batch of one process.
+    """
+    if images < least:
+        raise UserError(
+            f"Method {method!r} needs at least {least} images in each batch of a process, found {images}: it compares "
+            "the images of a batch. Raise pretrain.batch_size, or lower pretrain.accumulate."
+        )

@@ -1,0 +1,39 @@
+"""Queue of embeddings of earlier batches: more negatives, or more neighbours, than a batch has."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pretextbench.errors import UserError
+
+
+class Queue(nn.Module):
+    """The last `size` embeddings, (size, dim), first in, first out; random unit vectors until it has been filled.
+
+    Add rows in `after_step`, from `staged`, and never in `loss`: a batch must not meet its own embeddings.
+    """
+
+    rows: Tensor  # (size, dim)
+    next: Tensor  # number of the row that is replaced next
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("rows", F.normalize(torch.randn(size, dim), dim=1))
+        self.register_buffer("next", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def add(self, new: Tensor) -> None:
+        """Replace the oldest rows by `new`, (n, dim), in order; the first of them is then the oldest of the new.
+
+        Raises:
+            UserError: a batch is larger than the queue.
+        """
+        size = len(self.rows)
+        if len(new) > size:
+            raise UserError(
+                f"A queue of {size} embeddings is shorter than a batch of {len(new)}. Raise `queue`, or lower the "
+                "batch size."
+            )
+        places = (self.next + torch.arange(len(new), device=new.device)) % size
+        self.rows[places] = new.to(self.rows.dtype)
+        self.next.copy_((self.next + len(new)) % size)
