@@ -18,9 +18,18 @@ STEPS = 20
 
 def test_there_are_methods():
     """An empty list would make the tests below a silent skip."""
-    assert {"simclr", "rotation", "denoising", "context-encoder", "colorization", "jigsaw", "relative-location"} <= set(
-        METHODS
-    )
+    assert {
+        "simclr",
+        "vicreg",
+        "barlow-twins",
+        "byol",
+        "rotation",
+        "denoising",
+        "context-encoder",
+        "colorization",
+        "jigsaw",
+        "relative-location",
+    } <= set(METHODS)
 
 
 SLOW = dict.fromkeys(["two_processes", "learns", "resumes"], pytest.mark.slow)  # seconds, of each method

@@ -8,7 +8,16 @@ from pathlib import Path
 from tests.checkout import PROJECT
 
 SOURCES = {"pretextbench": PROJECT / "src/pretextbench", "stages": PROJECT / "stages"}
-PLUGIN_API = ("method", "recipe", "params", "encoder", "distributed", "measures", "parts", "errors")  # that any method imports
+PLUGIN_API = (
+    "method",
+    "recipe",
+    "params",
+    "encoder",
+    "distributed",
+    "measures",
+    "parts",
+    "errors",
+)  # that any method imports
 NEUTRAL = {  # module or package -> why an edit of it cannot change a number; the closure does not go on from here
     "pretextbench.errors": "messages of mistakes",
     "pretextbench.base.files": "writes bytes whole, and does not choose them",

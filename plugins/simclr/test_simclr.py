@@ -8,6 +8,7 @@ import torch
 from pretext_simclr import Params, SimCLR
 from torch import Tensor
 
+from pretextbench.errors import UserError
 from pretextbench.method import Batch
 from pretextbench.recipe import ColorJitter, GaussianBlur, Grayscale, HorizontalFlip, RandomResizedCrop
 
@@ -143,3 +144,8 @@ def test_views_that_do_not_find_each_other_are_named(planted: Planted, views: Vi
 def test_a_healthy_projection_has_no_symptom(planted: Planted, views: Views) -> None:
     simclr = planted(lambda view: view.flatten(1) - view.mean())
     assert simclr.symptoms(simclr.health(views(32))) == []
+
+
+def test_a_single_image_has_no_negatives_to_decouple(method: Method, views: Views) -> None:
+    with pytest.raises(UserError, match="'simclr' needs at least 2 images in each batch"):
+        method(decoupled=True).loss(views(1))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from lightly.loss import NTXentLoss
+from lightly.loss import DCLLoss, NTXentLoss
 from pretext_simclr import SimCLR, nt_xent, retrieval
 from torch import Tensor
 
@@ -114,6 +114,37 @@ def test_always_above_zero_but_for_a_batch_of_one() -> None:
     assert float(loss.detach()) == 0
     assert not z1.grad.any()
     assert not z2.grad.any()
+
+
+# --- the decoupled loss (DCL, Yeh 2022) ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tau", [0.1, 0.5])
+def test_decoupled_equals_the_equation(tau: float) -> None:
+    """Equation 6 of arXiv:2110.06848: the denominator holds the negatives alone."""
+    z1, z2 = pairs()
+    z, n, total = torch.cat([z1, z2]).tolist(), len(z1), 0.0
+    for i in range(2 * n):
+        partner = (i + n) % (2 * n)
+        below = math.fsum(math.exp(sim(z[i], z[k]) / tau) for k in range(2 * n) if k not in (i, partner))
+        total += -sim(z[i], z[partner]) / tau + math.log(below)
+    assert float(nt_xent(z1, z2, tau, decoupled=True)) == pytest.approx(total / (2 * n), abs=1e-12)
+
+
+def test_decoupled_closed_forms() -> None:
+    """All equal: ln(2N - 2). Equal within a pair, orthogonal between pairs: ln(2N - 2) - 1 / tau."""
+    equal, orthogonal = torch.ones(4, 3, dtype=torch.float64), torch.eye(8, dtype=torch.float64)
+    assert float(nt_xent(equal, equal, 0.5, decoupled=True)) == pytest.approx(math.log(6), abs=1e-12)
+    assert float(nt_xent(orthogonal, orthogonal, 0.1, decoupled=True)) == pytest.approx(math.log(14) - 10, abs=1e-12)
+
+
+def test_decoupled_agrees_with_lightly() -> None:
+    """A second opinion, value and gradients."""
+    z1, z2 = (z.requires_grad_() for z in pairs(16, 8))
+    ours, theirs = nt_xent(z1, z2, 0.5, decoupled=True), DCLLoss(temperature=0.5)(z1, z2)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+    gradients = (torch.autograd.grad(loss, (z1, z2)) for loss in (ours, theirs))
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-10)
 
 
 # --- invariances --------------------------------------------------------------------------------------------------
