@@ -59,12 +59,12 @@ def terms(z1: Tensor, z2: Tensor, scaling: Scaling = "official") -> tuple[Tensor
     official = scaling == "official"
     distance = (gather(z1) - gather(z2)).square()  # (N, D)
     invariance = distance.mean() if official else distance.sum(1).mean()
-    hinges, correlations = [], []
+    variance = covariance = z1.new_zeros(())
     for z in (z1, z2):
-        variance, covariance = variance_and_covariance(z)
-        hinges.append(F.relu(1 - (variance + EPS).sqrt()).mean())
-        correlations.append(off_diagonal(covariance).square().sum() / z.shape[1])
-    return invariance, sum(hinges) / (2 if official else 1), sum(correlations)
+        variances, matrix = variance_and_covariance(z)
+        variance = variance + F.relu(1 - (variances + EPS).sqrt()).mean()
+        covariance = covariance + off_diagonal(matrix).square().sum() / z.shape[1]
+    return invariance, variance / 2 if official else variance, covariance
 
 
 class VICReg(PretextMethod[Params]):

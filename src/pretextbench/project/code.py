@@ -20,6 +20,7 @@ WATCHED = (  # what decides the weights: dvc.yaml watches the same for `pretrain
     "encoders",
     "measures.py",
     "method.py",
+    "parts",
     "recipe.py",
     "train",
 )
