@@ -22,7 +22,7 @@ from pipelines import checkouts, display, graph, server, staleness
 from pipelines.dask_cluster import Cluster
 from pipelines.graph import Node
 from pipelines.lock_repair import mend
-from pipelines.outcome import Outcome, table
+from pipelines.outcome import Outcome, answer, table
 from pipelines.processes import Children
 from pipelines.reproduce import run_without_work
 from pipelines.runner import GRACE
@@ -116,7 +116,7 @@ def without_prefect(root: Path, targets: list[str], reason: str) -> int:
 
 
 def finish(outcomes: list[Outcome], came: list[int], notes: Mapping[str, tuple[str, ...]]) -> int:
-    """Print the summary, with the warnings of trainings, and return the exit status."""
+    """Print the summary, with the warnings of trainings, then the answer, and return the exit status."""
     print("\n" + table(outcomes))
     for run, texts in sorted(notes.items()):
         print(*(f"\nwarning: {run}: {note}" for note in texts), sep="", file=sys.stderr)
@@ -126,8 +126,12 @@ def finish(outcomes: list[Outcome], came: list[int], notes: Mapping[str, tuple[s
     if came:
         return 128 + came[0]
     bad = [outcome for outcome in outcomes if outcome.state == "failed"]
+    if all(outcome.good for outcome in outcomes):
+        if text := answer(outcomes, Path.cwd()):
+            print(f"\n{text}")
+        return 0
     if not bad:
-        return 0 if all(outcome.good for outcome in outcomes) else 1
+        return 1
     return 2 if all(outcome.mistake for outcome in bad) else 1
 
 

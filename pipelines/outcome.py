@@ -1,8 +1,14 @@
-"""Outcome of a stage, and the table of the outcomes of a run."""
+"""Outcome of a stage, the table of the outcomes of a run, and the answer with which a finished comparison ends."""
 
+import shutil
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from pretextbench.base.names import printable
+from pretextbench.project import layout
 
 
 @dataclass(frozen=True)
@@ -30,3 +36,18 @@ def table(outcomes: Iterable[Outcome]) -> str:
     rows += [(o.stage, o.state, f"{o.seconds:.1f}", o.where) for o in outcomes]
     wide = [max(len(row[i]) for row in rows) for i in range(3)]
     return "\n".join(f"{a:<{wide[0]}}  {b:<{wide[1]}}  {c:>{wide[2]}}  {d}".rstrip() for a, b, c, d in rows)
+
+
+def answer(outcomes: Iterable[Outcome], root: Path) -> str:
+    """The first paragraphs of the recommendation, where all of it is, and what to do next; empty without a comparison.
+
+    `outcomes`: of a run in which every stage is current.
+    """
+    path = root / layout.REPORTS / "recommendation.md"
+    if "compare" not in {outcome.stage for outcome in outcomes} or not path.is_file():
+        return ""
+    lead = path.read_text(encoding="utf-8").partition("\n## ")[0].split("\n\n")[1:]  # without the title
+    width = min(100, shutil.get_terminal_size().columns)
+    paragraphs = [textwrap.fill(printable(text.replace("**", "").replace("\n", " ")), width) for text in lead]
+    places = f"leaderboard: {layout.REPORTS / 'leaderboard.md'}\nreport:      {layout.REPORT}"
+    return "\n\n".join([*paragraphs, f"{places}\nnext:        pretextbench report  (opens the report in a browser)"])

@@ -32,8 +32,8 @@ STAGES = {
     "transfer": Traits(),
     "views": Traits(),
     "augment": Traits(),
-    "pretrain": Traits(records=True, encoder=True),
-    "evaluate": Traits(records=True),
+    "pretrain": Traits(records=True),
+    "evaluate": Traits(records=True, encoder=True),
     "compare": Traits(records=True),
 }
 

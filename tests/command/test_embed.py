@@ -22,15 +22,19 @@ from tests.embedding.test_gather import paint
 
 @pytest.mark.parametrize("suffix", [".parquet", ".npy"])
 def test_embed_writes_a_row_per_readable_image_and_names_the_others(trained: Path, typed: Type, suffix: str) -> None:
-    said = typed("embed", "best", "photos", "-o", f"out/f{suffix}", "--batch-size", 2, "--layer", "best")
+    said = typed("embed", "best", "photos", "-o", f"out/f{suffix}", "--batch-size", 2)
     assert (said.code, said.error) == (0, "")
-    assert "4 images" in said.out
+    assert "random-0, layer2 (the ranked one), 32 features, 4 images" in said.out  # random: see `trained`
     assert "2 refused, named in out/f.refused.csv. The first: 4.png: empty: zero bytes; 5.png" in said.out
     kept = store.read(Path(f"out/f{suffix}"))
     assert kept.names == [f"{i}.png" for i in range(4)]
-    assert kept.about["layer"] == "layer2"
+    assert (kept.about["layer"], kept.about["layer_choice"]) == ("layer2", "the ranked one")
     with Path("out/f.refused.csv").open() as stream:
         assert [row[0] for row in csv.reader(stream)] == ["file", "4.png", "5.png"]
+    typed("embed", "simclr", "photos", "-o", f"h{suffix}", "--layer", "last")
+    last = store.read(Path(f"h{suffix}"))
+    assert (last.about["layer"], last.about["layer_choice"]) == ("layer4", "the last one; layer2 is the ranked one")
+    assert last.values.shape != kept.values.shape or not np.allclose(last.values, kept.values)
     typed("embed", "simclr", "photos", "-o", f"g{suffix}", "--layer", "layer2")
     np.testing.assert_allclose(store.read(Path(f"g{suffix}")).values, kept.values, rtol=1e-5, atol=1e-5)
 
@@ -44,6 +48,10 @@ def test_neighbours_of_an_encoder_and_of_a_file_are_the_same(trained: Path, type
     rows = [line.split() for line in by_file.out.splitlines()[1:3]]
     assert rows == [line.split() for line in by_encoder.out.splitlines()[1:3]]
     assert rows[0][2] == "1.png"
+    for printed in (by_encoder.error, by_file.error):
+        assert "random-0, layer2 (the ranked one)" in printed
+    other = typed("neighbours", "simclr", "photos", "photos/0.png", "--layer", "layer3")
+    assert "random-0, layer3 (as asked; layer2 is the ranked one), " in other.error
     with Image.open("sheet.png") as sheet:
         assert sheet.width > 3 * 96
 
@@ -60,7 +68,16 @@ def test_export_says_how_near_it_is_and_how_to_load_it(trained: Path, typed: Typ
     assert said.code == 0
     assert "Compared with the original: largest absolute difference" in said.out
     assert "torch.jit.load('it.pt')" in said.out
-    assert json.loads(Path("it.pt.json").read_text())["format"] == "torchscript"
+    assert "simclr-0, layer2 (the ranked one), 32 features, as torchscript" in said.out
+    card = json.loads(Path("it.pt.json").read_text())
+    assert [card[key] for key in ("format", "layer", "layer_choice", "dim")] == [
+        "torchscript",
+        "layer2",
+        "the ranked one",
+        32,
+    ]
+    typed("export", "best", "--to", "torchscript", "-o", "last.pt", "--layer", "last")
+    assert json.loads(Path("last.pt.json").read_text())["layer"] == "layer4"
 
 
 def test_an_export_that_differs_ends_with_status_1_and_no_file(

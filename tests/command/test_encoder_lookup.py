@@ -55,10 +55,56 @@ def test_best_needs_a_recommendation(trained: Path) -> None:
         words.find("best")
 
 
-def test_the_best_layer_is_the_one_that_was_chosen(trained: Path) -> None:
-    assert words.best_layer(words.find("simclr")) == "layer2"
-    with pytest.raises(UserError, match=r"Cannot read .*`--layer best` needs the evaluation"):
-        words.best_layer(words.find("rotation"))
-    (trained / "runs" / "evaluate" / "simclr-0" / "metrics.json").write_text('{"labelled": false}')
-    with pytest.raises(UserError, match="for want of labels"):
-        words.best_layer(words.find("simclr"))
+LAYERS = ["layer1", "layer2", "layer3", "layer4"]
+BOARD = (
+    "name,kind,linear,linear_layer\nrandom,control,0.9,layer1\nsimclr,method,0.8,layer3\nrotation,method,0.7,layer1\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        (None, "layer2 (the ranked one)"),
+        ("best", "layer2 (the ranked one)"),
+        ("layer2", "layer2 (the ranked one)"),
+        ("last", "layer4 (the last one; layer2 is the ranked one)"),
+        ("layer1", "layer1 (as asked; layer2 is the ranked one)"),
+    ],
+)
+def test_a_layer_is_the_ranked_one_unless_another_is_named(trained: Path, word: str | None, expected: str) -> None:
+    assert str(words.find_layer(words.find("simclr"), word, LAYERS)) == expected
+
+
+def test_the_leaderboard_names_the_layer_of_all_seeds(trained: Path) -> None:
+    (trained / "reports" / "leaderboard.csv").write_text(BOARD)
+    for run, layer in (
+        ("simclr-0", "layer3"),
+        ("simclr-1", "layer3"),
+        ("rotation-2", "layer1"),
+        ("random-0", "layer1"),
+    ):
+        assert words.find_layer(words.find(run), None, LAYERS).name == layer
+
+
+def test_without_a_ranked_layer_it_is_the_last_and_the_reason_is_told(trained: Path, tmp_path: Path) -> None:
+    """An old project, one without labels, and an encoder that was copied away."""
+    evaluation = trained / "runs" / "evaluate" / "simclr-0" / "metrics.json"
+    elsewhere = encoders.write(tmp_path / "mine")
+    for folder, reason in (
+        (words.find("rotation"), "this encoder was not evaluated, so none is ranked"),
+        (words.find("simclr"), "there were no labels to rank them by"),
+        (elsewhere, "the encoder is not in a project, so none is ranked"),
+    ):
+        evaluation.write_text('{"labelled": false}')
+        assert words.find_layer(folder, None, LAYERS) == ("layer4", f"the last one: {reason}")
+        assert str(words.find_layer(folder, "last", LAYERS)) == "layer4 (the last one)"
+        with pytest.raises(UserError, match=f"--layer best: {reason}. Name a layer instead: layer1, layer2"):
+            words.find_layer(folder, "best", LAYERS)
+    evaluation.write_text("{")
+    with pytest.raises(UserError, match=r"Cannot read .*metrics\.json.*Run the evaluate stage"):
+        words.find_layer(words.find("simclr"), None, LAYERS)
+
+
+def test_a_layer_that_the_encoder_has_not(trained: Path) -> None:
+    with pytest.raises(UserError, match=r"no layer 'layer9'\..* Allowed: last, best, layer1"):
+        words.find_layer(words.find("simclr"), "layer9", LAYERS)

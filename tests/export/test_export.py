@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from pretextbench.errors import UserError
+from pretextbench.evaluate.features import pool
 from pretextbench.export import timm_model, torchvision_model, write
 from pretextbench.export.formats import KINDS
 from pretextbench.export.torchscript import DEPRECATED
@@ -67,6 +69,33 @@ def features(folder: Path, code: str) -> None:
         assert float((ours - theirs).abs().max() / ours.abs().max()) < LIMIT
 
 
+@pytest.mark.parametrize(
+    ("design", "to"),
+    [
+        pytest.param(design, to, marks=[] if (design, to) == (QUICK[0], "torchscript") else pytest.mark.slow)
+        for design in (*QUICK, ("resnet18", 64, "large"))
+        for to in KINDS
+    ],
+)
+def test_another_layer_gives_the_features_of_the_evaluation(tmp_path: Path, design: Design, to: str) -> None:
+    """For torchvision and timm the state dict is the whole encoder, and the lines take the features from the layer."""
+    folder = encoders.write(tmp_path / "encoder", *design)
+    encoder, card = encoder_folder.load(folder)
+    for layer in ("layer1", "layer2"):
+        exported = export(folder, to, target(tmp_path, to), lambda _, name=layer: (name, "the ranked one"))
+        names: dict[str, object] = {"images": torch.rand(3, 3, card.image_size, card.image_size)}
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.filterwarnings("ignore", DEPRECATED)
+            exec(exported.code, names)
+            expected = pool(encoder.stages(names["images"])[layer], encoder.dim)  # type: ignore[arg-type]
+        torch.testing.assert_close(torch.as_tensor(names["features"]), expected, rtol=1e-4, atol=1e-5)
+        facts = json.loads(exported.card.read_text())
+        assert (facts["layer"], facts["layer_choice"], facts["dim"]) == (layer, "the ranked one", expected.shape[1])
+        assert exported.features == f"{layer} (the ranked one), {expected.shape[1]} features"
+    if KINDS[to].suffix == ".safetensors":
+        assert set(load_file(exported.path)) == {name for name in encoder.state_dict() if name not in ("mean", "std")}
+
+
 @pytest.mark.slow
 def test_onnx_is_one_checked_file_with_free_sizes(tmp_path: Path) -> None:
     import onnx
@@ -99,7 +128,7 @@ def test_timm_knows_the_statistics_and_the_size(tmp_path: Path) -> None:
 def test_the_lines_name_what_the_libraries_have(tmp_path: Path) -> None:
     def lines(to: str, *design: object) -> str:
         encoder, card = encoder_folder.load(encoders.write(tmp_path / "e", *design))  # type: ignore[arg-type]
-        return {"torchvision": torchvision_model, "timm": timm_model}[to].code(encoder, card, tmp_path / "it")
+        return {"torchvision": torchvision_model, "timm": timm_model}[to].code(encoder, card, tmp_path / "it", "layer4")
 
     assert "torchvision.models.resnet18()" in lines("torchvision", "resnet18", 64, "large")
     assert "maxpool" not in lines("torchvision", "resnet18", 64, "large")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import outcome, server
+from pipelines import outcome, run, server
 from pipelines.flow import Once
 from pipelines.processes import threads
 from pretextbench.errors import UserError
@@ -156,3 +156,44 @@ def test_the_table_is_aligned() -> None:
         "pretrain@simclr-0  failed     100.0  host device 1",
         "compare            not run      0.0",
     ]
+
+
+RECOMMENDATION = (
+    "# Which?\n\n**simclr's encoder did best here.** 60 %.\n\nRandom gets 44 %.\n\n## Cost\n\n- simclr: 27 s\n"
+)
+ENDINGS = [
+    (["up to date", "up to date"], RECOMMENDATION, True),  # also where nothing was to be run
+    (["up to date", "ran"], RECOMMENDATION, True),
+    (["failed", "not run"], RECOMMENDATION, False),
+    (["up to date", "ran"], None, False),
+]
+
+
+@pytest.mark.parametrize(("states", "text", "answered"), ENDINGS)
+def test_a_finished_comparison_ends_with_its_answer(
+    states: list[str],
+    text: str | None,
+    answered: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "reports").mkdir()
+    if text is not None:
+        (tmp_path / "reports" / "recommendation.md").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    rows = [outcome.Outcome(name, state) for name, state in zip(("evaluate@simclr-0", "compare"), states, strict=True)]
+    assert (run.finish(rows, [], {}) == 0) == ("failed" not in states)
+    printed = capsys.readouterr().out
+    expected = [
+        "",
+        "simclr's encoder did best here. 60 %.",
+        "",
+        "Random gets 44 %.",
+        "",
+        "leaderboard: reports/leaderboard.md",
+        "report:      reports/report.html",
+        "next:        pretextbench report  (opens the report in a browser)",
+    ]
+    assert printed.splitlines()[4:] == (expected if answered else [])
+    assert outcome.answer(rows[:1], tmp_path) == "", "a run of other stages compares nothing"

@@ -32,6 +32,17 @@ def test_evaluate_belongs_to_the_run_of_its_encoder(trained: Path, evaluated: Pa
     assert what.tags["knn_layer"] == "layer3"
     assert what.note is not None
     assert what.note.endswith(": k-NN 50.0 % on test (layer3)")
+    assert (what.encoder, what.layer) == (str(trained), ""), "no linear probe has chosen a layer"
+
+
+def test_the_model_comes_with_the_evaluation_and_gives_the_layer_that_it_chose(
+    trained: Path, evaluated: Path, tmp_path: Path
+) -> None:
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    (evaluated / "metrics.json").write_text(json.dumps(metrics | {"linear": metrics["knn"] | {"best": "layer3"}}))
+    assert stage_records.pretrained(trained, tmp_path).encoder is None
+    what = stage_records.evaluated(evaluated, trained)
+    assert (what.encoder, what.layer) == (str(trained), "layer3")
 
 
 def test_names_are_made_fit_for_mlflow() -> None:

@@ -55,12 +55,12 @@ def reports(trained: Path, evaluated: Path, tmp_path: Path, monkeypatch: pytest.
     return [dataclasses.replace(one, reported=1.8e9 + i) for i, one in enumerate(what)]
 
 
-def _log_small(run_id: str, folder: Path, key: str) -> str:
+def _log_small(run_id: str, folder: Path, key: str, layer: str) -> str:
     """In the order of MLflow's own: there, half written, ready."""
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient()
-    model = client.create_logged_model(client.get_run(run_id).info.experiment_id, "encoder", run_id)
+    model = client.create_logged_model(client.get_run(run_id).info.experiment_id, "encoder", run_id, {"layer": layer})
     client.log_model_artifact(model.model_id, str(folder / records.WEIGHTS))
     client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_uri)

@@ -1,5 +1,6 @@
 """The record in MLflow, read back by its own client: written once or twice it is the same."""
 
+import json
 import math
 import os
 import subprocess
@@ -80,10 +81,12 @@ def test_several_processes_create_the_store_at_once(tmp_path: Path, client_of: A
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("empty_store")
-def test_the_logged_encoder_opens_without_this_library(tmp_path: Path) -> None:
+def test_the_logged_encoder_gives_the_ranked_layer_and_opens_without_this_library(tmp_path: Path) -> None:
     import torch
+    from mlflow import search_logged_models
 
     from pretextbench.encoder import build
+    from pretextbench.evaluate.features import pool
     from pretextbench.params import EncoderParams
     from pretextbench.track.writer import Writer
     from pretextbench.train import encoder_folder
@@ -93,7 +96,14 @@ def test_the_logged_encoder_opens_without_this_library(tmp_path: Path) -> None:
     params = EncoderParams(name="resnet10", width=4)
     encoder = build(params, 16, (0.5,) * 3, (0.25,) * 3).eval()
     encoder_folder.save(encoder, card(params), folder)
-    run_id = Writer(tmp_path).write(stage_records.pretrained(folder, tmp_path))
+    writer, home = Writer(tmp_path), tmp_path / "evaluated"
+    home.mkdir()
+    for layer in ("layer3", "layer2"):  # an evaluation with other settings may choose another one
+        chosen = {"best": layer, "layers": {layer: {"test": {"top1": 0.5}}}}
+        (home / "metrics.json").write_text(json.dumps({"knn": chosen, "linear": chosen}))
+        run_id = writer.write(stage_records.evaluated(home, folder))
+    (model,) = search_logged_models(experiment_ids=["1"], output_format="list")
+    assert model.tags["layer"] == "layer2"
     images = torch.rand(5, 3, 16, 16)  # another batch size than the example's
     torch.save(images, tmp_path / "images.pt")
     code = f"""
@@ -102,11 +112,18 @@ import mlflow, torch
 mlflow.set_tracking_uri("sqlite:///{tmp_path}/mlflow.db")
 model = mlflow.search_logged_models(experiment_ids=["1"], output_format="list")[0]
 assert model.source_run_id == "{run_id}"
-torch.save(mlflow.pytorch.load_model(model.model_uri)(torch.load("{tmp_path}/images.pt")), "{tmp_path}/features.pt")
+images = torch.load("{tmp_path}/images.pt")
+torch.save(mlflow.pytorch.load_model(model.model_uri)(images), "{tmp_path}/features.pt")
+loaded = mlflow.pyfunc.load_model(model.model_uri)
+torch.save(torch.as_tensor(loaded.predict(images.numpy())), "{tmp_path}/predicted.pt")
+assert loaded.metadata.metadata["layer"] == "layer2"
 """
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
     with torch.no_grad():
-        torch.testing.assert_close(torch.load(tmp_path / "features.pt"), encoder(images), rtol=1e-4, atol=1e-5)
+        expected = pool(encoder.stages(images)["layer2"], encoder.dim)
+    assert expected.shape == (5, 32)
+    for name in ("features.pt", "predicted.pt"):
+        torch.testing.assert_close(torch.load(tmp_path / name), expected, rtol=1e-4, atol=1e-5)
 
 
 def card(params: Any) -> Any:

@@ -34,7 +34,12 @@ Images = Annotated[
     Path, typer.Argument(metavar="IMAGES", help="An image, a folder of them at any depth, or a prepared images folder.")
 ]
 Layer = Annotated[
-    str, typer.Option(help="`last`; a stage, such as layer2; or `best`, the one that the evaluation chose.")
+    str | None,
+    typer.Option(
+        metavar="last|NAME",
+        help="Another layer than the ranked one: `last`, or a name such as layer3.",
+        show_default=False,
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images at once; changes memory and speed only.")]
@@ -45,7 +50,7 @@ def embed(
     encoder: Encoder,
     images: Images,
     output: Annotated[Path, typer.Option("-o", "--output", help="features.parquet, or features.npy.")],
-    layer: Layer = "last",
+    layer: Layer = None,
     batch_size: BatchSize = None,
     device: Device = "auto",
     fit: FitOption = Fit.crop,
@@ -53,6 +58,8 @@ def embed(
 ) -> None:
     """Write the features of your images: a row per image, with the name of its file.
 
+    They are those of the layer that the leaderboard ranks the encoder by. Where none is ranked, it is the last one. The
+    output says which.
     Images are brought to the size that the encoder was trained on, as the prepare stage does it. Files that cannot be
     read are named with their reason in `features.refused.csv`, and counted.
 
@@ -66,24 +73,31 @@ def embed(
 
     store.check(output)
     folder = encoder_lookup.find(encoder)
-    network, card = ready(folder, layer, device, precision.value)
+    network, card, chosen = ready(folder, layer, device, precision.value)
     task = task_of(images, card, fit)
-    with store.writing(output, about(card, network, fit), task.refused) as writer:
+    with store.writing(output, about(card, network, chosen, fit), task.refused) as writer:
         for names, features in followed(task, network, batch_size):
             writer.add(names, features.numpy())
-    tell(task, output, f"{card.method}-{card.seed}")
+    tell(task, output, described(card, chosen, network.dim))
 
 
-def ready(folder: Path, layer: str, device: str, precision: str = "fp32") -> "tuple[Embedder, Card]":
-    """The encoder in a folder, on its device."""
+def described(card: "Card", layer: encoder_lookup.Layer, dim: int) -> str:
+    """An encoder, the layer of it that is used, and the length of its features: for people."""
+    return f"{card.method}-{card.seed}, {layer}, {dim} features"
+
+
+def ready(
+    folder: Path, layer: str | None, device: str, precision: str = "fp32"
+) -> "tuple[Embedder, Card, encoder_lookup.Layer]":
+    """The encoder in a folder, on its device, and the layer of it that is used."""
     from pretextbench.embedding.extract import Embedder
     from pretextbench.embedding.extract import device as find_device
     from pretextbench.train import encoder_folder
 
     place = find_device(device)
     encoder, card = encoder_folder.load(folder)
-    layer = encoder_lookup.best_layer(folder) if layer == "best" else layer
-    return Embedder(encoder, place, layer, "bf16" if precision == "bf16" else "fp32"), card
+    chosen = encoder_lookup.find_layer(folder, layer, list(encoder.channels))
+    return Embedder(encoder, place, chosen.name, "bf16" if precision == "bf16" else "fp32"), card, chosen
 
 
 def task_of(images: Path, card: "Card", fit: Fit) -> "Task":
@@ -93,12 +107,13 @@ def task_of(images: Path, card: "Card", fit: Fit) -> "Task":
     return Task(gather(images, grey_range=card.grey_range), card.image_size, fit.value)
 
 
-def about(card: "Card", network: "Embedder", fit: Fit) -> dict[str, Any]:
+def about(card: "Card", network: "Embedder", layer: encoder_lookup.Layer, fit: Fit) -> dict[str, Any]:
     """What a features file says of where its features come from."""
     kept = ("method", "seed", "distribution", "version", "weights_sha256", "image_size")
     return {
         **card.model_dump(include=set(kept)),
-        "layer": network.layer,
+        "layer": layer.name,
+        "layer_choice": layer.choice,
         "precision": network.precision,
         "fit": fit.value,
     }
@@ -137,8 +152,12 @@ def export(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The file: .safetensors (torchvision, timm), .onnx or .pt.")
     ],
+    layer: Layer = None,
 ) -> None:
     """Write an encoder for use without this library, and print the lines that load it.
+
+    The features are those of the layer that the leaderboard ranks the encoder by, or of `--layer`. onnx and torchscript
+    hold the network up to that layer; torchvision and timm hold all of it, and the lines take the features from there.
 
     The lines are run first, and their features compared with the encoder's own: where they differ by more than 1e-5 of
     the largest feature, nothing is written and the exit status is 1. A card beside the file (JSON) says what it is.
@@ -153,9 +172,9 @@ def export(
 
     folder = encoder_lookup.find(encoder)
     try:
-        exported = write(folder, to, output)
+        exported = write(folder, to, output, lambda layers: encoder_lookup.find_layer(folder, layer, layers))
     except DiffersError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"{output}: {folder.name}, as {to}; beside it {exported.card.name}.")
+    typer.echo(f"{output}: {folder.name}, {exported.features}, as {to}; beside it {exported.card.name}.")
     typer.echo(f"Compared with the original: {exported.agreement}.\n\nTo load it:\n\n{exported.code}")

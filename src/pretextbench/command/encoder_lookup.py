@@ -1,15 +1,17 @@
 """The word ENCODER of a command line: a folder, a method or `method-seed` of this project, or the recommended one."""
 
+import csv
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pretextbench.command.project import root
 from pretextbench.errors import UserError, nearest
 from pretextbench.project.layout import CARD, EVALUATED, METRICS, PRETRAINED, REPORTS
 
-BEST = "best"
+BEST, LAST = "best", "last"
 HELP = (
     "A folder with encoder.safetensors and encoder.json, or in a project a method (simclr), a method and seed "
     "(simclr-0), or `best`, the recommended one."
@@ -63,18 +65,69 @@ def _best(project: Path, trained: set[str]) -> str:
     )
 
 
-def best_layer(folder: Path) -> str:
-    """The stage that the evaluation of this encoder chose on validation, for the linear probe.
+class Layer(NamedTuple):
+    """The layer of an encoder that a command uses."""
+
+    name: str
+    choice: str  # why this one, in words
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.choice})"
+
+
+RANKED = "the ranked one"
+
+
+def find_layer(folder: Path, word: str | None, layers: Sequence[str]) -> Layer:
+    """The layer that `--layer` names; without it the ranked one, or the last where none is ranked.
+
+    Args:
+        folder: of the encoder.
+        word: a layer, `last`, `best` (the ranked one or an error), or None where the option is not given.
+        layers: of the encoder, first to last.
 
     Raises:
-        UserError: the encoder was not evaluated, or had no labels to choose by.
+        UserError: there is no such layer, or none is ranked and `best` asks for it.
     """
-    evaluation = folder.resolve().parents[1] / EVALUATED.name / folder.resolve().name / METRICS
-    metrics = _read(evaluation, "`--layer best` needs the evaluation of this encoder; name a layer instead.")
-    layer = metrics.get("linear", {}).get("best")
-    if layer is None:
-        raise UserError(f"--layer best: {evaluation} chose none, for want of labels. Name a layer instead.")
-    return str(layer)
+    ranked, reason = _ranked_layer(folder)
+    if word is None:
+        known = ranked is not None and ranked in layers
+        return Layer(ranked, RANKED) if ranked and known else Layer(layers[-1], f"the last one: {reason}")
+    if word == BEST:
+        if ranked is None:
+            raise UserError(f"--layer best: {reason}. Name a layer instead: {', '.join(layers)}.")
+        return Layer(ranked, RANKED)
+    name = layers[-1] if word == LAST else word
+    if name not in layers:
+        allowed = [LAST, BEST, *layers]
+        raise UserError(f"--layer: there is no layer {word!r}.{nearest(word, allowed)} Allowed: {', '.join(allowed)}.")
+    other = f"; {ranked} is the ranked one" if ranked else ""
+    return Layer(name, RANKED if name == ranked else f"{'the last one' if word == LAST else 'as asked'}{other}")
+
+
+def _ranked_layer(folder: Path) -> tuple[str | None, str]:
+    """The layer that the leaderboard names for the encoder's row, else the one that its evaluation chose.
+
+    Both are chosen on validation by the linear probe: of all seeds together, or of this one. Without either the second
+    value is the reason.
+    """
+    place = folder.resolve()
+    if place.parts[-3:-1] != PRETRAINED.parts:
+        return None, "the encoder is not in a project, so none is ranked"
+    project = place.parents[2]
+    board = project / REPORTS / "leaderboard.csv"
+    if board.is_file():
+        with board.open(encoding="utf-8", newline="") as stream:
+            rows = {row.get("name"): row.get("linear_layer") for row in csv.DictReader(stream)}
+        if layer := rows.get(_method(place.name)):
+            return layer, ""
+    evaluation = project / EVALUATED / place.name / METRICS
+    if not evaluation.is_file():
+        return None, "this encoder was not evaluated, so none is ranked"
+    chosen = (
+        _read(evaluation, "Run the evaluate stage; it writes it: `pretextbench run`.").get("linear", {}).get("best")
+    )
+    return chosen, "there were no labels to rank them by"
 
 
 def _read(path: Path, advice: str) -> dict[str, Any]:

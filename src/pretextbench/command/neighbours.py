@@ -1,13 +1,25 @@
 """`pretextbench neighbours`: the images that an encoder takes for the most alike."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pretextbench.command import encoder_lookup
 from pretextbench.command.console import console, table
-from pretextbench.command.embed import BatchSize, Device, Fit, FitOption, Images, Layer, followed, ready, task_of
+from pretextbench.command.embed import (
+    BatchSize,
+    Device,
+    Fit,
+    FitOption,
+    Images,
+    Layer,
+    described,
+    followed,
+    ready,
+    task_of,
+)
 from pretextbench.command.encoder_lookup import HELP
 from pretextbench.errors import UserError
 
@@ -28,13 +40,14 @@ def neighbours(
     query: Queries,
     k: Annotated[int, typer.Option("-k", min=1, help="Neighbours of each query.")] = 5,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Draw them too: a contact sheet, PNG.")] = None,
-    layer: Layer = "last",
+    layer: Layer = None,
     batch_size: BatchSize = None,
     device: Device = "auto",
     fit: FitOption = Fit.crop,
 ) -> None:
     """Find the images that are the most similar to a query, by cosine of their features.
 
+    The features are those of the layer that the leaderboard ranks the encoder by, or of `--layer`; the output says so.
     The query itself is left out of its neighbours. With a features file nothing is computed again, and the query must
     be one of its images.
 
@@ -51,14 +64,23 @@ def neighbours(
         from pretextbench.embedding import store
 
         kept = store.read(Path(source))
-        bank = Bank(kept.names, kept.values, gather(images))
+        bank = Bank(kept.names, kept.values, gather(images), source=_source(kept.about))
     else:
         bank = _embedded(encoder_lookup.find(source), images, layer, batch_size, device, fit)
     found = [lookup(bank, word, k) for word in query]
+    typer.echo(bank.source, err=True)
     for one in found:
         _print(one)
     if output is not None:
         _draw(bank, found, output)
+
+
+def _source(about: Mapping[str, Any]) -> str:
+    """The encoder and the layer of a features file, as far as it says."""
+    choice = f" ({about['layer_choice']})" if "layer_choice" in about else ""
+    return (
+        f"{about.get('method', 'an encoder')}-{about.get('seed', '?')}, {about.get('layer', 'unknown layer')}{choice}"
+    )
 
 
 def _check(output: Path | None) -> None:
@@ -66,13 +88,13 @@ def _check(output: Path | None) -> None:
         raise UserError(f"-o: {output} does not end in .png, as a contact sheet does.")
 
 
-def _embedded(folder: Path, images: Path, layer: str, batch_size: int | None, device: str, fit: Fit) -> "Bank":
+def _embedded(folder: Path, images: Path, layer: str | None, batch_size: int | None, device: str, fit: Fit) -> "Bank":
     """The features of IMAGES, and a way to have those of a query."""
     import torch
 
     from pretextbench.embedding.similar import Bank
 
-    network, card = ready(folder, layer, device)
+    network, card, chosen = ready(folder, layer, device)
     task = task_of(images, card, fit)
     batches = list(followed(task, network, batch_size))
     if task.refused:
@@ -84,7 +106,8 @@ def _embedded(folder: Path, images: Path, layer: str, batch_size: int | None, de
     def embed(query: Path) -> torch.Tensor:
         return next(task_of(query, card, fit).batches(network, 1)).features[0]
 
-    return Bank(names, torch.cat([batch.features for batch in batches]).numpy(), task.album, embed)
+    values = torch.cat([batch.features for batch in batches]).numpy()
+    return Bank(names, values, task.album, embed, described(card, chosen, network.dim))
 
 
 def _print(found: "Found") -> None:

@@ -54,8 +54,8 @@ def run(targets: list[str] | None, **options: Any) -> None:
     """Bring the comparison up to date: run the stages that a change made stale, and nothing else.
 
     DVC says what is stale and keeps what was made; Prefect orders, runs side by side and retries. Killed at any moment,
-    the next run goes on from the last checkpoint. Ends with a table of the stages; exit status 0 all current, 2 a
-    mistake of yours, 1 something failed, 130 Ctrl-C.
+    the next run goes on from the last checkpoint. Ends with a table of the stages and, if all are current, with the
+    answer of the comparison. Exit status 0 all current, 2 a mistake of yours, 1 something failed, 130 Ctrl-C.
 
     **Examples**
 

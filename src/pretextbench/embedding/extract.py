@@ -20,7 +20,7 @@ from pretextbench.data.prepared import CARD, FILES, IMAGES, Prepared
 from pretextbench.data.source import Image, explore
 from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError, nearest
-from pretextbench.evaluate.features import Clock, as_input, frozen, pool
+from pretextbench.evaluate.features import Clock, LayerFeatures, as_input, frozen, pool
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,8 @@ Precision = Literal["fp32", "bf16"]
 class Embedder:
     """An encoder that turns uint8 images into features of one layer, in evaluation mode, on one device.
 
-    `layer` is "last", what the encoder's `forward` gives, or the name of a stage, pooled as the evaluation pools it.
+    `layer` is "last", what the encoder's `forward` gives, or the name of a layer, pooled as the evaluation pools it.
+    `dim` is the length of the features.
 
     Raises:
         UserError: the encoder has no such layer.
@@ -117,7 +118,9 @@ class Embedder:
                 f"--layer: there is no layer {layer!r}.{nearest(layer, known)} Allowed: {', '.join(known)}."
             )
         self.encoder = encoder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.device, self.layer, self.precision = device, layer, precision
+        self.device, self.precision = device, precision
+        self.layer = LAST if layer == known[-1] else layer
+        self.dim = LayerFeatures(encoder, known[-1] if layer == LAST else layer).dim
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> Tensor:
         """(B, H, W, 3) uint8 to (B, D) float32 on the CPU."""

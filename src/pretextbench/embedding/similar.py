@@ -28,6 +28,7 @@ class Bank:
     values: npt.NDArray[np.float32]  # (n, D), in the order of the names
     album: Album  # holds an image of every name
     embed: Callable[[Path], Tensor] | None = None  # the features (D,) of another image; None where no encoder is given
+    source: str = ""  # the encoder and its layer, in words
 
     def row(self, query: str) -> int | None:
         """The row of a name, or of the path to a file of the album; None if it is none of them."""
@@ -97,7 +98,8 @@ def sheet(bank: Bank, found: Sequence[Found]) -> Picture:
     said = [(_short(one.query), *map(_caption, one.similarity, one.names)) for one in found]
     captions = tuple((*row, *[""] * (columns - len(row))) for row in said)
     names = ("image", "most alike", *(str(i) for i in range(2, columns)))
-    return Picture("Images that are the most alike, by cosine of their features", names, cells, captions)
+    title = f"Images that are the most alike, by cosine of their features{bank.source and f': {bank.source}'}"
+    return Picture(title, names, cells, captions)
 
 
 def _images(bank: Bank, found: Found) -> Iterator[Image | str]:

@@ -32,8 +32,42 @@ def frozen(module: nn.Module) -> Iterator[None]:
 def pool(feature_map: Tensor, length: int) -> Tensor:
     """(B, C, h, w) -> (B, C g g), with g the largest whole number such that C g g <= max(length, C) and g <= h, w."""
     channels, height, width = feature_map.shape[1:]
-    grid = min(math.isqrt(max(length, channels) // channels), height, width)
-    return F.adaptive_avg_pool2d(feature_map, grid).flatten(1)
+    return F.adaptive_avg_pool2d(feature_map, _grid(channels, length, min(height, width))).flatten(1)
+
+
+def _grid(channels: int, length: int, side: int) -> int:
+    return min(math.isqrt(max(length, channels) // channels), side)
+
+
+class LayerFeatures(nn.Module):
+    """One layer of an encoder as a network of its own: images (B, 3, H, W) in [0, 1] to features (B, dim).
+
+    At the encoder's image size the features are those of `pool`. At other sizes the grid stays, so that features have
+    one length. Means over the grid are products of matrices, which every format of an exported network has.
+    """
+
+    def __init__(self, encoder: Encoder, layer: str) -> None:
+        super().__init__()
+        channels, side = encoder.shapes[layer]
+        self.encoder, self.layer = encoder, layer
+        self.grid = _grid(channels, list(encoder.shapes.values())[-1][0], side)
+        self.dim = channels * self.grid**2
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, dim)."""
+        feature_map = self.encoder.stages(images)[self.layer]
+        if self.grid == 1:
+            return feature_map.mean((2, 3))
+        rows, columns = (_bins(self.grid, feature_map.shape[axis], feature_map) for axis in (2, 3))
+        return (rows @ feature_map @ columns.T).flatten(1)
+
+
+def _bins(grid: int, size: int, like: Tensor) -> Tensor:
+    """(grid, size): each row averages one of the bins of adaptive pooling, which overlap where they do not divide."""
+    place, number = torch.arange(size, device=like.device), torch.arange(grid, device=like.device)[:, None]
+    inside = (place >= number * size // grid) & (place < ((number + 1) * size + grid - 1) // grid)
+    weights = inside.to(like.dtype)
+    return weights / weights.sum(1, keepdim=True)
 
 
 def extract(

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from pretextbench.encoder import Encoder, ResNet
 from pretextbench.encoders.resnet import DESIGNS, BasicBlock
 from pretextbench.errors import UserError, nearest
+from pretextbench.evaluate.features import LayerFeatures
 from pretextbench.params import EncoderParams
 from pretextbench.train.encoder_folder import Card
 
@@ -37,10 +38,10 @@ KINDS = {
 class Format(Protocol):
     """A way to write an encoder down."""
 
-    def write(self, encoder: Encoder, card: Card, path: Path) -> None:
-        """Write the encoder, in evaluation mode on the CPU, to `path`."""
+    def write(self, encoder: Encoder, card: Card, path: Path, layer: str) -> None:
+        """Write the encoder, in evaluation mode on the CPU, to `path`; `layer` is where its features come from."""
 
-    def code(self, encoder: Encoder, card: Card, path: Path) -> str:
+    def code(self, encoder: Encoder, card: Card, path: Path, layer: str) -> str:
         """Python that loads `path` and turns `images` into `features`. It is printed, and it is what is compared."""
 
 
@@ -77,6 +78,25 @@ def residual(encoder: Encoder, name: str) -> ResNet:
 def weights(encoder: ResNet) -> dict[str, Tensor]:
     """Its tensors under torchvision's names, which are timm's too; the statistics of the images are left out."""
     return {name: value.contiguous() for name, value in encoder.state_dict().items() if name not in ("mean", "std")}
+
+
+def network(encoder: Encoder, layer: str) -> nn.Module:
+    """Gives the features of a layer; of the last one it is the encoder itself."""
+    return encoder if layer == list(encoder.channels)[-1] else LayerFeatures(encoder, layer)
+
+
+def readout(encoder: Encoder, layer: str) -> list[str]:
+    """Python that takes `features` of a layer out of a whole `model`, from images that `normalise` has made ready."""
+    if layer == list(encoder.channels)[-1]:
+        return ["with torch.no_grad():", f"    features = model.eval()(normalise(images))  # {INPUT}"]
+    grid = LayerFeatures(encoder, layer).grid
+    return [
+        "maps = {}",
+        f"model.{layer}.register_forward_hook(lambda module, inputs, output: maps.update({layer}=output))",
+        "with torch.no_grad():",
+        f"    model.eval()(normalise(images))  # {INPUT}",
+        f"features = torch.nn.functional.adaptive_avg_pool2d(maps[{layer!r}], {grid}).flatten(1)",
+    ]
 
 
 def rounded(values: Any) -> list[float]:

@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 
 from pretextbench.encoder import Encoder
-from pretextbench.export.formats import INPUT
+from pretextbench.export.formats import INPUT, network
 from pretextbench.train.encoder_folder import Card
 
 OPSET = 23  # of the ONNX standard: the newest that torch writes and ONNX Runtime runs
 
 
-def write(encoder: Encoder, card: Card, path: Path) -> None:
+def write(encoder: Encoder, card: Card, path: Path, layer: str) -> None:
     """One file, weights included; the graph is checked against the standard."""
     import onnx
 
@@ -21,7 +21,7 @@ def write(encoder: Encoder, card: Card, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's exporter, about itself
         program = torch.onnx.export(
-            encoder,
+            network(encoder, layer),
             (example,),
             dynamo=True,
             verbose=False,
@@ -36,7 +36,7 @@ def write(encoder: Encoder, card: Card, path: Path) -> None:
     onnx.checker.check_model(str(path), full_check=True)
 
 
-def code(encoder: Encoder, card: Card, path: Path) -> str:
+def code(encoder: Encoder, card: Card, path: Path, layer: str) -> str:
     """Python that loads `path` and turns `images` into `features`."""
     return "\n".join(
         [

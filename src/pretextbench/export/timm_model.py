@@ -10,16 +10,16 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from pretextbench.encoder import Encoder
-from pretextbench.export.formats import INPUT, PAPER, Plan, plan, residual, rounded, weights
+from pretextbench.export.formats import PAPER, Plan, plan, readout, residual, rounded, weights
 from pretextbench.train.encoder_folder import Card
 
 
-def write(encoder: Encoder, card: Card, path: Path) -> None:
+def write(encoder: Encoder, card: Card, path: Path, layer: str) -> None:
     """A state dict without the last layer, under timm's names."""
     save_file(weights(residual(encoder, "timm")), path)
 
 
-def code(encoder: Encoder, card: Card, path: Path) -> str:
+def code(encoder: Encoder, card: Card, path: Path, layer: str) -> str:
     """Python that loads `path` and turns `images` into `features`."""
     design = plan(card.encoder, residual(encoder, "timm").small)
     side = card.image_size
@@ -38,8 +38,7 @@ def code(encoder: Encoder, card: Card, path: Path) -> str:
             f"model.load_state_dict(load_file({str(path)!r}))",
             "config = timm.data.resolve_model_data_config(model)  # for timm.data.create_transform(**config)",
             "normalise = Normalize(config['mean'], config['std'])",
-            "with torch.no_grad():",
-            f"    features = model.eval()(normalise(images))  # {INPUT}",
+            *readout(encoder, layer),
         ]
     )
 

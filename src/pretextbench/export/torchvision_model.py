@@ -9,16 +9,16 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from pretextbench.encoder import Encoder
-from pretextbench.export.formats import INPUT, PAPER, Plan, plan, residual, rounded, weights
+from pretextbench.export.formats import PAPER, Plan, plan, readout, residual, rounded, weights
 from pretextbench.train.encoder_folder import Card
 
 
-def write(encoder: Encoder, card: Card, path: Path) -> None:
+def write(encoder: Encoder, card: Card, path: Path, layer: str) -> None:
     """A state dict without the last layer, under torchvision's names."""
     save_file(weights(residual(encoder, "torchvision")), path)
 
 
-def code(encoder: Encoder, card: Card, path: Path) -> str:
+def code(encoder: Encoder, card: Card, path: Path, layer: str) -> str:
     """Python that loads `path` and turns `images` into `features`."""
     design = plan(card.encoder, residual(encoder, "torchvision").small)
     return "\n".join(
@@ -33,8 +33,7 @@ def code(encoder: Encoder, card: Card, path: Path) -> str:
             "model.fc = torch.nn.Identity()  # features, not classes",
             f"model.load_state_dict(load_file({str(path)!r}))",
             f"normalise = Normalize(mean={rounded(card.mean)}, std={rounded(card.std)})",
-            "with torch.no_grad():",
-            f"    features = model.eval()(normalise(images))  # {INPUT}",
+            *readout(encoder, layer),
         ]
     )
 

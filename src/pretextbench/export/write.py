@@ -3,7 +3,7 @@
 import importlib
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,14 +11,14 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pretextbench.augment.pipeline import as_float
 from pretextbench.base.files import sha256, whole_file, write_whole
 from pretextbench.data import synthetic
-from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
-from pretextbench.export.formats import INPUT, Format, Kind, kind
+from pretextbench.evaluate.features import LayerFeatures
+from pretextbench.export.formats import INPUT, Format, Kind, kind, network
 from pretextbench.export.torchscript import DEPRECATED
 from pretextbench.params import Prepare
 from pretextbench.train import encoder_folder
@@ -54,9 +54,9 @@ class Agreement:
         )
 
 
-def compare(encoder: Encoder, code: str, side: int) -> Agreement:
+def compare(original: nn.Module, code: str, side: int) -> Agreement:
     """Run `code` and the original on the same images."""
-    pairs = [(_original(encoder, images), run(code, images)) for images in scenes(side)]
+    pairs = [(_original(original, images), run(code, images)) for images in scenes(side)]
     largest = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
     if not all(theirs.isfinite().all() for _, theirs in pairs):
         largest = float("nan")
@@ -84,14 +84,19 @@ def scenes(side: int) -> Iterator[Tensor]:
         yield as_float(torch.from_numpy(np.stack(list(drawn.read(range(count))))))
 
 
-def _original(encoder: Encoder, images: Tensor) -> Tensor:
+def _original(original: nn.Module, images: Tensor) -> Tensor:
     with torch.no_grad():
-        features: Tensor = encoder(images)
+        features: Tensor = original(images)
     return features
 
 
 class DiffersError(Exception):
     """The export does not give the features of the original: a fault of ours or of the other library."""
+
+
+def last(layers: list[str]) -> tuple[str, str]:
+    """The last layer, where nothing else is asked for."""
+    return layers[-1], "the last one"
 
 
 @dataclass(frozen=True)
@@ -102,10 +107,13 @@ class Exported:
     card: Path  # JSON beside it
     code: str  # Python that loads it and turns `images` into `features`
     agreement: Agreement
+    features: str  # layer and length of the features, in words
 
 
-def export(folder: Path, to: str, target: Path) -> Exported:
+def export(folder: Path, to: str, target: Path, choose: Callable[[list[str]], tuple[str, str]] = last) -> Exported:
     """Write the encoder in `folder` to `target` in format `to`, with a card beside it.
+
+    `choose` gets the names of the layers and returns the one that the features come from, and why it is this one.
 
     Raises:
         UserError: no such format, a package is missing, the suffix is another's, the encoder cannot be read or is not
@@ -115,17 +123,20 @@ def export(folder: Path, to: str, target: Path) -> Exported:
     chosen = kind(to)
     _check(target, to, chosen, folder)
     encoder, card = encoder_folder.load(folder)
+    layer, reason = choose(list(encoder.channels))
     form = cast(Format, importlib.import_module(f"pretextbench.export.{chosen.module}"))
     with whole_file(target) as scratch:
-        form.write(encoder, card, scratch)
-        agreement = compare(encoder, form.code(encoder, card, scratch), card.image_size)
+        form.write(encoder, card, scratch, layer)
+        original = network(encoder, layer)
+        agreement = compare(original, form.code(encoder, card, scratch, layer), card.image_size)
         if not agreement.holds:
             raise DiffersError(f"{target} was not written: its features are not the encoder's ({agreement}).")
-        code, digest = form.code(encoder, card, target), sha256(scratch)
+        code, digest = form.code(encoder, card, target, layer), sha256(scratch)
         beside = target.with_name(target.name + ".json")
-        facts = _facts(encoder, card, to, digest, agreement, code)
+        dim = LayerFeatures(encoder, layer).dim
+        facts = _facts(card, to, digest, agreement, code) | {"layer": layer, "layer_choice": reason, "dim": dim}
         write_whole(beside, (json.dumps(facts, indent=2) + "\n").encode())
-    return Exported(target, beside, code, agreement)
+    return Exported(target, beside, code, agreement, f"{layer} ({reason}), {dim} features")
 
 
 def _check(target: Path, to: str, chosen: Kind, folder: Path) -> None:
@@ -137,7 +148,7 @@ def _check(target: Path, to: str, chosen: Kind, folder: Path) -> None:
         raise UserError(f"-o: {target} is the encoder itself. Give another place.")
 
 
-def _facts(encoder: Encoder, card: Card, to: str, digest: str, agreement: Agreement, code: str) -> dict[str, Any]:
+def _facts(card: Card, to: str, digest: str, agreement: Agreement, code: str) -> dict[str, Any]:
     chosen = kind(to)
     return {
         "format": to,
@@ -149,7 +160,6 @@ def _facts(encoder: Encoder, card: Card, to: str, digest: str, agreement: Agreem
         "weights_sha256": card.weights_sha256,
         "encoder": card.encoder.model_dump(),
         "image_size": card.image_size,
-        "dim": encoder.dim,
         "input": INPUT,
         "mean": card.mean,
         "std": card.std,

@@ -59,7 +59,7 @@ def follow(root: Path, folder: Path) -> None:
     The training that writes the spool runs in this process or in one that it starts. See `track.spool`.
     """
     root = root.resolve()
-    warm(root, encoder=True)
+    warm(root)
     process = _recorders.get(root)
     if process is not None and process.stdin is not None:
         with contextlib.suppress(OSError):  # the recorder has ended: `record` warns

@@ -19,6 +19,7 @@ from pretextbench.project import layout
 from pretextbench.project.layout import WEIGHTS
 
 EXPERIMENT = "pretextbench"  # of records that name none
+LAYER = "layer"  # tag of a logged model: where its features come from
 Scalar = str | int | float | bool | None
 Point = tuple[str, int, float, float]  # metric, step, seconds after the run's start, value
 
@@ -39,7 +40,8 @@ class Record:
     tags: dict[str, str] = field(default_factory=dict)
     history: str | None = None  # CSV text with a column `step`; its other numeric columns become metrics over steps
     files: dict[str, list[str]] = field(default_factory=dict)  # folder in the run ("" = top) -> files
-    encoder: str | None = None  # folder of a saved encoder, which becomes the logged model `encoder`
+    encoder: str | None = None  # folder of a saved encoder, that becomes the logged model `encoder`
+    layer: str = ""  # of the encoder, whose features the logged model gives; empty for the last
     note: str | None = None  # Markdown, shown on top of the run's page
     seconds: float = 0.0  # duration of the run
     members: tuple[str, ...] = ()  # keys of the runs that belong under this one

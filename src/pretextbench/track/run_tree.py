@@ -77,7 +77,7 @@ class RunTree:
 
     def _version(self, name: str, model: Any, member: Run) -> str:
         for version in self.client.search_model_versions(f"name = '{name}'"):
-            if version.run_id == member.info.run_id:
+            if version.run_id == member.info.run_id and version.model_id == model.model_id:
                 return str(version.version)
         tags = {tag: member.data.tags[tag] for tag in ("method", "seed") if tag in member.data.tags}
         version = self.client.create_model_version(

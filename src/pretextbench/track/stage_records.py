@@ -70,7 +70,7 @@ def pretrained(
     spool_folder: Path | None = None,
     experiment: str = EXPERIMENT,
 ) -> Record:
-    """Record of the pretrain stage: parameters, cost, history, pictures and the encoder itself."""
+    """Record of the pretrain stage: parameters, cost, history, pictures. The evaluation adds the encoder as a model."""
     card, health = read_json(folder / "encoder.json"), read_json(folder / "health.json")
     cost = ("seconds", "images_per_second", "peak_memory_bytes", "peak_device_memory_bytes", "parameters")
     live = spool.read(spool_folder) if spool_folder else spool.SpoolState()
@@ -90,7 +90,6 @@ def pretrained(
         files=existing({"pretrain": folder / "samples.png", "augment": augmented / "sheet.png"})
         | existing({"": folder / "encoder.json", "policy": augmented / "policy.json"})
         | ({"watch": pictures} if (pictures := [path for path in live.pictures if Path(path).is_file()]) else {}),
-        encoder=str(folder.resolve()),
         seconds=card["seconds"],
         stage="pretrain",
         experiment=experiment,
@@ -101,7 +100,10 @@ def pretrained(
 
 
 def evaluated(folder: Path, encoder: Path, experiment: str = EXPERIMENT) -> Record:
-    """Record of the evaluate stage: every number (headline numbers under short names), tables and plots."""
+    """Record of the evaluate stage: numbers (headline numbers under short names), tables, plots, and the encoder.
+
+    The model gives the features of the layer that the evaluation chose, which is not known before.
+    """
     card, metrics = read_json(encoder / "encoder.json"), read_json(folder / "metrics.json")
     headline = {}
     for probe in ("knn", "linear"):
@@ -118,6 +120,8 @@ def evaluated(folder: Path, encoder: Path, experiment: str = EXPERIMENT) -> Reco
         metrics={f"evaluate/{name}": value for name, value in numbers(metrics).items()} | headline,
         tags=tags(card) | best,
         files={"evaluate": [str(path.resolve()) for path in files]},
+        encoder=str(encoder.resolve()),
+        layer=str(metrics["linear"]["best"]) if "linear" in metrics else "",
         note=f"{card['method']}, seed {card['seed']}: {', '.join(sentences)}" if sentences else None,
         seconds=card["seconds"],
         stage="evaluate",

@@ -21,7 +21,7 @@ from mlflow.tracking import MlflowClient
 
 from pretextbench.project.locks import locked
 from pretextbench.track import charts, store
-from pretextbench.track.records import EXPERIMENT, Point, Record, Scalar, git_commit, outbox, short_hash
+from pretextbench.track.records import EXPERIMENT, LAYER, Point, Record, Scalar, git_commit, outbox, short_hash
 from pretextbench.track.run_tree import RunTree
 from pretextbench.track.spool import history
 
@@ -149,24 +149,28 @@ class Writer:
                 self.client.log_artifact(run_id, file, folder or None)
         for file, columns in record.tables.items():
             _write_table(self.client, run, file, columns)
-        if record.encoder and self._is_new(run, "encoder", record.key):
-            self._encoder(run, Path(record.encoder), record.key)
-            self.client.set_tag(run_id, DONE + "encoder", record.key)
+        model = record.key + (record.layer and f" {record.layer}")
+        if record.encoder and self._is_new(run, "encoder", model):
+            self._encoder(run, Path(record.encoder), record)
+            self.client.set_tag(run_id, DONE + "encoder", model)
         RunTree(self.client, self.experiments(), self.find).link(run, record, reported)
         if run.info.status != "FINISHED" or record.encoder:
             self.client.set_terminated(run_id, end_time=run.info.start_time + round(record.seconds * 1000))
 
-    def _encoder(self, run: Run, folder: Path, key: str) -> None:
-        """Log the encoder, unless a recorder did and was killed before it set the tag; delete an unfinished one."""
+    def _encoder(self, run: Run, folder: Path, record: Record) -> None:
+        """Log the encoder, unless a recorder did and was killed before it set the tag.
+
+        A model that is unfinished, or of another layer than this evaluation chose, is deleted.
+        """
         run_id, experiment = run.info.run_id, run.info.experiment_id
         models = self.client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
         for model in models:
-            if model.status == LoggedModelStatus.READY:
+            if model.status == LoggedModelStatus.READY and model.tags.get(LAYER, "") == record.layer:
                 return
             self.client.delete_logged_model(model.model_id)
-        from pretextbench.track import model as encoders  # torch takes 3 s, and only pretraining needs it
+        from pretextbench.track import model as encoders  # torch takes 3 s, and only evaluations need it
 
-        encoders.log(run_id, folder, key)
+        encoders.log(run_id, folder, record.key, record.layer)
 
     @staticmethod
     def _is_new(run: Run, part: str, digest: str) -> bool:
