@@ -89,7 +89,7 @@ class TestMethod:
 class TinyImages:
     """A prepared data set of 64 random images of 8 px."""
 
-    image_size, mean, std, fingerprint, classes = 8, MEAN, STD, "tiny", ()
+    image_size, mean, std, fingerprint, classes, grey_range = 8, MEAN, STD, "tiny", (), None
 
     def images(self, split: str) -> np.ndarray:
         return np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), dtype=np.uint8)

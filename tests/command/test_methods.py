@@ -178,7 +178,7 @@ def test_ranges_in_words() -> None:
             "switch": (True, "true or false"),
             "pair": ((0.0, 1.0), "list of 2: number"),
             "many": ((4,), "list: whole number > 3"),
-            "optimizer.lr": (1e-3, "number > 0"),
+            "optimizer.lr": (1e-3, "number > 0, <= 1000"),
             "optimizer.name": ("adamw", "sgd | adamw | lars"),
         }.items()
     )

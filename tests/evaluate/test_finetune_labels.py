@@ -8,7 +8,7 @@ from pretextbench.base.seed import Seed
 from pretextbench.errors import UserError
 from pretextbench.evaluate import finetune as module
 from pretextbench.evaluate.finetune import divide
-from pretextbench.params import Evaluate
+from pretextbench.params import Evaluate, OptimizerParams
 from tests.evaluate.colours import Colours, per_class, tune
 
 
@@ -79,8 +79,10 @@ def test_labels_of_one_class_are_refused():
 
 
 @pytest.mark.parametrize(("count", "images"), [(20, 3000), (4, 3000), (4, 12)])
-def test_a_diverging_rate_is_named_and_ends_the_training(count, images):
+def test_a_diverging_rate_is_named_and_ends_the_training(monkeypatch, count, images):
+    monkeypatch.setattr(module, "OptimizerParams", OptimizerParams.model_construct)  # allows any rate
     data = Colours()
+    wild = Evaluate(finetune_images=images).model_copy(update={"finetune_lr": 1e30})  # params.yaml may not ask for it
     with pytest.raises(UserError, match=r"diverged.*at a learning rate of 1e\+30. Lower evaluate.finetune_lr"):
-        tune(data, rows=per_class(data, count), params=Evaluate(finetune_images=images, finetune_lr=1e30))
+        tune(data, rows=per_class(data, count), params=wild)
     assert ("test" in data.asked) == (images == 12)  # its one step has a finite loss: only what it says can tell

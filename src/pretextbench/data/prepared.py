@@ -89,6 +89,11 @@ class Prepared:
         return len(set(zip(self.mean, self.std, strict=True))) > 1
 
     @property
+    def grey_range(self) -> tuple[int, int] | None:
+        """Values of deep grey images that became black and white; None where none was scaled."""
+        return self.card.grey_range
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the images: the name of this data set in every record."""
         return self.card.sha256

@@ -186,7 +186,7 @@ def describe(training: Training, data: Prepared) -> Card:
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         precision="bf16" if "bf16" in training.fabric._precision.precision else "fp32",
         data_sha256=data.fingerprint,
-        grey_range=data.card.grey_range,
+        grey_range=data.grey_range,
         training=training.key,
         monitored=training.monitored,
         versions={name: version(name) for name in ("torch", "kornia", "lightning-fabric", "pretextbench")},
