@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pretextbench.embedding import store
+from pretextbench.embedding import feature_file
 from tests.command.conftest import Type
 from tests.embedding.test_gather import paint
 
@@ -26,17 +26,17 @@ def test_embed_writes_a_row_per_readable_image_and_names_the_others(trained: Pat
     assert (said.code, said.error) == (0, "")
     assert "random-0, layer2 (the ranked one), 32 features, 4 images" in said.out  # random: see `trained`
     assert "2 refused, named in out/f.refused.csv. The first: 4.png: empty: zero bytes; 5.png" in said.out
-    kept = store.read(Path(f"out/f{suffix}"))
+    kept = feature_file.read(Path(f"out/f{suffix}"))
     assert kept.names == [f"{i}.png" for i in range(4)]
     assert (kept.about["layer"], kept.about["layer_choice"]) == ("layer2", "the ranked one")
     with Path("out/f.refused.csv").open() as stream:
         assert [row[0] for row in csv.reader(stream)] == ["file", "4.png", "5.png"]
     typed("embed", "simclr", "photos", "-o", f"h{suffix}", "--layer", "last")
-    last = store.read(Path(f"h{suffix}"))
+    last = feature_file.read(Path(f"h{suffix}"))
     assert (last.about["layer"], last.about["layer_choice"]) == ("layer4", "the last one; layer2 is the ranked one")
     assert last.values.shape != kept.values.shape or not np.allclose(last.values, kept.values)
     typed("embed", "simclr", "photos", "-o", f"g{suffix}", "--layer", "layer2")
-    np.testing.assert_allclose(store.read(Path(f"g{suffix}")).values, kept.values, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(feature_file.read(Path(f"g{suffix}")).values, kept.values, rtol=1e-5, atol=1e-5)
 
 
 def test_neighbours_of_an_encoder_and_of_a_file_are_the_same(trained: Path, typed: Type) -> None:

@@ -69,13 +69,13 @@ def embed(
     * `pretextbench embed simclr-0 photos/ -o features.npy`: an array, with the names in `features.files.txt`
     * `pretextbench embed runs/pretrain/simclr-0 data/prepared/images -o all.npy --layer layer3`
     """
-    from pretextbench.embedding import store
+    from pretextbench.embedding import feature_file
 
-    store.check(output)
+    feature_file.check(output)
     folder = encoder_lookup.find(encoder)
     network, card, chosen = ready(folder, layer, device, precision.value)
     task = task_of(images, card, fit)
-    with store.writing(output, about(card, network, chosen, fit), task.refused) as writer:
+    with feature_file.writing(output, about(card, network, chosen, fit), task.refused) as writer:
         for names, features in followed(task, network, batch_size):
             writer.add(names, features.numpy())
     tell(task, output, described(card, chosen, network.dim))

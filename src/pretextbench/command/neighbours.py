@@ -61,9 +61,9 @@ def neighbours(
     from pretextbench.embedding.similar import Bank, lookup
 
     if Path(source).suffix in FEATURES:
-        from pretextbench.embedding import store
+        from pretextbench.embedding import feature_file
 
-        kept = store.read(Path(source))
+        kept = feature_file.read(Path(source))
         bank = Bank(kept.names, kept.values, gather(images), source=_source(kept.about))
     else:
         bank = _embedded(encoder_lookup.find(source), images, layer, batch_size, device, fit)

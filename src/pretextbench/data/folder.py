@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from pretextbench.base.names import printable
+from pretextbench.data.arrangement import Arrangement, arrange
 from pretextbench.data.class_folders import some
 from pretextbench.data.decode import Decoder, Fit
 from pretextbench.data.file_kinds import advice, pictures
-from pretextbench.data.layout import Arrangement, arrange
 from pretextbench.data.source import Image, Listing, Walk, explore
 from pretextbench.data.split_names import nfc
 from pretextbench.errors import UserError

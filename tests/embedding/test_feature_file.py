@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretextbench.embedding import store
+from pretextbench.embedding import feature_file
 from pretextbench.errors import UserError
 
 ABOUT = {"method": "simclr", "seed": 0}
@@ -15,7 +15,7 @@ SUFFIXES = [".parquet", ".npy"]
 
 def write(target: Path, refused: list[tuple[str, str]] | None = None) -> np.ndarray:
     values = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
-    with store.writing(target, ABOUT, refused or []) as writer:
+    with feature_file.writing(target, ABOUT, refused or []) as writer:
         writer.add(["a", "b", "c"], values[:3])
         writer.add(["d", "é \U0001f600"], values[3:])
     return values
@@ -24,7 +24,7 @@ def write(target: Path, refused: list[tuple[str, str]] | None = None) -> np.ndar
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_what_was_written_is_read(tmp_path: Path, suffix: str) -> None:
     values = write(tmp_path / f"f{suffix}")
-    found = store.read(tmp_path / f"f{suffix}")
+    found = feature_file.read(tmp_path / f"f{suffix}")
     assert found.names == ["a", "b", "c", "d", "é \U0001f600"]
     np.testing.assert_array_equal(found.values, values)
     assert found.values.dtype == np.float32
@@ -59,7 +59,7 @@ def test_a_write_that_is_broken_off_leaves_what_was_there(tmp_path: Path, suffix
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def broken() -> None:
-        with store.writing(target, {"other": 1}, []) as writer:
+        with feature_file.writing(target, {"other": 1}, []) as writer:
             writer.add(["x"], np.zeros((1, 3), np.float32))
             raise end
 
@@ -70,17 +70,17 @@ def test_a_write_that_is_broken_off_leaves_what_was_there(tmp_path: Path, suffix
 
 def test_other_names_are_refused_before_anything_is_done(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ends in '\.csv'\. Allowed: \.parquet, \.npy"):
-        store.check(tmp_path / "f.csv")
+        feature_file.check(tmp_path / "f.csv")
     (tmp_path / "f.npy").mkdir()
     with pytest.raises(UserError, match="is a folder"):
-        store.check(tmp_path / "f.npy")
+        feature_file.check(tmp_path / "f.npy")
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(UserError, match=r"needs pyarrow.*uv sync --extra export"):
-        store.check(tmp_path / "f.parquet")
-    store.check(tmp_path / "f.npy")
+        feature_file.check(tmp_path / "f.parquet")
+    feature_file.check(tmp_path / "f.npy")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -94,11 +94,11 @@ def test_what_holds_no_features_is_told(tmp_path: Path, suffix: str, content: by
     elif content is not None:
         target.write_bytes(content)
     with pytest.raises(UserError, match="holds no features that can be read"):
-        store.read(target)
+        feature_file.read(target)
 
 
 def test_names_of_another_file_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "f.npy")
     (tmp_path / "f.files.txt").write_text("a\n")
     with pytest.raises(UserError, match="for 1 names"):
-        store.read(tmp_path / "f.npy")
+        feature_file.read(tmp_path / "f.npy")
