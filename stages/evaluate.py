@@ -34,8 +34,8 @@ def main() -> None:
     encoder, _ = encoder_folder.load(source)
     data = Prepared(layout.IMAGES, layout.LABELS)
     params = parameters()
-    who = Subject(encoder.to(device), params.evaluate, device, Views(layout.VIEWS, data), transfer())
-    result = evaluate(who, data)
+    subject = Subject(encoder.to(device), params.evaluate, device, Views(layout.VIEWS, data), transfer())
+    result = evaluate(subject, data)
     with whole_folder(target) as out:
         save(result, out)
         for file in KEPT:
@@ -45,7 +45,7 @@ def main() -> None:
     record_evaluate(target, source, layout.root(), layout.experiment(params))
     forget_evaluated(name, seed)
     print(f"{name}-{seed}: {headline(result.metrics)}")
-    print(f"time: {who.clock}")
+    print(f"time: {subject.clock}")
 
 
 def forget_evaluated(name: str, seed: int) -> None:

@@ -48,30 +48,32 @@ PLANS = {
 }
 
 
-def choose(found: Survey, profile: Profile, path: str, gpus: int, layout: str = "auto") -> list[Choice]:
+def choose(survey: Survey, profile: Profile, path: str, gpus: int, layout: str = "auto") -> list[Choice]:
     """All choices, in the order of the file."""
     plan = PLANS[profile]
-    return [*_prepare(found, plan, path, layout), *_pretrain(found, plan, profile, gpus), *_judged(found, plan)]
+    return [*_prepare(survey, plan, path, layout), *_pretrain(survey, plan, profile, gpus), *_judged(survey, plan)]
 
 
-def _prepare(found: Survey, plan: Plan, path: str, layout: str) -> Iterator[Choice]:
+def _prepare(survey: Survey, plan: Plan, path: str, layout: str) -> Iterator[Choice]:
     yield Choice("prepare", "source", "folder", "your images")
-    yield Choice("prepare", "path", path, f"{found.images:,} images")
+    yield Choice("prepare", "path", path, f"{survey.images:,} images")
     if layout != "auto":
         yield Choice("prepare", "layout", layout, "the meaning of the folders, as it was given")
-    yield _image_size(found, plan)
-    yield from _splits(found)
-    if plan.most and found.images > plan.most:
-        reason = f"{plan.most:,} of {found.images:,}, drawn evenly, are enough for a first answer; null = all"
+    yield _image_size(survey, plan)
+    yield from _splits(survey)
+    if plan.most and survey.images > plan.most:
+        reason = f"{plan.most:,} of {survey.images:,}, drawn evenly, are enough for a first answer; null = all"
         yield Choice("prepare", "max_images", plan.most, reason)
-    if found.refused_share > 0.005:
-        share = min(0.9, round(max(0.02, 2 * found.refused_share), 2))
-        reason = f"{len(found.refused)} of {found.sampled} files looked at cannot be read; twice that share is let pass"
+    if survey.refused_share > 0.005:
+        share = min(0.9, round(max(0.02, 2 * survey.refused_share), 2))
+        reason = (
+            f"{len(survey.refused)} of {survey.sampled} files looked at cannot be read; twice that share is let pass"
+        )
         yield Choice("prepare", "max_refused", share, f"{reason}, and each is named in refused.csv")
 
 
-def _image_size(found: Survey, plan: Plan) -> Choice:
-    usual, fine = found.short_side(0.5), found.short_side(0.25)
+def _image_size(survey: Survey, plan: Plan) -> Choice:
+    usual, fine = survey.short_side(0.5), survey.short_side(0.25)
     side = max(ROUND, min(plan.side, fine // ROUND * ROUND))
     if side == plan.side:
         reason = f"the shorter side of your images is {usual} px in the middle; {side} px are {plan.why}"
@@ -80,30 +82,30 @@ def _image_size(found: Survey, plan: Plan) -> Choice:
     return Choice("prepare", "image_size", side, reason)
 
 
-def _splits(found: Survey) -> Iterator[Choice]:
-    for split, usual, share in zip(("val", "test"), USUAL, shares(found), strict=True):
-        if share != usual and not found.splits[split]:
-            reason = f"{found.images:,} images are few, and what is held out decides how wide the intervals are"
+def _splits(survey: Survey) -> Iterator[Choice]:
+    for split, usual, share in zip(("val", "test"), USUAL, shares(survey), strict=True):
+        if share != usual and not survey.splits[split]:
+            reason = f"{survey.images:,} images are few, and what is held out decides how wide the intervals are"
             yield Choice("prepare", f"{split}_fraction", share, f"raised from {usual:g}: {reason}")
 
 
-def training_images(found: Survey, most: int | None = None) -> int:
+def training_images(survey: Survey, most: int | None = None) -> int:
     """Images of the training split, about: what cannot be read is taken off."""
-    val, test = shares(found)
-    kept = min(1.0, (most or found.images) / found.images) * (1 - found.refused_share)
-    train = found.splits["train"] * kept
-    train *= 1 if found.splits["test"] else 1 - test
-    train *= 1 if found.splits["val"] else 1 - val
+    val, test = shares(survey)
+    kept = min(1.0, (most or survey.images) / survey.images) * (1 - survey.refused_share)
+    train = survey.splits["train"] * kept
+    train *= 1 if survey.splits["test"] else 1 - test
+    train *= 1 if survey.splits["val"] else 1 - val
     return int(train)
 
 
-def shares(found: Survey) -> tuple[float, float]:
+def shares(survey: Survey) -> tuple[float, float]:
     """(val, test) that are held out where the folder has no such split."""
-    return USUAL if found.images >= FEW else (0.2, 0.3)
+    return USUAL if survey.images >= FEW else (0.2, 0.3)
 
 
-def _pretrain(found: Survey, plan: Plan, profile: Profile, gpus: int) -> Iterator[Choice]:
-    train = training_images(found, plan.most)
+def _pretrain(survey: Survey, plan: Plan, profile: Profile, gpus: int) -> Iterator[Choice]:
+    train = training_images(survey, plan.most)
     name, width = plan.encoder
     if plan.encoder != SMALL:
         yield Choice("encoder", "name", name, plan.why)
@@ -129,44 +131,44 @@ def _batch(wanted: int, train: int, devices: int) -> int:
     return batch
 
 
-def _judged(found: Survey, plan: Plan) -> Iterator[Choice]:
-    if found.classes and (budgets := _budgets(found)) != ["5", "20", "1%", "10%"]:
-        smallest = min(found.classes.values())
+def _judged(survey: Survey, plan: Plan) -> Iterator[Choice]:
+    if survey.classes and (budgets := _budgets(survey)) != ["5", "20", "1%", "10%"]:
+        smallest = min(survey.classes.values())
         reason = f"those that the smallest class, {smallest} images, can give from its training share"
         yield Choice("evaluate", "budgets", budgets, reason)
     yield Choice("compare", "methods", plan.methods, plan.why)
-    if not found.classes:
+    if not survey.classes:
         reason = "no `supervised`: it learns from labels, and these images have none. Methods are compared by "
         yield Choice("compare", "controls", ["random"], f"{reason}label-free measures; see docs/protocol.md")
     yield Choice("compare", "seeds", plan.seeds, SURER[len(plan.seeds) > 1])
 
 
-def _budgets(found: Survey) -> list[str]:
+def _budgets(survey: Survey) -> list[str]:
     """Label budgets that every class can pay out of the training split, and that give it more than one image."""
-    val, test = shares(found)
-    smallest = min(found.classes.values()) * (1 - val) * (1 - test)
+    val, test = shares(survey)
+    smallest = min(survey.classes.values()) * (1 - val) * (1 - test)
     counts = [n for n in ("5", "20") if int(n) <= smallest]
     return counts + [share for share, fewest in (("1%", 150), ("10%", 15)) if smallest >= fewest] or ["1"]
 
 
-def warnings(found: Survey) -> Iterator[str]:
+def warnings(survey: Survey) -> Iterator[str]:
     """What the user should know before any time is spent."""
-    train = training_images(found)
-    yield from found.warnings
+    train = training_images(survey)
+    yield from survey.warnings
     if train < 500:
         yield (
             f"About {train:,} images to learn from are very few: expect little above the untrained encoder, and wide "
             "intervals. Thousands are usual; images without labels help too, in a folder unlabelled/ beside train/."
         )
-    yield from found.copies.warnings()
-    if found.near:
-        yield near_warning(found.near, found.halves)
-    yield from found.remarks
-    if found.classes and min(found.classes.values()) < 10:
-        small = min(found.classes, key=lambda name: found.classes[name])
-        yield f"Class {small!r} has {found.classes[small]} image(s): too few to be told from the others."
-    long = sum(max(h.width, h.height) > 1.5 * min(h.width, h.height) for h in found.headers) / max(
-        1, len(found.headers)
+    yield from survey.copies.warnings()
+    if survey.near:
+        yield near_warning(survey.near, survey.halves)
+    yield from survey.remarks
+    if survey.classes and min(survey.classes.values()) < 10:
+        small = min(survey.classes, key=lambda name: survey.classes[name])
+        yield f"Class {small!r} has {survey.classes[small]} image(s): too few to be told from the others."
+    long = sum(max(h.width, h.height) > 1.5 * min(h.width, h.height) for h in survey.headers) / max(
+        1, len(survey.headers)
     )
     if long > 0.25:
         yield f"{long:.0%} of the images are longer than 3:2, and `fit: crop` keeps the middle; `pad` keeps all."

@@ -141,7 +141,7 @@ def compare(runs: Sequence[Run], params: Compare, seed: int = 0) -> Comparison:
     for protocol, keys in protocols(metrics, {name: row.layers for name, row in rows.items()}).items():
         if correct := right(groups, keys):
             verdicts[protocol] = _verdict(correct, params, Seed(seed).numpy("compare", protocol))
-    found = Comparison(
+    comparison = Comparison(
         _ranked(rows, verdicts),
         params,
         None,
@@ -151,7 +151,7 @@ def compare(runs: Sequence[Run], params: Compare, seed: int = 0) -> Comparison:
         few_labels(metrics),
         unequal,
     )
-    return replace(found, front=_front(found), agreements=_agreements(found))
+    return replace(comparison, front=_front(comparison), agreements=_agreements(comparison))
 
 
 def _ranked(rows: Mapping[str, Row], verdicts: Mapping[Protocol, Verdict]) -> tuple[Row, ...]:
@@ -176,15 +176,15 @@ def _agreements(comparison: Comparison) -> tuple[Agreement, ...]:
     worth = [comparison.cell(LINEAR, row.name) or 0.0 for row in judged]
     measures = [name for name in LABEL_FREE if all(name in row.labelfree for row in judged)]
     confidence = comparison.params.confidence
-    found = (agreement(name, [row.labelfree[name] for row in judged], worth, confidence) for name in measures)
-    return tuple(one for one in found if one is not None)
+    agreements = (agreement(name, [row.labelfree[name] for row in judged], worth, confidence) for name in measures)
+    return tuple(item for item in agreements if item is not None)
 
 
 def _row(name: str, group: Sequence[Run]) -> Row:
     notes = [run.missing for run in group if run.missing]
     for kind in ("budgets", "finetune"):
         parts = group[0].metrics.get(kind, {}).items()
-        notes += [f"{budget}: {found['reason']}" for budget, found in parts if found.get("reason")]
+        notes += [f"{budget}: {result['reason']}" for budget, result in parts if result.get("reason")]
     for kind in ("robustness", "transfer"):
         if reason := group[0].metrics.get(kind, {}).get("reason"):
             notes.append(f"{kind}: {reason}")
@@ -195,7 +195,7 @@ def _row(name: str, group: Sequence[Run]) -> Row:
         control=group[0].control,
         seeds=tuple(run.seed for run in group),
         layers=best_layers(group),
-        labelfree={key: float(np.mean([found[key] for found in free])) for key in measures},
+        labelfree={key: float(np.mean([measured[key] for measured in free])) for key in measures},
         images_seen=max(run.images_seen for run in group),
         seconds=float(np.mean([run.seconds for run in group])),
         images_per_second=float(np.mean([run.images_per_second for run in group])),

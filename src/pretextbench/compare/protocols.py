@@ -105,14 +105,14 @@ def agreement(
     count = len(values)
     if count < FEWEST:
         return None
-    found = stats.kendalltau([LABEL_FREE[measure].sign * value for value in values], accuracies)
-    if math.isnan(found.statistic):
+    result = stats.kendalltau([LABEL_FREE[measure].sign * value for value in values], accuracies)
+    if math.isnan(result.statistic):
         return None
     pairs = count * (count - 1) / 2
-    centre = math.atanh(found.statistic * pairs / (pairs + 2))
+    centre = math.atanh(result.statistic * pairs / (pairs + 2))
     reach = float(special.ndtri((1 + confidence) / 2)) * math.sqrt(0.437 / (count - 4))
     low, high = math.tanh(centre - reach), math.tanh(centre + reach)
-    return Agreement(measure, float(found.statistic), low, high, float(found.pvalue))
+    return Agreement(measure, float(result.statistic), low, high, float(result.pvalue))
 
 
 Floats = npt.NDArray[np.float64]
@@ -124,32 +124,32 @@ def best_layers(group: Sequence[Run]) -> dict[str, str]:
     first = group[0].metrics
     if not first["labelled"]:
         return {}
-    found = {probe: _best(probe, [run.metrics for run in group]) for probe in ("linear", "knn")}
+    stages = {probe: _best(probe, [run.metrics for run in group]) for probe in ("linear", "knn")}
     if "linear" in first.get("transfer", {}):
-        found[TRANSFER] = _best("linear", [run.metrics["transfer"] for run in group])
-    return {**found, "last": first["linear"]["last"]}
+        stages[TRANSFER] = _best("linear", [run.metrics["transfer"] for run in group])
+    return {**stages, "last": first["linear"]["last"]}
 
 
 def _best(probe: str, metrics: Sequence[Mapping[str, Any]]) -> str:
     """The stage with the highest validation accuracy, mean over seeds: one per row, so that seeds are alike."""
     stages: list[str] = list(metrics[0][probe]["layers"])
-    return max(stages, key=lambda stage: float(np.mean([found[probe]["layers"][stage]["val"] for found in metrics])))
+    return max(stages, key=lambda stage: float(np.mean([seed[probe]["layers"][stage]["val"] for seed in metrics])))
 
 
 def protocols(metrics: Mapping[str, Any], layers: Mapping[str, Mapping[str, str]]) -> Keys:
     """Every protocol of an evaluation, for rows with these layers."""
-    found: Keys = {
+    arrays: Keys = {
         LINEAR: {name: [f"linear.{stage['linear']}"] for name, stage in layers.items()},
         LAST: {name: [f"linear.{stage['last']}"] for name, stage in layers.items()},
         KNN: {name: [f"knn.{stage['knn']}"] for name, stage in layers.items()},
     }
     for protocol in [*few_labels(metrics), *fine_tuned(metrics)]:
-        found[protocol] = {name: [protocol.array] for name in layers}
+        arrays[protocol] = {name: [protocol.array] for name in layers}
     if corruptions := metrics.get("robustness", {}).get("corruptions"):
-        found[Protocol(CORRUPTED)] = {name: [f"robust.{corruption}" for corruption in corruptions] for name in layers}
+        arrays[Protocol(CORRUPTED)] = {name: [f"robust.{corruption}" for corruption in corruptions] for name in layers}
     if all(TRANSFER in stage for stage in layers.values()):
-        found[Protocol(TRANSFER)] = {name: [f"transfer.linear.{stage[TRANSFER]}"] for name, stage in layers.items()}
-    return found
+        arrays[Protocol(TRANSFER)] = {name: [f"transfer.linear.{stage[TRANSFER]}"] for name, stage in layers.items()}
+    return arrays
 
 
 def few_labels(metrics: Mapping[str, Any]) -> dict[Protocol, int | None]:
@@ -170,15 +170,15 @@ def right(groups: Mapping[str, list[Run]], keys: Mapping[str, list[str]]) -> dic
     Raises:
         UserError: the rows were evaluated with different numbers of redraws.
     """
-    found = {}
+    result = {}
     for name, group in groups.items():
         tables = [_hits(run, keys[name]) for run in group if all(key in run.predictions for key in keys[name])]
         if tables:
-            found[name] = np.stack(tables)
-    redraws = {name: table.shape[1] for name, table in found.items()}
+            result[name] = np.stack(tables)
+    redraws = {name: table.shape[1] for name, table in result.items()}
     if len(set(redraws.values())) > 1:
         raise UserError(f"The runs were evaluated with different `evaluate.redraws`: {redraws}. Evaluate them alike.")
-    return found
+    return result
 
 
 def _hits(run: Run, keys: Sequence[str]) -> Floats:

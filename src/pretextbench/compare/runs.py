@@ -79,12 +79,12 @@ def _read(evaluated: Path, pretrained: Path) -> Run:
 
 def _json(path: Path, stage: str) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"Cannot read {path} ({error}). Run the {stage} stage of this run; it writes it.") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise UserError(f"{path} is not what the {stage} stage writes. Run it again.")
-    return found
+    return content
 
 
 RANDOM = "random"  # the control that is not trained

@@ -24,14 +24,16 @@ NAME = "transfer"
 def probe(bench: Bench, data: Prepared) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Metrics and arrays of k-NN and linear probes on the second data set; without test labels, the reason alone."""
     probed = {"knn": neighbours(bench), "linear": linear_probes(bench)}
-    named = {f"{kind}.{stage}": said for kind, found in probed.items() for stage, said in found.test.items()}
+    named = {
+        f"{kind}.{stage}": predicted for kind, result in probed.items() for stage, predicted in result.test.items()
+    }
     scored = score_test(data, named)
     if scored is None:
         return {"reason": "no test image of the transfer data has a label"}, {}
     sizes = {split: len(features) for split, features in _sizes(bench).items()}
     base = {"source": data.card.source, "classes": data.classes, "data": {**sizes, "fingerprint": scored.fingerprint}}
-    metrics = {**base, **{kind: stages(kind, found, scored) for kind, found in probed.items()}}
-    arrays = {f"{NAME}.{name}": said for name, said in scored.predictions.items()}
+    metrics = {**base, **{kind: stages(kind, result, scored) for kind, result in probed.items()}}
+    arrays = {f"{NAME}.{name}": predicted for name, predicted in scored.predictions.items()}
     return metrics, {f"{NAME}.index": scored.index, f"{NAME}.label": scored.labels, **arrays}
 
 
@@ -39,13 +41,13 @@ def _sizes(bench: Bench) -> dict[str, Any]:
     return {split: next(iter(stages.values())) for split, stages in bench.features.items()}
 
 
-def stages(probe: str, found: Probed, scored: Scored) -> dict[str, Any]:
+def stages(probe: str, result: Probed, scored: Scored) -> dict[str, Any]:
     """The choices and test scores of one probe at every stage."""
     layers = {
-        stage: {"val": found.val[stage], **found.detail[stage], "test": scored.scores[f"{probe}.{stage}"]}
-        for stage in found.val
+        stage: {"val": result.val[stage], **result.detail[stage], "test": scored.scores[f"{probe}.{stage}"]}
+        for stage in result.val
     }
-    return {"best": found.best, "last": found.last, "layers": layers}
+    return {"best": result.best, "last": result.last, "layers": layers}
 
 
 METRICS, PREDICTIONS, LAYERS, CONFUSION = layout.METRICS, "predictions.npz", "layers.csv", "confusion.csv"
@@ -81,7 +83,7 @@ def record(
     base: Mapping[str, Any],
     labels: Mapping[str, Tensor],
     probed: Mapping[str, Probed],
-    beside: Mapping[str, tuple[dict[str, Any], Arrays]],
+    extras: Mapping[str, tuple[dict[str, Any], Arrays]],
     scored: Scored,
     files: dict[str, bytes],
 ) -> Evaluation:
@@ -100,17 +102,17 @@ def record(
         "labelled": True,
         **base,
         "data": {**base["data"], **counts, "test_labelled": len(scored.index), "fingerprint": scored.fingerprint},
-        **{probe: stages(probe, found, scored) for probe, found in probed.items()},
-        **{"budgets" if name == "budget" else name: found for name, (found, _) in beside.items() if found},
+        **{probe: stages(probe, result, scored) for probe, result in probed.items()},
+        **{"budgets" if name == "budget" else name: result for name, (result, _) in extras.items() if result},
     }
     if len(base["classes"]) <= FEW_CLASSES:
         metrics["confusion"] = scored.confusion(f"linear.{probed['linear'].best}").tolist()
-    said = {"index": scored.index, "label": scored.labels}
-    for probe, found in probed.items():
-        said |= {f"{probe}.{stage}": scored.predictions[f"{probe}.{stage}"] for stage in found.test}
-    for _, arrays in beside.values():
-        said |= arrays
-    return Evaluation(metrics, said, files)
+    predicted = {"index": scored.index, "label": scored.labels}
+    for probe, result in probed.items():
+        predicted |= {f"{probe}.{stage}": scored.predictions[f"{probe}.{stage}"] for stage in result.test}
+    for _, arrays in extras.values():
+        predicted |= arrays
+    return Evaluation(metrics, predicted, files)
 
 
 def save(evaluation: Evaluation, folder: Path) -> None:
@@ -141,8 +143,8 @@ def _layer_rows(metrics: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 def _class_pairs(evaluation: Evaluation) -> list[tuple[Any, ...]]:
     names, best = evaluation.metrics["classes"], evaluation.metrics["linear"]["best"]
-    said = evaluation.predictions[f"linear.{best}"]
-    return [(names[a], names[p]) for a, p in zip(evaluation.predictions["label"], said, strict=True)]
+    predicted = evaluation.predictions[f"linear.{best}"]
+    return [(names[a], names[p]) for a, p in zip(evaluation.predictions["label"], predicted, strict=True)]
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:

@@ -121,8 +121,8 @@ def finetune(
         UserError: fewer than two classes among the rows, or training diverged; names the learning rate.
     """
     rows = rows[labels[rows] >= 0]
-    if (found := len(labels[rows].unique())) < 2:
-        raise UserError(f"Fine-tuning needs labelled training images of two classes or more; found {found}.")
+    if (classes := len(labels[rows].unique())) < 2:
+        raise UserError(f"Fine-tuning needs labelled training images of two classes or more; found {classes}.")
     seed = Seed(Seed(params.seed).key("finetune", name))
     learn, held = divide(data, rows, labels, seed)
     start = label_budgets.few(
@@ -194,8 +194,8 @@ def _train(
 
 def validate(network: nn.Module, held: Part, params: Evaluate, device: torch.device) -> tuple[float, float]:
     """Accuracy and mean cross-entropy in nats."""
-    said = logits(network, held.images, held.rows, params, device)
-    return float((said.argmax(1) == held.labels).double().mean()), float(F.cross_entropy(said, held.labels))
+    outputs = logits(network, held.images, held.rows, params, device)
+    return float((outputs.argmax(1) == held.labels).double().mean()), float(F.cross_entropy(outputs, held.labels))
 
 
 def logits(
@@ -211,9 +211,9 @@ def logits(
             network(as_float(torch.from_numpy(images[rows[start : start + params.batch_size]]).to(device))).cpu()
             for start in range(0, len(rows), params.batch_size)
         ]
-    said = torch.cat(parts)
-    _check_finite(said, params)
-    return said
+    outputs = torch.cat(parts)
+    _check_finite(outputs, params)
+    return outputs
 
 
 def _check_finite(values: Tensor, params: Evaluate) -> None:

@@ -139,17 +139,17 @@ def probes(bench: Bench, budget: str, linear: Probed) -> Few:
         model = linear.models[stage]
         return Few(int((labels >= 0).sum()), (linear.test[stage],), ({"l2": model.l2},))
     train, test = bench.features["train"][stage], bench.features["test"][stage]
-    size, said, detail = 0, [], []
+    size, predicted, detail = 0, [], []
     try:
         for redraw in range(params.redraws):
             rows = torch.from_numpy(subset(labels.numpy(), budget, params.seed, redraw))
             model = few(train[rows], labels[rows], bench.classes, params, (budget, redraw), bench.device)
             size = len(rows)
-            said.append(predict(model, test))
+            predicted.append(predict(model, test))
             detail.append({"l2": model.l2})
     except UserError as error:
         return Few(reason=str(error))  # an empty cell with its reason: the other cells stand
-    return Few(size, tuple(said), tuple(detail))
+    return Few(size, tuple(predicted), tuple(detail))
 
 
 def tuned(encoder: Encoder, data: Prepared, bench: Bench, budget: str) -> Few:
@@ -159,30 +159,32 @@ def tuned(encoder: Encoder, data: Prepared, bench: Bench, budget: str) -> Few:
     labels, params, features = bench.labels["train"], bench.params, list(bench.features["train"].values())[-1]
     try:
         rows = torch.from_numpy(subset(labels.numpy(), budget, params.seed, redraw=0))
-        found = finetune(encoder, data, features, rows, labels, params, bench.device, budget)
+        result = finetune(encoder, data, features, rows, labels, params, bench.device, budget)
     except UserError as error:
         return Few(reason=str(error))
-    detail = {"kept": found.kept, "stopped": found.stopped, "history": [list(point) for point in found.history]}
-    return Few(len(rows), (found.prediction,), (detail,))
+    detail = {"kept": result.kept, "stopped": result.stopped, "history": [list(point) for point in result.history]}
+    return Few(len(rows), (result.prediction,), (detail,))
 
 
 def named(kind: str, few: dict[str, Few]) -> dict[str, Prediction]:
     """`<kind>.<budget>.<redraw>` -> prediction."""
-    return {f"{kind}.{budget}.{i}": said for budget, found in few.items() for i, said in enumerate(found.test)}
+    return {
+        f"{kind}.{budget}.{i}": predicted for budget, result in few.items() for i, predicted in enumerate(result.test)
+    }
 
 
 def scored(kind: str, few: dict[str, Few], scored: Scored) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Per budget the metrics, and `<kind>.<budget>` -> predictions (redraws, n)."""
     metrics: dict[str, Any] = {}
     arrays = {}
-    for budget, found in few.items():
-        if found.reason:
-            metrics[budget] = {"top1": None, "reason": found.reason}
+    for budget, result in few.items():
+        if result.reason:
+            metrics[budget] = {"top1": None, "reason": result.reason}
             continue
-        keys = [f"{kind}.{budget}.{redraw}" for redraw in range(len(found.test))]
+        keys = [f"{kind}.{budget}.{redraw}" for redraw in range(len(result.test))]
         tests = [scored.scores[key] for key in keys]
-        redraws = [{**detail, "test": test} for detail, test in zip(found.detail, tests, strict=True)]
+        redraws = [{**detail, "test": test} for detail, test in zip(result.detail, tests, strict=True)]
         top1 = float(np.mean([test["top1"] for test in tests]))
-        metrics[budget] = {"labels": found.labels, "top1": top1, "redraws": redraws}
+        metrics[budget] = {"labels": result.labels, "top1": top1, "redraws": redraws}
         arrays[f"{kind}.{budget}"] = np.stack([scored.predictions[key] for key in keys])
     return metrics, arrays

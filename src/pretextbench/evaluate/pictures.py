@@ -90,13 +90,13 @@ def nearest(bank: Tensor, query: Tensor) -> Ints:
 def gallery(bank: Side, held_out: Side, classes: Sequence[str], stage: str) -> bytes:
     """A PNG: a row per query, then its neighbours in train, framed in blue where they are of its class, else orange."""
     rows = queries(held_out.labels)
-    found = nearest(bank.features, held_out.features[torch.from_numpy(rows)])
+    neighbours = nearest(bank.features, held_out.features[torch.from_numpy(rows)])
     cells, names = [], []
-    for query, near in zip(rows, found, strict=True):
+    for query, near in zip(rows, neighbours, strict=True):
         label = held_out.labels[query]
         cells.append([_cell(held_out.images[query]), *(_cell(bank.images[i], label, bank.labels[i]) for i in near)])
         names.append((_name(label, classes), *(_name(bank.labels[i], classes) for i in near)))
-    columns = ("image", "most alike", *(str(k) for k in range(2, found.shape[1] + 1)))
+    columns = ("image", "most alike", *(str(k) for k in range(2, neighbours.shape[1] + 1)))
     title = f"Validation images, and the training images that {stage} takes for the most alike"
     images = torch.stack([torch.stack(row) for row in cells])
     return png([Picture(title, columns, images, tuple(names) if classes else ())])

@@ -68,7 +68,7 @@ class Subject:
         return Bench(cached, labels, len(data.classes), self.params, self.device)
 
 
-def evaluate(who: Subject, data: Prepared) -> Evaluation:
+def evaluate(subject: Subject, data: Prepared) -> Evaluation:
     """Judge a frozen encoder. Training and validation choose; test labels are read once, after every choice.
 
     Without enough labels the label-free measures are all there is, and `metrics["reason"]` says why.
@@ -80,45 +80,56 @@ def evaluate(who: Subject, data: Prepared) -> Evaluation:
     Raises:
         UserError: features are not finite (names the stage), a split is empty, or a budget is not one.
     """
-    for budget in (*who.params.budgets, *who.params.finetune):
+    for budget in (*subject.params.budgets, *subject.params.finetune):
         Budget.parse(budget)
-    held_out, labels = who.features(data.images("val")), _labels(data)
+    held_out, labels = subject.features(data.images("val")), _labels(data)
     base = {
         "data": {**{split: len(data.images(split)) for split in SPLITS}, "fingerprint": data.fingerprint},
         "classes": data.classes,
-        "cost": {"forward_flops": forward_flops(who.encoder, data.image_size, who.device)},
-        "labelfree": _label_free(who, held_out),
+        "cost": {"forward_flops": forward_flops(subject.encoder, data.image_size, subject.device)},
+        "labelfree": _label_free(subject, held_out),
     }
     if reason := _unusable(labels, data.classes):
-        train = who.features(data.images("train"))
-        return Evaluation({"labelled": False, "reason": reason, **base}, files=_pictures(who, data, train, held_out))
-    bench, clock = who.bench(data, held_out, labels), who.clock
+        train = subject.features(data.images("train"))
+        return Evaluation(
+            {"labelled": False, "reason": reason, **base}, files=_pictures(subject, data, train, held_out)
+        )
+    bench, clock = subject.bench(data, held_out, labels), subject.clock
     with clock.part("k-NN"):
         probed = {"knn": neighbours(bench)}
     with clock.part("linear probes"):
         probed["linear"] = linear_probes(bench)
     with clock.part("few labels"):
-        budgets = {budget: label_budgets.probes(bench, budget, probed["linear"]) for budget in who.params.budgets}
-    files = _pictures(who, data, bench.features["train"], held_out, probed["linear"].best)
+        budgets = {budget: label_budgets.probes(bench, budget, probed["linear"]) for budget in subject.params.budgets}
+    files = _pictures(subject, data, bench.features["train"], held_out, probed["linear"].best)
     with clock.part("fine-tuning"):
-        tuned = {budget: label_budgets.tuned(who.encoder, data, bench, budget) for budget in who.params.finetune}
-    said = {}
+        tuned = {
+            budget: label_budgets.tuned(subject.encoder, data, bench, budget) for budget in subject.params.finetune
+        }
+    predictions = {}
     with clock.part("corrupted images"):
-        if who.views:
-            said = scoring.corrupted(who.encoder, who.views, probed["linear"], who.device, who.params.batch_size)
-    for kind, found in probed.items():
-        said |= {f"{kind}.{stage}": prediction for stage, prediction in found.test.items()}
-    scored = score_test(data, said | label_budgets.named("budget", budgets) | label_budgets.named("finetune", tuned))
+        if subject.views:
+            predictions = scoring.corrupted(
+                subject.encoder, subject.views, probed["linear"], subject.device, subject.params.batch_size
+            )
+    for kind, measured in probed.items():
+        predictions |= {f"{kind}.{stage}": prediction for stage, prediction in measured.test.items()}
+    scored = score_test(
+        data, predictions | label_budgets.named("budget", budgets) | label_budgets.named("finetune", tuned)
+    )
     if scored is None:
         return Evaluation({"labelled": False, "reason": "no test image has a label", **base}, files=files)
-    beside = {
+    extras = {
         "budget": label_budgets.scored("budget", budgets, scored),
         "finetune": label_budgets.scored("finetune", tuned, scored),
     }
-    if who.views:
-        beside["robustness"] = scoring.curves(who.views, probed["linear"], scored), scoring.arrays(who.views, scored)
-    beside["transfer"] = _transferred(who)
-    return record(base, labels, probed, beside, scored, files)
+    if subject.views:
+        extras["robustness"] = (
+            scoring.curves(subject.views, probed["linear"], scored),
+            scoring.arrays(subject.views, scored),
+        )
+    extras["transfer"] = _transferred(subject)
+    return record(base, labels, probed, extras, scored, files)
 
 
 def _labels(data: Prepared) -> dict[str, Tensor]:
@@ -126,14 +137,14 @@ def _labels(data: Prepared) -> dict[str, Tensor]:
     return {split: torch.from_numpy(np.array(data.labels(split))) for split in ("train", "val")}
 
 
-def _label_free(who: Subject, stages: Features) -> dict[str, Any]:
+def _label_free(subject: Subject, stages: Features) -> dict[str, Any]:
     """Of the last stage: it is what a user without labels would take."""
     last = list(stages)[-1]
-    found: dict[str, Any] = {"stage": last, **measure(stages[last])}
-    if who.views:
-        first, second = (who.features(pair)[last] for pair in who.views.pairs)
-        found["alignment"] = alignment(first, second)
-    return found
+    measured: dict[str, Any] = {"stage": last, **measure(stages[last])}
+    if subject.views:
+        first, second = (subject.features(pair)[last] for pair in subject.views.pairs)
+        measured["alignment"] = alignment(first, second)
+    return measured
 
 
 def _unusable(labels: Mapping[str, Tensor], classes: list[str]) -> str | None:
@@ -148,28 +159,28 @@ def _unusable(labels: Mapping[str, Tensor], classes: list[str]) -> str | None:
 
 
 def _pictures(
-    who: Subject, data: Prepared, train: Features, held_out: Features, stage: str | None = None
+    subject: Subject, data: Prepared, train: Features, held_out: Features, stage: str | None = None
 ) -> dict[str, bytes]:
     """The map of the validation images and their neighbours, at the best stage (without labels, the last)."""
     stage, files = stage or list(held_out)[-1], {}
     bank = Side(data.images("train"), train[stage], data.labels("train"))
     queries = Side(data.images("val"), held_out[stage], data.labels("val"))
-    with who.clock.part("pictures"):
+    with subject.clock.part("pictures"):
         files[GALLERY] = gallery(bank, queries, data.classes, stage)
-        shown = min(who.params.map_images, len(queries.images))
+        shown = min(subject.params.map_images, len(queries.images))
         if shown >= FEWEST:
             names = [data.classes[label] if label >= 0 else "" for label in queries.labels[:shown]]
-            files[MAP] = feature_map(queries.features[:shown], names, who.params.seed)
+            files[MAP] = feature_map(queries.features[:shown], names, subject.params.seed)
     return files
 
 
-def _transferred(who: Subject) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.int64]]]:
+def _transferred(subject: Subject) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.int64]]]:
     """Metrics and predictions on the second data set, or the reason why there are none; empty where there is no set."""
-    if who.transfer is None:
+    if subject.transfer is None:
         return {}, {}
-    labels = _labels(who.transfer)
-    if reason := _unusable(labels, who.transfer.classes):
+    labels = _labels(subject.transfer)
+    if reason := _unusable(labels, subject.transfer.classes):
         return {"reason": f"{reason} of the transfer data"}, {}
-    bench = who.bench(who.transfer, who.features(who.transfer.images("val")), labels)
-    with who.clock.part("transfer"):
-        return evaluation.probe(bench, who.transfer)
+    bench = subject.bench(subject.transfer, subject.features(subject.transfer.images("val")), labels)
+    with subject.clock.part("transfer"):
+        return evaluation.probe(bench, subject.transfer)

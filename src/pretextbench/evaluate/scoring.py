@@ -89,16 +89,16 @@ def score_test(data: Prepared, predictions: Mapping[str, Prediction]) -> Scored 
     if not len(index):
         return None
     fingerprint = hashlib.sha256(data.fingerprint.encode() + np.ascontiguousarray(labels).tobytes()).hexdigest()
-    found = Scored(index, np.asarray(labels[index]), {}, {}, {}, {}, classes, fingerprint)
+    scored = Scored(index, np.asarray(labels[index]), {}, {}, {}, {}, classes, fingerprint)
     for name, prediction in predictions.items():
         rows = np.arange(len(labels)) if prediction.rows is None else prediction.rows
         kept = labels[rows] >= 0
         if kept.any():
-            found.rows[name], found.truth[name] = rows[kept], np.asarray(labels[rows[kept]])
-            found.predictions[name] = prediction.classes[kept]
+            scored.rows[name], scored.truth[name] = rows[kept], np.asarray(labels[rows[kept]])
+            scored.predictions[name] = prediction.classes[kept]
             confidence = None if prediction.confidence is None else prediction.confidence[kept]
-            found.scores[name] = scores(found.truth[name], found.predictions[name], classes, confidence)
-    return found
+            scored.scores[name] = scores(scored.truth[name], scored.predictions[name], classes, confidence)
+    return scored
 
 
 NAME = "robust"
@@ -113,12 +113,12 @@ def corrupted(
     encoder: Encoder, views: Views, probed: Probed, device: torch.device, batch_size: int
 ) -> dict[str, Prediction]:
     """What the probe of the best stage says: `robust.<corruption>.<severity>` -> predictions of `views.rows`."""
-    stage, said = probed.best, {}
+    stage, predicted = probed.best, {}
     for images, keys in zip(views.corrupted, _keys(views).values(), strict=True):
         for severity, key in zip(images, keys, strict=True):
             features = extract(encoder, severity, device, batch_size)[stage]
-            said[key] = predict(probed.models[stage], features, views.rows)
-    return said
+            predicted[key] = predict(probed.models[stage], features, views.rows)
+    return predicted
 
 
 def curves(views: Views, probed: Probed, scored: Scored) -> dict[str, Any]:
@@ -129,14 +129,14 @@ def curves(views: Views, probed: Probed, scored: Scored) -> dict[str, Any]:
     keys = _keys(views)
     if not all(key in scored.scores for row in keys.values() for key in row):
         return {"reason": "none of the corrupted test images has a label"}
-    found = {name: [float(scored.scores[key]["top1"]) for key in row] for name, row in keys.items()}
+    accuracies = {name: [float(scored.scores[key]["top1"]) for key in row] for name, row in keys.items()}
     whole = f"linear.{probed.best}"
     same = np.isin(scored.rows[whole], views.rows)
     clean = float((scored.predictions[whole][same] == scored.truth[whole][same]).mean())
-    mean = np.mean(list(found.values()), 0)
+    mean = np.mean(list(accuracies.values()), 0)
     drop = float(np.mean(1 - mean / clean)) if clean else None
     base = {"layer": probed.best, "images": int(same.sum()), "clean": clean}
-    return {**base, "corruptions": found, "mean": mean.tolist(), "relative_drop": drop}
+    return {**base, "corruptions": accuracies, "mean": mean.tolist(), "relative_drop": drop}
 
 
 def arrays(views: Views, scored: Scored) -> dict[str, np.ndarray]:
@@ -145,5 +145,5 @@ def arrays(views: Views, scored: Scored) -> dict[str, np.ndarray]:
     first = keys[views.names[0]][0]
     if first not in scored.rows:
         return {}
-    said = {f"{NAME}.{name}": np.stack([scored.predictions[key] for key in row]) for name, row in keys.items()}
-    return {f"{NAME}.index": scored.rows[first], f"{NAME}.label": scored.truth[first], **said}
+    predicted = {f"{NAME}.{name}": np.stack([scored.predictions[key] for key in row]) for name, row in keys.items()}
+    return {f"{NAME}.index": scored.rows[first], f"{NAME}.label": scored.truth[first], **predicted}

@@ -39,7 +39,9 @@ def stages(groups: Groups, looks: Mapping[str, Style], probe: str) -> Markup | N
 
 
 def _stage_line(layers: Sequence[Mapping[str, Any]]) -> Line:
-    return [float(np.mean([one[stage].get("test", {}).get("top1", math.nan) for one in layers])) for stage in layers[0]]
+    return [
+        float(np.mean([seed[stage].get("test", {}).get("top1", math.nan) for seed in layers])) for stage in layers[0]
+    ]
 
 
 def budgets(comparison: Comparison, groups: Groups, looks: Mapping[str, Style]) -> Markup | None:
@@ -48,24 +50,26 @@ def budgets(comparison: Comparison, groups: Groups, looks: Mapping[str, Style]) 
     first = groups[next(iter(groups))][0].metrics
     if everything := first["data"].get("train_labelled"):
         granted[LINEAR] = everything
-    found = sorted(granted.items(), key=lambda item: item[1])
-    if len({labels for _, labels in found}) < 2:
+    numbers = sorted(granted.items(), key=lambda item: item[1])
+    if len({labels for _, labels in numbers}) < 2:
         return None
     figure, axes = chart("labels for the probe (log scale)", "test accuracy (%)", _tall(groups), room(list(groups)))
     axes.set_xscale("log")
-    ticks = [labels for _, labels in found]
+    ticks = [labels for _, labels in numbers]
     apart = [True, *(later > APART * earlier for earlier, later in pairwise(ticks))]
     axes.set_xticks(ticks, [f"{labels:,}" if free else "" for labels, free in zip(ticks, apart, strict=True)])
     axes.xaxis.set_minor_locator(NullLocator())
     lines = {}
     for name in groups:
-        there = [(labels, comparison.verdicts[key]) for key, labels in found if name in comparison.verdicts[key].names]
-        if not there:
+        points = [
+            (labels, comparison.verdicts[key]) for key, labels in numbers if name in comparison.verdicts[key].names
+        ]
+        if not points:
             continue
-        x = [labels for labels, _ in there]
-        ends = np.array([verdict.interval(name) for _, verdict in there])
+        x = [labels for labels, _ in points]
+        ends = np.array([verdict.interval(name) for _, verdict in points])
         axes.fill_between(x, 100 * ends[:, 0], 100 * ends[:, 1], color=paint(looks[name].hue), alpha=0.14, lw=0)
-        lines[name] = (x, [verdict.accuracy(name) or 0.0 for _, verdict in there])
+        lines[name] = (x, [verdict.accuracy(name) or 0.0 for _, verdict in points])
     _draw(axes, lines, looks)
     return render(figure, "labels", "Test accuracy against the number of labels that the probe is given, by row")
 
@@ -85,7 +89,7 @@ def corruptions(groups: Groups, looks: Mapping[str, Style]) -> dict[str, Markup]
     kinds = dict.fromkeys(
         kind for group in groups.values() for kind in group[0].metrics.get("robustness", {}).get("corruptions", {})
     )
-    found, top = {}, 0.0
+    drawn, top = {}, 0.0
     lines = {kind: {name: line for name, group in groups.items() if (line := _robust(group, kind))} for kind in kinds}
     top = max((100 * max(line) for some in lines.values() for line in some.values()), default=0)
     for i, kind in enumerate(kinds):
@@ -93,8 +97,8 @@ def corruptions(groups: Groups, looks: Mapping[str, Style]) -> dict[str, Markup]
         axes.set_ylim(0, top * 1.04)
         axes.set_xticks(range(6))
         _draw(axes, {name: (range(len(line)), line) for name, line in lines[kind].items()}, looks, labels=False)
-        found[kind] = render(figure, f"corruption{i}", f"Test accuracy against severity of {kind}, by row")
-    return found
+        drawn[kind] = render(figure, f"corruption{i}", f"Test accuracy against severity of {kind}, by row")
+    return drawn
 
 
 def _robust(group: Sequence[Run], kind: str | None) -> Line | None:
@@ -130,7 +134,7 @@ def cost(comparison: Comparison, looks: Mapping[str, Style]) -> Markup | None:
 
 def losses(groups: Groups, looks: Mapping[str, Style]) -> dict[str, Markup]:
     """Row -> its training loss, one line per seed."""
-    found = {}
+    drawn = {}
     for i, (name, group) in enumerate(groups.items()):
         curves = [curve for run in group if len(curve := _history(run))]
         if not curves:
@@ -140,8 +144,8 @@ def losses(groups: Groups, looks: Mapping[str, Style]) -> dict[str, Markup]:
             axes.plot(curve[:, 0] / 1000, curve[:, 1], color=paint(looks[name].hue), lw=1.5)
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=STEPS))
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=STEPS))
-        found[name] = render(figure, f"loss{i}", f"Training loss of {name} against images seen")
-    return found
+        drawn[name] = render(figure, f"loss{i}", f"Training loss of {name} against images seen")
+    return drawn
 
 
 def _history(run: Run) -> np.ndarray:
@@ -212,7 +216,7 @@ def _side(x: float, y: float, width: float, taken: Sequence[Box], frame: Any) ->
         start = x + dx - width * {"left": 0, "center": 0.5, "right": 1}[side]
         box = (start, y + dy - TEXT / 2, start + width, y + dy + TEXT / 2)
         outside = max(0.0, frame.x0 - box[0]) + max(0.0, box[2] - frame.x1) + max(0.0, frame.y0 - box[1])
-        covered = sum(_overlap(box, other) for other in taken) + TEXT * outside
+        covered = sum(_overlap(box, label) for label in taken) + TEXT * outside
         tried.append((covered, i, side, (x + dx, y + dy), box))
     return min(tried)[2:]
 

@@ -95,14 +95,14 @@ def _supervised(comparison: Comparison, verdict: Verdict, methods: list[Row]) ->
         return ["The supervised control was not run: whether pretraining is worth it at all is open."]
     best, accuracy = methods[0], percent(verdict.accuracy(SUPERVISED))
     kind = "encoder without labels" if comparison.one_seed else "method"
-    said = f"The same encoder trained with all training labels, on the same budget, gets {accuracy} %."
+    text = f"The same encoder trained with all training labels, on the same budget, gets {accuracy} %."
     if verdict.p(best.name, SUPERVISED) >= 1 - comparison.params.confidence:
-        said += f" The best {kind} cannot be told apart from it."
+        text += f" The best {kind} cannot be told apart from it."
     elif gap(verdict, best.name, SUPERVISED) > 0:
-        said += f" The best {kind} beats it: pretraining pays even with all labels."
+        text += f" The best {kind} beats it: pretraining pays even with all labels."
     else:
-        said += f" No {kind} beats it: pretrain where most of your images have no label, or to start from."
-    return [f"{said} {against(comparison, verdict, best.name, SUPERVISED)}"]
+        text += f" No {kind} beats it: pretrain where most of your images have no label, or to start from."
+    return [f"{text} {against(comparison, verdict, best.name, SUPERVISED)}"]
 
 
 def _cost(comparison: Comparison, methods: list[Row]) -> list[str]:

@@ -54,18 +54,18 @@ def column(comparison: Comparison, protocol: Protocol) -> dict[str, Cell]:
     """The accuracies under one protocol, by row."""
     values = {row.name: comparison.cell(protocol, row.name) for row in comparison.rows}
     methods = [value for row in comparison.rows if not row.control and (value := values[row.name]) is not None]
-    found = {}
+    cells = {}
     for row in comparison.rows:
         value = values[row.name]
         if value is None:
             mine = [note for note in row.notes if note.startswith(f"{protocol.budget or protocol}: ")]
             mine = mine or [note for note in row.notes if note.partition(": ")[0] not in comparison.budgets]
-            found[row.name] = Cell(why="; ".join(dict.fromkeys(mine)) or "not measured")
+            cells[row.name] = Cell(why="; ".join(dict.fromkeys(mine)) or "not measured")
             continue
         low, high = comparison.verdicts[protocol].interval(row.name) or (value, value)
         best = not row.control and value == max(methods)
-        found[row.name] = Cell(percent(value), DASH.join((percent(low), percent(high))), best=best)
-    return found
+        cells[row.name] = Cell(percent(value), DASH.join((percent(low), percent(high))), best=best)
+    return cells
 
 
 def others(comparison: Comparison, runs: Sequence[Run]) -> dict[str, dict[str, Cell]]:
@@ -74,8 +74,8 @@ def others(comparison: Comparison, runs: Sequence[Run]) -> dict[str, dict[str, C
     wanted = {protocol.heading: protocol for protocol in [*comparison.budgets, *tuned]}
     source = next((run.metrics["transfer"].get("source") for run in runs if "transfer" in run.metrics), None)
     wanted |= {f"transfer to {source}": Protocol(TRANSFER), "corrupted images": Protocol(CORRUPTED)}
-    asked = {k: v for k, v in wanted.items() if v in comparison.verdicts or v in tuned}
-    return {heading: column(comparison, protocol) for heading, protocol in asked.items()}
+    protocols = {k: v for k, v in wanted.items() if v in comparison.verdicts or v in tuned}
+    return {heading: column(comparison, protocol) for heading, protocol in protocols.items()}
 
 
 def forest(comparison: Comparison, ends: tuple[float, float], ticks: Sequence[float]) -> dict[str, Any]:
@@ -101,38 +101,38 @@ def pairs(comparison: Comparison) -> dict[str, Any] | None:
     if len(names) < 2:
         return None
     largest = float(np.abs(verdict.judgement.difference).max()) or 1.0
-    found = []
+    rows = []
     for i, name in enumerate(names[:-1]):
         cells = []
-        for other in names[i + 1 :]:
-            gap, p = (verdict.accuracy(name) or 0) - (verdict.accuracy(other) or 0), verdict.p(name, other)
+        for second in names[i + 1 :]:
+            gap, p = (verdict.accuracy(name) or 0) - (verdict.accuracy(second) or 0), verdict.p(name, second)
             apart = p < verdict.judgement.level
             cells.append(Cell(f"{100 * gap:+.1f}", p_value(p), heat=0.12 + 0.5 * gap / largest if apart else 0.0))
-        found.append({"name": name, "skipped": i, "cells": cells})
-    return {"columns": names[1:], "rows": found}
+        rows.append({"name": name, "skipped": i, "cells": cells})
+    return {"columns": names[1:], "rows": rows}
 
 
 def lost(groups: Groups) -> dict[str, list[float]]:
     """Row -> accuracy on clean images, on corrupted ones, and the share that is lost; means over seeds."""
-    found = {}
+    accuracies = {}
     for name, group in groups.items():
         parts = [run.metrics.get("robustness", {}) for run in group]
         three = [
             (p["clean"], np.mean(p["mean"]), p["relative_drop"]) for p in parts if p.get("relative_drop") is not None
         ]
         if three:
-            found[name] = [float(x) for x in np.mean(three, 0)]
-    return found
+            accuracies[name] = [float(x) for x in np.mean(three, 0)]
+    return accuracies
 
 
 def more(comparison: Comparison, groups: Groups) -> dict[str, list[Cell]]:
     """Row -> the numbers that have no figure: scores at the best stage, calibration, speed, size."""
-    found, last = {}, column(comparison, LAST)
+    rows, last = {}, column(comparison, LAST)
     for row in comparison.rows:
         cells = _scored(row, groups[row.name]) if comparison.verdicts else []
         first = [Cell(last[row.name].text, why=last[row.name].why)] if comparison.verdicts else []
-        found[row.name] = first + [Cell(text, why="" if text else "not measured") for text in (*cells, *_cost(row))]
-    return found
+        rows[row.name] = first + [Cell(text, why="" if text else "not measured") for text in (*cells, *_cost(row))]
+    return rows
 
 
 def _scored(row: Row, group: Sequence[Run]) -> list[str]:
@@ -158,15 +158,15 @@ def labelfree(comparison: Comparison) -> dict[str, Any]:
         for row in comparison.rows
     }
     level = 1 - comparison.params.confidence
-    follow = [LABEL_FREE[found.measure].title for found in comparison.agreements if found.p < level and found.tau > 0]
+    follow = [LABEL_FREE[cells.measure].title for cells in comparison.agreements if cells.p < level and cells.tau > 0]
     agreements = [
         {
-            "name": LABEL_FREE[found.measure].title,
-            "tau": _signed(found.tau),
-            "interval": f"{_signed(found.low)} to {_signed(found.high)}",
-            "p": f"{found.p:.3f}",
+            "name": LABEL_FREE[cells.measure].title,
+            "tau": _signed(cells.tau),
+            "interval": f"{_signed(cells.low)} to {_signed(cells.high)}",
+            "p": f"{cells.p:.3f}",
         }
-        for found in comparison.agreements
+        for cells in comparison.agreements
     ]
     return {
         "heads": [(LABEL_FREE[name].title, LABEL_FREE[name].meaning) for name in shown],

@@ -54,23 +54,23 @@ def surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[
     seeds = min(len(row.seeds) for row in methods[:2])
     pairs = len(verdict.names) * (len(verdict.names) - 1) // 2  # what Holm asks of the first of them
     spread = {name: float(s) for name, s in zip(verdict.names, verdict.judgement.spread, strict=True)}
-    found = power.needs(
+    needs = power.needs(
         verdict.examples[best],
         verdict.examples[second],
         (spread[best], spread[second]),
         seeds,
         (1 - comparison.params.confidence) / pairs,
     )
-    said = (
+    text = (
         f"As things are ({comparison.images:,} test images, {count(seeds, 'seed')} each), a difference of "
-        f"{100 * found.detectable:.1f} points between {comparison.subject(best)} and {comparison.subject(second)} "
+        f"{100 * needs.detectable:.1f} points between {comparison.subject(best)} and {comparison.subject(second)} "
         "would be found four times out of five, after correction for all pairs."
     )
     points = 100 * gap(verdict, best, second)
     if verdict.p(best, second) < 1 - comparison.params.confidence:
         pair = "tell the two encoders" if comparison.one_seed else "tell the two"
-        return [f"{said} The {points:.1f} points seen already {pair} apart.", _longer(comparison)]
-    return [f"{said} {_needed(found, comparison, points, seeds)}", _longer(comparison)]
+        return [f"{text} The {points:.1f} points seen already {pair} apart.", _longer(comparison)]
+    return [f"{text} {_needed(needs, comparison, points, seeds)}", _longer(comparison)]
 
 
 def _longer(comparison: Comparison) -> str:
@@ -87,14 +87,14 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:,.0f} minutes" if seconds >= 90 else f"{seconds:,.0f} seconds"
 
 
-def _needed(found: power.Needs, comparison: Comparison, points: float, seeds: int) -> str:
+def _needed(needs: power.Needs, comparison: Comparison, points: float, seeds: int) -> str:
     if points < 0.05:
         return "The two are equal to the first decimal: nothing would tell them apart, and nothing needs to."
     options = []
-    if found.images is not None and found.images > comparison.images:
-        options.append(f"about {_round(found.images):,} test images at {count(seeds, 'seed')} each")
-    if found.seeds is not None and found.seeds > seeds:
-        options.append(f"about {count(_round(found.seeds), 'seed')} each on these test images")
+    if needs.images is not None and needs.images > comparison.images:
+        options.append(f"about {_round(needs.images):,} test images at {count(seeds, 'seed')} each")
+    if needs.seeds is not None and needs.seeds > seeds:
+        options.append(f"about {count(_round(needs.seeds), 'seed')} each on these test images")
     if not options:
         return f"For the {points:.1f} points seen it would take more test images and more seeds together."
     return f"To tell the {points:.1f} points seen apart as often, it would take {either(options)}."
@@ -110,9 +110,9 @@ def few(comparison: Comparison, methods: list[Row]) -> list[str]:
     """A line per label budget: who leads, and whether the ranking flips there."""
     lines = []
     for budget, labels in comparison.budgets.items():
-        said = leads(comparison, budget, methods)
+        text = leads(comparison, budget, methods)
         granted = "" if labels is None else f" ({labels:,} labels)"
-        lines.append(f"- {budget.heading}{granted}: {said or 'not measured; the leaderboard says why'}.")
+        lines.append(f"- {budget.heading}{granted}: {text or 'not measured; the leaderboard says why'}.")
     return ["\n".join(lines)] if lines else []
 
 
@@ -124,8 +124,8 @@ def others(comparison: Comparison, methods: list[Row]) -> list[str]:
     }
     tuned = [protocol for protocol in comparison.verdicts if protocol.kind == TUNED]
     names |= {protocol: f"the whole network fine-tuned, {protocol.labels}" for protocol in tuned}
-    said = {name: leads(comparison, protocol, methods) for protocol, name in names.items()}
-    lines = [f"- {name}: {words}." for name, words in said.items() if words]
+    leaders = {name: leads(comparison, protocol, methods) for protocol, name in names.items()}
+    lines = [f"- {name}: {words}." for name, words in leaders.items() if words]
     return ["\n".join(lines)] if lines else []
 
 
@@ -136,17 +136,17 @@ def leads(comparison: Comparison, protocol: Protocol, methods: list[Row]) -> str
     if verdict is None or not names:
         return None
     first, best = max(names, key=lambda name: verdict.accuracy(name) or 0.0), methods[0].name
-    said = f"{comparison.subject(first)} leads with {percent(verdict.accuracy(first))} %"
+    text = f"{comparison.subject(first)} leads with {percent(verdict.accuracy(first))} %"
     if first != best and best in names:
         p = verdict.p(first, best)
         sure = "the ranking flips" if p < 1 - comparison.params.confidence else "too close to call a flip"
         above = f"{100 * gap(verdict, first, best):.1f} points above {comparison.subject(best)}"
-        return f"{said}, {above} ({p_value(p)}): {sure}"
+        return f"{text}, {above} ({p_value(p)}): {sure}"
     if len(names) > 1:
         second = max((name for name in names if name != first), key=lambda name: verdict.accuracy(name) or 0.0)
         points, p = 100 * gap(verdict, first, second), verdict.p(first, second)
-        return f"{said}, {points:.1f} points above {comparison.subject(second)} ({p_value(p)})"
-    return said
+        return f"{text}, {points:.1f} points above {comparison.subject(second)} ({p_value(p)})"
+    return text
 
 
 def label_free(comparison: Comparison) -> list[str]:
@@ -154,11 +154,11 @@ def label_free(comparison: Comparison) -> list[str]:
     if not comparison.agreements:
         return []
     taus = [
-        f"{LABEL_FREE[one.measure].name} {one.tau:.2f} ({one.low:.2f} to {one.high:.2f})"
-        for one in comparison.agreements
+        f"{LABEL_FREE[item.measure].name} {item.tau:.2f} ({item.low:.2f} to {item.high:.2f})"
+        for item in comparison.agreements
     ]
     level = 1 - comparison.params.confidence
-    sure = [LABEL_FREE[one.measure].name for one in comparison.agreements if one.p < level and one.tau > 0]
+    sure = [LABEL_FREE[item.measure].name for item in comparison.agreements if item.p < level and item.tau > 0]
     verdict = (
         f"Here {either(sure)} could have stood in for labels; that may not hold on other images."
         if sure

@@ -28,7 +28,7 @@ def leaderboard_csv(comparison: Comparison) -> str:
 def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
     linear = comparison.verdicts.get(LINEAR)
     low, high = (linear.interval(row.name) if linear else None) or (None, None)
-    found: dict[str, Cell] = {
+    record: dict[str, Cell] = {
         "name": row.name,
         "kind": "control" if row.control else "method",
         "seeds": len(row.seeds),
@@ -41,8 +41,8 @@ def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
         "linear_last_layer": comparison.cell(LAST, row.name),
         "tie_group": row.letters or None,
     }
-    found |= {protocol.column: comparison.cell(protocol, row.name) for protocol in _further(comparison)}
-    found |= {
+    record |= {protocol.column: comparison.cell(protocol, row.name) for protocol in _further(comparison)}
+    record |= {
         "images_seen": row.images_seen,
         "seconds": round(row.seconds, 3),
         "images_per_second": round(row.images_per_second, 1),
@@ -51,8 +51,8 @@ def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
         "forward_mflops": round(row.forward_flops / 1e6, 3),
         "on_cost_front": int(row.name in comparison.front),
     }
-    found |= {measure: row.labelfree.get(measure) for measure in MEASURES if measure in comparison.rows[0].labelfree}
-    rounded = {key: round(value, 6) if isinstance(value, float) else value for key, value in found.items()}
+    record |= {measure: row.labelfree.get(measure) for measure in MEASURES if measure in comparison.rows[0].labelfree}
+    rounded = {key: round(value, 6) if isinstance(value, float) else value for key, value in record.items()}
     return {**rounded, "notes": "; ".join(row.notes) or None}
 
 
@@ -64,11 +64,11 @@ def _further(comparison: Comparison) -> list[Protocol]:
 def metrics_json(comparison: Comparison) -> str:
     """Row -> measure -> number, flat enough for `dvc metrics show`; a cell that is empty is left out."""
     wanted = ("knn", "linear", "linear_last_layer", *(protocol.column for protocol in _further(comparison)))
-    found = {}
+    records = {}
     for row in comparison.rows:
         record = _record(comparison, row)
-        found[row.name] = {key: record[key] for key in (*wanted, *MEASURES, "seconds") if record.get(key) is not None}
-    return json.dumps(found, indent=2, allow_nan=False) + "\n"
+        records[row.name] = {key: record[key] for key in (*wanted, *MEASURES, "seconds") if record.get(key) is not None}
+    return json.dumps(records, indent=2, allow_nan=False) + "\n"
 
 
 def leaderboard_md(comparison: Comparison) -> str:
@@ -193,12 +193,12 @@ def robustness_csv(runs: Sequence[Run]) -> str:
     """A line per row, corruption and severity (0 = clean); accuracies are fractions, means over seeds."""
     lines = []
     for name, group in by_name(runs).items():
-        found = [run.metrics.get("robustness", {}) for run in group]
-        if not all("corruptions" in one for one in found):
+        curves = [run.metrics.get("robustness", {}) for run in group]
+        if not all("corruptions" in seed for seed in curves):
             continue
-        clean = float(np.mean([one["clean"] for one in found]))
-        for corruption in found[0]["corruptions"]:
-            curve = np.mean([one["corruptions"][corruption] for one in found], 0)
+        clean = float(np.mean([seed["clean"] for seed in curves]))
+        for corruption in curves[0]["corruptions"]:
+            curve = np.mean([seed["corruptions"][corruption] for seed in curves], 0)
             lines += [(name, corruption, severity, value) for severity, value in enumerate([clean, *curve.tolist()])]
     return _table(("name", "corruption", "severity", "accuracy"), lines)
 
