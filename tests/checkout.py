@@ -5,6 +5,7 @@ needs one works in a copy of its own.
 """
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from pretextbench import scaffold
+from pretextbench.params import parse_text
+from pretextbench.project import layout
+from pretextbench.project.settings import settings
 
 PROJECT = Path(__file__).parents[1]
 BARE = "/usr/bin:/bin"  # a search path without any environment: commands are started by their path
@@ -59,6 +63,12 @@ class Project:
 
     def write_params(self, text: str) -> None:
         (self.root / "params.yaml").write_text(text)
+
+    def settle(self, text: str) -> None:
+        """Make the stages take these parameters as if the inventory had read and accepted them."""
+        self.write_params(text)
+        content = settings(text, parse_text(text, "params.yaml"))
+        (self.root / layout.SETTINGS).write_text(json.dumps(content, indent=2) + "\n")
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         command, env = [sys.executable, "-m", *words], self.env | {"PATH": BARE}

@@ -110,10 +110,12 @@ def opened_from_the_record(project: Project) -> float:
     assert block
     code = f"""
 import numpy, torch, pathlib
+from pretextbench.evaluate.features import LayerFeatures
 from pretextbench.train import encoder_folder
 images = numpy.random.default_rng(0).random((3, 3, 32, 32), dtype=numpy.float32)
 {block[1].replace("flowers", project.root.name)}
 encoder, _ = encoder_folder.load(pathlib.Path("runs/pretrain/mean-colour-0"))
+encoder = LayerFeatures(encoder, embed.metadata.metadata["layer"])
 with torch.no_grad():
     print(float(numpy.abs(features - encoder(torch.from_numpy(images)).numpy()).max()))
 """

@@ -87,6 +87,8 @@ def test_the_encoder_opens_from_mlflow_in_a_fresh_process(project: Project) -> N
         "model = mlflow.search_logged_models([run.info.experiment_id], mine, output_format='list')[0]\n"
         "there = mlflow.pytorch.load_model(model.model_uri)\n"
         "here, _ = encoder_folder.load(Path('runs/pretrain/mean-colour-0'))\n"
+        "from pretextbench.evaluate.features import LayerFeatures\n"
+        "here = LayerFeatures(here, model.tags['layer'])\n"
         "x = torch.rand(3, 3, 32, 32)\n"
         "gap = float((there(x) - here(x)).abs().max().detach())\n"
         "print(json.dumps({'gap': gap, 'metrics': sorted(run.data.metrics), 'tags': run.data.tags,"
@@ -178,7 +180,7 @@ TWO = TINY.replace("images: 64,", "images: 64, devices: 2, accelerator: cpu,").r
 
 def test_two_devices_train_one_encoder(project: Project) -> None:
     one = json.loads((project.root / "runs/pretrain/mean-colour-0/encoder.json").read_text())
-    project.write_params(TWO)
+    project.settle(TWO)
     done = project.run("stages", "pretrain", "mean-colour", "0")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Warning" not in done.stderr
@@ -191,13 +193,13 @@ def test_two_devices_train_one_encoder(project: Project) -> None:
 
 
 def test_a_mistake_in_a_process_of_two_is_one_message(project: Project) -> None:
-    project.write_params(TWO.replace("batch_size: 16", "batch_size: 15"))
+    project.settle(TWO.replace("batch_size: 16", "batch_size: 15"))
     done = project.run("stages", "pretrain", "mean-colour", "0")
     assert done.returncode == 2
     assert "error: A batch of 15 images does not divide into 2 equal parts" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("does not divide") == 1
-    project.write_params(TINY.replace("crop_min: 0.5", "crop_min: 0.9"))
+    project.settle(TINY.replace("crop_min: 0.5", "crop_min: 0.9"))
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ class Machines:
     def write(self, params: str) -> None:
         for name in ("one", "two"):
             if hasattr(self, name):
-                getattr(self, name).write_params(params)
+                getattr(self, name).settle(params)
 
     def start(self, wait: int = 120) -> "tuple[subprocess.Popen[str], subprocess.Popen[str]]":
         """The stage in the first checkout, and the other node in the second."""
