@@ -23,7 +23,7 @@ def main() -> None:
     names = params.compare.methods + params.compare.controls
     folders = [f"{name}-{seed}" for name in names for seed in params.compare.seeds]
     evaluations = layout.EVALUATED
-    runs = read(evaluations, evaluations, folders)
+    runs = read(evaluations, folders)
     appendix = Appendix.read(layout.AUDIT, recipe([evaluations / folder for folder in folders]))
     written = write(compare(runs, params.compare, params.compare.seed), runs, layout.REPORTS, appendix)
     inputs.check()

@@ -138,7 +138,7 @@ def test_predictions(tmp_path: Path, plant: bytes) -> None:
         stream.writestr("test.npy", PICKLES["npy"])
     for content in (plant, boxed.getvalue()):
         (tmp_path / "simclr-0" / "predictions.npz").write_bytes(content)
-        (run,) = read(tmp_path, tmp_path, ["simclr-0"])
+        (run,) = read(tmp_path, ["simclr-0"])
         as_bytes = all(isinstance(found, bytes) for found in run.predictions.values())  # a zip of something else
         assert "predictions.npz cannot be read" in (run.missing or "") or as_bytes
 

@@ -131,15 +131,14 @@ def unlabelled(found):
     return Run(**{**vars(found), "metrics": metrics, "predictions": {}})
 
 
-def on_disk(found, evaluated, pretrained):
+def on_disk(run, root):
     """Write a run as the stages do; returns the name of its folder."""
-    folder = f"{found.name}-{found.seed}"
-    (evaluated / folder).mkdir(parents=True)
-    (pretrained / folder).mkdir(parents=True)
-    (evaluated / folder / "metrics.json").write_text(json.dumps(found.metrics))
-    np.savez_compressed(evaluated / folder / "predictions.npz", **found.predictions)
-    card = {"method": found.name, "seed": found.seed, "control": found.control, "parameters": found.parameters}
-    card |= {"images_seen": found.images_seen, "seconds": found.seconds, "images_per_second": found.images_per_second}
-    card |= {"peak_memory_bytes": int(found.peak_memory_mib * 2**20), "peak_device_memory_bytes": 0}
-    (pretrained / folder / "encoder.json").write_text(json.dumps(card))
-    return folder
+    folder = root / f"{run.name}-{run.seed}"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(run.metrics))
+    np.savez_compressed(folder / "predictions.npz", **run.predictions)
+    card = {"method": run.name, "seed": run.seed, "control": run.control, "parameters": run.parameters}
+    card |= {"images_seen": run.images_seen, "seconds": run.seconds, "images_per_second": run.images_per_second}
+    card |= {"peak_memory_bytes": int(run.peak_memory_mib * 2**20), "peak_device_memory_bytes": 0}
+    (folder / "encoder.json").write_text(json.dumps(card))
+    return folder.name

@@ -198,18 +198,18 @@ def test_markdown_is_aligned():
 
 
 def test_runs_come_back_from_disk(plain, comparison, tmp_path):
-    folders = [on_disk(r, tmp_path / "evaluate", tmp_path / "pretrain") for r in plain]
-    found = read(tmp_path / "evaluate", tmp_path / "pretrain", folders)
+    folders = [on_disk(r, tmp_path) for r in plain]
+    found = read(tmp_path, folders)
     assert leaderboard_csv(compare(found, PARAMS)) == leaderboard_csv(comparison)
-    (tmp_path / "evaluate/simclr-0/predictions.npz").write_bytes(b"half a file")
-    broken = read(tmp_path / "evaluate", tmp_path / "pretrain", folders)
+    (tmp_path / "simclr-0/predictions.npz").write_bytes(b"half a file")
+    broken = read(tmp_path, folders)
     assert broken[0].missing.startswith("simclr-0/predictions.npz cannot be read")
-    (tmp_path / "evaluate/simclr-0/metrics.json").unlink()
+    (tmp_path / "simclr-0/metrics.json").unlink()
     with pytest.raises(UserError, match=r"Cannot read .*simclr-0/metrics.json.*Run the evaluate stage"):
-        read(tmp_path / "evaluate", tmp_path / "pretrain", folders)
-    (tmp_path / "pretrain/rotation-0/encoder.json").write_text("{}")
+        read(tmp_path, folders)
+    (tmp_path / "rotation-0/encoder.json").write_text("{}")
     with pytest.raises(UserError, match=r"says nothing of 'method'.*pretrain stage"):
-        read(tmp_path / "evaluate", tmp_path / "pretrain", ["rotation-0"])
+        read(tmp_path, ["rotation-0"])
 
 
 def test_comparing_needs_no_torch():

@@ -35,29 +35,28 @@ class Run:
     folder: Path | None = None  # of the evaluation: pictures, map and history lie there
 
 
-def read(evaluated: Path, pretrained: Path, folders: Sequence[str]) -> list[Run]:
+def read(evaluations: Path, names: Sequence[str]) -> list[Run]:
     """Read runs by the name of their folder, such as `simclr-0`.
 
     Args:
-        evaluated: holds one folder per run, with metrics.json and predictions.npz.
-        pretrained: holds a folder of the same name, with encoder.json.
+        evaluations: holds one folder per run, with metrics.json, predictions.npz and encoder.json, the encoder's card.
 
     Raises:
         UserError: a metrics file or a card is missing or broken. Predictions that are missing do not raise: the run
             comes back with `missing` set, for an empty cell with its reason.
     """
-    return [_read(evaluated / folder, pretrained / folder) for folder in folders]
+    return [_read(evaluations / name) for name in names]
 
 
-def _read(evaluated: Path, pretrained: Path) -> Run:
-    metrics, card = _json(evaluated / METRICS, "evaluate"), _json(pretrained / CARD, "pretrain")
+def _read(folder: Path) -> Run:
+    metrics, card = _json(folder / METRICS, "evaluate"), _json(folder / CARD, "pretrain")
     predictions, missing = {}, None
     if metrics.get("labelled"):
         try:
-            with np.load(evaluated / PREDICTIONS) as stored:
+            with np.load(folder / PREDICTIONS) as stored:
                 predictions = {name: np.asarray(stored[name], np.int64) for name in stored.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            missing = f"{evaluated.name}/{PREDICTIONS} cannot be read ({type(error).__name__})"
+            missing = f"{folder.name}/{PREDICTIONS} cannot be read ({type(error).__name__})"
     try:
         return Run(
             name=card["method"],
@@ -71,10 +70,10 @@ def _read(evaluated: Path, pretrained: Path) -> Run:
             peak_memory_mib=(card.get("peak_device_memory_bytes") or card["peak_memory_bytes"]) / MIB,
             parameters=card["parameters"],
             missing=missing,
-            folder=evaluated,
+            folder=folder,
         )
     except KeyError as error:
-        raise UserError(f"{pretrained / CARD} says nothing of {error}. Run the pretrain stage again.") from error
+        raise UserError(f"{folder / CARD} says nothing of {error}. Run the pretrain stage again.") from error
 
 
 def _json(path: Path, stage: str) -> dict[str, Any]:
