@@ -56,7 +56,7 @@ class LinearDenoising(Denoising):
 class TinyImages:
     """A prepared data set of correlated images of four pixels."""
 
-    image_size, mean, std, fingerprint, classes = PIXELS, MEAN, STD, "tiny", ()
+    image_size, mean, std, fingerprint, classes, grey_range = PIXELS, MEAN, STD, "tiny", (), None
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
