@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -103,6 +104,8 @@ def test_a_hostile_params_file_reaches_no_shell(tmp_path: Path) -> None:
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
     (tmp_path / "dvc.yaml").write_text((CODE / "dvc.yaml").read_text())
+    (tmp_path / "stages").mkdir()
+    shutil.copy(CODE / "stages/run.sh", tmp_path / "stages/run.sh")
     params = (CODE / "params.yaml").read_text().replace("[simclr, rotation]", '["simclr; touch burgled #"]')
     (tmp_path / "params.yaml").write_text(params)
     env = {**os.environ, "PYTHONPATH": str(CODE), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
