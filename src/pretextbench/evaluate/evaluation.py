@@ -93,7 +93,7 @@ def record(
         base: what is known without labels.
         labels: of train and val.
         probed: k-NN and linear, at every stage.
-        beside: the other protocols: metrics and arrays of each; one without metrics was not asked for.
+        extras: the other protocols: metrics and arrays of each; one without metrics was not asked for.
         scored: the test split.
         files: pictures and maps.
     """

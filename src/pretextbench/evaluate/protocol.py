@@ -74,7 +74,7 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
     Without enough labels the label-free measures are all there is, and `metrics["reason"]` says why.
 
     Args:
-        who: the encoder, and how it is judged.
+        subject: the encoder, and how it is judged.
         data: images and labels (-1 where there is none), opened with the labels folder.
 
     Raises:
