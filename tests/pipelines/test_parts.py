@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import outcome, run, server
+from pipelines import graph_run, outcome, server
 from pipelines.flow import Once
 from pipelines.processes import threads
 from pretextbench.errors import UserError
@@ -183,7 +183,7 @@ def test_a_finished_comparison_ends_with_its_answer(
         (tmp_path / "reports" / "recommendation.md").write_text(text)
     monkeypatch.chdir(tmp_path)
     rows = [outcome.Outcome(name, state) for name, state in zip(("evaluate@simclr-0", "compare"), states, strict=True)]
-    assert (run.finish(rows, [], {}) == 0) == ("failed" not in states)
+    assert (graph_run.finish(rows, [], {}) == 0) == ("failed" not in states)
     printed = capsys.readouterr().out
     expected = [
         "",

@@ -80,13 +80,14 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
     Raises:
         UserError: features are not finite (names the stage), a split is empty, or a budget is not one.
     """
-    for budget in (*subject.params.budgets, *subject.params.finetune):
+    params, encoder = subject.params, subject.encoder
+    for budget in (*params.budgets, *params.finetune):
         Budget.parse(budget)
     held_out, labels = subject.features(data.images("val")), _labels(data)
     base = {
         "data": {**{split: len(data.images(split)) for split in SPLITS}, "fingerprint": data.fingerprint},
         "classes": data.classes,
-        "cost": {"forward_flops": forward_flops(subject.encoder, data.image_size, subject.device)},
+        "cost": {"forward_flops": forward_flops(encoder, data.image_size, subject.device)},
         "labelfree": _label_free(subject, held_out),
     }
     if reason := _unusable(labels, data.classes):
@@ -100,18 +101,15 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
     with clock.part("linear probes"):
         probed["linear"] = linear_probes(bench)
     with clock.part("few labels"):
-        budgets = {budget: label_budgets.probes(bench, budget, probed["linear"]) for budget in subject.params.budgets}
+        budgets = {budget: label_budgets.probes(bench, budget, probed["linear"]) for budget in params.budgets}
     files = _pictures(subject, data, bench.features["train"], held_out, probed["linear"].best)
     with clock.part("fine-tuning"):
-        tuned = {
-            budget: label_budgets.tuned(subject.encoder, data, bench, budget) for budget in subject.params.finetune
-        }
+        tuned = {budget: label_budgets.tuned(encoder, data, bench, budget) for budget in params.finetune}
     predictions = {}
     with clock.part("corrupted images"):
         if subject.views:
-            predictions = scoring.corrupted(
-                subject.encoder, subject.views, probed["linear"], subject.device, subject.params.batch_size
-            )
+            views = subject.views
+            predictions = scoring.corrupted(encoder, views, probed["linear"], subject.device, params.batch_size)
     for kind, measured in probed.items():
         predictions |= {f"{kind}.{stage}": prediction for stage, prediction in measured.test.items()}
     scored = score_test(
