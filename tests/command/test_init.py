@@ -1,6 +1,7 @@
 """`init`: the file it writes is whole or not at all, and accepted; what was there is kept; what comes next is said."""
 
 import errno
+import multiprocessing
 import os
 import re
 from pathlib import Path
@@ -140,3 +141,10 @@ def test_the_estimate_is_of_the_run_that_is_asked_for(tmp_path: Path, project: P
     assert re.search(r"Time: about .* take it as .* to .*\n  training simclr .*, rotation .*, supervised ", said.out)
     assert "Memory: about" in said.out
     assert "Disk: about" in said.out
+
+
+def test_a_measurement_that_is_ended_from_outside_is_one_message() -> None:
+    here, there = multiprocessing.Pipe()
+    there.close()
+    with pytest.raises(UserError, match=r"ended from outside.* params\.yaml is written: go on with `pretextbench run`"):
+        init._answer(here, (), str)

@@ -1,24 +1,21 @@
-"""Estimates of a comparison before it runs: time, memory and disk."""
+"""Measurement of what a comparison will cost on this machine, before it runs: it imports what trains."""
 
 import contextlib
-import os
 import resource
-import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 
 from pretextbench import registry
 from pretextbench.augment.pipeline import as_float
 from pretextbench.base.section import parse
 from pretextbench.command import processor
-from pretextbench.command.sizes import CORRUPTED, disk, size
+from pretextbench.command.cost import Estimate
+from pretextbench.command.sizes import CORRUPTED, disk
 from pretextbench.encoder import build
 from pretextbench.method import Data
 from pretextbench.params import Params
@@ -29,26 +26,7 @@ from pretextbench.train.pretrain import start_fabric
 
 STEPS, ENOUGH = 3, 0.4  # timed steps, and seconds of a step above which half a batch tells enough
 LEAST_IMAGES = 8  # of a part of a batch: norms over fewer would fail
-LEAST, MOST = 0.6, 1.6  # of the estimate: chosen, from two runs on a machine that others used
 GREY = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Of the whole comparison."""
-
-    training: Mapping[str, float]  # contestant -> seconds per seed
-    evaluation: float  # seconds per contestant and seed
-    overhead: float  # seconds: prepare, augment, compare, and the start of every stage
-    memory: int  # bytes of the largest process
-    device_memory: int  # bytes on the GPU; 0 without one
-    disk: int  # bytes that the project will hold
-    seeds: int
-
-    @property
-    def seconds(self) -> float:
-        """Of all stages one after another."""
-        return self.seeds * (sum(self.training.values()) + len(self.training) * self.evaluation) + self.overhead
 
 
 def estimate(
@@ -90,38 +68,6 @@ def estimate(
         disk(params, images),
         len(params.compare.seeds),
     )
-
-
-def description(cost: Estimate, place: Path) -> Iterator[str]:
-    """Lines for people: time, memory and disk, against what this machine has."""
-    each = ", ".join(f"{name} {duration(seconds)}" for name, seconds in cost.training.items() if seconds)
-    times = f" x {cost.seeds} seeds" if cost.seeds > 1 else ""
-    load = os.getloadavg()[0]
-    yield (
-        f"\nTime: about {duration(cost.seconds)} on this machine ({processor.name()}), as busy as it is now (load "
-        f"{load:.1f}); take it as {duration(cost.seconds * LEAST)} to {duration(cost.seconds * MOST)}."
-    )
-    yield f"  training {each}{times}"
-    yield f"  evaluation {duration(cost.evaluation)} for each of them{times}; all the rest {duration(cost.overhead)}"
-    if load > (os.cpu_count() or 1) + 1:
-        yield "  other programs are at work here: when they rest it will be less, when more begin, more."
-    memory = psutil.virtual_memory()
-    yield f"Memory: about {size(cost.memory)} per stage; {size(memory.available)} of {size(memory.total)} are free."
-    if cost.device_memory:
-        yield f"On the GPU: about {size(cost.device_memory)}."
-    free = shutil.disk_usage(place).free
-    yield f"Disk: about {size(cost.disk)}; {size(free)} are free."
-    if cost.memory > memory.available or cost.disk > free:
-        yield "warning: that is more than there is. Lower prepare.image_size, prepare.max_images or the batch size."
-
-
-def duration(seconds: float) -> str:
-    """5 s, 4 min, 3.2 h, 2.5 days."""
-    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length or (seconds >= length and unit != "days"):
-            value = seconds / length
-            return f"{value:.0f} {unit}" if value >= 10 or unit == "min" else f"{value:.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 @dataclass(frozen=True)

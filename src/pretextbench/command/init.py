@@ -1,7 +1,12 @@
 """`pretextbench init`: from a folder of images to params.yaml, with the reason of every choice and an estimate."""
 
+import contextlib
+import multiprocessing
 import os
 import re
+import signal
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +19,9 @@ from pretextbench.command.sizes import Profile
 from pretextbench.errors import UserError
 
 if TYPE_CHECKING:
+    from pretextbench.command.cost import Estimate
     from pretextbench.command.survey import Survey
+    from pretextbench.command.template import Choice
     from pretextbench.params import Params
 
 LabelColumn = Annotated[
@@ -72,25 +79,21 @@ def init(
     backup = writable(place / PARAMS, template.SHIPPED.read_bytes(), force)
     path = _text(folder)
     out = console()
-    with progress(out) as tell:
-        tell("reading the names of the images")
-        if labels is not None:
-            layout = _linked(folder, labels, place, layout, label_column)
-            folder, path = place / LINKS, str(LINKS)
-        content = survey.look(folder, layout, tell)
-    for line in survey.description(content):
-        out.print(line)
-    for line in warnings(content):
-        out.print(f"warning: {plain(line)}", style="yellow")
-    choices = choose(content, profile, path, _gpus(), layout)
-    choices += [template.Choice("prepare", "drop_duplicates", True, "by --drop-duplicates")] if drop_duplicates else []
-    text = template.fill(template.SHIPPED.read_text("utf-8"), choices, _head(profile))
-    params = template.check(text)
-    _write(place / PARAMS, text, backup)
-    out.print(f"\nWritten: {place / PARAMS}, each choice with its reason (the lines that begin with # ->).")
-    if backup:
-        out.print(f"The file before it is kept as {backup.name}.")
-    _print_cost(content, params, profile, place) if measure else None
+    with _measurer(measure) as measurer:
+        with progress(out) as tell:
+            tell("reading the names of the images")
+            if labels is not None:
+                layout = _linked(folder, labels, place, layout, label_column)
+                folder, path = place / LINKS, str(LINKS)
+            content = survey.look(folder, layout, tell)
+        for line in (*survey.description(content), *(f"warning: {plain(line)}" for line in warnings(content))):
+            out.print(line, style="yellow" if line.startswith("warning: ") else None)
+        choices = choose(content, profile, path, _gpus(), layout)
+        if drop_duplicates:
+            choices.append(template.Choice("prepare", "drop_duplicates", True, "by --drop-duplicates"))
+        params = _write(place / PARAMS, choices, profile, backup)
+        if measurer:
+            _print_cost(content, params, profile, place, measurer)
     out.print(NEXT)
 
 
@@ -111,12 +114,20 @@ def writable(path: Path, shipped: bytes, force: bool) -> Path | None:
     return next(free for name in taken if not (free := path.with_name(name)).exists())
 
 
-def _write(path: Path, text: str, backup: Path | None) -> None:
+def _write(path: Path, choices: "list[Choice]", profile: Profile, backup: Path | None) -> "Params":
+    """Write the shipped params.yaml with these choices, whole or not at all, and say so; returns what it holds."""
     from pretextbench.base.files import write_whole
+    from pretextbench.command import template
 
+    text = template.fill(template.SHIPPED.read_text("utf-8"), choices, _head(profile))
+    params = template.check(text)
     if backup:
         write_whole(backup, path.read_bytes())
     write_whole(path, text.encode())
+    console().print(f"\nWritten: {path}, each choice with its reason (the lines that begin with # ->).")
+    if backup:
+        console().print(f"The file before it is kept as {backup.name}.")
+    return params
 
 
 def _text(folder: Path) -> str:
@@ -157,17 +168,77 @@ def _gpus() -> int:
     return torch.cuda.device_count()
 
 
-def _print_cost(survey: "Survey", params: "Params", profile: Profile, place: Path) -> None:
+@contextlib.contextmanager
+def _measurer(wanted: bool) -> Iterator[Connection | None]:
+    """A process that imports what trains while the folder is surveyed, which takes seconds, and then measures.
+
+    Ctrl-C is for this process alone, which ends the other one.
+    """
+    if not wanted:
+        yield None
+        return
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_measure, args=(there,), daemon=True)
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # is inherited
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+    there.close()
+    try:
+        yield here
+    finally:
+        process.kill()
+        process.join()
+        here.close()
+
+
+def _measure(pipe: Connection) -> None:
+    """Answer one request for an estimate: lines on what is measured now, then the estimate, or the user's mistake."""
+    from pretextbench.command.estimate import estimate
+
+    try:
+        params, pixels, counts, classes, decode = pipe.recv()
+        answer: Estimate | UserError = estimate(params, pixels, counts, classes, decode, pipe.send)
+    except UserError as error:
+        answer = error
+    pipe.send(answer)
+
+
+def _print_cost(survey: "Survey", params: "Params", profile: Profile, place: Path, measurer: Connection) -> None:
     if profile in (Profile.gpu, Profile.multi_gpu) and not _gpus():
         text = "no GPU is found here, so there is no estimate, and a run here would take very long"
         console().print(f"warning: {text}: copy the project to the machine that has one.", style="yellow")
         return
     from pretextbench.command.choose import training_images
-    from pretextbench.command.estimate import description, estimate
+    from pretextbench.command.cost import description
 
     images = min(survey.images, params.prepare.max_images or survey.images)
     counts = (training_images(survey, params.prepare.max_images), images)
     with progress(console()) as tell:
-        cost = estimate(params, survey.pixels, counts, len(survey.classes), survey.decode_seconds, tell)
+        request = (params, survey.pixels, counts, len(survey.classes), survey.decode_seconds)
+        cost = _answer(measurer, request, tell)
     for line in description(cost, place):
         console().print(line)
+
+
+def _answer(measurer: Connection, request: tuple[object, ...], tell: Callable[[str], object]) -> "Estimate":
+    """The estimate that the measuring process makes.
+
+    Raises:
+        UserError: a contestant cannot be used, or the process was ended from outside, as where memory is short.
+    """
+    try:
+        measurer.send(request)
+        while isinstance(answer := measurer.recv(), str):
+            tell(answer)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        raise UserError(
+            f"The process that measures a training step was ended from outside, as happens where memory is short. "
+            f"{PARAMS} is written: go on with `pretextbench run`, or lower pretrain.batch_size in it first."
+        ) from None
+    if isinstance(answer, UserError):
+        raise answer
+    estimate: Estimate = answer
+    return estimate
