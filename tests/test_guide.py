@@ -1,9 +1,11 @@
 """docs/write-a-method.md, run: every block of it, in the order of the page."""
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,10 +80,28 @@ def checkout(tmp_path: Path) -> Path:
             shutil.copy(PROJECT / name, root / name)
     settings = root / "pyproject.toml"  # compiling an environment whole takes minutes of a processor
     settings.write_text(settings.read_text().replace("compile-bytecode = true", "compile-bytecode = false"))
+    with contextlib.suppress(OSError):  # links across devices: uv fills the environment, and takes minutes
+        link_environment(root / ".venv")
     with (root / ".dvc/config").open("a") as config:
         config.write("    no_scm = true\n")
     (root / "params.yaml").write_text(TINY)
     return root
+
+
+def link_environment(target: Path) -> None:
+    """Fill `target` with hard links to the packages of this environment, which are compiled; its scripts are its own.
+
+    What uv changes in it is replaced there and not here: it writes new files and never into one that stands.
+    """
+    origin = Path(sys.prefix)
+    shutil.copytree(origin / "lib", target / "lib", symlinks=True, copy_function=os.link)
+    shutil.copy(origin / "pyvenv.cfg", target)
+    (target / "bin").mkdir()
+    for script in (origin / "bin").iterdir():
+        own = target / "bin" / script.name
+        shutil.copy(script, own, follow_symlinks=False)
+        if not script.is_symlink() and (content := own.read_bytes()).startswith(b"#!"):
+            own.write_bytes(content.replace(bytes(origin), bytes(target)))
 
 
 @pytest.mark.slow

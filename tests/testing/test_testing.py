@@ -2,8 +2,8 @@
 
 import functools
 import re
-import subprocess
-import sys
+import signal
+import time
 
 import pytest
 import torch
@@ -122,7 +122,7 @@ def test_without_a_gpu_the_check_is_skipped_and_says_why():
 
 
 def test_nothing_is_started_for_a_method_that_does_not_communicate(monkeypatch):
-    monkeypatch.setattr(machines.subprocess, "Popen", None)
+    monkeypatch.setattr(machines, "_processes", None)
     CHECKS["two_processes"](faults.Sound)
     with pytest.raises(TypeError):
         CHECKS["two_processes"](faults.Gathers)
@@ -162,13 +162,25 @@ def test_a_process_that_fails_is_a_failure_with_its_last_words():
         CHECKS["two_processes"](OneFails)
 
 
-def test_processes_are_ended_when_one_hangs(monkeypatch):
-    words = [sys.executable, "-c", "import time; time.sleep(600)"]
-    hung = [subprocess.Popen(words) for _ in range(2)]
-    monkeypatch.setattr(machines, "PATIENCE", 0.2)
-    with pytest.raises(testing.CheckFailed, match=r"not done after 0\.2 s"):
-        machines._wait(hung)
-    assert all(process.returncode is not None for process in hung)
+class OneHangs(faults.Gathers):
+    """The second process never comes to the gather."""
+
+    def loss(self, batch):
+        if int(batch.index[0]) >= 8:
+            time.sleep(600)
+        return super().loss(batch)
+
+
+@pytest.mark.slow
+def test_processes_are_ended_when_one_hangs_and_the_next_method_gets_new_ones(monkeypatch):
+    CHECKS["two_processes"](faults.Gathers)
+    before = machines._processes()
+    monkeypatch.setattr(machines, "PATIENCE", 3.0)
+    with pytest.raises(testing.CheckFailed, match=r"not done after 3\.0 s"):
+        machines._run(f"{__name__}:OneHangs", "float64")
+    assert [child.process.exitcode for child in before] == [-signal.SIGKILL] * 2
+    monkeypatch.undo()
+    CHECKS["two_processes"](faults.Gathers)
 
 
 def test_a_method_without_a_recipe_sees_the_image():

@@ -1,10 +1,8 @@
 """`pretextbench init`: from a folder of images to params.yaml, with the reason of every choice and an estimate."""
 
 import contextlib
-import multiprocessing
 import os
 import re
-import signal
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pretextbench.base import child
 from pretextbench.base.names import Layout, plain
 from pretextbench.command.console import console, progress
 from pretextbench.command.project import root
@@ -170,28 +169,15 @@ def _gpus() -> int:
 
 @contextlib.contextmanager
 def _measurer(wanted: bool) -> Iterator[Connection | None]:
-    """A process that imports what trains while the folder is surveyed, which takes seconds, and then measures.
-
-    Ctrl-C is for this process alone, which ends the other one.
-    """
+    """A process that imports what trains while the folder is surveyed, which takes seconds, and then measures."""
     if not wanted:
         yield None
         return
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_measure, args=(there,), daemon=True)
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # is inherited
+    measuring = child.start(_measure)
     try:
-        process.start()
+        yield measuring.pipe
     finally:
-        signal.signal(signal.SIGINT, interrupt)
-    there.close()
-    try:
-        yield here
-    finally:
-        process.kill()
-        process.join()
-        here.close()
+        measuring.end()
 
 
 def _measure(pipe: Connection) -> None:

@@ -1,19 +1,22 @@
 """Where a method runs: half precision, an accelerator, several processes."""
 
 import contextlib
-import os
-import subprocess
+import functools
 import sys
 import tempfile
 import time
-from pathlib import Path
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any
 from unittest import mock
 
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
+from pretextbench.base.child import Child, start
 from pretextbench.method import Batch
 from pretextbench.testing import pair
 from pretextbench.testing.bench import CheckFailed, CheckSkipped, Method, advance, batch, build, require
@@ -109,49 +112,55 @@ def _path(method: Method) -> str:
 
 
 def _run(path: str, precision: str) -> dict[str, torch.Tensor]:
-    """Start both processes, wait for them, and average what they found."""
-    with tempfile.TemporaryDirectory() as folder:
-        targets = [Path(folder) / f"{rank}.pt" for rank in range(2)]
-        words = [sys.executable, "-m", pair.__name__, path, f"{folder}/meeting", precision]
-        paths = os.pathsep.join(entry for entry in sys.path if entry)
-        env = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
-        env = {**env, **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-        with contextlib.ExitStack() as said:
-            both = [
-                subprocess.Popen(
-                    [*words, str(rank), str(target)],
-                    env=env,
-                    stderr=said.enter_context(target.with_suffix(".said").open("w")),
-                )
-                for rank, target in enumerate(targets)
-            ]
-            _wait(both)
-        failed = [_last(target) for process, target in zip(both, targets, strict=True) if process.returncode]
-        hint = "A method sees half of the batch in each process, and must not count on all of it"
-        require(not failed, f"one of two processes failed: {failed}", hint)
-        one, two = (torch.load(target, weights_only=True) for target in targets)
-    return {name: (value + two[name]) / 2 for name, value in one.items()}
-
-
-def _last(target: Path) -> str:
-    """The last line that a process said."""
-    return "".join(target.with_suffix(".said").read_text().strip().splitlines()[-1:])
-
-
-def _wait(processes: list[subprocess.Popen[bytes]]) -> None:
-    """Until all have ended, by themselves or by force: none is left behind.
+    """Let both processes take the turns of a method, and average what they found.
 
     Raises:
-        CheckFailed: they wait for each other.
+        CheckFailed: one failed, or they wait for each other. Both are ended then, and the next method gets new ones.
+    """
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as faulty:
+        faulty.callback(_end)
+        pipes = [child.pipe for child in _processes()]
+        for pipe in pipes:
+            pipe.send((path, f"{folder}/meeting", precision, sys.path))
+        one, two = _answers(pipes)
+        faulty.pop_all()
+    return {name: torch.as_tensor((value + two[name]) / 2) for name, value in one.items()}
+
+
+@functools.cache
+def _processes() -> tuple[Child, Child]:
+    return start(pair.serve, 0), start(pair.serve, 1)
+
+
+def _end() -> None:
+    for child in _processes():
+        child.end()
+    _processes.cache_clear()
+
+
+def _answers(pipes: Sequence[Connection]) -> list[dict[str, NDArray[Any]]]:
+    """What each process found, in order of rank.
+
+    Raises:
+        CheckFailed: one failed, or they are not done in time.
     """
     end = time.monotonic() + PATIENCE
+    answers: dict[Connection, dict[str, NDArray[Any]]] = {}
+    while len(answers) < len(pipes):
+        ready = wait([pipe for pipe in pipes if pipe not in answers], max(0.0, end - time.monotonic()))
+        if not ready:
+            hint = "Every process must call gather and mean equally often, in the same order"
+            raise CheckFailed(f"two processes were not done after {PATIENCE} s", hint)
+        answers |= {pipe: _answer(pipe) for pipe in pipes if pipe in ready}
+    return [answers[pipe] for pipe in pipes]
+
+
+def _answer(pipe: Connection) -> dict[str, NDArray[Any]]:
     try:
-        for process in processes:
-            process.wait(max(0.0, end - time.monotonic()))
-    except subprocess.TimeoutExpired as error:
-        hint = "Every process must call gather and mean equally often, in the same order"
-        raise CheckFailed(f"two processes were not done after {PATIENCE} s", hint) from error
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+        answer: str | dict[str, NDArray[Any]] = pipe.recv()
+    except EOFError:
+        answer = "it ended without a word"
+    if isinstance(answer, str):
+        hint = "A method sees half of the batch in each process, and must not count on all of it"
+        raise CheckFailed(f"one of two processes failed: {answer}", hint)
+    return answer

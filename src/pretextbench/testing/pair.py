@@ -1,14 +1,15 @@
-"""One of two processes that share a batch.
-
-`python -m pretextbench.testing.pair MODULE:CLASS MEETING PRECISION RANK TARGET`.
-"""
+"""One of two processes that share a batch."""
 
 import importlib
+import os
 import sys
 from datetime import timedelta
+from multiprocessing.connection import Connection
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pretextbench.distributed import synchronised
@@ -39,16 +40,28 @@ def turns(method: Method, own: slice, precision: str, seed: int = 2) -> dict[str
     return found
 
 
-def main(path: str, meeting: str, precision: str, rank: int, target: str) -> None:
-    """Meet the other process, take the turns, and write what was found."""
+def serve(pipe: Connection, rank: int) -> None:
+    """Answer requests of the kit, one method after the other, as process `rank` of two: to start one takes seconds."""
     torch.set_num_threads(1)
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    while True:
+        path, meeting, precision, sys.path[:] = pipe.recv()
+        try:
+            pipe.send(_meet(path, meeting, precision, rank))
+        except Exception as error:  # the method's, whatever it is
+            pipe.send(f"{type(error).__name__}: {error}")
+
+
+def _meet(path: str, meeting: str, precision: str, rank: int) -> dict[str, NDArray[Any]]:
+    """Meet the other process and take the turns on this one's half of the batch."""
     module, name = path.split(":")
     method = getattr(importlib.import_module(module), name)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2, timeout=PATIENCE)
     half = BATCH // 2
-    torch.save(turns(method, slice(rank * half, (rank + 1) * half), precision), target)
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])
+    try:
+        return {
+            key: value.numpy() for key, value in turns(method, slice(rank * half, (rank + 1) * half), precision).items()
+        }
+    finally:
+        dist.destroy_process_group()
