@@ -105,15 +105,18 @@ def link_environment(target: Path) -> None:
 
 
 @pytest.mark.slow
-def test_from_nothing_to_a_row_of_the_leaderboard(checkout: Path) -> None:
+def test_from_nothing_to_the_stages_of_a_comparison(checkout: Path) -> None:
     unwanted = {"VIRTUAL_ENV", "UV", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT"}
     env = {name: value for name, value in os.environ.items() if name not in unwanted}
     env |= {"UV_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PRETEXTBENCH_SERVER_LINGER": "5"}
-    for line in (BLOCKS[0][1] + BLOCKS[2][1]).splitlines():
+    run = "uv run pretextbench run"
+    lines = (BLOCKS[0][1] + BLOCKS[2][1]).splitlines()
+    assert lines[-1] == run
+    for line in (*lines[:-1], f"{run} --dry-run"):  # tests/test_pipeline.py runs a method that the scaffold has written
         done = subprocess.run(line.split(), cwd=checkout, env=env, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
     kept = (checkout / "pyproject.toml").read_text()
     assert '"pretext-mean-colour",' in kept
     assert "pretext-mean-colour = { workspace = true }" in kept
-    board = (checkout / "reports/leaderboard.csv").read_text()
-    assert {row.split(",")[0] for row in board.splitlines()[1:]} == {"mean-colour"}
+    stages = ("augment@mean-colour", "pretrain@mean-colour-0", "evaluate@mean-colour-0", "compare")
+    assert all(stage in done.stdout for stage in stages), done.stdout

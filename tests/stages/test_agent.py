@@ -127,6 +127,8 @@ def test_two_nodes_are_two_devices_and_a_lost_node_costs_no_step(machines: Machi
     machines.write(PARAMS.replace("TOGETHER", "devices: 2"))
     done = machines.one.run("stages", "pretrain", "rotation", "0")
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "Warning" not in done.stderr
+    assert not list((machines.one.root / ".scratch/pretrain").rglob("*.error"))
     expected = machines.weights()
     shutil.rmtree(machines.one.root / "runs/pretrain/rotation-0")
     machines.write(TWO_NODES)
