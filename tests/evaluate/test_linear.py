@@ -86,6 +86,17 @@ def test_threads_are_given_back():
     assert torch.get_num_threads() == before
 
 
+def test_a_thousand_classes_of_a_few_thousand_images_get_one_thread():
+    """A second thread made them ten times slower on busy cores (benchmarks/NOTES.md)."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with linear._threads(3600 * 128 * 1200):
+        assert torch.get_num_threads() == 1
+    with linear._threads(1_280_000 * 2048 * 1000):
+        assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
 def test_a_column_that_does_not_vary_in_training_is_ignored():
     x, y = problem()
     x[:, 3] = 7.0

@@ -27,7 +27,7 @@ from pretextbench.errors import UserError
 Floats = npt.NDArray[np.float64]
 TINY = 1e-6  # a standard deviation, or a share of the largest variance, that is rounding error in float32
 FLOOR = -60.0  # nats: smaller probabilities change no sum, but become denormal numbers, which are 15 times as slow
-SMALL = 10 * 2**22  # multiplications of features and weights from which several threads are faster than one
+SMALL = 2**30  # products of features and weights from which threads help: fewer gain nothing, or lose tenfold
 CHUNK = {"cpu": 2**20, "other": 2**26}  # logits at once: 4 MiB, which a CPU's caches hold, or 256 MiB
 LONG = 2**16  # weights from which torch's L-BFGS is faster than SciPy's
 MEMORY, FLAT = 20, 1e-6  # of L-BFGS: steps that it remembers, and the slope at which it stops
