@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pretextbench import distributed
-from pretextbench.train.loop import join
+from pretextbench.distributed import join
 
 WORLD, ROWS, DIM = 2, 6, 5  # processes, images of all of them, dimensions
 

@@ -3,6 +3,7 @@
 Every process is given as many images as every other: a batch that does not divide is refused before training.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -50,6 +51,11 @@ def gather(x: Tensor) -> Tensor:
 def mean(x: Tensor) -> Tensor:
     """Average over processes, with the gradient of the average."""
     return x if _alone() else gather(x[None]).mean(0)
+
+
+def join(staged: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
+    """Rows (n, ...) that the calls of `loss` staged in one step, by name: of all calls and all processes, by rank."""
+    return {name: gather(torch.cat(staged[name])) for name in sorted(staged)}  # sorted: in every process alike
 
 
 class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):

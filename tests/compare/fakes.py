@@ -81,7 +81,6 @@ def run(name, seed, said, n=500, classes=10, images=32_000):
         "linear": {"best": "layer3", "last": "layer4", "layers": layers},
         "budgets": {budget: {"labels": labels, "top1": 0.5} for budget, labels in (("1%", 60), ("10%", 600))},
         "labelfree": {"stage": "layer4", "rankme": 30.0 + len(name), "uniformity": -3.1, "feature_std": 0.8},
-        "cost": {"forward_flops": 12_345_678},
         **further(layers, said),
     }
     idle = name == "random"
@@ -96,6 +95,9 @@ def run(name, seed, said, n=500, classes=10, images=32_000):
         images_per_second=0.0 if idle else 1500.0,
         peak_memory_mib=812.3,
         parameters=312_000,
+        views=0 if idle else 2,
+        multiply_adds=6_172_839,
+        training_multiply_adds=0 if idle else 13_000_000,
     )
 
 
@@ -138,6 +140,8 @@ def on_disk(run, root):
     (folder / "metrics.json").write_text(json.dumps(run.metrics))
     np.savez_compressed(folder / "predictions.npz", **run.predictions)
     card = {"method": run.name, "seed": run.seed, "control": run.control, "parameters": run.parameters}
+    card |= {"views": run.views, "multiply_adds": run.multiply_adds}
+    card["training_multiply_adds"] = run.training_multiply_adds
     card |= {"images_seen": run.images_seen, "seconds": run.seconds, "images_per_second": run.images_per_second}
     card |= {"peak_memory_bytes": int(run.peak_memory_mib * 2**20), "peak_device_memory_bytes": 0}
     (folder / "encoder.json").write_text(json.dumps(card))

@@ -77,7 +77,9 @@ class Row:
     images_per_second: float
     peak_memory_mib: float  # largest over seeds
     parameters: int
-    forward_flops: float  # of one image through the encoder
+    views: int  # of an image, that a training step sees
+    multiply_adds: int  # of one image through the encoder
+    training_multiply_adds: int  # of one image in the forward passes of a training step
     notes: tuple[str, ...] = ()  # why a cell is empty
     letters: str = ""  # rows that share one cannot be told apart
 
@@ -201,7 +203,9 @@ def _row(name: str, group: Sequence[Run]) -> Row:
         images_per_second=float(np.mean([run.images_per_second for run in group])),
         peak_memory_mib=max(run.peak_memory_mib for run in group),
         parameters=group[0].parameters,
-        forward_flops=float(group[0].metrics.get("cost", {}).get("forward_flops", 0)),
+        views=group[0].views,
+        multiply_adds=group[0].multiply_adds,
+        training_multiply_adds=group[0].training_multiply_adds,
         notes=tuple(notes),
     )
 

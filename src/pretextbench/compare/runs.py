@@ -31,6 +31,9 @@ class Run:
     images_per_second: float
     peak_memory_mib: float  # of the process, or of the accelerator where there was one
     parameters: int
+    views: int = 0  # of an image, that a training step sees
+    multiply_adds: int = 0  # of one image through the encoder
+    training_multiply_adds: int = 0  # of one image in the forward passes of a training step
     missing: str | None = None  # why there are no predictions, if there should be some
     folder: Path | None = None  # of the evaluation: pictures, map and history lie there
 
@@ -69,6 +72,9 @@ def _read(folder: Path) -> Run:
             images_per_second=card["images_per_second"],
             peak_memory_mib=(card.get("peak_device_memory_bytes") or card["peak_memory_bytes"]) / MIB,
             parameters=card["parameters"],
+            views=card["views"],
+            multiply_adds=card["multiply_adds"],
+            training_multiply_adds=card["training_multiply_adds"],
             missing=missing,
             folder=folder,
         )

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
@@ -138,13 +137,3 @@ class Clock:
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
-
-
-def forward_flops(encoder: Encoder, image_size: int, device: torch.device) -> int:
-    """Floating point operations of one image's forward pass, a multiply and an add counted as two (torch's counter).
-
-    Products of matrices and convolutions are counted; sums, norms and activations, a few percent, are not.
-    """
-    with frozen(encoder), FlopCounterMode(display=False) as counter:
-        encoder(torch.zeros(1, 3, image_size, image_size, device=device))
-    return int(counter.get_total_flops())

@@ -17,7 +17,7 @@ from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
 from pretextbench.evaluate import evaluation, label_budgets, scoring
 from pretextbench.evaluate.evaluation import GALLERY, MAP, Evaluation, record
-from pretextbench.evaluate.features import Clock, extract, forward_flops
+from pretextbench.evaluate.features import Clock, extract
 from pretextbench.evaluate.label_budgets import Budget
 from pretextbench.evaluate.pictures import FEWEST, Side, feature_map, gallery
 from pretextbench.evaluate.probes import Bench, linear_probes, neighbours
@@ -87,7 +87,6 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
     base = {
         "data": {**{split: len(data.images(split)) for split in SPLITS}, "fingerprint": data.fingerprint},
         "classes": data.classes,
-        "cost": {"forward_flops": forward_flops(encoder, data.image_size, subject.device)},
         "labelfree": _label_free(subject, held_out),
     }
     if reason := _unusable(labels, data.classes):

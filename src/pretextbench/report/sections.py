@@ -145,9 +145,9 @@ def _scored(row: Row, group: Sequence[Run]) -> list[str]:
 
 
 def _cost(row: Row) -> list[str]:
-    flops = f"{row.forward_flops / 1e6:,.1f}" if row.forward_flops else ""
     numbers = (row.images_seen, row.seconds, row.images_per_second, row.peak_memory_mib, row.parameters)
-    return [*(f"{number:,.0f}" for number in numbers), flops]
+    work = (row.multiply_adds / 1e6, row.training_multiply_adds / 1e6)
+    return [*(f"{number:,.0f}" for number in numbers), f"{row.views}", *(f"{number:,.1f}" for number in work)]
 
 
 def labelfree(comparison: Comparison) -> dict[str, Any]:

@@ -48,7 +48,9 @@ def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
         "images_per_second": round(row.images_per_second, 1),
         "peak_memory_mib": round(row.peak_memory_mib, 1),
         "parameters": row.parameters,
-        "forward_mflops": round(row.forward_flops / 1e6, 3),
+        "views": row.views,
+        "encoder_mmacs": round(row.multiply_adds / 1e6, 3),
+        "training_mmacs": round(row.training_multiply_adds / 1e6, 3),
         "on_cost_front": int(row.name in comparison.front),
     }
     record |= {measure: row.labelfree.get(measure) for measure in MEASURES if measure in comparison.rows[0].labelfree}
@@ -86,6 +88,8 @@ def _judged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     header += [f"{title} %" for title in headings] + [
         "RankMe",
         "images seen",
+        "views",
+        "M multiply-adds",
         "seconds",
         "images/s",
         "peak MiB",
@@ -113,7 +117,7 @@ def _cells(comparison: Comparison, row: Row) -> list[str]:
 
 def _unjudged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     measures = [measure for measure in MEASURES if measure in comparison.rows[0].labelfree]
-    header = ["", *measures, "images seen", "seconds", "images/s", "peak MiB", "parameters"]
+    header = ["", *measures, "images seen", "views", "M multiply-adds", "seconds", "images/s", "peak MiB", "parameters"]
     return header, [
         [
             f"{row.name} (control)" if row.control else row.name,
@@ -125,8 +129,9 @@ def _unjudged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 
 def _cost(row: Row) -> list[str]:
-    numbers = (row.images_seen, row.seconds, row.images_per_second, row.peak_memory_mib, row.parameters)
-    return [f"{number:,.0f}" for number in numbers]
+    numbers = (row.seconds, row.images_per_second, row.peak_memory_mib, row.parameters)
+    work = f"{row.training_multiply_adds / 1e6:,.1f}"  # per image
+    return [f"{row.images_seen:,}", f"{row.views}", work, *(f"{number:,.0f}" for number in numbers)]
 
 
 def caption(comparison: Comparison) -> list[str]:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 
+from pretextbench.distributed import join
 from pretextbench.errors import UserError
 from pretextbench.method import Loss
 from pretextbench.testing.bench import BATCH, Method, advance, batch, build, require
 from pretextbench.train.checkpoint import Checkpoint
-from pretextbench.train.loop import Training, join
+from pretextbench.train.loop import Training
 
 
 def loss_well_formed(method: Method) -> None:

@@ -40,6 +40,9 @@ class Card(BaseModel):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     parameters: int  # of the encoder
+    views: int = 0  # of an image, that a step sees; 0 where nothing is trained
+    multiply_adds: int = 0  # of one image through the encoder
+    training_multiply_adds: int = 0  # of one image in the forward passes of a step: see train.work
     images_seen: int  # the budget, as spent
     steps: int
     batch_size: int

@@ -6,7 +6,7 @@ bytes of an uninterrupted one.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,13 +18,14 @@ from tqdm import tqdm
 
 from pretextbench.augment.pipeline import Augmenter, as_float
 from pretextbench.base.seed import Seed
-from pretextbench.distributed import gather, mean, synchronised
+from pretextbench.distributed import join, mean, synchronised
 from pretextbench.errors import UserError
 from pretextbench.method import Data, PretextMethod
 from pretextbench.train import cuda_graphs, optim
 from pretextbench.train.batches import Batches, Order, seed_device, send_to_device
 from pretextbench.train.budget import Budget, Job, budget, too_few
 from pretextbench.train.checkpoint import Checkpoint
+from pretextbench.train.work import Work
 
 History = list[dict[str, float]]
 
@@ -43,6 +44,7 @@ class Training:
         self.augmenter = cuda_graphs.for_device(Augmenter(job.recipe, facts.image_size), fabric.device)
         self.step, self.seconds, self.monitored = 0, 0.0, False  # monitored: by k-NN on validation labels
         self.history: History = []
+        self.work = Work()  # per image, where it is measured
 
     @property
     def steps(self) -> int:
@@ -80,7 +82,7 @@ class Training:
             for parameter in self.parameters:  # of all players: a turn leaves gradients on the other
                 parameter.grad = None
             for views, number, scratch in batches:
-                total, named, rows = self._turn(views, number, progress, player.name, scratch)
+                total, named, rows = self.turn(views, number, progress, player.name, scratch)
                 self.fabric.backward(total / parts)
                 for key, value in rows.items():
                     staged.setdefault(key, []).append(value)
@@ -94,7 +96,7 @@ class Training:
             self.method.after_step(progress, join(staged))
         return values
 
-    def _turn(
+    def turn(
         self, views: tuple[Tensor, ...], number: Tensor, progress: float, player: str, scratch: SimpleNamespace
     ) -> Any:
         """A player's loss on one part of the batch, its named parts, and the rows that it stages.
@@ -132,11 +134,6 @@ class Training:
     def share(self, step: int) -> np.ndarray:
         """The image numbers of this process in a step."""
         return self.order[step][self.fabric.global_rank :: self.fabric.world_size]
-
-
-def join(staged: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
-    """Rows (n, ...) that the calls of `loss` staged in one step, by name: of all calls and all processes, by rank."""
-    return {name: gather(torch.cat(staged[name])) for name in sorted(staged)}  # sorted: in every process alike
 
 
 class Observer:

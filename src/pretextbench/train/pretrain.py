@@ -26,7 +26,7 @@ from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
 from pretextbench.params import Pretrain
 from pretextbench.project.demands import of_devices, refuse
-from pretextbench.train import encoder_folder
+from pretextbench.train import encoder_folder, work
 from pretextbench.train.batches import Batches
 from pretextbench.train.budget import Job
 from pretextbench.train.checkpoint import Checkpoint
@@ -122,6 +122,7 @@ def pretrain(
     checkpoint = Checkpoint(scratch / f"{job.plugin.name}-{job.seed}" / job.key(data.fingerprint, *digests))
     if not fabric.broadcast(checkpoint.finished.is_dir()):
         training = Training(job, facts(data, job), fabric, labels, checkpoint.key)
+        training.work = work.measure(training)
         if fabric.is_global_zero:
             checkpoint.remove_stale()
         stream = Batches(data.images("train"), fabric.device, job.pretrain.resident)
@@ -176,6 +177,9 @@ def describe(training: Training, data: Prepared) -> Card:
         mean=data.mean,
         std=data.std,
         parameters=sum(p.numel() for p in training.method.encoder.parameters()),
+        views=training.work.views,
+        multiply_adds=training.work.encoder,
+        training_multiply_adds=training.work.training,
         images_seen=images,
         steps=training.steps,
         batch_size=training.budget.batch,
