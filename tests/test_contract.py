@@ -23,6 +23,7 @@ def test_there_are_methods():
         "vicreg",
         "barlow-twins",
         "byol",
+        "lejepa",
         "rotation",
         "denoising",
         "context-encoder",

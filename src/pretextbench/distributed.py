@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd import Function
 
-__all__ = ["SynchronisedBatchNorm", "gather", "mean", "rank", "synchronised"]
+__all__ = ["SynchronisedBatchNorm", "gather", "mean", "processes", "rank", "synchronised"]
 
 
 def _alone() -> bool:
@@ -21,6 +21,11 @@ def _alone() -> bool:
 def rank() -> int:
     """The rank of this process, 0 in a single process."""
     return 0 if _alone() else dist.get_rank()
+
+
+def processes() -> int:
+    """The number of processes that share a batch."""
+    return 1 if _alone() else dist.get_world_size()
 
 
 class _Gather(Function):

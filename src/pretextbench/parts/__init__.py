@@ -1,6 +1,8 @@
 """Building blocks that several methods share, each with a known-answer test: public, for authors of plugins."""
 
 from pretextbench.parts.covariance import cross_correlation, off_diagonal, variance_and_covariance
+from pretextbench.parts.crops import MultiCropParams, crop_pictures, encode_crops
+from pretextbench.parts.gaussian import random_directions, sigreg, visreg
 from pretextbench.parts.heads import mlp
 from pretextbench.parts.pairs import (
     PairParams,
@@ -15,6 +17,7 @@ from pretextbench.parts.queue import Queue
 from pretextbench.parts.twin import Twin, cosine_momentum
 
 __all__ = [
-    "PairParams", "Queue", "Twin", "collapse", "cosine_momentum", "cross_correlation", "encode", "in_float32", "mlp",
-    "off_diagonal", "pair_health", "pair_pictures", "require_images", "variance_and_covariance",
+    "MultiCropParams", "PairParams", "Queue", "Twin", "collapse", "cosine_momentum", "crop_pictures",
+    "cross_correlation", "encode", "encode_crops", "in_float32", "mlp", "off_diagonal", "pair_health", "pair_pictures",
+    "random_directions", "require_images", "sigreg", "variance_and_covariance", "visreg",
 ]  # fmt: skip
