@@ -24,6 +24,7 @@ def test_there_are_methods():
         "barlow-twins",
         "byol",
         "lejepa",
+        "swav",
         "rotation",
         "denoising",
         "context-encoder",

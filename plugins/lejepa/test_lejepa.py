@@ -42,8 +42,11 @@ def test_the_invariance_is_the_distance_from_the_mean_of_the_global_views(centre
             centre = math.fsum(values[:centres]) / centres
             total += math.fsum((value - centre) ** 2 for value in values)
     assert float(invariance(z, centres)) == pytest.approx(total / (4 * 7 * 5), abs=1e-12)
-    second_opinion = lejepa_invariance_loss(all_proj=z, global_proj=z[:centres])
-    torch.testing.assert_close(invariance(z, centres), second_opinion, rtol=0, atol=1e-12)
+    z.requires_grad_()
+    ours, theirs = invariance(z, centres), lejepa_invariance_loss(all_proj=z, global_proj=z[:centres])
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    gradients = (torch.autograd.grad(loss, z)[0] for loss in (ours, theirs))
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("name", "statistic"), [("sigreg", sigreg), ("visreg", visreg)])
@@ -62,13 +65,6 @@ def test_the_loss_is_the_weighted_sum(regulariser: str, weight: float) -> None:
         share = weight if given is None else given
         expected = (1 - share) * loss.parts["invariance"] + share * loss.parts[regulariser]
         torch.testing.assert_close(loss.total, expected)
-
-
-def test_gradients_reach_the_embeddings_of_every_view() -> None:
-    z = embeddings().requires_grad_()
-    invariance(z, 2).backward()
-    assert z.grad is not None
-    assert bool((z.grad.flatten(1).norm(dim=1) > 0).all()), "no view is a constant target"
 
 
 def test_directions_are_drawn_anew_at_every_call() -> None:

@@ -13,11 +13,21 @@ from pretextbench.parts.pairs import (
     pair_pictures,
     require_images,
 )
+from pretextbench.parts.prototypes import (
+    Prototypes,
+    dominated,
+    entropies,
+    prototype_count,
+    prototype_pictures,
+    sinkhorn,
+    uniform,
+)
 from pretextbench.parts.queue import Queue
 from pretextbench.parts.twin import Twin, cosine_momentum
 
 __all__ = [
-    "MultiCropParams", "PairParams", "Queue", "Twin", "collapse", "cosine_momentum", "crop_pictures",
-    "cross_correlation", "encode", "encode_crops", "in_float32", "mlp", "off_diagonal", "pair_health", "pair_pictures",
-    "random_directions", "require_images", "sigreg", "variance_and_covariance", "visreg",
+    "MultiCropParams", "PairParams", "Prototypes", "Queue", "Twin", "collapse", "cosine_momentum", "crop_pictures",
+    "cross_correlation", "dominated", "encode", "encode_crops", "entropies", "in_float32", "mlp", "off_diagonal",
+    "pair_health", "pair_pictures", "prototype_count", "prototype_pictures", "random_directions", "require_images",
+    "sigreg", "sinkhorn", "uniform", "variance_and_covariance", "visreg",
 ]  # fmt: skip
