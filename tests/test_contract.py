@@ -25,6 +25,7 @@ def test_there_are_methods():
         "byol",
         "lejepa",
         "swav",
+        "dino",
         "rotation",
         "denoising",
         "context-encoder",

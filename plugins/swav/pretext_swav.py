@@ -28,10 +28,10 @@ from pretextbench.parts import (
     Queue,
     collapse,
     crop_pictures,
+    cross_view_entropy,
     dominated,
     encode_crops,
     entropies,
-    in_float32,
     mlp,
     pair_health,
     prototype_count,
@@ -59,18 +59,6 @@ class Params(MultiCropParams):
     iterations: int = Field(3, ge=1, le=1000, description="of Sinkhorn-Knopp (paper: 3)")
     frozen: Fraction = Field(0.05, description="share of the budget in which the prototypes stand still (paper: 1/800)")
     queue: int = Field(0, ge=0, le=10**7, description="earlier embeddings that share the prototypes (paper: 0, 3840)")
-
-
-@in_float32
-def swapped(scores: Tensor, assignments: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of the assignments (G, B, K) of the first views with the predictions of all other views.
-
-    Mean over pairs of an assignment and another view, and over images; `scores` of all views, (V, B, K).
-    """
-    q, logs = assignments.detach(), (scores / temperature).log_softmax(-1)
-    costs = -torch.einsum("gbk,vbk->gv", q, logs) / q.shape[1]
-    others = 1 - torch.eye(*costs.shape, dtype=costs.dtype, device=costs.device)  # 0 for a view and itself
-    return (costs * others).sum() / others.sum()
 
 
 class SwAV(PretextMethod[Params]):
@@ -110,7 +98,7 @@ class SwAV(PretextMethod[Params]):
         z = torch.stack(encode_crops(self.encoder, self.head, batch.views))
         count = self.params.global_views
         scores = self.prototypes(z, frozen=batch.progress < self.params.frozen)
-        total = swapped(scores, self.assign(scores[:count]), self.params.temperature)
+        total = cross_view_entropy(self.assign(scores[:count]), scores, self.params.temperature)
         staged = {f"z{i}": view for i, view in enumerate(z[:count])} if self.queues else {}
         return Loss(total, staged=staged)
 

@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 from lightly.loss import SwaVLoss
-from pretext_swav import Params, SwAV, swapped
+from pretext_swav import Params, SwAV
 from torch import Tensor
 
 from pretextbench.encoder import build
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
 from pretextbench.params import EncoderParams
-from pretextbench.parts import sinkhorn
+from pretextbench.parts import cross_view_entropy, sinkhorn
 
 SIDE = 16
 FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
@@ -59,13 +59,13 @@ def test_equals_the_equation() -> None:
                 log_sum = math.log(math.fsum(math.exp(x) for x in row))
                 total -= math.fsum(share * (x - log_sum) for share, x in zip(q[g][i], row, strict=True))
     assert pairs == 6
-    assert float(swapped(s, assigned(s), 0.1)) == pytest.approx(total / pairs / 7, abs=1e-12)
+    assert float(cross_view_entropy(assigned(s), s, 0.1)) == pytest.approx(total / pairs / 7, abs=1e-12)
 
 
 def test_lightly_agrees() -> None:
     """A second opinion with two global and two local crops, value and gradient."""
     s = scores().requires_grad_()
-    ours, theirs = swapped(s, assigned(s), 0.1), SwaVLoss()(list(s[:2]), list(s[2:]))[0]
+    ours, theirs = cross_view_entropy(assigned(s), s, 0.1), SwaVLoss()(list(s[:2]), list(s[2:]))[0]
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
     gradients = (torch.autograd.grad(loss, s)[0] for loss in (ours, theirs))
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
@@ -80,14 +80,14 @@ def test_a_view_does_not_predict_its_own_assignment() -> None:
     q[1] = q[0]
     changed = s.clone()
     changed[0] = s[1]
-    assert float(swapped(changed, q, 0.1)) == pytest.approx(0, abs=1e-9)
-    assert float(swapped(s, q, 0.1)) > 0.1
+    assert float(cross_view_entropy(q, changed, 0.1)) == pytest.approx(0, abs=1e-9)
+    assert float(cross_view_entropy(q, s, 0.1)) > 0.1
 
 
 def test_assignments_carry_no_gradient() -> None:
     s = scores(2).requires_grad_()
     q = assigned(s.detach()).requires_grad_()
-    swapped(s, q, 0.1).backward()
+    cross_view_entropy(q, s, 0.1).backward()
     assert q.grad is None
 
 
@@ -96,7 +96,7 @@ def test_the_loss_is_that_of_the_crops() -> None:
     views = batch()
     z = whole.head(torch.cat([whole.encoder(view) for view in views.views]))
     s = whole.prototypes(z).view(6, 8, -1)
-    torch.testing.assert_close(whole.loss(views).total, swapped(s, assigned(s), 0.1), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(whole.loss(views).total, cross_view_entropy(assigned(s), s, 0.1), rtol=1e-5, atol=1e-5)
 
 
 def test_prototypes_have_length_one_after_each_step_and_stand_still_at_the_start() -> None:

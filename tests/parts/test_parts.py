@@ -35,6 +35,7 @@ def test_the_layers_of_a_head() -> None:
     head = mlp(8, 16, 4, norm=False)
     assert [type(layer).__name__ for layer in head] == ["Linear", "ReLU", "Linear"]
     assert all(layer.bias is not None for layer in head if isinstance(layer, nn.Linear))
+    assert [type(layer).__name__ for layer in mlp(8, 16, 4, norm=False, gelu=True)] == ["Linear", "GELU", "Linear"]
 
 
 def test_no_layer_has_a_bias_that_a_norm_takes_away() -> None:

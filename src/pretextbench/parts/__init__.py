@@ -1,7 +1,7 @@
 """Building blocks that several methods share, each with a known-answer test: public, for authors of plugins."""
 
 from pretextbench.parts.covariance import cross_correlation, off_diagonal, variance_and_covariance
-from pretextbench.parts.crops import MultiCropParams, crop_pictures, encode_crops
+from pretextbench.parts.crops import MultiCropParams, crop_pictures, cross_view_entropy, encode_crops
 from pretextbench.parts.gaussian import random_directions, sigreg, visreg
 from pretextbench.parts.heads import mlp
 from pretextbench.parts.pairs import (
@@ -27,7 +27,7 @@ from pretextbench.parts.twin import Twin, cosine_momentum
 
 __all__ = [
     "MultiCropParams", "PairParams", "Prototypes", "Queue", "Twin", "collapse", "cosine_momentum", "crop_pictures",
-    "cross_correlation", "dominated", "encode", "encode_crops", "entropies", "in_float32", "mlp", "off_diagonal",
-    "pair_health", "pair_pictures", "prototype_count", "prototype_pictures", "random_directions", "require_images",
-    "sigreg", "sinkhorn", "uniform", "variance_and_covariance", "visreg",
+    "cross_correlation", "cross_view_entropy", "dominated", "encode", "encode_crops", "entropies", "in_float32", "mlp",
+    "off_diagonal", "pair_health", "pair_pictures", "prototype_count", "prototype_pictures", "random_directions",
+    "require_images", "sigreg", "sinkhorn", "uniform", "variance_and_covariance", "visreg",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pretextbench.base.picture import Picture
 from pretextbench.errors import UserError
-from pretextbench.parts.pairs import PairParams, encode, pair_pictures
+from pretextbench.parts.pairs import PairParams, encode, in_float32, pair_pictures
 from pretextbench.recipe import RandomResizedCrop, Recipe, View
 
 
@@ -59,6 +59,24 @@ def encode_crops(encoder: nn.Module, head: nn.Module, views: Sequence[Tensor]) -
     groups = (list(group) for _, group in groupby(views, key=lambda view: view.shape[-1]))
     features = torch.cat([h for group in groups for h in encode(encoder, [torch.cat(group)])])
     return list(head(features).chunk(len(views)))
+
+
+@in_float32
+def cross_view_entropy(targets: Tensor, scores: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of targets with the predictions of all other views: a scalar; the targets get no gradient.
+
+    The mean over pairs of a target and another view, and over images.
+
+    Args:
+        targets: (G, B, K) of the first G views; the last dimension sums to 1.
+        scores: (V, B, K) of all views; the prediction is softmax(scores / temperature).
+        temperature: of the predictions.
+    """
+    logs = (scores / temperature).log_softmax(-1)
+    costs = -torch.einsum("gbk,vbk->gv", targets.detach(), logs) / targets.shape[1]
+    others = 1 - torch.eye(*costs.shape, dtype=costs.dtype, device=costs.device)  # 0 for a view and itself
+    total: Tensor = (costs * others).sum() / others.sum()
+    return total
 
 
 def crop_pictures(params: MultiCropParams, views: Sequence[Tensor], z1: Tensor, z2: Tensor) -> list[Picture]:

@@ -1,0 +1,195 @@
+"""DINO's loss against a scalar loop and lightly; teacher, centre and schedules over steps; planted collapses."""
+
+import math
+
+import pytest
+import torch
+from lightly.loss import DINOLoss
+from pretext_dino import DINO, Params, targets
+from torch import Tensor
+
+from pretextbench.encoder import build
+from pretextbench.errors import UserError
+from pretextbench.method import Batch, Data
+from pretextbench.params import EncoderParams
+from pretextbench.parts import cross_view_entropy
+
+SIDE = 16
+FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
+
+
+def outputs(views: int, n: int = 7, count: int = 5, seed: int = 0) -> Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    return 2 * torch.rand(views, n, count, generator=draw, dtype=torch.float64) - 1
+
+
+def method(**params: object) -> DINO:
+    torch.manual_seed(0)
+    return DINO(Params(**params), build(EncoderParams(width=4), SIDE, FACTS.mean, FACTS.std), FACTS)
+
+
+def batch(n: int = 8, progress: float = 0.5) -> Batch:
+    draw = torch.Generator().manual_seed(1)
+    sides = (SIDE, SIDE, 8, 8, 8, 8)
+    return Batch(tuple(torch.rand(n, 3, side, side, generator=draw) for side in sides), torch.arange(n), progress)
+
+
+def softmax(row: list[float], temperature: float) -> list[float]:
+    powers = [math.exp(x / temperature) for x in row]
+    return [power / math.fsum(powers) for power in powers]
+
+
+def test_equals_the_equation() -> None:
+    """Two global crops for the teacher, four crops for the student: six pairs."""
+    t, s, centre = outputs(2), outputs(4, seed=1), outputs(1, 1, seed=2)[0, 0]
+    total, pairs = 0.0, [(g, v) for g in range(2) for v in range(4) if g != v]
+    for g, v in pairs:
+        for i in range(7):
+            wanted = softmax((t[g, i] - centre).tolist(), 0.04)
+            said = softmax(s[v, i].tolist(), 0.1)
+            total -= math.fsum(p * math.log(q) for p, q in zip(wanted, said, strict=True))
+    found = cross_view_entropy(targets(t, centre, temperature=0.04), s, 0.1)
+    assert len(pairs) == 6
+    assert float(found) == pytest.approx(total / 6 / 7, abs=1e-12)
+
+
+def test_lightly_agrees_over_steps() -> None:
+    """A second opinion on loss and gradient, and on the centre that each step leaves to the next."""
+    theirs, whole = DINOLoss(output_dim=25, teacher_temp=0.04).double(), method().double()
+    for seed in range(3):
+        t, s = outputs(2, count=25, seed=seed), outputs(4, count=25, seed=seed + 9).requires_grad_()
+        ours = cross_view_entropy(targets(t, whole.centre, temperature=0.04), s, 0.1)
+        other = theirs(list(t), list(s))
+        torch.testing.assert_close(ours, other, rtol=0, atol=1e-7)  # lightly's temperature is float32
+        gradients = (torch.autograd.grad(loss, s)[0] for loss in (ours, other))
+        torch.testing.assert_close(*gradients, rtol=0, atol=1e-7)
+        whole.after_step(0.0, {"centre": t.mean((0, 1))[None]})
+        torch.testing.assert_close(whole.centre, theirs.center[0, 0], rtol=0, atol=1e-12)
+
+
+def test_the_centre_follows_by_the_closed_form_whatever_accumulate_is() -> None:
+    """Of equal batches of mean m, from 0: (1 - 0.9^n) m; rows of two parts are averaged into one update."""
+    whole, parts = method(), method()
+    mean = torch.linspace(-1, 1, 25)
+    for _ in range(4):
+        whole.after_step(0.5, {"centre": mean[None]})
+        parts.after_step(0.5, {"centre": torch.stack([mean - 1, mean + 1])})
+    torch.testing.assert_close(whole.centre, (1 - 0.9**4) * mean)
+    torch.testing.assert_close(parts.centre, whole.centre)
+
+
+def test_the_loss_stages_the_centre_and_moves_nothing() -> None:
+    whole = method()
+    whole.centre.fill_(0.3)
+    before = [p.clone() for p in whole.teacher.parameters()]
+    loss = whole.loss(batch())
+    assert torch.equal(whole.centre, torch.full((25,), 0.3))
+    assert all(torch.equal(p, q) for p, q in zip(whole.teacher.parameters(), before, strict=True))
+    torch.testing.assert_close(loss.staged["centre"], whole.taught(batch().views).mean((0, 1))[None])
+
+
+def test_the_loss_is_that_of_the_crops_and_the_teacher_sees_global_ones_alone() -> None:
+    whole = method().eval()
+    views = batch(progress=0.15)
+    t = torch.stack([whole.teacher(view) for view in views.views[:2]])
+    s = torch.stack([whole.last(whole.head(whole.encoder(view))) for view in views.views])
+    whole.centre.copy_(t.mean((0, 1)) / 2)
+    expected = cross_view_entropy(targets(t, whole.centre, temperature=0.055), s, 0.1)
+    torch.testing.assert_close(whole.loss(views).total, expected, rtol=1e-4, atol=1e-4)
+    seen = []
+    whole.teacher.copies[0].register_forward_pre_hook(lambda _, x: seen.append(tuple(x[0].shape)))
+    whole.loss(views)
+    assert seen == [(16, 3, SIDE, SIDE)]
+
+
+def test_no_gradient_reaches_the_teacher() -> None:
+    whole = method()
+    whole.loss(batch()).total.backward()
+    assert all(p.grad is None for p in whole.teacher.parameters())
+    trained = (whole.encoder, whole.head, whole.last)
+    assert all(float(p.grad.abs().sum()) > 0 for part in trained for p in part.parameters())
+
+
+def test_the_teacher_follows_all_three_networks_with_a_momentum_that_rises_to_one() -> None:
+    whole = method(momentum=0.9)
+    before = [p.clone() for p in whole.teacher.parameters()]
+    networks = (whole.encoder, whole.head, whole.last)
+    with torch.no_grad():
+        for network in networks:
+            for p in network.parameters():
+                p.add_(1)
+    whole.after_step(0.0, {"centre": torch.zeros(1, 25)})
+    students = [p.detach() for network in networks for p in network.parameters()]
+    for own, old, new in zip(whole.teacher.parameters(), before, students, strict=True):
+        torch.testing.assert_close(own, 0.9 * old + 0.1 * new)
+    stopped = [p.clone() for p in whole.teacher.parameters()]
+    whole.after_step(1.0, {"centre": torch.zeros(1, 25)})
+    assert all(torch.equal(p, q) for p, q in zip(whole.teacher.parameters(), stopped, strict=True))
+
+
+def test_the_schedule_of_the_teachers_temperature() -> None:
+    whole = method()
+    found = [whole.teacher_temperature(progress) for progress in (0.0, 0.15, 0.3, 1.0)]
+    assert found == pytest.approx([0.04, 0.055, 0.07, 0.07])
+    assert method(teacher_warmup=0.0).teacher_temperature(0.0) == pytest.approx(0.07)
+
+
+def test_the_last_layer_is_weight_normalised_and_stands_still_at_the_start() -> None:
+    for progress, moves in ((0.0, False), (0.049, False), (0.05, True)):
+        whole = method()
+        z = torch.randn(4, 128, generator=torch.Generator().manual_seed(0))
+        before = whole.last(z).detach()
+        optimizer = torch.optim.AdamW(whole.last.parameters(), lr=1e-2, weight_decay=0.1)
+        whole.loss(batch(progress=progress)).total.backward()
+        optimizer.step()
+        after = whole.last(z).detach()
+        assert (float((after - before).abs().max()) > 1e-4) == moves
+        assert float(after.abs().max()) <= 1, "a cosine"
+
+
+def test_half_precision_does_not_reach_the_targets() -> None:
+    t, centre = outputs(2, 64, 32).to(torch.bfloat16), torch.zeros(32)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = targets(t, centre, temperature=0.04)
+    assert low.dtype == torch.float32
+    torch.testing.assert_close(low, targets(t.float(), centre, temperature=0.04))
+
+
+@pytest.mark.parametrize(
+    ("params", "images", "message"),
+    [
+        ({}, 1, "'dino' needs at least 2 images in each batch of a process, found 1"),
+        ({"prototypes": 101}, 8, "'dino' needs 2 to 100 prototypes"),
+        ({"local_size": 17}, 8, "A local crop of 17 px is larger than the images, which have 16 px"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(params: dict[str, object], images: int, message: str) -> None:
+    def attempt() -> None:
+        DINO.recipe(Params(**params), SIDE)
+        method(**params).loss(batch(images))
+
+    with pytest.raises(UserError, match=message):
+        attempt()
+
+
+@torch.no_grad()
+def test_collapses_are_named() -> None:
+    """The student one vector; the teacher uniform, of loss ln K; the teacher of one output."""
+    dead, uniform, single = (method().eval() for _ in range(3))
+    dead.head[-1].weight.zero_()
+    for layer in (uniform.last, uniform.teacher.copies[2]):
+        layer.weight.copy_(layer.weight[:1].expand(25, -1))
+    single.centre[0] = -5
+    named = [model.symptoms(model.health(batch())) for model in (dead, uniform, single)]
+    for lines, words in zip(named, ("collapsed", "predictions are uniform", "one prototype takes all"), strict=True):
+        assert any(words in line for line in lines), lines
+    assert float(uniform.loss(batch()).total) == pytest.approx(math.log(25), abs=1e-5)
+    assert dead.symptoms({"projection_std": 1.0, "teacher_entropy": 0.6, "teacher_use": 0.95}) == []
+
+
+@torch.no_grad()
+def test_show_draws_crops_cosines_and_outputs() -> None:
+    crops, cosines, prototypes = method().eval().show(batch(4))
+    assert crops.images.shape == (4, 6, 3, SIDE, SIDE)
+    assert cosines.images.shape == (1, 1, 3, 8, 8)
+    assert prototypes.images.shape == (6, 4, 3, SIDE, SIDE)
