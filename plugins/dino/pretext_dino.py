@@ -30,7 +30,7 @@ from pretextbench.parts import (
     cosine_momentum,
     crop_pictures,
     cross_view_entropy,
-    dominated,
+    dominant_prototype,
     encode,
     encode_crops,
     entropies,
@@ -40,7 +40,7 @@ from pretextbench.parts import (
     prototype_count,
     prototype_pictures,
     require_images,
-    uniform,
+    uniform_predictions,
 )
 from pretextbench.recipe import Recipe
 
@@ -134,11 +134,11 @@ class DINO(PretextMethod[Params]):
         """Spread, rank and closeness of the student, and the entropies of the teacher's targets and of their mean."""
         z1, z2, *_ = encode_crops(self.encoder, self.head, batch.views)
         wanted = targets(self.taught(batch.views)[0], self.centre, temperature=self.params.teacher_end)
-        own, mean = entropies(wanted)
-        return {**pair_health(z1, z2), "teacher_entropy": own, "teacher_use": mean}
+        row, mean = entropies(wanted)
+        return {**pair_health(z1, z2), "teacher_entropy": row, "teacher_use": mean}
 
     def symptoms(self, health: Mapping[str, float]) -> list[str]:
         """Collapse of the student; a teacher that says the same of every image: all outputs alike, or one alone."""
-        own, mean = health["teacher_entropy"], health["teacher_use"]
+        row, mean = health["teacher_entropy"], health["teacher_use"]
         advice = "lower optimizer.lr or `teacher_end`, or raise `momentum`"
-        return [*collapse(health, advice), *uniform(own), *dominated(own, mean)]
+        return [*collapse(health, advice), *uniform_predictions(row), *dominant_prototype(row, mean)]

@@ -46,25 +46,25 @@ def test_equals_the_equation() -> None:
     for g, v in pairs:
         for i in range(7):
             wanted = softmax((t[g, i] - centre).tolist(), 0.04)
-            said = softmax(s[v, i].tolist(), 0.1)
-            total -= math.fsum(p * math.log(q) for p, q in zip(wanted, said, strict=True))
-    found = cross_view_entropy(targets(t, centre, temperature=0.04), s, 0.1)
+            prediction = softmax(s[v, i].tolist(), 0.1)
+            total -= math.fsum(p * math.log(q) for p, q in zip(wanted, prediction, strict=True))
+    result = cross_view_entropy(targets(t, centre, temperature=0.04), s, 0.1)
     assert len(pairs) == 6
-    assert float(found) == pytest.approx(total / 6 / 7, abs=1e-12)
+    assert float(result) == pytest.approx(total / 6 / 7, abs=1e-12)
 
 
 def test_lightly_agrees_over_steps() -> None:
     """A second opinion on loss and gradient, and on the centre that each step leaves to the next."""
-    theirs, whole = DINOLoss(output_dim=25, teacher_temp=0.04).double(), method().double()
+    second_opinion, whole = DINOLoss(output_dim=25, teacher_temp=0.04).double(), method().double()
     for seed in range(3):
         t, s = outputs(2, count=25, seed=seed), outputs(4, count=25, seed=seed + 9).requires_grad_()
-        ours = cross_view_entropy(targets(t, whole.centre, temperature=0.04), s, 0.1)
-        other = theirs(list(t), list(s))
-        torch.testing.assert_close(ours, other, rtol=0, atol=1e-7)  # lightly's temperature is float32
-        gradients = (torch.autograd.grad(loss, s)[0] for loss in (ours, other))
+        value = cross_view_entropy(targets(t, whole.centre, temperature=0.04), s, 0.1)
+        expected = second_opinion(list(t), list(s))
+        torch.testing.assert_close(value, expected, rtol=0, atol=1e-7)  # lightly's temperature is float32
+        gradients = (torch.autograd.grad(loss, s)[0] for loss in (value, expected))
         torch.testing.assert_close(*gradients, rtol=0, atol=1e-7)
         whole.after_step(0.0, {"centre": t.mean((0, 1))[None]})
-        torch.testing.assert_close(whole.centre, theirs.center[0, 0], rtol=0, atol=1e-12)
+        torch.testing.assert_close(whole.centre, second_opinion.center[0, 0], rtol=0, atol=1e-12)
 
 
 def test_the_centre_follows_by_the_closed_form_whatever_accumulate_is() -> None:
@@ -120,8 +120,8 @@ def test_the_teacher_follows_all_three_networks_with_a_momentum_that_rises_to_on
                 p.add_(1)
     whole.after_step(0.0, {"centre": torch.zeros(1, 25)})
     students = [p.detach() for network in networks for p in network.parameters()]
-    for own, old, new in zip(whole.teacher.parameters(), before, students, strict=True):
-        torch.testing.assert_close(own, 0.9 * old + 0.1 * new)
+    for weight, old, new in zip(whole.teacher.parameters(), before, students, strict=True):
+        torch.testing.assert_close(weight, 0.9 * old + 0.1 * new)
     stopped = [p.clone() for p in whole.teacher.parameters()]
     whole.after_step(1.0, {"centre": torch.zeros(1, 25)})
     assert all(torch.equal(p, q) for p, q in zip(whole.teacher.parameters(), stopped, strict=True))
@@ -129,8 +129,8 @@ def test_the_teacher_follows_all_three_networks_with_a_momentum_that_rises_to_on
 
 def test_the_schedule_of_the_teachers_temperature() -> None:
     whole = method()
-    found = [whole.teacher_temperature(progress) for progress in (0.0, 0.15, 0.3, 1.0)]
-    assert found == pytest.approx([0.04, 0.055, 0.07, 0.07])
+    result = [whole.teacher_temperature(progress) for progress in (0.0, 0.15, 0.3, 1.0)]
+    assert result == pytest.approx([0.04, 0.055, 0.07, 0.07])
     assert method(teacher_warmup=0.0).teacher_temperature(0.0) == pytest.approx(0.07)
 
 

@@ -43,9 +43,9 @@ def test_the_invariance_is_the_distance_from_the_mean_of_the_global_views(centre
             total += math.fsum((value - centre) ** 2 for value in values)
     assert float(invariance(z, centres)) == pytest.approx(total / (4 * 7 * 5), abs=1e-12)
     z.requires_grad_()
-    ours, theirs = invariance(z, centres), lejepa_invariance_loss(all_proj=z, global_proj=z[:centres])
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
-    gradients = (torch.autograd.grad(loss, z)[0] for loss in (ours, theirs))
+    value, second_opinion = invariance(z, centres), lejepa_invariance_loss(all_proj=z, global_proj=z[:centres])
+    torch.testing.assert_close(value, second_opinion, rtol=0, atol=1e-12)
+    gradients = (torch.autograd.grad(loss, z)[0] for loss in (value, second_opinion))
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
 
 

@@ -29,7 +29,7 @@ from pretextbench.parts import (
     collapse,
     crop_pictures,
     cross_view_entropy,
-    dominated,
+    dominant_prototype,
     encode_crops,
     entropies,
     mlp,
@@ -38,7 +38,7 @@ from pretextbench.parts import (
     prototype_pictures,
     require_images,
     sinkhorn,
-    uniform,
+    uniform_predictions,
 )
 from pretextbench.recipe import Recipe
 
@@ -119,10 +119,14 @@ class SwAV(PretextMethod[Params]):
     def health(self, batch: Batch) -> dict[str, float]:
         """Spread, rank and closeness of z, and the entropies of the predictions and of their mean."""
         z1, z2, *_ = encode_crops(self.encoder, self.head, batch.views)
-        own, mean = entropies((self.prototypes(z1) / self.params.temperature).softmax(1))
-        return {**pair_health(z1, z2), "prediction_entropy": own, "prototype_use": mean}
+        row, mean = entropies((self.prototypes(z1) / self.params.temperature).softmax(1))
+        return {**pair_health(z1, z2), "prediction_entropy": row, "prototype_use": mean}
 
     def symptoms(self, health: Mapping[str, float]) -> list[str]:
         """Collapse of the embeddings; uniform predictions; one prototype for all images."""
-        own, mean = health["prediction_entropy"], health["prototype_use"]
-        return [*collapse(health, "lower optimizer.lr or `epsilon`"), *uniform(own), *dominated(own, mean)]
+        row, mean = health["prediction_entropy"], health["prototype_use"]
+        return [
+            *collapse(health, "lower optimizer.lr or `epsilon`"),
+            *uniform_predictions(row),
+            *dominant_prototype(row, mean),
+        ]

@@ -65,9 +65,9 @@ def test_equals_the_equation() -> None:
 def test_lightly_agrees() -> None:
     """A second opinion with two global and two local crops, value and gradient."""
     s = scores().requires_grad_()
-    ours, theirs = cross_view_entropy(assigned(s), s, 0.1), SwaVLoss()(list(s[:2]), list(s[2:]))[0]
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
-    gradients = (torch.autograd.grad(loss, s)[0] for loss in (ours, theirs))
+    value, second_opinion = cross_view_entropy(assigned(s), s, 0.1), SwaVLoss()(list(s[:2]), list(s[2:]))[0]
+    torch.testing.assert_close(value, second_opinion, rtol=0, atol=1e-12)
+    gradients = (torch.autograd.grad(loss, s)[0] for loss in (value, second_opinion))
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
 
 

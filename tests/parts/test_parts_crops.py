@@ -27,9 +27,9 @@ def test_without_local_crops_there_are_the_two_views_of_a_pair() -> None:
 
 
 def test_all_global_crops_but_the_first_are_solarised() -> None:
-    first, others, local = MultiCropParams(solarize=0.2, global_views=3).crops(32).views
-    assert (first.draws, others.draws) == (1, 2)
-    assert [view.ops[-1].op for view in (first, others, local)] == ["grayscale", "solarize", "grayscale"]
+    first, second, local = MultiCropParams(solarize=0.2, global_views=3).crops(32).views
+    assert (first.draws, second.draws) == (1, 2)
+    assert [view.ops[-1].op for view in (first, second, local)] == ["grayscale", "solarize", "grayscale"]
 
 
 def test_a_local_crop_larger_than_the_image_is_refused() -> None:

@@ -11,7 +11,7 @@ from lightly.loss.lejepa_loss import SIGReg
 
 from pretextbench.parts import random_directions, sigreg, visreg
 from tests.parts.test_parts import rows
-from tests.together import together
+from tests.two_threads import in_two_threads
 
 LINE = torch.ones(1, 1, dtype=torch.float64)  # the one direction of a line
 
@@ -61,15 +61,15 @@ def test_lightly_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
     directions = random_directions(z, 8)
     monkeypatch.setattr(SIGReg, "_generate_unit_vectors", lambda *_: directions)
-    theirs = SIGReg()(z)
-    torch.testing.assert_close(sigreg(z, directions), theirs, rtol=1e-5, atol=1e-6)
-    gradients = (torch.autograd.grad(loss, z)[0] for loss in (sigreg(z, directions), theirs))
+    second_opinion = SIGReg()(z)
+    torch.testing.assert_close(sigreg(z, directions), second_opinion, rtol=1e-5, atol=1e-6)
+    gradients = (torch.autograd.grad(loss, z)[0] for loss in (sigreg(z, directions), second_opinion))
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
     torch.manual_seed(3)
-    other = visreg_loss.visreg_shape_loss(z, 8, eps=1e-6)
-    other = other + visreg_loss.visreg_scale_loss(z) + visreg_loss.visreg_center_loss(z)
-    torch.testing.assert_close(visreg(z, directions), other, rtol=1e-5, atol=1e-6)
-    gradients = (torch.autograd.grad(loss, z)[0] for loss in (visreg(z, directions), other))
+    shape = visreg_loss.visreg_shape_loss(z, 8, eps=1e-6)
+    shape = shape + visreg_loss.visreg_scale_loss(z) + visreg_loss.visreg_center_loss(z)
+    torch.testing.assert_close(visreg(z, directions), shape, rtol=1e-5, atol=1e-6)
+    gradients = (torch.autograd.grad(loss, z)[0] for loss in (visreg(z, directions), shape))
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
 
 
@@ -104,8 +104,8 @@ def test_directions_are_unit_vectors_of_the_hosts_generator() -> None:
 
 def test_processes_draw_equal_directions() -> None:
     """Each has another state of the generator, and takes the draw of the first."""
-    one, two = together(lambda z: random_directions(z, 5), rows(8, 6))
-    assert torch.equal(one, two)
+    first, second = in_two_threads(lambda z: random_directions(z, 5), rows(8, 6))
+    assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize("statistic", [sigreg, visreg])
@@ -113,8 +113,8 @@ def test_two_processes_equal_one(statistic: Callable[[torch.Tensor, torch.Tensor
     """Value and gradient; DDP averages the gradients of the processes' losses."""
     z, directions = rows(8, 6).requires_grad_(), torch.nn.functional.normalize(rows(6, 5, seed=1), dim=0)
     alone = statistic(z, directions)
-    found = together(lambda half: statistic(half, directions), z)
-    for value in found:
+    result = in_two_threads(lambda half: statistic(half, directions), z)
+    for value in result:
         torch.testing.assert_close(value, alone, rtol=0, atol=1e-12)
-    gradients = (torch.autograd.grad(loss, z)[0] for loss in (alone, torch.stack(found).mean()))
+    gradients = (torch.autograd.grad(loss, z)[0] for loss in (alone, torch.stack(result).mean()))
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)

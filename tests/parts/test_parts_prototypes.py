@@ -9,15 +9,15 @@ from lightly.loss.swav_loss import sinkhorn as lightly_sinkhorn
 from pretextbench.errors import UserError
 from pretextbench.parts import (
     Prototypes,
-    dominated,
+    dominant_prototype,
     entropies,
     prototype_count,
     prototype_pictures,
     sinkhorn,
-    uniform,
+    uniform_predictions,
 )
 from tests.parts.test_parts import rows
-from tests.together import together
+from tests.two_threads import in_two_threads
 
 
 def shares(scores: list[list[float]], epsilon: float, iterations: int) -> list[list[float]]:
@@ -33,26 +33,26 @@ def shares(scores: list[list[float]], epsilon: float, iterations: int) -> list[l
 @pytest.mark.parametrize("iterations", [1, 3, 5])
 def test_sinkhorn_equals_a_loop_and_lightly(iterations: int) -> None:
     scores = rows(7, 5) / 3
-    found = sinkhorn(scores, 0.1, iterations)
+    result = sinkhorn(scores, 0.1, iterations)
     expected = torch.tensor(shares(scores.tolist(), 0.1, iterations), dtype=torch.float64)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-    torch.testing.assert_close(found, lightly_sinkhorn(scores, iterations, 0.1), rtol=0, atol=1e-12)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(result, lightly_sinkhorn(scores, iterations, 0.1), rtol=0, atol=1e-12)
 
 
 def test_rows_sum_to_one_and_shares_become_equal() -> None:
     """The rows at once, the shares of the prototypes with more iterations only."""
     scores = rows(20, 5) / 3
     few, many = (sinkhorn(scores, 0.05, iterations) for iterations in (3, 1000))
-    for found in (few, many):
-        torch.testing.assert_close(found.sum(1), torch.ones(20, dtype=torch.float64), rtol=0, atol=1e-12)
+    for result in (few, many):
+        torch.testing.assert_close(result.sum(1), torch.ones(20, dtype=torch.float64), rtol=0, atol=1e-12)
     assert float((few.mean(0) - 0.2).abs().max()) > 1e-3
     assert float((many.mean(0) - 0.2).abs().max()) < 1e-9
 
 
 def test_known_assignments() -> None:
     """Each image of its own prototype; equal scores; a constant added to all."""
-    own = sinkhorn(torch.eye(4, dtype=torch.float64), 0.01)
-    torch.testing.assert_close(own, torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-12)
+    identity = sinkhorn(torch.eye(4, dtype=torch.float64), 0.01)
+    torch.testing.assert_close(identity, torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-12)
     torch.testing.assert_close(sinkhorn(torch.zeros(6, 4), 0.05), torch.full((6, 4), 0.25))
     scores = rows(6, 4)
     torch.testing.assert_close(sinkhorn(scores + 7, 0.05), sinkhorn(scores, 0.05), rtol=0, atol=1e-10)
@@ -71,16 +71,16 @@ def test_assignments_have_no_gradient_and_no_half_precision_and_never_overflow()
 
 def test_a_queue_takes_part_and_gets_no_row() -> None:
     scores, extra = rows(6, 4), rows(5, 4, seed=1)
-    found = sinkhorn(scores, 0.3, 3, extra)
-    torch.testing.assert_close(found, sinkhorn(torch.cat([scores, extra]), 0.3)[:6], rtol=0, atol=1e-12)
-    assert float((found - sinkhorn(scores, 0.3)).abs().max()) > 1e-3
+    result = sinkhorn(scores, 0.3, 3, extra)
+    torch.testing.assert_close(result, sinkhorn(torch.cat([scores, extra]), 0.3)[:6], rtol=0, atol=1e-12)
+    assert float((result - sinkhorn(scores, 0.3)).abs().max()) > 1e-3
 
 
 @pytest.mark.parametrize("queue", [None, rows(5, 4, seed=1)])
 def test_sinkhorn_of_two_processes_is_that_of_one(queue: torch.Tensor | None) -> None:
     scores = rows(8, 4)
-    found = torch.cat(together(lambda half: sinkhorn(half, 0.3, 3, queue), scores))
-    torch.testing.assert_close(found, sinkhorn(scores, 0.3, 3, queue), rtol=0, atol=1e-12)
+    result = torch.cat(in_two_threads(lambda half: sinkhorn(half, 0.3, 3, queue), scores))
+    torch.testing.assert_close(result, sinkhorn(scores, 0.3, 3, queue), rtol=0, atol=1e-12)
 
 
 def test_scores_are_cosines_whatever_the_lengths() -> None:
@@ -126,10 +126,10 @@ def test_the_number_of_prototypes() -> None:
 
 
 def test_entropies_tell_both_collapses() -> None:
-    even, one, sound = torch.full((8, 4), 0.25), torch.eye(4)[[0] * 8], torch.eye(4)[[0, 1, 2, 3] * 2]
-    found = [entropies(p) for p in (even, one, sound)]
-    assert [value for pair in found for value in pair] == pytest.approx([1, 1, 0, 0, 0, 1])
-    symptoms = [uniform(own) + dominated(own, together) for own, together in found]
+    even, single, sound = torch.full((8, 4), 0.25), torch.eye(4)[[0] * 8], torch.eye(4)[[0, 1, 2, 3] * 2]
+    result = [entropies(p) for p in (even, single, sound)]
+    assert [value for pair in result for value in pair] == pytest.approx([1, 1, 0, 0, 0, 1])
+    symptoms = [uniform_predictions(row) + dominant_prototype(row, mean) for row, mean in result]
     assert [len(lines) for lines in symptoms] == [1, 1, 0]
     assert symptoms[0][0].startswith("predictions are uniform: their entropy is 1.000")
     assert symptoms[1][0].startswith("one prototype takes all images")

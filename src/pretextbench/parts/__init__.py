@@ -15,19 +15,20 @@ from pretextbench.parts.pairs import (
 )
 from pretextbench.parts.prototypes import (
     Prototypes,
-    dominated,
+    dominant_prototype,
     entropies,
     prototype_count,
     prototype_pictures,
     sinkhorn,
-    uniform,
+    uniform_predictions,
 )
 from pretextbench.parts.queue import Queue
 from pretextbench.parts.twin import Twin, cosine_momentum
 
 __all__ = [
     "MultiCropParams", "PairParams", "Prototypes", "Queue", "Twin", "collapse", "cosine_momentum", "crop_pictures",
-    "cross_correlation", "cross_view_entropy", "dominated", "encode", "encode_crops", "entropies", "in_float32", "mlp",
-    "off_diagonal", "pair_health", "pair_pictures", "prototype_count", "prototype_pictures", "random_directions",
-    "require_images", "sigreg", "sinkhorn", "uniform", "variance_and_covariance", "visreg",
+    "cross_correlation", "cross_view_entropy", "dominant_prototype", "encode", "encode_crops", "entropies",
+    "in_float32", "mlp", "off_diagonal", "pair_health", "pair_pictures", "prototype_count", "prototype_pictures",
+    "random_directions", "require_images", "sigreg", "sinkhorn", "uniform_predictions", "variance_and_covariance",
+    "visreg",
 ]  # fmt: skip

@@ -74,8 +74,8 @@ def cross_view_entropy(targets: Tensor, scores: Tensor, temperature: float) -> T
     """
     logs = (scores / temperature).log_softmax(-1)
     costs = -torch.einsum("gbk,vbk->gv", targets.detach(), logs) / targets.shape[1]
-    others = 1 - torch.eye(*costs.shape, dtype=costs.dtype, device=costs.device)  # 0 for a view and itself
-    total: Tensor = (costs * others).sum() / others.sum()
+    between = 1 - torch.eye(*costs.shape, dtype=costs.dtype, device=costs.device)  # 0 for a view and itself
+    total: Tensor = (costs * between).sum() / between.sum()
     return total
 
 

@@ -45,10 +45,10 @@ def visreg(z: Tensor, directions: Tensor) -> Tensor:
     Mean over dimensions of (1 - std)^2 and of mean^2, and mean squared distance of the sorted standardised projections
     on directions (D, K) from the quantiles of i / (N + 1). No gradient goes through the deviation in the shape.
     """
-    everyone = gather(z)
-    centre, deviation = everyone.mean(0), everyone.std(0, correction=0)
-    standard = (everyone - centre) / (deviation.detach() + TINY)
-    n = len(everyone)
+    gathered = gather(z)
+    centre, deviation = gathered.mean(0), gathered.std(0, correction=0)
+    standard = (gathered - centre) / (deviation.detach() + TINY)
+    n = len(gathered)
     quantiles = torch.special.ndtri(torch.arange(1, n + 1, dtype=z.dtype, device=z.device) / (n + 1))
     shape = ((standard @ directions).sort(0).values - quantiles[:, None]).square().mean()
     total: Tensor = (1 - deviation).square().mean() + centre.square().mean() + shape

@@ -49,8 +49,8 @@ def sinkhorn(scores: Tensor, epsilon: float, iterations: int = 3, extra: Tensor 
         iterations: more make the shares more equal; the rows sum to 1 after each.
         extra: (n, K), scores of a queue, equal in all processes; they take part, and no row is returned for them.
     """
-    everyone = gather(scores)
-    logits = (everyone if extra is None else torch.cat([everyone, extra.to(everyone)])) / epsilon
+    gathered = gather(scores)
+    logits = (gathered if extra is None else torch.cat([gathered, extra.to(gathered)])) / epsilon
     for _ in range(iterations):
         logits = logits - logits.logsumexp(0)
         logits = logits - logits.logsumexp(1, keepdim=True)
@@ -83,22 +83,22 @@ def entropies(probabilities: Tensor) -> tuple[float, float]:
     return float(torch.special.entr(p).sum(1).mean() / most), float(torch.special.entr(p.mean(0)).sum() / most)
 
 
-def uniform(own: float, limit: float = 0.995) -> list[str]:
-    """A symptom where every image is given all prototypes alike; `own`: mean entropy of an image's row, 0 to 1."""
-    if own < limit:
+def uniform_predictions(row: float, limit: float = 0.995) -> list[str]:
+    """A symptom where every image is given all prototypes alike; `row`: mean entropy of an image's row, 0 to 1."""
+    if row < limit:
         return []
     return [
-        f"predictions are uniform: their entropy is {own:.3f} of the largest possible 1; lower optimizer.lr, or train "
+        f"predictions are uniform: their entropy is {row:.3f} of the largest possible 1; lower optimizer.lr, or train "
         "longer"
     ]
 
 
-def dominated(own: float, together: float, limit: float = 0.1) -> list[str]:
+def dominant_prototype(row: float, mean: float, limit: float = 0.1) -> list[str]:
     """A symptom where one prototype takes all images; values as of `entropies`."""
-    if max(own, together) >= limit:
+    if max(row, mean) >= limit:
         return []
     return [
-        f"one prototype takes all images: the entropy of their mean is {together:.3f} of a possible 1; raise the batch "
+        f"one prototype takes all images: the entropy of their mean is {mean:.3f} of a possible 1; raise the batch "
         "size, or lower optimizer.lr"
     ]
 

@@ -21,30 +21,30 @@ WORLD = 2
 
 @contextmanager
 def _threads() -> Iterator[threading.local]:
-    """Let the functions of `pretextbench.distributed` see two processes, one in each thread that sets `own.rank`."""
-    own, barrier, parts = threading.local(), threading.Barrier(WORLD, timeout=20), [torch.empty(0)] * WORLD
+    """Let `pretextbench.distributed` see two processes, one in each thread that sets `thread.rank`."""
+    thread, barrier, parts = threading.local(), threading.Barrier(WORLD, timeout=20), [torch.empty(0)] * WORLD
 
     def gather(x: Tensor) -> Tensor:
-        parts[own.rank] = x
+        parts[thread.rank] = x
         barrier.wait()
         everything = torch.cat(parts)
         barrier.wait()
         return everything
 
-    calls = {"get_world_size": lambda: WORLD, "get_rank": lambda: own.rank}
+    calls = {"get_world_size": lambda: WORLD, "get_rank": lambda: thread.rank}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distributed, "_alone", lambda: False)
         patch.setattr(distributed, "dist", SimpleNamespace(**calls))
         patch.setattr(distributed, "_Gather", SimpleNamespace(apply=gather))
-        yield own
+        yield thread
 
 
-def together(function: Callable[[Tensor], Tensor], x: Tensor) -> list[Tensor]:
+def in_two_threads(function: Callable[[Tensor], Tensor], x: Tensor) -> list[Tensor]:
     """The function of each process's half of the rows of x, in order of rank."""
-    with _threads() as own:
+    with _threads() as thread:
 
         def work(rank: int) -> Tensor:
-            own.rank = rank
+            thread.rank = rank
             return function(x.chunk(WORLD)[rank])
 
         with ThreadPoolExecutor(WORLD) as pool:
