@@ -26,6 +26,7 @@ def test_there_are_methods():
         "lejepa",
         "swav",
         "dino",
+        "moco",
         "rotation",
         "denoising",
         "context-encoder",

@@ -80,6 +80,7 @@ class Data:
     images: int  # in the training split
     derived: Mapping[str, Tensor] = field(default_factory=dict)  # what `derive` returned
     classes: int = 0  # for the supervised control only; 0 for every pretext method
+    batch: int = 0  # images per optimizer step, of all processes together; 0: not known
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,19 @@ def test_a_queue_is_first_in_first_out(size: int) -> None:
 def test_a_queue_shorter_than_a_batch_is_refused() -> None:
     with pytest.raises(UserError, match="A queue of 4 embeddings is shorter than a batch of 5"):
         Queue(4, 2).add(torch.zeros(5, 2))
+    with pytest.raises(UserError, match="A queue of 4 embeddings is shorter than a batch of 5"):
+        Queue(4, 2).fill(torch.zeros(5, 2))
+    with pytest.raises(UserError, match="A queue of 4 embeddings is shorter than a batch of 5"):
+        Queue(4, 2, batch=5)
+    assert len(Queue(4, 2, batch=4).rows) == 4
+
+
+def test_a_queue_is_filled_with_a_batch_repeated() -> None:
+    queue, new = Queue(7, 2), rows(3, 2).float()
+    queue.fill(new)
+    assert torch.equal(queue.rows, torch.cat([new, new, new[:1]]))
+    queue.add(-new[:2])
+    assert torch.equal(queue.rows, torch.cat([-new[:2], new[2:], new, new[:1]]))
 
 
 def test_off_diagonal_elements() -> None:

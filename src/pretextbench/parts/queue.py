@@ -16,10 +16,29 @@ class Queue(nn.Module):
     rows: Tensor  # (size, dim)
     next: Tensor  # number of the row that is replaced next
 
-    def __init__(self, size: int, dim: int) -> None:
+    def __init__(self, size: int, dim: int, batch: int = 0) -> None:
+        """Refuse a queue that cannot take a batch of `batch` rows (`Data.batch`; 0: not known).
+
+        Raises:
+            UserError: the queue is shorter than a batch.
+        """
         super().__init__()
+        _refuse_shorter(size, batch)
         self.register_buffer("rows", F.normalize(torch.randn(size, dim), dim=1))
         self.register_buffer("next", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def fill(self, new: Tensor) -> None:
+        """Fill the queue with `new`, (n, dim), repeated: after the first step, in place of the random vectors.
+
+        Random vectors are far from all embeddings. A loss against them starts too low and rises while they leave.
+
+        Raises:
+            UserError: a batch is larger than the queue.
+        """
+        _refuse_shorter(len(self.rows), len(new))
+        times = -(-len(self.rows) // len(new))
+        self.rows.copy_(new.repeat(times, 1)[: len(self.rows)])
 
     @torch.no_grad()
     def add(self, new: Tensor) -> None:
@@ -29,11 +48,14 @@ class Queue(nn.Module):
             UserError: a batch is larger than the queue.
         """
         size = len(self.rows)
-        if len(new) > size:
-            raise UserError(
-                f"A queue of {size} embeddings is shorter than a batch of {len(new)}. Raise `queue`, or lower the "
-                "batch size."
-            )
+        _refuse_shorter(size, len(new))
         places = (self.next + torch.arange(len(new), device=new.device)) % size
         self.rows[places] = new.to(self.rows.dtype)
         self.next.copy_((self.next + len(new)) % size)
+
+
+def _refuse_shorter(size: int, batch: int) -> None:
+    if batch > size:
+        raise UserError(
+            f"A queue of {size} embeddings is shorter than a batch of {batch}. Raise `queue`, or lower the batch size."
+        )

@@ -73,7 +73,7 @@ def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
         "target": plugin.target,
         "source_hash": registry.source_hash(plugin),
     }
-    target = [params.encoder.decisive(), params.prepare.image_size]
+    target = [params.encoder.decisive(), params.prepare.image_size, params.pretrain.batch_size]
     text = json.dumps([name, facts, raw, target, version("pretextbench")], sort_keys=True, default=str)
     fingerprint = hashlib.sha256(text.encode() + _contract()).hexdigest()
     if fingerprint in known:
@@ -86,7 +86,7 @@ def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
 
 
 def _check_pair(name: str, method: Any, own: MethodParams, params: Params) -> None:
-    """Refuse a method that cannot work with the encoder or the image size of params.yaml.
+    """Refuse a method that cannot work with the encoder, the image size or the batch size of params.yaml.
 
     Whether the images have colour is known when they are prepared. The networks are built without their numbers (on
     torch's device `meta`), for what a method itself refuses.
@@ -100,7 +100,8 @@ def _check_pair(name: str, method: Any, own: MethodParams, params: Params) -> No
     classes, grey = (2 if method.uses_labels else 0), ((0.5,) * 3, (0.25,) * 3)
     try:
         noise = torch.rand(4, 3, size, size, generator=torch.Generator().manual_seed(0))
-        data = Data(size, *grey, images=1000, derived=method.derive(own, iter([noise]), size), classes=classes)
+        derived, batch = method.derive(own, iter([noise]), size), own.batch_size or params.pretrain.batch_size
+        data = Data(size, *grey, images=1000, derived=derived, classes=classes, batch=batch)
         with torch.device("meta"):
             encoder = method.build_encoder(own, params.encoder, data)
             method.requires.check(name, size, encoder)

@@ -28,7 +28,7 @@ from pretextbench.params import Pretrain
 from pretextbench.project.demands import of_devices, refuse
 from pretextbench.train import encoder_folder, work
 from pretextbench.train.batches import Batches
-from pretextbench.train.budget import Job
+from pretextbench.train.budget import Job, batch_size
 from pretextbench.train.checkpoint import Checkpoint
 from pretextbench.train.encoder_folder import Card
 from pretextbench.train.loop import History, Observer, Training, run
@@ -99,7 +99,7 @@ def facts(data: Prepared, job: Job) -> Data:
             "images. Take it out of compare.controls in params.yaml, or lay the images out in one folder per class."
         )
     images = len(data.images("train"))
-    return Data(data.image_size, tuple(data.mean), tuple(data.std), images, job.derived, classes)
+    return Data(data.image_size, tuple(data.mean), tuple(data.std), images, job.derived, classes, batch_size(job))
 
 
 def pretrain(

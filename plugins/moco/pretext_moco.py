@@ -1,0 +1,201 @@
+"""MoCo: a query meets its key among many others, and a slow copy of the network makes the keys (He 2020, Chen 2021).
+
+Query q: encoder f and projection g of one view. Key k: the same networks' twin, of the other view; its weights are a
+moving average, moved once after every step. All vectors have length 1, tau is the temperature.
+
+`form: v2` (arXiv:1911.05722, equation 1, with the head of arXiv:2003.04297): the negatives are the K keys of a queue,
+which are those of earlier batches; a batch enters it after the step and never meets its own keys.
+
+    loss = -log( exp(q k / tau) / (exp(q k / tau) + sum over the queue exp(q k_j / tau)) )      mean over images
+
+`form: v3` (arXiv:2104.02057, algorithm 1): no queue, a prediction head p, and the negatives are the keys of the batch:
+
+    ctr(q, k) = -2 tau log( exp(q_i k_i / tau) / sum_j exp(q_i k_j / tau) )
+    loss      = ctr(p(z1), k2) + ctr(p(z2), k1)
+"""
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from pretextbench.distributed import gather, rank
+from pretextbench.encoder import Encoder
+from pretextbench.errors import UserError
+from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
+from pretextbench.params import OptimizerParams
+from pretextbench.parts import (
+    PairParams,
+    Queue,
+    Twin,
+    collapse,
+    cosine_momentum,
+    encode,
+    in_float32,
+    mlp,
+    pair_health,
+    pair_pictures,
+    require_images,
+)
+from pretextbench.recipe import Recipe
+
+
+class Params(PairParams):
+    """Parameters of MoCo; the defaults are for small images, the papers' are named beside them."""
+
+    optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=3e-3, weight_decay=1e-4, warmup=0.1)
+    form: Literal["v2", "v3"] = Field("v2", description="v2: a queue; v3: symmetric, prediction head, no queue")
+    queue: int = Field(2048, ge=2, description="keys of earlier batches, of v2 (paper: 65536)")
+    norm_groups: int = Field(4, ge=1, description="groups of a batch with batch norms of their own, of v2; 1 = none")
+    momentum: float = Field(0.99, ge=0, le=1, description="of the keys' network; in v3 it rises to 1 (v2: 0.999)")
+    temperature: float = Field(0.2, gt=0, le=10, description="tau (v2: 0.2; v3: 1 for residual networks)")
+    head_dim: int = Field(128, ge=2, description="of queries and keys (v2: 128, v3: 256)")
+    head_hidden: int = Field(512, ge=2, description="hidden units of the heads (v2: 2048, v3: 4096)")
+
+    @model_validator(mode="after")
+    def _queue_holds_a_batch(self) -> Self:
+        if self.form == "v2" and self.batch_size and self.queue < self.batch_size:
+            raise ValueError(f"`queue` of {self.queue} keys is shorter than a batch of {self.batch_size} images")
+        return self
+
+
+@in_float32
+def with_queue(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """Equation 1 for queries and keys (N, D) and the keys of earlier batches (K, D): mean over images, nats."""
+    q, k = F.normalize(q, dim=1), F.normalize(k.detach(), dim=1)
+    logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.to(q.dtype).T], 1) / temperature  # (N, 1 + K)
+    return F.cross_entropy(logits, logits.new_zeros(len(q), dtype=torch.int64))
+
+
+@in_float32
+def within_batch(q: Tensor, k: Tensor, temperature: float) -> Tensor:
+    """ctr(q, k) of v3, (n, D) each, against the keys of all processes; the factor 2 tau is in it."""
+    q, keys = F.normalize(q, dim=1), gather(F.normalize(k.detach(), dim=1))
+    own = torch.arange(len(q), device=q.device) + rank() * len(q)
+    return 2 * temperature * F.cross_entropy(q @ keys.T / temperature, own)
+
+
+def groups(images: int, count: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Numbers of the images of each group: of the queries, and of the keys. The two cross each other.
+
+    Each group of keys takes its images from all groups of queries, as evenly as possible.
+    """
+    of_queries, of_keys = (
+        [[i for i in range(images) if i // unit % count == group] for group in range(count)] for unit in (1, count)
+    )
+    return of_queries, [group for group in of_keys if group]
+
+
+def in_groups(network: nn.Module, view: Tensor, parts: list[list[int]]) -> Tensor:
+    """The network (B, ...) -> (B, D) on each group by itself: batch norm sees one group at a time."""
+    if len(parts) == 1:
+        return encode(network, [view])[0]
+    numbers = torch.tensor([number for part in parts for number in part], device=view.device)
+    outputs = encode(network, view[numbers].split([len(part) for part in parts]))
+    return torch.cat(outputs)[numbers.argsort()]
+
+
+class MoCo(PretextMethod[Params]):
+    """The encoder, a projection head of two layers, their twin, and a queue (v2) or a prediction head (v3)."""
+
+    api_version = 1
+    reference = "He 2020, Momentum contrast, arXiv:1911.05722; Chen 2020, arXiv:2003.04297; Chen 2021, arXiv:2104.02057"
+
+    def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
+        super().__init__(params, encoder, data)
+        sizes = (params.head_hidden, params.head_dim)
+        if params.form == "v2":
+            self.projector, self.predictor = mlp(encoder.dim, *sizes, norm=False), None
+            self.queue = Queue(params.queue, params.head_dim, batch=data.batch)
+        else:
+            self.projector = mlp(encoder.dim, *sizes, last_norm="plain")
+            self.predictor = mlp(params.head_dim, *sizes, last_norm="plain")
+        self.twin = Twin(encoder, self.projector)
+
+    @classmethod
+    def recipe(cls, params: Params, image_size: int) -> Recipe:
+        """Two draws of crop, flip, colour jitter, grey and (on larger images) blur."""
+        return params.pair(image_size)
+
+    def loss(self, batch: Batch) -> Loss:
+        """Equation 1 with the queue, whose new keys are staged; or both directions of v3."""
+        require_images("moco", len(batch.index))
+        if self.predictor is None:
+            return self._queued(batch.views)
+        z1, z2 = encode(self.encoder, batch.views[:2])
+        q1, q2 = (self.predictor(self.projector(z)) for z in (z1, z2))
+        k1, k2 = encode(self.twin, batch.views[:2])
+        tau = self.params.temperature
+        return Loss(within_batch(q1, k2, tau) + within_batch(q2, k1, tau))
+
+    def _queued(self, views: tuple[Tensor, ...]) -> Loss:
+        count, images = self.params.norm_groups, len(views[0])
+        if self.training and count > 1 and images < 2 * count:
+            raise UserError(
+                f"Method 'moco' normalises {count} groups of a batch, which needs at least {2 * count} images at a "
+                f"time, found {images}. Lower its `norm_groups`, or raise the batch size."
+            )
+        of_queries, of_keys = groups(images, count if self.training else 1)
+        q = self.projector(in_groups(self.encoder, views[0], of_queries))
+        k = in_groups(self.twin, views[1], of_keys)
+        total = with_queue(q, k, self.queue.rows, self.params.temperature)
+        return Loss(total, {"retrieval": retrieval(q, k, self.queue.rows)}, {"keys": F.normalize(k.float(), dim=1)})
+
+    def after_step(self, progress: float, staged: Mapping[str, Tensor]) -> None:
+        """Move the keys' network, once per optimizer step, and let the keys of this step into the queue."""
+        start = self.params.momentum
+        momentum = start if self.predictor is None else cosine_momentum(start, progress)
+        self.twin.follow(momentum, self.encoder, self.projector)
+        if self.predictor is None:
+            add = self.queue.add if progress else self.queue.fill
+            add(staged["keys"])
+
+    def _seen(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, D) of the first views, keys (B, D) of the second, and what the keys compete with, (K, D)."""
+        (h,), (k,) = encode(self.encoder, batch.views[:1]), encode(self.twin, batch.views[1:2])
+        q = self.projector(h)
+        if self.predictor is None:
+            return q, k, self.queue.rows
+        return self.predictor(q), k, k[:0]
+
+    def show(self, batch: Batch) -> list[Picture]:
+        """The views, cosines of queries and keys, and of v2 each query's own key with the nearest keys of the queue."""
+        q, k, queue = self._seen(batch)
+        return [*pair_pictures(batch.views, q, k), *([hardest(q, k, queue)] if len(queue) else [])]
+
+    def health(self, batch: Batch) -> dict[str, float]:
+        """Spread, rank and closeness of queries and keys; how often a query's own key is the nearest of all keys."""
+        q, k, queue = self._seen(batch)
+        chance = 1 / (len(queue) + 1 if len(queue) else len(k))
+        return {**pair_health(q, k), "retrieval": float(retrieval(q, k, queue)), "retrieval_chance": chance}
+
+    def symptoms(self, health: Mapping[str, float]) -> list[str]:
+        """Collapse of the queries; queries that do not find their keys."""
+        symptoms = collapse(health, "lower optimizer.lr, raise `momentum`, or use more negatives (`queue`, batch size)")
+        if health["retrieval"] < 3 * health["retrieval_chance"] < 0.5:
+            symptoms.append(
+                f"queries do not find their keys: {health['retrieval']:.3f}, near chance; train longer, or make views "
+                "more alike (crop_min up, colour down)"
+            )
+        return symptoms
+
+
+def retrieval(q: Tensor, k: Tensor, queue: Tensor) -> Tensor:
+    """Share of queries (B, D) that are nearest to their own key, among the queue's (K, D) or, without, the batch's."""
+    q, k = (F.normalize(x.detach().float(), dim=1) for x in (q, k))
+    own = (q * k).sum(1)
+    if len(queue):
+        return (own > (q @ queue.to(q.dtype).T).amax(1)).float().mean()
+    return ((q @ k.T).argmax(1) == torch.arange(len(q), device=q.device)).float().mean()
+
+
+def hardest(q: Tensor, k: Tensor, queue: Tensor, columns: int = 16) -> Picture:
+    """Cosines of each query (a row): own key first, then the nearest keys of the queue in order (white: alike)."""
+    q, k = (F.normalize(x.float(), dim=1) for x in (q, k))
+    negatives = (q @ queue.to(q.dtype).T).topk(min(columns, len(queue)), 1).values
+    cosines = torch.cat([(q * k).sum(1, keepdim=True), negatives], 1)
+    pixels = ((cosines + 1) / 2).clamp(0, 1).expand(3, -1, -1)
+    return Picture("own key, then the nearest of the queue", ("",), pixels[None, None])

@@ -1,0 +1,222 @@
+"""MoCo's losses against scalar loops and lightly; keys, queue, groups and steps; bad settings; a planted collapse."""
+
+import math
+
+import pretext_moco
+import pytest
+import torch
+from lightly.loss import NTXentLoss
+from pretext_moco import MoCo, Params, groups, in_groups, with_queue, within_batch
+from torch import Tensor, nn
+
+from pretextbench.base.section import parse
+from pretextbench.encoder import build
+from pretextbench.errors import UserError
+from pretextbench.method import Batch, Data
+from pretextbench.params import EncoderParams
+
+SIDE, TAU = 16, 0.2
+FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
+
+
+def rows(*counts: int, dim: int = 5) -> list[Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    return [torch.randn(n, dim, generator=draw, dtype=torch.float64) for n in counts]
+
+
+def method(data: Data = FACTS, **params: object) -> MoCo:
+    torch.manual_seed(0)
+    own = Params(**{"queue": 24, "norm_groups": 2, **params})
+    return MoCo(own, build(EncoderParams(width=4), SIDE, data.mean, data.std), data)
+
+
+def batch(n: int = 8) -> Batch:
+    x = torch.rand(n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    return Batch((x, (x + 0.05).clamp(0, 1)), torch.arange(n))
+
+
+def cosine(a: list[float], b: list[float]) -> float:
+    dot = math.fsum(x * y for x, y in zip(a, b, strict=True))
+    return dot / math.sqrt(math.fsum(x * x for x in a)) / math.sqrt(math.fsum(y * y for y in b))
+
+
+def cross_entropy(query: list[float], keys: list[list[float]], own: int) -> float:
+    powers = [math.exp(cosine(query, key) / TAU) for key in keys]
+    return -math.log(powers[own] / math.fsum(powers))
+
+
+def test_v2_equals_equation_1() -> None:
+    q, k, queue = rows(6, 6, 9)
+    queue = nn.functional.normalize(queue, dim=1)
+    terms = [cross_entropy(a, [b, *queue.tolist()], 0) for a, b in zip(q.tolist(), k.tolist(), strict=True)]
+    assert float(with_queue(q, k, queue, TAU)) == pytest.approx(math.fsum(terms) / 6, abs=1e-12)
+
+
+def test_v3_equals_algorithm_1() -> None:
+    q, k = rows(6, 6)
+    terms = [2 * TAU * cross_entropy(a, k.tolist(), i) for i, a in enumerate(q.tolist())]
+    assert float(within_batch(q, k, TAU)) == pytest.approx(math.fsum(terms) / 6, abs=1e-12)
+
+
+def test_lightly_agrees() -> None:
+    """A second opinion on both forms, value and gradient: NT-Xent against a bank of keys."""
+    q, k, queue = rows(6, 6, 9)
+    q.requires_grad_()
+    queue = nn.functional.normalize(queue, dim=1)
+
+    def bank(keys: Tensor) -> NTXentLoss:
+        loss = NTXentLoss(TAU, memory_bank_size=(len(keys), 5))
+        loss.memory_bank.bank = keys.clone()
+        return loss
+
+    others = [torch.cat([k[:i], k[i + 1 :]]) for i in range(6)]
+    each = [bank(nn.functional.normalize(o, dim=1))(q[i : i + 1], k[i : i + 1]) for i, o in enumerate(others)]
+    pairs = [
+        (with_queue(q, k, queue, TAU), bank(queue)(q, k)),
+        (within_batch(q, k, TAU), 2 * TAU * torch.stack(each).mean()),
+    ]
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+        gradients = (torch.autograd.grad(loss, q)[0] for loss in (ours, theirs))
+        torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
+
+
+def test_known_values() -> None:
+    """Equal vectors cost ln(K + 1); against a random queue aligned pairs cost what the Gaussian limit says."""
+    one = torch.ones(4, 128, dtype=torch.float64)
+    assert float(with_queue(one, one, nn.functional.normalize(one, dim=1), TAU)) == pytest.approx(math.log(5))
+    assert float(within_batch(one, one, TAU)) == pytest.approx(2 * TAU * math.log(4))
+    q, queue = rows(64, 4096, dim=128)
+    limit = math.log1p(4096 * math.exp(1 / (2 * 128 * 0.1**2) - 10))
+    found = float(with_queue(q, q, nn.functional.normalize(queue, dim=1), 0.1))
+    assert found == pytest.approx(limit, rel=0.02)
+
+
+def test_two_processes_equal_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """v3: each process has half of the queries and the keys of all; the mean of the losses, with gradient."""
+    q, k = rows(6, 6)
+    q.requires_grad_()
+    whole, halves = within_batch(q, k, TAU), []
+    monkeypatch.setattr(pretext_moco, "gather", lambda keys: nn.functional.normalize(k, dim=1))
+    for process in range(2):
+        monkeypatch.setattr(pretext_moco, "rank", lambda process=process: process)
+        own = slice(3 * process, 3 * process + 3)
+        halves.append(within_batch(q[own], k[own], TAU))
+    both = torch.stack(halves).mean()
+    torch.testing.assert_close(both, whole, rtol=0, atol=1e-12)
+    gradients = (torch.autograd.grad(loss, q)[0] for loss in (both, whole))
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["v2", "v3"])
+def test_no_gradient_reaches_the_keys(form: str) -> None:
+    q, k, queue = (x.requires_grad_() for x in rows(6, 6, 9))
+    (with_queue(q, k, queue.detach(), TAU) + within_batch(q, k, TAU)).backward()
+    assert k.grad is None
+    whole = method(form=form)
+    whole.loss(batch()).total.backward()
+    assert all(p.grad is None for p in whole.twin.parameters())
+    assert all(p.grad is not None for p in whole.parameters() if p.requires_grad)
+    assert (whole.predictor is None) == (form == "v2")
+
+
+def test_v3_is_symmetric_and_takes_each_view_to_the_keys_of_the_other() -> None:
+    whole, views = method(form="v3").eval(), batch()
+    total = whole.loss(views).total
+    torch.testing.assert_close(total, whole.loss(Batch(views.views[::-1], views.index)).total)
+    q1, q2 = (whole.predictor(whole.projector(whole.encoder(x))) for x in views.views)
+    k1, k2 = (whole.twin(x) for x in views.views)
+    torch.testing.assert_close(total, within_batch(q1, k2, TAU) + within_batch(q2, k1, TAU))
+
+
+def test_a_batch_enters_the_queue_after_the_step() -> None:
+    """It never meets its own keys; the first one fills the queue, a later one replaces the oldest keys."""
+    whole, views = method(), batch()
+    before = whole.queue.rows.clone()
+    staged = whole.loss(views).staged
+    assert torch.equal(whole.queue.rows, before)
+    keys = staged["keys"]
+    torch.testing.assert_close(keys.norm(dim=1), torch.ones(8))
+    whole.after_step(0.0, staged)
+    assert torch.equal(whole.queue.rows, keys.repeat(3, 1))
+    whole.after_step(0.5, {"keys": -keys})
+    assert torch.equal(whole.queue.rows, torch.cat([-keys, keys, keys]))
+
+
+@pytest.mark.parametrize(("form", "late"), [("v2", 0.9), ("v3", 1.0)])
+def test_the_keys_network_moves_once_per_step_and_never_in_the_loss(form: str, late: float) -> None:
+    whole = method(form=form, momentum=0.9)
+    with torch.no_grad():
+        for p in [*whole.encoder.parameters(), *whole.projector.parameters()]:
+            p.add_(1)
+    staged, online = whole.loss(batch()).staged, [*whole.encoder.parameters(), *whole.projector.parameters()]
+    for progress, momentum in ((0.0, 0.9), (1.0, late)):
+        before = [p.clone() for p in whole.twin.parameters()]
+        whole.loss(batch())
+        assert all(torch.equal(p, q) for p, q in zip(whole.twin.parameters(), before, strict=True))
+        whole.after_step(progress, staged)
+        for own, old, new in zip(whole.twin.parameters(), before, online, strict=True):
+            torch.testing.assert_close(own, momentum * old + (1 - momentum) * new.detach())
+
+
+@pytest.mark.parametrize(("images", "count"), [(32, 4), (128, 4), (7, 3), (8, 1)])
+def test_groups_of_queries_and_keys_cross(images: int, count: int) -> None:
+    of_queries, of_keys = groups(images, count)
+    for parts in (of_queries, of_keys):
+        assert sorted(number for part in parts for number in part) == list(range(images))
+    most = math.ceil(max(map(len, of_keys)) / count)
+    assert all(len({*a} & {*b}) <= most for a in of_queries for b in of_keys)
+
+
+def test_batch_norm_sees_one_group_at_a_time() -> None:
+    norm, x = nn.BatchNorm2d(1), torch.randn(8, 1, 2, 2)
+    parts, _ = groups(8, 2)
+    expected = torch.empty_like(x)
+    for part in parts:
+        expected[part] = nn.functional.batch_norm(x[part], None, None, training=True)
+    torch.testing.assert_close(in_groups(norm, x, parts), expected)
+
+
+def test_bad_settings_are_refused_in_one_sentence() -> None:
+    with pytest.raises(UserError, match="`queue` of 64 keys is shorter than a batch of 128 images"):
+        parse(Params, {"queue": 64, "batch_size": 128}, "params.yaml")
+    known = Data(SIDE, FACTS.mean, FACTS.std, images=100, batch=32)
+    with pytest.raises(UserError, match="A queue of 24 embeddings is shorter than a batch of 32"):
+        method(known)
+    method(known, form="v3")  # it has no queue
+    for form in ("v2", "v3"):
+        with pytest.raises(UserError, match="'moco' needs at least 2 images in each batch of a process, found 1"):
+            method(form=form).loss(batch(1))
+    with pytest.raises(UserError, match="normalises 4 groups of a batch, which needs at least 8 images"):
+        method(norm_groups=4).loss(batch(4))
+
+
+def test_half_precision_does_not_reach_the_loss() -> None:
+    q, k, queue = (x.to(torch.bfloat16) for x in rows(16, 16, 32))
+    with torch.autocast("cpu", torch.bfloat16):
+        low = with_queue(q, k, queue, 0.05), within_batch(q, k, 0.05)
+    q, k, queue = q.float(), k.float(), queue.float()
+    torch.testing.assert_close(low, (with_queue(q, k, queue, 0.05), within_batch(q, k, 0.05)))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", ["v2", "v3"])
+def test_a_collapse_is_named(form: str) -> None:
+    dead = method(form=form, queue=512).eval()
+    for weight in (dead.projector[0].weight, dead.twin.copies[1][0].weight):
+        weight.zero_()
+    assert any("collapsed" in line for line in dead.symptoms(dead.health(batch())))
+    well = {"projection_std": 1.0, "retrieval": 0.9, "retrieval_chance": 0.01}
+    assert dead.symptoms(well) == []
+    assert "do not find their keys: 0.010" in dead.symptoms({**well, "retrieval": 0.01})[0]
+
+
+@torch.no_grad()
+def test_show_draws_views_cosines_and_the_hardest_keys() -> None:
+    views, cosines, queue = method().eval().show(batch(4))
+    assert views.images.shape == (4, 2, 3, SIDE, SIDE)
+    assert cosines.images.shape == (1, 1, 3, 8, 8)
+    assert queue.images.shape == (1, 1, 3, 4, 17)
+    negatives = queue.images[0, 0, 0, :, 1:]
+    assert bool((negatives.diff(dim=1) <= 0).all())
+    assert len(method(form="v3").eval().show(batch(4))) == 2
