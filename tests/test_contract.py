@@ -27,6 +27,7 @@ def test_there_are_methods():
         "swav",
         "dino",
         "moco",
+        "nnclr",
         "rotation",
         "denoising",
         "context-encoder",

@@ -1,0 +1,187 @@
+"""NNCLR's loss against a scalar loop and lightly; neighbours, queue and gradients; bad settings; planted collapses."""
+
+import math
+
+import pretext_nnclr
+import pytest
+import torch
+from lightly.loss import NTXentLoss
+from lightly.models.modules import NNMemoryBankModule
+from pretext_nnclr import NNCLR, Params, cross_entropy, nearest
+from torch import Tensor, nn
+
+from pretextbench.base.section import parse
+from pretextbench.encoder import build
+from pretextbench.errors import UserError
+from pretextbench.method import Batch, Data
+from pretextbench.params import EncoderParams
+
+SIDE, TAU = 16, 0.2
+FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
+
+
+def rows(*counts: int, dim: int = 5) -> list[Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    return [torch.randn(n, dim, generator=draw, dtype=torch.float64) for n in counts]
+
+
+def method(data: Data = FACTS, **params: object) -> NNCLR:
+    torch.manual_seed(0)
+    return NNCLR(Params(**{"queue": 24, **params}), build(EncoderParams(width=4), SIDE, data.mean, data.std), data)
+
+
+def batch(n: int = 8) -> Batch:
+    x = torch.rand(n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    return Batch((x, (x + 0.05).clamp(0, 1)), torch.arange(n))
+
+
+def cosine(a: list[float], b: list[float]) -> float:
+    dot = math.fsum(x * y for x, y in zip(a, b, strict=True))
+    return dot / math.sqrt(math.fsum(x * x for x in a)) / math.sqrt(math.fsum(y * y for y in b))
+
+
+def expected(neighbours: list[list[float]], predictions: list[list[float]]) -> float:
+    terms = []
+    for i, neighbour in enumerate(neighbours):
+        powers = [math.exp(cosine(neighbour, p) / TAU) for p in predictions]
+        terms.append(-math.log(powers[i] / math.fsum(powers)))
+    return math.fsum(terms) / len(terms)
+
+
+def test_equals_the_equation() -> None:
+    neighbours, p = rows(6, 6)
+    assert float(cross_entropy(neighbours, p, TAU)) == pytest.approx(
+        expected(neighbours.tolist(), p.tolist()), abs=1e-12
+    )
+
+
+def test_lightly_agrees() -> None:
+    """A second opinion: its lookup, and its NT-Xent of each neighbour against a bank of the other predictions."""
+    z, bank, p = rows(6, 40, 6)
+    queue = nn.functional.normalize(bank, dim=1)
+    theirs = NNMemoryBankModule(size=(40, 5))
+    theirs.bank = queue.clone()
+    neighbours = queue[nearest(z, queue)]
+    assert torch.equal(theirs(z, update=False), neighbours)
+    each = []
+    for i in range(6):
+        loss = NTXentLoss(TAU, memory_bank_size=(5, 5))
+        loss.memory_bank.bank = nn.functional.normalize(torch.cat([p[:i], p[i + 1 :]]), dim=1)
+        each.append(loss(neighbours[i : i + 1], p[i : i + 1]))
+    torch.testing.assert_close(cross_entropy(neighbours, p, TAU), torch.stack(each).mean(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e3])
+def test_the_nearest_has_the_largest_cosine(scale: float) -> None:
+    """Whatever the length of z; a loop over the queue."""
+    z, bank = rows(7, 30)
+    queue = nn.functional.normalize(bank, dim=1)
+    by_hand = [max(range(30), key=lambda j: cosine(a, queue[j].tolist())) for a in z.tolist()]
+    assert nearest(z * scale, queue).tolist() == by_hand
+
+
+def test_a_queue_of_the_batch_gives_info_nce() -> None:
+    """Each vector is its own neighbour then, and the loss is the one between z1 and p2."""
+    z, p = rows(6, 6)
+    queue = nn.functional.normalize(z, dim=1)
+    assert nearest(z, queue).tolist() == list(range(6))
+    torch.testing.assert_close(cross_entropy(queue[nearest(z, queue)], p, TAU), cross_entropy(z, p, TAU))
+    one = torch.ones(6, 5, dtype=torch.float64)
+    assert float(cross_entropy(one, one, TAU)) == pytest.approx(math.log(6))
+
+
+def test_two_processes_equal_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has half of the neighbours and the predictions of all; the mean of the losses."""
+    neighbours, p = rows(6, 6)
+    whole, halves = cross_entropy(neighbours, p, TAU), []
+    monkeypatch.setattr(pretext_nnclr, "gather", lambda own: nn.functional.normalize(p, dim=1))
+    for process in range(2):
+        monkeypatch.setattr(pretext_nnclr, "rank", lambda process=process: process)
+        own = slice(3 * process, 3 * process + 3)
+        halves.append(cross_entropy(neighbours[own], p[own], TAU))
+    torch.testing.assert_close(torch.stack(halves).mean(), whole, rtol=0, atol=1e-12)
+
+
+def test_the_gradient_comes_through_the_prediction_alone() -> None:
+    neighbours, p = (x.requires_grad_() for x in rows(6, 6))
+    cross_entropy(neighbours, p, TAU).backward()
+    assert neighbours.grad is None
+    assert bool(p.grad.abs().sum() > 0)
+    whole = method()
+    whole.loss(batch()).total.backward()
+    assert all(q.grad is not None for q in whole.parameters())
+    assert not whole.queue.rows.requires_grad
+
+
+def test_the_loss_is_half_of_each_direction() -> None:
+    whole, views = method().eval(), batch()
+    z1, z2 = whole.project(views.views)
+    n1, n2 = (whole.queue.rows[nearest(z, whole.queue.rows)] for z in (z1, z2))
+    first, second = cross_entropy(n1, whole.predictor(z2), TAU), cross_entropy(n2, whole.predictor(z1), TAU)
+    total = whole.loss(views).total
+    torch.testing.assert_close(total, (first + second) / 2)
+    torch.testing.assert_close(total, whole.loss(Batch(views.views[::-1], views.index)).total)
+    assert whole.predictor[-1].bias is not None
+    assert isinstance(whole.projector[-1], nn.BatchNorm1d)
+
+
+def test_the_first_view_enters_the_queue_after_the_step() -> None:
+    """Of length 1, with its picture in the same row; a batch never finds itself."""
+    whole, views = method().eval(), batch()
+    before = whole.queue.rows.clone()
+    staged = whole.loss(views).staged
+    assert torch.equal(whole.queue.rows, before)
+    z1, _ = whole.project(views.views)
+    torch.testing.assert_close(staged["projections"], nn.functional.normalize(z1, dim=1))
+    whole.after_step(0.0, staged)
+    assert torch.equal(whole.queue.rows, staged["projections"].repeat(3, 1))
+    whole.after_step(0.5, {name: 1 - value for name, value in staged.items()})
+    for queue, name in ((whole.queue, "projections"), (whole.images, "images")):
+        assert torch.equal(queue.rows[:8], (1 - staged[name]).to(queue.rows.dtype))
+        assert torch.equal(queue.rows[8:16], staged[name].to(queue.rows.dtype))
+
+
+def test_bad_settings_are_refused_in_one_sentence() -> None:
+    with pytest.raises(UserError, match="`queue` of 64 images is shorter than a batch of 128 images"):
+        parse(Params, {"queue": 64, "batch_size": 128}, "params.yaml")
+    with pytest.raises(UserError, match="A queue of 24 embeddings is shorter than a batch of 32"):
+        method(Data(SIDE, FACTS.mean, FACTS.std, images=100, batch=32))
+    with pytest.raises(UserError, match="'nnclr' needs at least 2 images in each batch of a process, found 1"):
+        method().loss(batch(1))
+
+
+def test_half_precision_does_not_reach_loss_and_lookup() -> None:
+    neighbours, p = (x.to(torch.bfloat16) for x in rows(16, 16))
+    with torch.autocast("cpu", torch.bfloat16):
+        low = cross_entropy(neighbours, p, 0.05)
+    torch.testing.assert_close(low, cross_entropy(neighbours.float(), p.float(), 0.05))
+    z, bank = (x.float() for x in rows(64, 2000))
+    queue = nn.functional.normalize(bank, dim=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(nearest(z, queue), nearest(z.clone(), queue.clone()))
+        found = nearest(z, queue)
+    assert torch.equal(found, nearest(z, queue))
+
+
+@torch.no_grad()
+def test_a_collapse_is_named() -> None:
+    dead = method().eval()
+    dead.projector[-1].weight.zero_()
+    dead.projector[-1].bias.fill_(1.0)
+    lines = " ".join(dead.symptoms(dead.health(batch(16))))
+    assert "collapsed" in lines
+    assert "few neighbours serve all images" in lines
+    well = {"projection_std": 1.0, "neighbour_cosine": 0.8, "neighbour_share": 0.7}
+    assert dead.symptoms(well) == []
+    assert "the nearest of the queue is far" in dead.symptoms({**well, "neighbour_cosine": 0.1})[0]
+
+
+@torch.no_grad()
+def test_show_draws_each_view_with_its_neighbour() -> None:
+    """After a step on these images the nearest of the queue is the image itself, with cosine 1."""
+    whole, views = method().eval(), batch()
+    whole.after_step(0.0, whole.loss(views).staged)
+    *_, found = whole.show(views)
+    assert found.images.shape == (8, 2, 3, SIDE, SIDE)
+    torch.testing.assert_close(found.images[:, 1], views.views[0], rtol=0, atol=1e-3)
+    assert {row[1] for row in found.captions} == {"1.00"}
