@@ -27,6 +27,7 @@ def test_there_are_methods():
         "swav",
         "dino",
         "moco",
+        "simsiam",
         "nnclr",
         "rotation",
         "denoising",

@@ -1,0 +1,136 @@
+"""SimSiam's loss against a scalar loop and lightly; the stopped gradient; the heads; a planted collapse."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightly.loss import NegativeCosineSimilarity
+from lightly.models.modules import SimSiamPredictionHead, SimSiamProjectionHead
+from pretext_simsiam import Params, SimSiam, closeness
+from torch import Tensor, nn
+
+from pretextbench.encoder import build
+from pretextbench.errors import UserError
+from pretextbench.method import Batch, Data
+from pretextbench.params import EncoderParams
+
+SIDE = 16
+FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
+
+
+def pair(n: int = 7, dim: int = 5) -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    z1, z2 = (torch.randn(n, dim, generator=draw, dtype=torch.float64) for _ in range(2))
+    return z1, z2
+
+
+def method(**params: object) -> SimSiam:
+    torch.manual_seed(0)
+    own = Params(**{"head_dim": 64, "head_hidden": 16, **params})
+    return SimSiam(own, build(EncoderParams(width=4), SIDE, FACTS.mean, FACTS.std), FACTS)
+
+
+def batch(n: int = 8) -> Batch:
+    x = torch.rand(n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    return Batch((x, (x + 0.05).clamp(0, 1)), torch.arange(n))
+
+
+def cosine(a: list[float], b: list[float]) -> float:
+    dot = math.fsum(x * y for x, y in zip(a, b, strict=True))
+    return dot / math.sqrt(math.fsum(x * x for x in a)) / math.sqrt(math.fsum(y * y for y in b))
+
+
+def test_equals_the_equation() -> None:
+    p, z = pair()
+    terms = [-cosine(a, b) for a, b in zip(p.tolist(), z.tolist(), strict=True)]
+    assert float(closeness(p, z)) == pytest.approx(math.fsum(terms) / 7, abs=1e-12)
+    assert float(closeness(p, 3 * p)) == pytest.approx(-1, abs=1e-12)
+    assert float(closeness(p, -p)) == pytest.approx(1, abs=1e-12)
+
+
+def test_lightly_agrees() -> None:
+    """A second opinion: value and gradient of its negative cosine, with the gradient stopped by hand."""
+    p, z = (x.requires_grad_() for x in pair(16, 8))
+    ours, theirs = closeness(p, z), NegativeCosineSimilarity()(p, z.detach())
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    gradients = (torch.autograd.grad(loss, p)[0] for loss in (ours, theirs))
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
+
+
+def test_the_gradient_is_stopped() -> None:
+    """No gradient of z; that of the encoder is the one of fixed targets, and another one without the stop."""
+    p, z = (x.requires_grad_() for x in pair())
+    closeness(p, z).backward()
+    assert z.grad is None
+    whole, views = method().eval().double(), batch().views
+    z1, z2 = whole.project(tuple(view.double() for view in views))
+    p1, p2 = whole.predictor(z1), whole.predictor(z2)
+    first = next(whole.encoder.parameters())
+
+    def gradient(t1: Tensor, t2: Tensor) -> Tensor:
+        loss = -(F.cosine_similarity(p1, t2).mean() + F.cosine_similarity(p2, t1).mean()) / 2
+        return torch.autograd.grad(loss, first, retain_graph=True)[0]
+
+    own = whole.loss(Batch(tuple(view.double() for view in views), torch.arange(8))).total
+    (found,) = torch.autograd.grad(own, first)
+    torch.testing.assert_close(found, gradient(z1.detach(), z2.detach()), rtol=1e-9, atol=1e-12)
+    assert float((found - gradient(z1, z2)).norm() / found.norm()) > 0.01
+
+
+def test_the_loss_is_symmetric_and_the_mean_of_both_directions() -> None:
+    whole, views = method().eval(), batch()
+    z1, z2 = whole.project(views.views)
+    both = (closeness(whole.predictor(z1), z2) + closeness(whole.predictor(z2), z1)) / 2
+    torch.testing.assert_close(whole.loss(views).total, both)
+    torch.testing.assert_close(both, whole.loss(Batch(views.views[::-1], views.index)).total)
+
+
+def layers(head: nn.Module) -> list[str]:
+    kinds = [layer for layer in head.modules() if isinstance(layer, nn.Linear | nn.BatchNorm1d | nn.ReLU)]
+    return [f"{type(k).__name__} {k.affine}" if isinstance(k, nn.BatchNorm1d) else type(k).__name__ for k in kinds]
+
+
+def test_the_heads_are_those_of_the_paper() -> None:
+    """Layer for layer those of lightly: the projection ends with a norm without scale, the prediction with none."""
+    whole = method()
+    assert layers(whole.projector) == layers(SimSiamProjectionHead(32, 64, 64))
+    assert layers(whole.projector)[-1] == "BatchNorm1d False"
+    assert layers(whole.predictor) == layers(SimSiamPredictionHead(64, 16, 64))
+    assert whole.predictor[-1].bias is not None
+    assert whole.projector[-2].bias is None
+
+
+def test_half_precision_does_not_reach_the_loss() -> None:
+    p, z = (x.to(torch.bfloat16) for x in pair(64, 32))
+    with torch.autocast("cpu", torch.bfloat16):
+        low = closeness(p, z)
+    torch.testing.assert_close(low, closeness(p.float(), z.float()))
+
+
+def test_a_batch_of_one_is_refused() -> None:
+    with pytest.raises(UserError, match="'simsiam' needs at least 2 images in each batch of a process, found 1"):
+        method().loss(batch(1))
+
+
+@torch.no_grad()
+def test_a_collapse_is_named() -> None:
+    """All projections are one vector, and the prediction meets it: the loss is at its best, and the spread is zero."""
+    dead = method().eval()
+    dead.projector[-1].running_mean.fill_(-1.0)
+    dead.projector[-2].weight.zero_()
+    dead.predictor[-1].weight.zero_()
+    dead.predictor[-1].bias.fill_(1.0)
+    health = dead.health(batch())
+    assert float(dead.loss(batch()).total) == pytest.approx(-1, abs=1e-6)
+    assert health["projection_std"] < 1e-3
+    assert any("collapsed" in line for line in dead.symptoms(health))
+    assert dead.symptoms({"projection_std": 1.0, "prediction_cosine": 0.9}) == []
+    assert "do not meet the projections" in dead.symptoms({"projection_std": 1.0, "prediction_cosine": 0.0})[0]
+
+
+@torch.no_grad()
+def test_show_draws_the_views_and_their_cosines() -> None:
+    views, cosines = method().eval().show(batch(4))
+    assert views.images.shape == (4, 2, 3, SIDE, SIDE)
+    assert cosines.images.shape == (1, 1, 3, 8, 8)
