@@ -79,3 +79,12 @@ def test_grey_images_are_refused_where_colour_is_needed() -> None:
     with pytest.raises(UserError, match="'colorization' needs images in colour, and all training images are grey"):
         registry.load("colorization").requires.check("colorization", 32, colour=False)
     registry.load("rotation").requires.check("rotation", 32, colour=False)
+
+
+def test_prototypes_are_compared_with_the_number_of_images_where_it_is_known() -> None:
+    """A folder is not read yet: the paper's 3,000 may be fewer than its images."""
+    wanted = {"compare": {"methods": ("swav",), "controls": ()}, "methods": {"swav": {"prototypes": 3000}}}
+    take_stock(Params(**wanted, prepare={"source": "folder", "path": "photos"}), {})
+    known = take_stock(Params(**wanted, prepare={"synthetic": {"train": 3000}}), {})
+    with pytest.raises(UserError, match=r"'swav' needs 2 to 2999 prototypes.*found 3000"):
+        take_stock(Params(**wanted, prepare={"synthetic": {"train": 2999}}), known)

@@ -17,6 +17,7 @@ from pretextbench.errors import UserError, nearest
 from pretextbench.params import MethodParams, Params
 
 Entry = dict[str, Any]
+MANY = 10**9  # training images, where it is not known how many there are
 CONTRACT = (
     "params.py",
     "base/section.py",
@@ -73,7 +74,7 @@ def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
         "target": plugin.target,
         "source_hash": registry.source_hash(plugin),
     }
-    target = [params.encoder.decisive(), params.prepare.image_size, params.pretrain.batch_size]
+    target = [params.encoder.decisive(), params.prepare.image_size, params.pretrain.batch_size, _images(params)]
     text = json.dumps([name, facts, raw, target, version("pretextbench")], sort_keys=True, default=str)
     fingerprint = hashlib.sha256(text.encode() + _contract()).hexdigest()
     if fingerprint in known:
@@ -101,7 +102,7 @@ def _check_pair(name: str, method: Any, own: MethodParams, params: Params) -> No
     try:
         noise = torch.rand(4, 3, size, size, generator=torch.Generator().manual_seed(0))
         derived, batch = method.derive(own, iter([noise]), size), own.batch_size or params.pretrain.batch_size
-        data = Data(size, *grey, images=1000, derived=derived, classes=classes, batch=batch)
+        data = Data(size, *grey, _images(params), derived, classes, batch)
         with torch.device("meta"):
             encoder = method.build_encoder(own, params.encoder, data)
             method.requires.check(name, size, encoder)
@@ -110,6 +111,11 @@ def _check_pair(name: str, method: Any, own: MethodParams, params: Params) -> No
         raise
     except Exception:  # not the user's: the stages of the method, which have the data, show it in full
         return
+
+
+def _images(params: Params) -> int:
+    """Number of training images, where it is known before any is read."""
+    return params.prepare.synthetic.train if params.prepare.source == "synthetic" else MANY
 
 
 def _contract() -> bytes:
