@@ -85,6 +85,7 @@ def test_prototypes_are_compared_with_the_number_of_images_where_it_is_known() -
     """A folder is not read yet: the paper's 3,000 may be fewer than its images."""
     wanted = {"compare": {"methods": ("swav",), "controls": ()}, "methods": {"swav": {"prototypes": 3000}}}
     take_stock(Params(**wanted, prepare={"source": "folder", "path": "photos"}), {})
-    known = take_stock(Params(**wanted, prepare={"synthetic": {"train": 3000}}), {})
+    accepted = take_stock(Params(**wanted, prepare={"synthetic": {"train": 3000}}), {})
+    known = {entry["fingerprint"]: entry for entry in accepted.values()}
     with pytest.raises(UserError, match=r"'swav' needs 2 to 2999 prototypes.*found 3000"):
         take_stock(Params(**wanted, prepare={"synthetic": {"train": 2999}}), known)
