@@ -109,7 +109,7 @@ class MoCo(PretextMethod[Params]):
         sizes = (params.head_hidden, params.head_dim)
         if params.form == "v2":
             self.projector, self.predictor = mlp(encoder.dim, *sizes, norm=False), None
-            self.queue = Queue(params.queue, params.head_dim, batch=data.batch)
+            self.queue = Queue(params.queue, params.head_dim, batch=data.batch, owner="moco")
         else:
             self.projector = mlp(encoder.dim, *sizes, last_norm="plain")
             self.predictor = mlp(params.head_dim, *sizes, last_norm="plain")

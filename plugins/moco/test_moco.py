@@ -181,7 +181,7 @@ def test_bad_settings_are_refused_in_one_sentence() -> None:
     with pytest.raises(UserError, match="`queue` of 64 keys is shorter than a batch of 128 images"):
         parse(Params, {"queue": 64, "batch_size": 128}, "params.yaml")
     known = Data(SIDE, FACTS.mean, FACTS.std, images=100, batch=32)
-    with pytest.raises(UserError, match="A queue of 24 embeddings is shorter than a batch of 32"):
+    with pytest.raises(UserError, match="The queue of method 'moco', of 24 embeddings, is shorter than a batch of 32"):
         method(known)
     method(known, form="v3")  # it has no queue
     for form in ("v2", "v3"):

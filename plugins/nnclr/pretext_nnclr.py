@@ -82,8 +82,8 @@ class NNCLR(PretextMethod[Params]):
         hidden = params.head_hidden
         self.projector = mlp(encoder.dim, hidden, hidden, params.head_dim, last_norm="affine")
         self.predictor = mlp(params.head_dim, hidden, params.head_dim)
-        self.queue = Queue(params.queue, params.head_dim, batch=data.batch)
-        self.images = Queue(params.queue, 3 * SIDE * SIDE, batch=data.batch)  # same order; grey until there are images
+        self.queue = Queue(params.queue, params.head_dim, batch=data.batch, owner="nnclr")
+        self.images = Queue(params.queue, 3 * SIDE * SIDE)  # in the same order; grey until there are images
         self.images.rows = torch.full_like(self.images.rows, 0.5, dtype=torch.float16)
 
     @classmethod

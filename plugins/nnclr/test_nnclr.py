@@ -144,7 +144,7 @@ def test_the_first_view_enters_the_queue_after_the_step() -> None:
 def test_bad_settings_are_refused_in_one_sentence() -> None:
     with pytest.raises(UserError, match="`queue` of 64 images is shorter than a batch of 128 images"):
         parse(Params, {"queue": 64, "batch_size": 128}, "params.yaml")
-    with pytest.raises(UserError, match="A queue of 24 embeddings is shorter than a batch of 32"):
+    with pytest.raises(UserError, match="The queue of method 'nnclr', of 24 embeddings, is shorter than a batch of 32"):
         method(Data(SIDE, FACTS.mean, FACTS.std, images=100, batch=32))
     with pytest.raises(UserError, match="'nnclr' needs at least 2 images in each batch of a process, found 1"):
         method().loss(batch(1))

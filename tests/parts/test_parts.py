@@ -105,11 +105,11 @@ def test_a_queue_is_first_in_first_out(size: int) -> None:
 
 
 def test_a_queue_shorter_than_a_batch_is_refused() -> None:
-    with pytest.raises(UserError, match="A queue of 4 embeddings is shorter than a batch of 5"):
+    with pytest.raises(UserError, match="The queue, of 4 embeddings, is shorter than a batch of 5"):
         Queue(4, 2).add(torch.zeros(5, 2))
-    with pytest.raises(UserError, match="A queue of 4 embeddings is shorter than a batch of 5"):
+    with pytest.raises(UserError, match="The queue, of 4 embeddings, is shorter than a batch of 5"):
         Queue(4, 2).fill(torch.zeros(5, 2))
-    with pytest.raises(UserError, match="A queue of 4 embeddings is shorter than a batch of 5"):
+    with pytest.raises(UserError, match="The queue, of 4 embeddings, is shorter than a batch of 5"):
         Queue(4, 2, batch=5)
     assert len(Queue(4, 2, batch=4).rows) == 4
 

@@ -89,3 +89,15 @@ def test_prototypes_are_compared_with_the_number_of_images_where_it_is_known() -
     known = {entry["fingerprint"]: entry for entry in accepted.values()}
     with pytest.raises(UserError, match=r"'swav' needs 2 to 2999 prototypes.*found 3000"):
         take_stock(Params(**wanted, prepare={"synthetic": {"train": 2999}}), known)
+
+
+@pytest.mark.parametrize("own", [{}, {"batch_size": 256}])
+@pytest.mark.parametrize("name", ["moco", "nnclr"])
+def test_a_queue_shorter_than_a_batch_is_known_to_the_inventory(name: str, own: dict[str, int]) -> None:
+    """Whoever sets the batch; and what was accepted is judged again with another batch."""
+    compare = {"methods": (name,), "controls": ()}
+    params = Params(compare=compare, methods={name: {"queue": 200}}, pretrain={"batch_size": 128})
+    known = {entry["fingerprint"]: entry for entry in take_stock(params, {}).values()}
+    larger = Params(compare=compare, methods={name: {"queue": 200, **own}}, pretrain={"batch_size": 256})
+    with pytest.raises(UserError, match=r"shorter than a batch of 256"):
+        take_stock(larger, known)

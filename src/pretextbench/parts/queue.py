@@ -16,14 +16,17 @@ class Queue(nn.Module):
     rows: Tensor  # (size, dim)
     next: Tensor  # number of the row that is replaced next
 
-    def __init__(self, size: int, dim: int, batch: int = 0) -> None:
+    def __init__(self, size: int, dim: int, batch: int = 0, owner: str = "") -> None:
         """Refuse a queue that cannot take a batch of `batch` rows (`Data.batch`; 0: not known).
+
+        `owner`: name of the method, for the message.
 
         Raises:
             UserError: the queue is shorter than a batch.
         """
         super().__init__()
-        _refuse_shorter(size, batch)
+        self.owner = f" of method {owner!r}" if owner else ""
+        _refuse_shorter(size, batch, self.owner)
         self.register_buffer("rows", F.normalize(torch.randn(size, dim), dim=1))
         self.register_buffer("next", torch.zeros((), dtype=torch.int64))
 
@@ -36,7 +39,7 @@ class Queue(nn.Module):
         Raises:
             UserError: a batch is larger than the queue.
         """
-        _refuse_shorter(len(self.rows), len(new))
+        _refuse_shorter(len(self.rows), len(new), self.owner)
         times = -(-len(self.rows) // len(new))
         self.rows.copy_(new.repeat(times, 1)[: len(self.rows)])
 
@@ -48,14 +51,15 @@ class Queue(nn.Module):
             UserError: a batch is larger than the queue.
         """
         size = len(self.rows)
-        _refuse_shorter(size, len(new))
+        _refuse_shorter(size, len(new), self.owner)
         places = (self.next + torch.arange(len(new), device=new.device)) % size
         self.rows[places] = new.to(self.rows.dtype)
         self.next.copy_((self.next + len(new)) % size)
 
 
-def _refuse_shorter(size: int, batch: int) -> None:
+def _refuse_shorter(size: int, batch: int, owner: str) -> None:
     if batch > size:
         raise UserError(
-            f"A queue of {size} embeddings is shorter than a batch of {batch}. Raise `queue`, or lower the batch size."
+            f"The queue{owner}, of {size} embeddings, is shorter than a batch of {batch}. Raise `queue`, or lower the "
+            "batch size."
         )
