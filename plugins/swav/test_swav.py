@@ -8,6 +8,7 @@ from lightly.loss import SwaVLoss
 from pretext_swav import Params, SwAV
 from torch import Tensor
 
+from pretextbench import testing
 from pretextbench.encoder import build
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
@@ -126,6 +127,22 @@ def test_the_queue_joins_when_it_is_full_and_after_the_loss_alone() -> None:
     for queue in whole.queues:
         torch.testing.assert_close(queue.rows.norm(dim=1), torch.ones(16))
     assert not torch.equal(whole.queues[0].rows, whole.queues[1].rows)
+
+
+class QueuedParams(Params):
+    """With a queue, which the defaults have not."""
+
+    queue: int = 32
+
+
+class Queued(SwAV):
+    """SwAV with a queue by default, for a check of the kit."""
+
+    Params = QueuedParams
+
+
+def test_the_queues_do_not_depend_on_parts_and_processes() -> None:
+    testing.CHECKS["buffers_staged"](Queued)
 
 
 @pytest.mark.parametrize(
