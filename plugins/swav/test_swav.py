@@ -1,6 +1,7 @@
 """SwAV's loss against a scalar loop and lightly; assignments, prototypes and queue over steps; planted collapses."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -161,6 +162,12 @@ def test_what_makes_no_sense_is_refused(params: dict[str, object], images: int, 
 
     with pytest.raises(UserError, match=message):
         attempt()
+
+
+def test_a_queue_shorter_than_a_batch_is_refused_before_any_step() -> None:
+    encoder = build(EncoderParams(width=4), SIDE, FACTS.mean, FACTS.std)
+    with pytest.raises(UserError, match="A queue of 4 embeddings is shorter than a batch of 8"):
+        SwAV(Params(queue=4), encoder, replace(FACTS, batch=8))
 
 
 @torch.no_grad()
