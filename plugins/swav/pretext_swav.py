@@ -76,7 +76,7 @@ class SwAV(PretextMethod[Params]):
         self.head = mlp(encoder.dim, params.head_hidden, params.head_dim)
         self.prototypes = Prototypes(params.head_dim, count)
         sizes = [params.queue] * params.global_views if params.queue else []
-        self.queues = nn.ModuleList(Queue(size, params.head_dim, batch=data.batch) for size in sizes)
+        self.queues = nn.ModuleList(Queue(size, params.head_dim, data.batch, "swav") for size in sizes)
         self.register_buffer("full", torch.zeros((), dtype=torch.int64))
 
     @classmethod

@@ -150,7 +150,7 @@ def test_the_queues_do_not_depend_on_parts_and_processes() -> None:
     ("params", "images", "message"),
     [
         ({}, 1, "'swav' needs at least 2 images in each batch of a process, found 1"),
-        ({"queue": 4}, 8, "A queue of 4 embeddings is shorter than a batch of 8"),
+        ({"queue": 4}, 8, "The queue of method 'swav', of 4 embeddings, is shorter than a batch of 8"),
         ({"prototypes": 101}, 8, "'swav' needs 2 to 100 prototypes"),
         ({"local_size": 17}, 8, "A local crop of 17 px is larger than the images, which have 16 px"),
     ],
@@ -166,7 +166,7 @@ def test_what_makes_no_sense_is_refused(params: dict[str, object], images: int, 
 
 def test_a_queue_shorter_than_a_batch_is_refused_before_any_step() -> None:
     encoder = build(EncoderParams(width=4), SIDE, FACTS.mean, FACTS.std)
-    with pytest.raises(UserError, match="A queue of 4 embeddings is shorter than a batch of 8"):
+    with pytest.raises(UserError, match="The queue of method 'swav', of 4 embeddings, is shorter than a batch of 8"):
         SwAV(Params(queue=4), encoder, replace(FACTS, batch=8))
 
 
