@@ -148,11 +148,11 @@ def test_the_last_layer_is_weight_normalised_and_stands_still_at_the_start() -> 
 
 
 def test_half_precision_does_not_reach_the_targets() -> None:
-    t, centre = outputs(2, 64, 32).to(torch.bfloat16), torch.zeros(32)
+    t, centre = outputs(2, 64, 32).to(torch.bfloat16), outputs(1, 1, 32, seed=1)[0, 0].to(torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
         low = targets(t, centre, temperature=0.04)
     assert low.dtype == torch.float32
-    torch.testing.assert_close(low, targets(t.float(), centre, temperature=0.04))
+    torch.testing.assert_close(low, targets(t.float(), centre.float(), temperature=0.04))
 
 
 @pytest.mark.parametrize(
