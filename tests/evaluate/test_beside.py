@@ -1,11 +1,16 @@
 """What an evaluation asks beside the probes: corrupted images, a second data set, all labels, maps and cost."""
 
+import csv
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pretextbench.evaluate import protocol
 from pretextbench.evaluate.features import extract
+from pretextbench.evaluate.pictures import HEADER, RIGHT, WRONG, Side, feature_map, gallery, nearest, pca, queries
 from pretextbench.params import Evaluate
 from tests.evaluate.fakes import FakeData, FakeViews, TinyEncoder
 
@@ -109,3 +114,61 @@ def test_what_cannot_be_fine_tuned_is_a_reason():
     found = judged(FakeData(), PARAMS.model_copy(update={"finetune": ("999",)}))
     assert "asks for 999 labels per class" in found.metrics["finetune"]["999"]["reason"]
     assert "finetune.999" not in found.predictions
+
+
+def test_pca_is_a_projection_on_the_two_largest_eigenvectors_of_the_covariance():
+    x = torch.randn(50, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).numpy()
+    centred = x - x.mean(0)
+    vectors = np.linalg.eigh(np.cov(x.T))[1][:, ::-1][:, :2]  # eigenvalues rise
+    places = pca(torch.from_numpy(x)).numpy()
+    assert np.allclose(np.abs(places), np.abs(centred @ vectors), atol=1e-9)
+    assert (places[np.abs(places).argmax(0), [0, 1]] > 0).all()
+
+
+def test_pca_of_one_dimension_leaves_the_second_empty():
+    places = pca(torch.tensor([[1.0], [3.0], [8.0]], dtype=torch.float64))
+    assert np.allclose(places, [[-3, 0], [-1, 0], [4, 0]])
+
+
+def test_a_map_keeps_groups_apart_and_comes_out_the_same():
+    centres = torch.eye(3).repeat_interleave(20, 0)
+    features = centres + 0.01 * torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    names = ["a"] * 20 + ["b"] * 20 + [""] * 20
+    content = feature_map(features, names, seed=1)
+    assert content == feature_map(features, names, seed=1)
+    rows = list(csv.DictReader(io.StringIO(content.decode())))
+    assert tuple(rows[0]) == HEADER
+    assert [row["class"] for row in rows] == names
+    for kind in ("pca", "tsne"):
+        places = np.array([[float(row[f"{kind}_x"]), float(row[f"{kind}_y"])] for row in rows])
+        inner = max(np.ptp(places[i : i + 20], 0).max() for i in (0, 20, 40))
+        middles = [places[i : i + 20].mean(0) for i in (0, 20, 40)]
+        apart = min(np.linalg.norm(middles[i] - middles[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+        assert apart > inner, kind
+
+
+def test_a_map_of_one_point():
+    rows = list(csv.DictReader(io.StringIO(feature_map(torch.ones(9, 4), [""] * 9, 0).decode())))
+    assert {float(row["tsne_x"]) for row in rows} == {0.0}
+
+
+def test_neighbours_are_the_most_similar_by_cosine():
+    bank = torch.tensor([[1.0, 0.0], [10.0, 1.0], [0.0, 5.0], [-1.0, 0.0]])
+    assert nearest(bank, torch.tensor([[2.0, 0.0]])).tolist() == [[0, 1, 2, 3]]
+    assert queries(np.array([2, 2, -1, 0, 0])).tolist() == [3, 0]
+    assert queries(np.array([-1, -1, -1])).tolist() == [0, 1, 2]
+    assert len(queries(np.arange(100))) == 8
+
+
+def test_frames_say_whether_the_class_is_the_same():
+    images = np.full((3, 8, 8, 3), 128, np.uint8)
+    bank = Side(images, torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), np.array([0, 1, -1]))
+    sheet = Image.open(
+        io.BytesIO(gallery(bank, Side(images[:1], torch.tensor([[1.0, 0.0]]), np.array([0])), "ab", "z"))
+    )
+    pixels = {tuple(p) for p in np.asarray(sheet).reshape(-1, 3).tolist()}
+    for colour in (RIGHT, WRONG):
+        assert tuple(round(255 * c) for c in colour) in pixels
+    unlabelled = Side(images, bank.features, np.full(3, -1))
+    sheet = Image.open(io.BytesIO(gallery(unlabelled, unlabelled, (), "z")))
+    assert tuple(round(255 * c) for c in WRONG) not in {tuple(p) for p in np.asarray(sheet).reshape(-1, 3).tolist()}
