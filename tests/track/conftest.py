@@ -43,6 +43,7 @@ def trained(tmp_path: Path) -> Path:
         **{"image_size": 32, "parameters": 10, "images_seen": 640, "batch_size": 64, "seconds": 12.5},
         **{"images_per_second": 51.2, "peak_memory_bytes": 1, "peak_device_memory_bytes": 0, "device": "cpu"},
         **{"precision": "fp32", "data_sha256": "ef", "weights_sha256": WEIGHTS},
+        **{"views": 2, "multiply_adds": 5, "training_multiply_adds": 11},
     }
     (folder / "encoder.json").write_text(json.dumps(card))
     (folder / "history.csv").write_text("step,loss,lr,note\n1,2.5,0.1,\n2,1.5,0.2,x\n")

@@ -15,6 +15,7 @@ def test_pretrain_becomes_one_record(trained: Path, tmp_path: Path) -> None:
     assert (what.key, what.name) == (f"simclr-3-{WEIGHTS}", "simclr-3")
     assert what.params["params.optimizer.lr"] == 0.01
     assert what.params["encoder.width"] == 16
+    assert (what.metrics["views"], what.metrics["training_multiply_adds"]) == (2, 11)
     assert what.points == (("health/rank", 0, 12.5, 7.5),)
     assert what.tags["plugin"] == "pretext-simclr==0.1.0"
     assert what.tags["data_sha256"] == "ef"

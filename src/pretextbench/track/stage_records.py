@@ -72,7 +72,8 @@ def pretrained(
 ) -> Record:
     """Record of the pretrain stage: parameters, cost, history, pictures. The evaluation adds the encoder as a model."""
     card, health = read_json(folder / "encoder.json"), read_json(folder / "health.json")
-    cost = ("seconds", "images_per_second", "peak_memory_bytes", "peak_device_memory_bytes", "parameters")
+    cost = ["seconds", "images_per_second", "peak_memory_bytes", "peak_device_memory_bytes", "parameters"]
+    cost += [name for name in ("views", "multiply_adds", "training_multiply_adds") if name in card]
     live = spool.read(spool_folder) if spool_folder else spool.SpoolState()
     if live.key != provisional(card):
         live = spool.SpoolState()  # the spool is of another training
