@@ -28,8 +28,9 @@ def method(**params: object) -> BYOL:
 
 
 def batch(n: int = 8) -> Batch:
-    x = torch.rand(n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    return Batch((x, (x + 0.05).clamp(0, 1)), torch.arange(n))
+    """Views that differ: a loss of a view with itself is another number."""
+    x, y = torch.rand(2, n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    return Batch((x, y), torch.arange(n))
 
 
 def cosine(a: list[float], b: list[float]) -> float:
