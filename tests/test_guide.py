@@ -1,14 +1,19 @@
 """docs/write-a-method.md, run: every block of it, in the order of the page."""
 
 import contextlib
+import itertools
+import math
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from pretextbench import registry, scaffold, testing
@@ -32,7 +37,7 @@ methods: {}
 
 
 def test_the_page_has_the_blocks_that_are_run_here() -> None:
-    assert [kind for kind, _ in BLOCKS] == ["sh", "yaml", "sh", "python", "python"]
+    assert [kind for kind, _ in BLOCKS] == ["sh", "yaml", "sh", "python", "python", "python"]
 
 
 def test_the_names_of_all_checks_are_on_the_page_and_no_others() -> None:
@@ -53,6 +58,34 @@ def test_the_method_on_the_page_passes_the_kit(check: str, install: Install) -> 
         "pretext-brightness", {"brightness": "pretext_brightness:Brightness"}, {"pretext_brightness.py": BLOCKS[3][1]}
     )
     testing.CHECKS[check](registry.load("brightness"))
+
+
+@pytest.fixture
+def two_views(install: Install) -> Any:
+    """The module of the method with two views."""
+    install("pretext-align", {"align-uniform": "pretext_align:AlignUniform"}, {"pretext_align.py": BLOCKS[5][1]})
+    method = registry.load("align-uniform")
+    return sys.modules[method.__module__]
+
+
+@pytest.mark.parametrize(
+    "check",
+    [pytest.param(name, marks=[pytest.mark.slow] if name == "two_processes" else []) for name in testing.CHECKS],
+)
+def test_the_method_with_two_views_passes_the_kit(check: str, two_views: Any) -> None:
+    testing.CHECKS[check](two_views.AlignUniform)
+
+
+def test_the_method_with_two_views_minimises_what_the_page_says(two_views: Any) -> None:
+    z1, z2 = torch.randn(2, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x, y = ((z / z.norm(dim=1, keepdim=True)).tolist() for z in (z1, z2))
+    distance = [math.dist(a, b) ** 2 for a, b in zip(x, y, strict=True)]
+    spread = [
+        math.log(statistics.fmean(math.exp(-2 * math.dist(a, b) ** 2) for a, b in itertools.combinations(z, 2)))
+        for z in (x, y)
+    ]
+    expected = statistics.fmean(distance), statistics.fmean(spread)
+    assert [float(term) for term in two_views.terms(z1, z2)] == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_test_on_the_page_judges(tmp_path: Path, install: Install) -> None:
