@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from pretextbench.augment.pipeline import Augmenter
 from pretextbench.train.batches import send_to_device
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _step(training: "Training") -> int:
     index = index[: len(index) // training.job.pretrain.accumulate]
     state = {name: tensor.clone() for name, tensor in training.method.state_dict().items()}
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        views = training.augmenter(torch.rand(len(index), 3, side, side, device=device))
+        views = Augmenter(training.job.recipe, side)(torch.rand(len(index), 3, side, side, device=device))
         number, scratch = send_to_device(index, device), SimpleNamespace()
         total = multiply_adds(
             lambda: [training.turn(views, number, 0.0, player.name, scratch) for player in training.players]
