@@ -220,3 +220,15 @@ def test_other_errors_of_a_method_are_left_as_they_are(kind):
 
     with pytest.raises(kind, match=r"^something else$"):
         first_step(Fails, batch_size=1)
+
+
+def test_each_process_draws_its_own_augmentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same images in the same step: by rank 0, by rank 1, and by rank 0 again."""
+    losses = []
+    for rank in (0, 1, 0):
+        training = build(registry.load("simclr"))
+        index = training.share(0)
+        monkeypatch.setattr(type(training.fabric), "global_rank", property(lambda _, rank=rank: rank))
+        losses.append(float(training.advance(index, torch.from_numpy(images()[index]))["loss"]))
+        monkeypatch.undo()
+    assert losses[0] == losses[2] != losses[1]
