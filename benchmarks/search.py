@@ -1,0 +1,168 @@
+"""Search of the methods' defaults: `uv run python -m benchmarks.search [--data FOLDER] [--images N] METHOD ...`.
+
+Every method gets the same five trials, one change each: its defaults, half of the batch, a third and three times the
+learning rate, and one parameter of its own. A change that helps is kept for the trials after it. The score is the
+accuracy of the linear probe on the validation images at the stage that they choose; test images are never opened.
+Each trial runs on one thread and is a row of results/search.csv. A trial that has a row is not run again.
+"""
+
+import argparse
+import csv
+import fcntl
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.harness import RESULTS
+from pretextbench import registry
+from pretextbench.augment.pipeline import as_float
+from pretextbench.data.prepare import prepare
+from pretextbench.data.prepared import Prepared
+from pretextbench.evaluate import linear
+from pretextbench.evaluate.features import extract
+from pretextbench.evaluate.probes import knn
+from pretextbench.params import EncoderParams, Evaluate, Prepare, Pretrain
+from pretextbench.train import encoder_folder
+from pretextbench.train.budget import Job
+from pretextbench.train.pretrain import pretrain
+
+TABLE = RESULTS / "search.csv"
+COLUMNS = ("data", "images", "method", "trial", "settings", "linear", "stage", "knn", "knn_stage", "seconds")
+OWN: dict[str, dict[str, Any]] = {  # the fifth trial
+    "barlow-twins": {"redundancy": 0.02},
+    "byol": {"momentum": 0.95},
+    "colorization": {"crop_min": 0.5},
+    "context-encoder": {"crop_min": 0.5},
+    "denoising": {"loss": "mse"},
+    "dino": {"momentum": 0.95},
+    "jigsaw": {"permutations": 100},
+    "lejepa": {"global_views": 2},
+    "moco": {"momentum": 0.95},
+    "nnclr": {"temperature": 0.1},
+    "relative-location": {"patch": 0.3},
+    "rotation": {"padding": 2},
+    "simclr": {"temperature": 0.5},
+    "simsiam": {"head_dim": 128},
+    "swav": {"temperature": 0.2},
+    "vicreg": {"head_dim": 128},
+}
+Settings = dict[str, Any]
+
+
+def candidates(method: str, best: Settings, trial: int) -> Settings:
+    """The settings of a trial: the best so far with one change."""
+    usual = registry.load(method).Params().model_dump(mode="json")["optimizer"]
+    optimizer = best.get("optimizer", usual)
+    batch = best.get("batch_size", Pretrain().batch_size)
+    change: Settings = [
+        {},
+        {"batch_size": batch // 2},
+        {"optimizer": {**optimizer, "lr": optimizer["lr"] / 3}},
+        {"optimizer": {**optimizer, "lr": optimizer["lr"] * 3}},
+        OWN[method],
+    ][trial]
+    return {**best, **change}
+
+
+def search(method: str, data: Prepared, name: str, images: int) -> None:
+    """The five trials of one method."""
+    best, score = Settings(), -1.0
+    for trial in range(5):
+        settings = candidates(method, best, trial)
+        row = finished(name, images, method, trial)
+        if row is None:
+            row = {"data": name, "images": images, "method": method, "trial": trial, "settings": json.dumps(settings)}
+            row |= measure(method, settings, data, images)
+            append(row)
+        print(row, flush=True)
+        if float(row["linear"]) > score:
+            best, score = json.loads(row["settings"]), float(row["linear"])
+
+
+def measure(method: str, settings: Settings, data: Prepared, images: int, seed: int = 0) -> dict[str, Any]:
+    """Train once and judge by validation."""
+    with tempfile.TemporaryDirectory() as folder:
+        plugin, cls = registry.find(method), registry.load(method)
+        params = cls.Params.model_validate(settings)
+        recipe, encoder = cls.recipe(params, data.image_size), EncoderParams(name="resnet10", width=16)
+        derived = cls.derive(params, batches(data), data.image_size)
+        job = Job(plugin, "", cls, params, encoder, Pretrain(images=images, precision="fp32"), recipe, derived, seed)
+        card = pretrain(job, data, Path(folder) / "encoder", Path(folder) / "scratch", show=False)
+        return {**judge(encoder_folder.load(Path(folder) / "encoder")[0], data), "seconds": card.seconds}
+
+
+def batches(data: Prepared) -> Iterator[torch.Tensor]:
+    """The training images for what a method derives from them."""
+    pixels = data.images("train")[:10_000]
+    return (as_float(torch.from_numpy(pixels[i : i + 256].copy())) for i in range(0, len(pixels), 256))
+
+
+def judge(encoder: Any, data: Prepared) -> dict[str, Any]:
+    """Accuracy on the validation images, of the linear probe and of k-NN, each at its best stage."""
+    device, params, classes = torch.device("cpu"), Evaluate(), len(data.classes)
+    train, val = (extract(encoder, data.images(split), device) for split in ("train", "val"))
+    labels, truth = (torch.from_numpy(np.array(data.labels(split))) for split in ("train", "val"))
+    scores: dict[str, dict[str, float]] = {"linear": {}, "knn": {}}
+    for stage in train:
+        models = linear.path(train[stage], labels, classes, params.linear_l2, params.linear_steps, device)
+        scores["linear"][stage] = max(share(m.probabilities(val[stage]).argmax(1), truth) for m in models)
+        votes = knn(train[stage], labels, val[stage], classes, params.knn_k, params.knn_temperature, device)
+        scores["knn"][stage] = share(votes.predictions, truth)
+    stages = {probe: max(values, key=values.__getitem__) for probe, values in scores.items()}
+    best = {probe: round(100 * scores[probe][stage], 2) for probe, stage in stages.items()}
+    return {**best, "stage": stages["linear"], "knn_stage": stages["knn"]}
+
+
+def share(predicted: torch.Tensor, truth: torch.Tensor) -> float:
+    """Accuracy, 0 to 1."""
+    return float((predicted == truth).double().mean())
+
+
+def finished(name: str, images: int, method: str, trial: int) -> dict[str, Any] | None:
+    """The row of a trial that has run."""
+    if not TABLE.is_file():
+        return None
+    with TABLE.open() as file:
+        wanted = (name, str(images), method, str(trial))
+        return next(
+            (r for r in csv.DictReader(file) if (r["data"], r["images"], r["method"], r["trial"]) == wanted), None
+        )
+
+
+def append(row: dict[str, Any]) -> None:
+    """Add a row; two searches may do so at once."""
+    with TABLE.open("a", newline="") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if not file.tell():
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def main() -> None:
+    """Search the methods named, one after the other."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of images with train/ and test/; default: the generated data")
+    parser.add_argument("--images", type=int, default=24_000, help="images seen in each training")
+    parser.add_argument("methods", nargs="+", metavar="METHOD", choices=sorted(OWN))
+    words = parser.parse_args()
+    torch.set_num_threads(1)
+    source = {"source": "folder", "path": str(words.data), "max_images": 24_000, "val_fraction": 0.25}
+    with tempfile.TemporaryDirectory() as folder:
+        images, labels = Path(folder) / "images", Path(folder) / "labels"
+        prepare(Prepare.model_validate(source if words.data else {"source": "synthetic"}), images, labels)
+        data = Prepared(images, labels)
+        for method in words.methods:
+            search(method, data, words.data.name if words.data else "generated", words.images)
+
+
+if __name__ == "__main__":
+    os.nice(19)
+    sys.exit(main())
