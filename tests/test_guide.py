@@ -60,6 +60,11 @@ def test_the_method_on_the_page_passes_the_kit(check: str, install: Install) -> 
     testing.CHECKS[check](registry.load("brightness"))
 
 
+def test_the_method_with_two_views_on_the_page_is_what_new_writes(tmp_path: Path) -> None:
+    module = scaffold.write("align-uniform", tmp_path / "align-uniform", two_views=True)[2]
+    assert module.read_text() == BLOCKS[5][1]
+
+
 @pytest.fixture
 def two_views(install: Install) -> Any:
     """The module of the method with two views."""

@@ -44,6 +44,18 @@ def test_its_own_test_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     own.test_a_network_that_says_grey_is_wrong_by_the_distance_to_grey()
 
 
+@pytest.mark.parametrize("test", ["of_two_opposite_images_whose_views_are_equal", "of_views_at_a_right_angle"])
+def test_the_tests_of_a_method_with_two_views_pass(
+    test: str, tmp_path: Path, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tests/test_guide.py holds the method itself to the kit: the page shows it."""
+    source = scaffold.write("near-far", tmp_path / "near-far", two_views=True)[2].read_text()
+    install("pretext-near-far", {"near-far": "pretext_near_far:NearFar"}, {"pretext_near_far.py": source})
+    monkeypatch.syspath_prepend(str(tmp_path / "near-far"))
+    getattr(importlib.import_module("test_near_far"), f"test_terms_{test}")()
+    assert "Wang & Isola" in (tmp_path / "near-far/README.md").read_text()
+
+
 @pytest.mark.usefixtures("untouched")
 def test_a_name_that_is_installed_is_refused_and_so_is_its_distribution(tmp_path: Path, install: Install) -> None:
     with pytest.raises(UserError, match="There is a method 'hue-guess' already: method 'hue-guess' \\(pretext_hue"):
@@ -88,8 +100,8 @@ def test_the_class_is_called_after_the_method_and_hides_nothing(name: str, expec
 
 def test_every_name_that_the_module_uses_is_taken() -> None:
     """A class of one of these names would hide what the template imports."""
-    for template in ("module.py.j2", "test.py.j2"):
-        for line in (scaffold.TEMPLATES / template).read_text().splitlines():
+    for template in scaffold.TEMPLATES.glob("*.py.j2"):
+        for line in template.read_text().splitlines():
             words = line.replace(",", "").split()
             if words[:1] == ["from"] and "{{" not in words:
                 imported = {word for word in words[words.index("import") + 1 :] if word[0].isupper()}

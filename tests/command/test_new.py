@@ -42,6 +42,11 @@ def test_into_a_folder_of_ones_own(typed: Type, project: Path, tmp_path: Path) -
     assert commands(said.out)[0] == f"uv pip install -e {tmp_path / 'mine/hue-guess'}"
 
 
+def test_with_two_views(typed: Type, project: Path) -> None:
+    assert typed("new", "near-far", "--two-views").code == 0
+    assert "class Params(PairParams)" in (project / "plugins/near-far/pretext_near_far.py").read_text()
+
+
 @pytest.mark.parametrize(("name", "said"), [("Hue", "cannot be the name"), ("simclr", "There is a method 'simclr'")])
 def test_a_name_that_cannot_be_is_one_message_and_writes_nothing(
     typed: Type, project: Path, name: str, said: str

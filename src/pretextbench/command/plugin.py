@@ -108,11 +108,15 @@ Into = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="The folder that will hold the folder METHOD. Default: plugins/, or here."),
 ]
+TwoViews = Annotated[
+    bool, typer.Option("--two-views", help="Start from a method that compares two views of each image.")
+]
 
 
 def new(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="Its name: lower case, digits and single dashes.")],
     into: Into = None,
+    two_views: TwoViews = False,
 ) -> None:
     """Write a new pretext method: a complete distribution that installs, passes its checks and can be ranked as it is.
 
@@ -122,12 +126,13 @@ def new(
 
     * `pretextbench new mean-colour`
     * `pretextbench new mean-colour --into ~/methods`
+    * `pretextbench new align-uniform --two-views`
     """
     from pretextbench import scaffold
 
     home = _project()
     folder = _near((into if into is not None else home / "plugins" if home else Path()) / method)
-    files = scaffold.write(method, folder)
+    files = scaffold.write(method, folder, two_views)
     member = home is not None and folder.resolve().parent == home / "plugins"
     out = console()
     out.print("Written:")

@@ -17,7 +17,7 @@ LONGEST = 40  # characters of a name: it is a folder, a DVC stage and a column o
 PREFIX = "pretext-"
 TAKEN = {  # names that the templates use themselves
     *("Batch", "Data", "Encoder", "EncoderParams", "F", "Field", "HorizontalFlip", "Loss", "Mapping", "MethodParams"),
-    *("OptimizerParams", "Params", "Picture", "PretextMethod", "RandomResizedCrop", "Recipe", "Tensor"),
+    *("OptimizerParams", "PairParams", "Params", "Picture", "PretextMethod", "RandomResizedCrop", "Recipe", "Tensor"),
 }
 
 
@@ -49,8 +49,13 @@ def class_name(name: str) -> str:
     return f"{joined}Method" if joined in TAKEN else joined
 
 
-def write(name: str, folder: Path) -> list[Path]:
+def write(name: str, folder: Path, two_views: bool = False) -> list[Path]:
     """Write the distribution of a new method called `name` as `folder`; returns the files.
+
+    Args:
+        name: of the method.
+        folder: is created.
+        two_views: the method compares two views of each image; otherwise it predicts a target from one view.
 
     Raises:
         UserError: the name cannot be used, `folder` exists, or cannot be written; nothing is then left behind.
@@ -65,8 +70,10 @@ def write(name: str, folder: Path) -> list[Path]:
         autoescape=False,  # TOML, Python and Markdown, filled with a checked name
     )
     facts = {"name": name, "distribution": PREFIX + name, "module": module, "Class": class_name(name)}
-    targets = {"pyproject.toml": "pyproject.toml", "README.md": "README.md"}
-    targets |= {"module.py": f"{module}.py", "test.py": f"test_{module.removeprefix('pretext_')}.py"}
+    facts |= {"two_views": two_views}
+    targets, kind = {"pyproject.toml": "pyproject.toml", "README.md": "README.md"}, "two_views_" if two_views else ""
+    targets |= {f"{kind}module.py": f"{module}.py"}
+    targets |= {f"{kind}test.py": f"test_{module.removeprefix('pretext_')}.py"}
     with whole_folder(folder) as scratch:
         for template, target in targets.items():
             text = templates.get_template(f"{template}.j2").render(facts)
