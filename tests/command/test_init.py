@@ -4,6 +4,8 @@ import errno
 import multiprocessing
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -143,8 +145,22 @@ def test_the_estimate_is_of_the_run_that_is_asked_for(tmp_path: Path, project: P
     assert "Disk: about" in said.out
 
 
-def test_a_measurement_that_is_ended_from_outside_is_one_message() -> None:
+@pytest.mark.parametrize(
+    ("task", "advice"),
+    [("estimate", r"params\.yaml is written: go on with `pretextbench run`"), ("near", "--no-measure")],
+)
+def test_a_measurement_that_is_ended_from_outside_is_one_message(task: str, advice: str) -> None:
     here, there = multiprocessing.Pipe()
     there.close()
-    with pytest.raises(UserError, match=r"ended from outside.* params\.yaml is written: go on with `pretextbench run`"):
-        init._answer(here, (), str)
+    with pytest.raises(UserError, match=f"ended from outside.* {advice}"):
+        init._ask(here, task, ())
+
+
+def test_the_survey_itself_does_not_import_torch(tmp_path: Path) -> None:
+    """The process that measures does, while the folder is read."""
+    code = (
+        "import sys; from pathlib import Path; from pretextbench.command import choose, init, survey;"
+        "survey.look(Path(sys.argv[1]), near=lambda *sample: []); assert 'torch' not in sys.modules"
+    )
+    images = str(classes(tmp_path / "images"))
+    subprocess.run([sys.executable, "-c", code, images], check=True, capture_output=True)

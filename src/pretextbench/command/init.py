@@ -4,9 +4,10 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +30,10 @@ LabelColumn = Annotated[
 LayoutOption = Annotated[
     Layout, typer.Option(help="Which folder names the class; auto goes by the names and asks in doubt.")
 ]
+ADVICE = {  # where the process that does it was ended
+    "near": "Give --no-measure to do without it.",
+    "estimate": "params.yaml is written: go on with `pretextbench run`, or lower pretrain.batch_size in it first.",
+}
 PARAMS, LINKS = "params.yaml", Path("data/labelled")
 NEXT = """
 Next:
@@ -71,28 +76,29 @@ def init(
     place = root()
     if label_column is not None and labels is None:
         raise UserError("--label-column chooses a column of a table: give the table with --labels FILE.csv.")
-    from pretextbench.command import survey, template
+    from pretextbench.command import copies, survey, template
     from pretextbench.command.choose import choose, warnings
 
     folder = Path(os.path.abspath(images))
     backup = writable(place / PARAMS, template.SHIPPED.read_bytes(), force)
     path = _text(folder)
     out = console()
-    with _measurer(measure) as measurer:
+    with _worker(measure) as worker:
         with progress(out) as tell:
             tell("reading the names of the images")
             if labels is not None:
                 layout = _linked(folder, labels, place, layout, label_column)
                 folder, path = place / LINKS, str(LINKS)
-            content = survey.look(folder, layout, tell)
+            near = (lambda *sample: _ask(worker, "near", sample)) if worker else copies.near
+            content = survey.look(folder, layout, tell, near)
         for line in (*survey.description(content), *(f"warning: {plain(line)}" for line in warnings(content))):
             out.print(line, style="yellow" if line.startswith("warning: ") else None)
-        choices = choose(content, profile, path, _gpus(), layout)
+        choices = choose(content, profile, path, _gpus() if profile is Profile.multi_gpu else 0, layout)
         if drop_duplicates:
             choices.append(template.Choice("prepare", "drop_duplicates", True, "by --drop-duplicates"))
         params = _write(place / PARAMS, choices, profile, backup)
-        if measurer:
-            _print_cost(content, params, profile, place, measurer)
+        if worker:
+            _print_cost(content, params, profile, place, worker)
     out.print(NEXT)
 
 
@@ -168,31 +174,52 @@ def _gpus() -> int:
 
 
 @contextlib.contextmanager
-def _measurer(wanted: bool) -> Iterator[Connection | None]:
-    """A process that imports what trains while the folder is surveyed, which takes seconds, and then measures."""
+def _worker(wanted: bool) -> Iterator[Connection | None]:
+    """A process that imports what trains while the folder is surveyed, which takes seconds; `_ask` gives it work."""
     if not wanted:
         yield None
         return
-    measuring = child.start(_measure)
+    process = child.start(_serve)
     try:
-        yield measuring.pipe
+        yield process.pipe
     finally:
-        measuring.end()
+        process.end()
 
 
-def _measure(pipe: Connection) -> None:
-    """Answer one request for an estimate: lines on what is measured now, then the estimate, or the user's mistake."""
+def _serve(pipe: Connection) -> None:
+    """Do what is asked: near duplicates, or an estimate. Lines on what is done go before the result."""
+    from pretextbench.command.copies import near
     from pretextbench.command.estimate import estimate
 
+    tasks: dict[str, Callable[..., Any]] = {"near": near, "estimate": partial(estimate, tell=pipe.send)}
+    while True:
+        name, arguments = pipe.recv()
+        try:
+            pipe.send(tasks[name](*arguments))
+        except UserError as error:
+            pipe.send(error)
+
+
+def _ask(worker: Connection, name: str, arguments: tuple[object, ...], tell: Callable[[str], object] = str) -> Any:
+    """The result of `near` or `estimate` in the other process.
+
+    Raises:
+        UserError: a contestant cannot be used, or the process was ended from outside, as where memory is short.
+    """
     try:
-        params, pixels, counts, classes, decode = pipe.recv()
-        answer: Estimate | UserError = estimate(params, pixels, counts, classes, decode, pipe.send)
-    except UserError as error:
-        answer = error
-    pipe.send(answer)
+        worker.send((name, arguments))
+        while isinstance(answer := worker.recv(), str):
+            tell(answer)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        raise UserError(
+            f"The process that measures was ended from outside, as happens where memory is short. {ADVICE[name]}"
+        ) from None
+    if isinstance(answer, UserError):
+        raise answer
+    return answer
 
 
-def _print_cost(survey: "Survey", params: "Params", profile: Profile, place: Path, measurer: Connection) -> None:
+def _print_cost(survey: "Survey", params: "Params", profile: Profile, place: Path, worker: Connection) -> None:
     if profile in (Profile.gpu, Profile.multi_gpu) and not _gpus():
         text = "no GPU is found here, so there is no estimate, and a run here would take very long"
         console().print(f"warning: {text}: copy the project to the machine that has one.", style="yellow")
@@ -204,27 +231,6 @@ def _print_cost(survey: "Survey", params: "Params", profile: Profile, place: Pat
     counts = (training_images(survey, params.prepare.max_images), images)
     with progress(console()) as tell:
         request = (params, survey.pixels, counts, len(survey.classes), survey.decode_seconds)
-        cost = _answer(measurer, request, tell)
+        cost: Estimate = _ask(worker, "estimate", request, tell)
     for line in description(cost, place):
         console().print(line)
-
-
-def _answer(measurer: Connection, request: tuple[object, ...], tell: Callable[[str], object]) -> "Estimate":
-    """The estimate that the measuring process makes.
-
-    Raises:
-        UserError: a contestant cannot be used, or the process was ended from outside, as where memory is short.
-    """
-    try:
-        measurer.send(request)
-        while isinstance(answer := measurer.recv(), str):
-            tell(answer)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        raise UserError(
-            f"The process that measures a training step was ended from outside, as happens where memory is short. "
-            f"{PARAMS} is written: go on with `pretextbench run`, or lower pretrain.batch_size in it first."
-        ) from None
-    if isinstance(answer, UserError):
-        raise answer
-    estimate: Estimate = answer
-    return estimate

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pretextbench.base.names import by_reason, printable
 from pretextbench.base.seed import Seed
-from pretextbench.command.copies import Copies, copies, near
+from pretextbench.command import copies
 from pretextbench.data import folder
 from pretextbench.data.image_file import opened
 from pretextbench.data.pixels import FLAT, contrast, flat_sentence
@@ -49,7 +50,7 @@ class Survey:
     sampled: int
     refused: tuple[tuple[str, str], ...]  # of the sample: (file, reason), and folders that cannot be listed
     pixels: npt.NDArray[np.uint8]  # (n, SIDE, SIDE, 3): what could be decoded of the sample
-    copies: Copies
+    copies: copies.Copies
     near: tuple[tuple[str, str], ...]  # images of one half of the sample, and a near duplicate in the other half
     halves: tuple[int, int]
     remarks: tuple[str, ...] = ()  # what the pixels of the sample tell
@@ -69,10 +70,16 @@ class Survey:
         return int(np.quantile(sides, quantile, method="lower"))
 
 
-def look(root: Path, layout: str = "auto", tell: Callable[[str], object] = str) -> Survey:
+def look(
+    root: Path, layout: str = "auto", tell: Callable[[str], object] = str, near: Callable[..., Any] = copies.near
+) -> Survey:
     """Survey a folder; reads every name and at most SAMPLE images.
 
-    `layout` is `prepare.layout`; `tell` takes a line on what is done now.
+    Args:
+        root: the folder.
+        layout: `prepare.layout`.
+        tell: takes a line on what is done now.
+        near: finds near duplicates; the usual one imports torch, which takes seconds.
 
     Raises:
         UserError: the folder is missing, holds fewer images than can be split, is laid out in a way that can be meant
@@ -88,7 +95,7 @@ def look(root: Path, layout: str = "auto", tell: Callable[[str], object] = str) 
     refused = len(sample.refused) if len(numbers) == len(listing.names) else 0
     _enough(root, len(listing.names) - refused, listing)
     tell(f"{len(listing.names):,} images: looking for copies")
-    equal = copies(root, listing.names, listing.labels.tolist())
+    equal = copies.copies(root, listing.names, listing.labels.tolist())
     half = len(sample.pixels) // 2
     pairs = near(sample.pixels[:half], sample.pixels[half:], sample.names)
     labels = Counter(listing.labels.tolist())
