@@ -14,10 +14,9 @@ from torch import nn
 
 from pretextbench.errors import UserError
 from pretextbench.evaluate.features import pool
-from pretextbench.export import timm_model, torchvision_model, write
-from pretextbench.export.formats import KINDS
-from pretextbench.export.torchscript import DEPRECATED
-from pretextbench.export.write import LIMIT, Agreement, DiffersError, compare, export, run, scenes
+from pretextbench.export import models, write
+from pretextbench.export.graphs import DEPRECATED
+from pretextbench.export.write import KINDS, LIMIT, Agreement, DiffersError, compare, export, run, scenes
 from pretextbench.train import encoder_folder
 from tests import encoders
 from tests.conftest import Install
@@ -130,7 +129,7 @@ def test_timm_knows_the_statistics_and_the_size(tmp_path: Path) -> None:
 def test_the_lines_name_what_the_libraries_have(tmp_path: Path) -> None:
     def lines(to: str, *design: object) -> str:
         encoder, card = encoder_folder.load(encoders.write(tmp_path / "e", *design))  # type: ignore[arg-type]
-        return {"torchvision": torchvision_model, "timm": timm_model}[to].code(encoder, card, tmp_path / "it", "layer4")
+        return KINDS[to].form.code(encoder, card, tmp_path / "it", "layer4")
 
     assert "torchvision.models.resnet18()" in lines("torchvision", "resnet18", 64, "large")
     assert "maxpool" not in lines("torchvision", "resnet18", 64, "large")
@@ -155,7 +154,7 @@ def test_the_card_says_what_it_is(tmp_path: Path, to: str) -> None:
 
 @pytest.mark.parametrize("fault", ["weight", "nan", "mean"])
 def test_features_that_differ_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    real = torchvision_model.weights
+    real = models.weights
 
     def wrong(encoder: object) -> dict[str, torch.Tensor]:
         tensors = {name: value.clone() for name, value in real(encoder).items()}  # type: ignore[arg-type]
@@ -163,7 +162,7 @@ def test_features_that_differ_are_not_written(tmp_path: Path, monkeypatch: pytes
         tensors[name] += {"weight": 1e-3, "nan": torch.nan, "mean": 1e-3}[fault]
         return tensors
 
-    monkeypatch.setattr(torchvision_model, "weights", wrong)
+    monkeypatch.setattr(models, "weights", wrong)
     folder = encoders.write(tmp_path / "encoder")
     with pytest.raises(DiffersError, match=r"was not written: .*largest absolute difference"):
         export(folder, "torchvision", tmp_path / "it.safetensors")

@@ -1,13 +1,13 @@
-"""Writes an encoder in a format of other libraries, and compares the result with the original."""
+"""Export of an encoder: the formats, writing one of them, and the comparison of the result with the original."""
 
-import importlib
+import importlib.util
 import json
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,16 +16,61 @@ from torch import Tensor, nn
 from pretextbench.augment.pipeline import as_float
 from pretextbench.base.files import sha256, whole_file, write_whole
 from pretextbench.data import synthetic
-from pretextbench.errors import UserError
+from pretextbench.encoder import Encoder
+from pretextbench.errors import UserError, nearest
 from pretextbench.evaluate.features import LayerFeatures
-from pretextbench.export.formats import INPUT, Format, Kind, kind, network
-from pretextbench.export.torchscript import DEPRECATED
+from pretextbench.export.graphs import DEPRECATED, INPUT, Onnx, TorchScript, network
+from pretextbench.export.models import Timm, Torchvision
 from pretextbench.params import Prepare
 from pretextbench.train import encoder_folder
 from pretextbench.train.encoder_folder import Card
 
 LIMIT = 1e-5  # of the largest difference, in units of the largest feature of the original
 IMAGES = 16
+
+
+class Format(Protocol):
+    """A way to write an encoder down."""
+
+    def write(self, encoder: Encoder, card: Card, path: Path, layer: str) -> None:
+        """Write the encoder, in evaluation mode on the CPU, to `path`; `layer` is where its features come from."""
+
+    def code(self, encoder: Encoder, card: Card, path: Path, layer: str) -> str:
+        """Python that loads `path` and turns `images` into `features`. It is printed, and it is what is compared."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One format."""
+
+    form: Format
+    suffix: str  # of its files
+    packages: tuple[str, ...]  # that writing or checking needs
+    normalises: bool  # the file takes images in [0, 1]; else the printed lines normalise them first
+
+
+KINDS = {
+    "torchvision": Kind(Torchvision(), ".safetensors", ("torch", "torchvision"), normalises=False),
+    "timm": Kind(Timm(), ".safetensors", ("torch", "timm"), normalises=False),
+    "onnx": Kind(Onnx(), ".onnx", ("torch", "onnx", "onnxscript", "onnxruntime"), normalises=True),
+    "torchscript": Kind(TorchScript(), ".pt", ("torch",), normalises=True),
+}
+
+
+def kind(name: str) -> Kind:
+    """The format called `name`.
+
+    Raises:
+        UserError: there is none, or a package that it needs is not installed.
+    """
+    if name not in KINDS:
+        raise UserError(f"--to: there is no format {name!r}.{nearest(name, KINDS)} Allowed: {', '.join(KINDS)}.")
+    missing = [package for package in KINDS[name].packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise UserError(
+            f"--to {name} needs {' and '.join(missing)}, which is not installed. Install it: uv sync --extra export."
+        )
+    return KINDS[name]
 
 
 @dataclass(frozen=True)
@@ -124,7 +169,7 @@ def export(folder: Path, to: str, target: Path, choose: Callable[[list[str]], tu
     _check(target, to, chosen, folder)
     encoder, card = encoder_folder.load(folder)
     layer, reason = choose(list(encoder.channels))
-    form = cast(Format, importlib.import_module(f"pretextbench.export.{chosen.module}"))
+    form = chosen.form
     with whole_file(target) as scratch:
         form.write(encoder, card, scratch, layer)
         original = network(encoder, layer)
