@@ -15,7 +15,7 @@ from typing import Any
 from pretextbench import registry
 from pretextbench.errors import UserError
 from pretextbench.project import layout, lockfile
-from pretextbench.project.code import code_digest
+from pretextbench.project.settings import code_digest
 
 HASHED = 1_000_000  # bytes of a file; a larger one is known by its size and time of modification
 State = Mapping[str, str]  # file, or section of a file -> its content in short

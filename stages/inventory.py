@@ -13,7 +13,7 @@ from pipelines import devices
 from pretextbench.base.files import write_whole
 from pretextbench.base.yaml_file import read_text
 from pretextbench.params import Pretrain, Source, parse_text
-from pretextbench.project import demands, labelled, layout
+from pretextbench.project import demands, layout, source_files
 from pretextbench.project.environment import on_worker
 from pretextbench.project.inventory import Entry, take_stock
 from pretextbench.project.settings import installed, settings
@@ -63,7 +63,7 @@ def _files(source: Source, name: str) -> dict[str, Any]:
     if source.source != "folder" or not source.path:
         return {}
     folder = Path(source.path)
-    labelled.check(folder)
+    source_files.check_links(folder)
     return digest(folder, layout.contents(name))
 
 

@@ -6,8 +6,7 @@ import pytest
 import yaml
 
 from pretextbench.project import layout
-from pretextbench.project.code import WATCHED
-from pretextbench.project.settings import SECTIONS, VERSIONS
+from pretextbench.project.settings import SECTIONS, VERSIONS, WATCHED
 from tests import watched
 from tests.checkout import PROJECT
 
@@ -69,10 +68,10 @@ def test_a_stage_depends_on_the_versions_of_what_it_imports(stage: str) -> None:
 @pytest.mark.parametrize(
     ("line", "place"),
     [
-        ("from pretextbench.compare import power", "module"),
-        ("from pretextbench.compare.power import needs", "name"),
-        ("import pretextbench.compare.power", "whole"),
-        ("def late():\n    from pretextbench.compare import power", "function"),
+        ("from pretextbench.compare import statistics", "module"),
+        ("from pretextbench.compare.statistics import needs", "name"),
+        ("import pretextbench.compare.statistics", "whole"),
+        ("def late():\n    from pretextbench.compare import statistics", "function"),
     ],
 )
 def test_an_import_that_nobody_watches_is_seen(tmp_path: Path, line: str, place: str) -> None:
@@ -82,15 +81,15 @@ def test_an_import_that_nobody_watches_is_seen(tmp_path: Path, line: str, place:
     planted.write_text(f'"""A loop."""\n\n{line}\n')
     known["pretextbench.train.loop"] = planted
     missing = watched.closure("pretrain", known) - watched.watched(STAGES["pretrain"]["deps"], known)
-    assert known["pretextbench.compare.power"] in missing
+    assert known["pretextbench.compare.statistics"] in missing
 
 
 def test_an_import_for_type_checkers_is_none(tmp_path: Path) -> None:
     known = watched.modules()
     planted = tmp_path / "types.py"
-    planted.write_text('"""A loop."""\n\nif TYPE_CHECKING:\n    from pretextbench.compare import power\n')
+    planted.write_text('"""A loop."""\n\nif TYPE_CHECKING:\n    from pretextbench.compare import statistics\n')
     known["pretextbench.train.loop"] = planted
-    assert known["pretextbench.compare.power"] not in watched.closure("pretrain", known)
+    assert known["pretextbench.compare.statistics"] not in watched.closure("pretrain", known)
 
 
 def _names(paths: set[Path]) -> list[str]:

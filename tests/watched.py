@@ -23,7 +23,6 @@ NEUTRAL = {  # module or package -> why an edit of it cannot change a number; th
     "pretextbench.base.files": "writes bytes whole, and does not choose them",
     "pretextbench.base.quiet": "switches of other tools",
     "pretextbench.base.section": "checks parameters; their values are watched through runs/settings.json",
-    "pretextbench.base.values": "checks parameters; their values are watched through runs/settings.json",
     "pretextbench.base.yaml_file": "reads parameters; their values are watched through runs/settings.json",
     "pretextbench.base.source_params": "checks parameters; their values are watched through runs/settings.json",
     "pretextbench.params": "checks parameters; their values are watched through runs/settings.json",

@@ -5,9 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pretextbench.base.section import Section, parse
-from pretextbench.base.source_params import Prepare, Source, Synthetic, Transfer
-from pretextbench.base.values import (
+from pretextbench.base.section import (
     NAME,
     Count,
     Fraction,
@@ -16,9 +14,12 @@ from pretextbench.base.values import (
     OneLine,
     Positive,
     RandomSeed,
+    Section,
     SourceName,
     distinct,
+    parse,
 )
+from pretextbench.base.source_params import Prepare, Source, Synthetic, Transfer
 from pretextbench.base.yaml_file import read_text, read_yaml
 
 __all__ = [

@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from pretextbench.base.section import Section
-from pretextbench.base.values import Fraction, Positive
+from pretextbench.base.section import Fraction, Positive, Section
 
 __all__ = [
     "ColorJitter", "GaussianBlur", "Grayscale", "HorizontalFlip", "Op", "PadCrop", "RandomResizedCrop", "Recipe",

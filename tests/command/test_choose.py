@@ -6,7 +6,7 @@ import pytest
 
 from pretextbench.command import choose
 from pretextbench.command.copies import Copies
-from pretextbench.command.sizes import Profile
+from pretextbench.command.cost import Profile
 from pretextbench.command.survey import Survey
 from pretextbench.command.template import SHIPPED, check, fill
 from pretextbench.params import Params

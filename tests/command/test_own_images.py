@@ -21,7 +21,7 @@ def test_the_command_does_what_the_page_says(
     monkeypatch.setattr("os.execv", lambda program, words: begun.append(words))
     monkeypatch.setattr("webbrowser.open", lambda address: True)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr("pretextbench.command.browse._trouble", lambda port: "")
+    monkeypatch.setattr("pretextbench.command.project._trouble", lambda port: "")
     (project / "mlflow.db").touch()
     (project / "reports").mkdir()
     (project / "reports" / "report.html").touch()

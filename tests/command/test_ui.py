@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pretextbench.command.browse import free
+from pretextbench.command.project import free
 from pretextbench.errors import UserError
 from tests.command.conftest import Type
 from tests.ports import free_port

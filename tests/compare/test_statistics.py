@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from pretextbench.compare import statistics
-from pretextbench.compare.statistics import holm, judge, letters, seed_spread
+from pretextbench.compare.statistics import holm, judge, letters, needs, seed_spread
 from tests.compare.fakes import correctness
 
 
@@ -194,3 +194,43 @@ def test_power_at_three_points(seeds, seed_sd):
         found += bool(judge(data, 0.95, 1000, generator).different[0, 1])
     print(f"\npower for 3 points, 2,000 examples, {seeds} seed(s), seed sd {seed_sd}: {found / count:.2f}")
     assert found / count > 0.3
+
+
+def paired(gap, n):
+    """Two (n,) rows whose mean difference is exactly `gap`."""
+    first, second = np.zeros(n), np.zeros(n)
+    apart = round(0.2 * n)  # examples on which they differ
+    better = round((apart + gap * n) / 2)
+    first[:better] = second[better:apart] = 1
+    return first, second
+
+
+def test_the_images_asked_for_give_the_power_promised():
+    first, second = paired(0.02, 1000)
+    found = needs(first, second, (np.nan, np.nan), 1, 0.05)
+    n, rng = found.images, np.random.default_rng(0)
+    counts = rng.multinomial(n, [np.mean(first > second), np.mean(first < second), np.mean(first == second)], 4000)
+    mean, square = (counts[:, 0] - counts[:, 1]) / n, (counts[:, 0] + counts[:, 1]) / n
+    z = mean / np.sqrt((square - mean**2) / n)
+    assert np.mean(np.abs(z) > stats.norm.ppf(0.975)) == pytest.approx(0.8, abs=0.03)
+    assert found.seeds is None, "with one seed the spread is not known"
+    assert found.images > 1000
+
+
+def test_what_is_detectable_shrinks_with_the_root_of_the_images():
+    small = needs(*paired(0.02, 1000), (np.nan, np.nan), 1, 0.05).detectable
+    large = needs(*paired(0.02, 4000), (np.nan, np.nan), 1, 0.05).detectable
+    assert small / large == pytest.approx(2, rel=0.01)
+
+
+def test_seeds_that_are_too_noisy_cannot_be_mended_by_images():
+    found = needs(*paired(0.02, 1000), (0.05, 0.05), 3, 0.05)
+    assert found.images is None
+    more = needs(*paired(0.02, 10_000), (0.05, 0.05), 3, 0.05)
+    assert more.seeds > 3
+
+
+def test_no_difference_needs_no_number():
+    found = needs(*paired(0.0, 1000), (0.01, 0.01), 3, 0.05)
+    assert found.images is None
+    assert found.seeds is None

@@ -10,7 +10,7 @@ import torch
 from pretextbench.errors import UserError
 from pretextbench.methods.controls import Supervised, SupervisedParams
 from pretextbench.params import EncoderParams, OptimizerParams, Pretrain
-from pretextbench.project import code
+from pretextbench.project import settings
 from pretextbench.recipe import HorizontalFlip, Recipe, augmented
 from pretextbench.registry import Plugin
 from pretextbench.train import budget as budgets
@@ -162,12 +162,12 @@ def test_an_edit_of_code_that_trains_changes_the_key(
 ) -> None:
     """A checkpoint of other code is not continued: the key names its folder."""
     before = job().key("data")
-    library = Path(shutil.copytree(code.LIBRARY, tmp_path / "library"))
+    library = Path(shutil.copytree(settings.LIBRARY, tmp_path / "library"))
     with (library / edited).open("a") as file:
         file.write("# edited\n")
-    monkeypatch.setattr(code, "LIBRARY", library)
-    code.code_digest.cache_clear()
+    monkeypatch.setattr(settings, "LIBRARY", library)
+    settings.code_digest.cache_clear()
     try:
         assert (job().key("data") != before) == other_key
     finally:
-        code.code_digest.cache_clear()
+        settings.code_digest.cache_clear()

@@ -5,8 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from pretextbench.base.names import Layout
-from pretextbench.base.section import Section
-from pretextbench.base.values import Count, Fraction, Positive, RandomSeed, SourceName
+from pretextbench.base.section import Count, Fraction, Positive, RandomSeed, Section, SourceName
 
 
 class Synthetic(Section):

@@ -10,7 +10,7 @@ import typer
 from pretextbench.base import quiet
 from pretextbench.base.files import REASONS
 from pretextbench.base.names import plain
-from pretextbench.command import browse, doctor, embed, init, methods, neighbours, plugin, project
+from pretextbench.command import doctor, embed, init, methods, neighbours, plugin, project
 from pretextbench.errors import UserError
 
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
@@ -34,8 +34,8 @@ def command() -> None:
 
 app.command("init")(init.init)
 app.command("run")(project.run)
-app.command("report")(browse.report)
-app.command("ui")(browse.ui)
+app.command("report")(project.report)
+app.command("ui")(project.ui)
 app.command("doctor")(doctor.doctor)
 app.command("embed")(embed.embed)
 app.command("neighbours")(neighbours.neighbours)

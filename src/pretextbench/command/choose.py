@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pretextbench.command.copies import near_warning
-from pretextbench.command.sizes import Profile
+from pretextbench.command.cost import Profile
 from pretextbench.command.survey import Survey
 from pretextbench.command.template import Choice
 

@@ -1,15 +1,105 @@
-"""Cost of a comparison, in words: time, memory and disk. Imports nothing heavy."""
+"""Cost of a comparison on this machine: its processor, bytes on the disk, and the estimate in words.
+
+Imports nothing heavy, because `init` shows its profiles in `--help`.
+"""
 
 import os
+import platform
+import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:
+    import numpy as np
 
-from pretextbench.command import processor
-from pretextbench.command.sizes import size
+    from pretextbench.params import EncoderParams, Params
+
+
+class Profile(StrEnum):
+    """A choice of `pretextbench init --profile`."""
+
+    quick = "quick"
+    standard = "standard"
+    gpu = "gpu"
+    multi_gpu = "multi-gpu"
+
+
+CORRUPTED = 35  # copies of each image of the views
+PICTURES = 3_000_000  # bytes that a run leaves beside its encoder
+KEPT = 2  # in the project, and in DVC's cache or the record
+PARAMETERS = {"resnet10": 4.9e6, "resnet18": 11.2e6, "resnet34": 21.3e6, "resnet50": 23.5e6}  # at width 64
+
+
+def size(count: float) -> str:
+    """Bytes as MB or GB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def disk(params: "Params", images: int) -> int:
+    """Bytes that a comparison holds: the prepared array, the views, and every run with its encoder and pictures."""
+    runs = len(params.compare.seeds) * (len(params.compare.methods) + len(params.compare.controls))
+    square = 3 * params.prepare.image_size**2
+    copies = images + (CORRUPTED + 2) * params.augment.view_images
+    return int(KEPT * (square * copies + runs * (2 * encoder(params.encoder) + PICTURES)))
+
+
+def encoder(params: "EncoderParams") -> float:
+    """Bytes of the weights, about: they grow with the square of the width."""
+    return 4 * PARAMETERS[params.name] * (params.width / 64) ** 2
+
+
+TIMES = 3  # each piece is done: the fastest is not disturbed by others
+CPUINFO = Path("/proc/cpuinfo")  # of Linux
+
+
+def processor_name() -> str:
+    """The processor and its cores, as people know it."""
+    names = re.findall(r"^model name\s*: (.*)$", _cpuinfo(), re.M)
+    return f"{names[0].strip() if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def _cpuinfo() -> str:
+    try:
+        return CPUINFO.read_text()
+    except OSError:
+        return ""
+
+
+def python_seconds() -> float:
+    """Seconds of one core for a piece of Python, of which the start of a stage consists."""
+    return min(_loop() for _ in range(TIMES))
+
+
+def _loop() -> float:
+    start, total = time.process_time(), 0
+    for i in range(400_000):
+        total += i * i % 7
+    return time.process_time() - start
+
+
+def algebra_seconds() -> float:
+    """Seconds of one core for a piece of linear algebra, of which the probes consist."""
+    import numpy as np
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    x = np.ones((2000, 128), np.float32)
+    with threadpool_limits(1):
+        return min(_fit(x) for _ in range(TIMES))
+
+
+def _fit(x: "np.ndarray") -> float:
+    import numpy as np
+
+    start, weights = time.process_time(), np.ones((128, 100), np.float32)
+    for _ in range(20):
+        weights = weights + 1e-9 * (x.T @ (x @ weights))
+    return time.process_time() - start
+
 
 LEAST, MOST = 0.6, 1.6  # of the estimate: chosen, from two runs on a machine that others used
 
@@ -38,13 +128,15 @@ def description(cost: Estimate, place: Path) -> Iterator[str]:
     times = f" x {cost.seeds} seeds" if cost.seeds > 1 else ""
     load = os.getloadavg()[0]
     yield (
-        f"\nTime: about {duration(cost.seconds)} on this machine ({processor.name()}), as busy as it is now (load "
+        f"\nTime: about {duration(cost.seconds)} on this machine ({processor_name()}), as busy as it is now (load "
         f"{load:.1f}); take it as {duration(cost.seconds * LEAST)} to {duration(cost.seconds * MOST)}."
     )
     yield f"  training {each}{times}"
     yield f"  evaluation {duration(cost.evaluation)} for each of them{times}; all the rest {duration(cost.overhead)}"
     if load > (os.cpu_count() or 1) + 1:
         yield "  other programs are at work here: when they rest it will be less, when more begin, more."
+    import psutil
+
     memory = psutil.virtual_memory()
     yield f"Memory: about {size(cost.memory)} per stage; {size(memory.available)} of {size(memory.total)} are free."
     if cost.device_memory:

@@ -14,8 +14,8 @@ from pretextbench.base.names import plain
 from pretextbench.command import checkout_state
 from pretextbench.command.checkout_state import Finding
 from pretextbench.command.console import console, table, verdict
+from pretextbench.command.cost import size
 from pretextbench.command.project import root
-from pretextbench.command.sizes import size
 from pretextbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def parameters(place: Path, quick: bool) -> Iterator[Finding]:
 
 def disk(place: Path, params: "Params") -> Finding:
     """Free space against what the comparison will hold."""
-    from pretextbench.command.sizes import disk as wanted
+    from pretextbench.command.cost import disk as wanted
 
     need, free = max(LEAST_DISK, wanted(params, images(place, params))), shutil.disk_usage(place).free
     state = f"{size(free)} free, the comparison takes up to {size(need)}"

@@ -13,9 +13,8 @@ import torch
 from pretextbench import registry
 from pretextbench.augment.pipeline import as_float
 from pretextbench.base.section import parse
-from pretextbench.command import processor
-from pretextbench.command.cost import Estimate
-from pretextbench.command.sizes import CORRUPTED, disk
+from pretextbench.command import cost
+from pretextbench.command.cost import CORRUPTED, Estimate, disk
 from pretextbench.encoder import build
 from pretextbench.method import Data
 from pretextbench.params import Params
@@ -56,7 +55,11 @@ def estimate(
     for name in contestants(params):
         tell(f"measuring a training step of {name}")
         training[name] = _training(name, params, sample, train, classes)
-    forward, slower, slower_fit = _forward(params, sample), processor.loop() / TABLE.loop, processor.fit() / TABLE.fit
+    forward, slower, slower_fit = (
+        _forward(params, sample),
+        cost.python_seconds() / TABLE.loop,
+        cost.algebra_seconds() / TABLE.fit,
+    )
     views = CORRUPTED * min(params.augment.view_images, images) if classes else 0
     runs = len(training) * len(params.compare.seeds)
     return Estimate(
@@ -81,8 +84,8 @@ class Table:
     evaluation: float  # per image, fits and pictures, at `dim` features
     dim: int
     decode: float  # per image
-    loop: float  # of `processor.loop`
-    fit: float  # of `processor.fit`
+    loop: float  # of `cost.python_seconds`
+    fit: float  # of `cost.algebra_seconds`
 
 
 TABLE = Table(stage=6.0, evaluation=1.9e-3, dim=128, decode=1.2e-3, loop=0.029, fit=0.028)  # AMD EPYC

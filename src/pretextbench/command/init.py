@@ -14,8 +14,8 @@ import typer
 from pretextbench.base import child
 from pretextbench.base.names import Layout, plain
 from pretextbench.command.console import console, progress
+from pretextbench.command.cost import Profile
 from pretextbench.command.project import root
-from pretextbench.command.sizes import Profile
 from pretextbench.errors import UserError
 
 if TYPE_CHECKING:

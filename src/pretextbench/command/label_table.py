@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from pretextbench.command.table_text import column, rows_of
 from pretextbench.data.class_folders import some
-from pretextbench.data.split_names import FILLERS, MEANING, Conflict, nfc, reading, split_folders, words
+from pretextbench.data.split_names import FILLERS, MEANING, Conflict, nfc, reading, splits_by_name, words
 from pretextbench.errors import UserError, nearest
 
 FILES = (
@@ -135,7 +135,7 @@ def _split_column(table: Path, head: Sequence[str], body: list[list[str]], file:
 
 def _mapping(values: Collection[str]) -> dict[str, str]:
     try:
-        return split_folders([value for value in values if value])
+        return splits_by_name([value for value in values if value])
     except Conflict:
         return {}
 

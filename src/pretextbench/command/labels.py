@@ -1,22 +1,22 @@
 """Labels from a table: a folder of links, one folder per class and split, whose layout is plain to the data module."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pretextbench.base.files import whole_folder
 from pretextbench.base.names import Layout
-from pretextbench.command import label_checks, label_table
+from pretextbench.command import label_table
 from pretextbench.command.file_match import match
 from pretextbench.command.survey import as_typed
 from pretextbench.data import split_folders
 from pretextbench.data.class_folders import some
-from pretextbench.data.file_kinds import is_system
-from pretextbench.data.source import SPLITS, explore
+from pretextbench.data.source import SPLITS, explore, is_system
 from pretextbench.errors import UserError
-from pretextbench.project import labelled
+from pretextbench.project import source_files
 
 LONGEST = 150  # bytes of a link's or folder's name, of the 255 that file systems allow
 
@@ -44,9 +44,9 @@ def link(images: Path, table: Path, target: Path, layout: str = "auto", label: s
     names = [name.as_posix() for name in explore(images, "--images").images]
     read = label_table.read(table, names, label)
     files, how = match(table, images, read.files, names)
-    notes = [*read.notes, *filter(None, [how]), *label_checks.one_each(table, files, read.labels, read.splits)]
+    notes = [*read.notes, *filter(None, [how]), *one_each(table, files, read.labels, read.splits)]
     labels = {file: label for file, label in zip(files, read.labels, strict=True) if label}
-    notes += label_checks.check(table, list(labels.values()))
+    notes += check_classes(table, list(labels.values()))
     folders = {label: _folder(table, label) for label in sorted(set(labels.values()))}
     shortened = sum(label != folder for label, folder in folders.items())
     notes += [f"{shortened} label(s) are longer than {LONGEST} bytes and are shortened."] if shortened else []
@@ -57,7 +57,9 @@ def link(images: Path, table: Path, target: Path, layout: str = "auto", label: s
             place = _place(out, folders.get(labels.get(name, ""), ""), splits.get(name, ""))
             place.mkdir(parents=True, exist_ok=True)
             (place / short).symlink_to((images / name).resolve())
-    labelled.record(target, images, table, {"--layout": layout if layout != "auto" else None, "--label-column": label})
+    source_files.record_links(
+        target, images, table, {"--layout": layout if layout != "auto" else None, "--label-column": label}
+    )
     kind: Layout = "splits" if splits else "classes"
     return Linked(len(labels), len(names) - len(labels), len(folders), kind, [*notes, *more])
 
@@ -143,3 +145,77 @@ def _names(names: Sequence[str]) -> dict[str, str]:
     flat = {name: _short(name.replace("/", "__"), name) for name in names}
     times = Counter(flat.values())
     return {name: f"{i}__{flat[name]}" if times[flat[name]] > 1 else flat[name] for i, name in enumerate(sorted(names))}
+
+
+MANY = 20  # different numbers with a fraction: more are measurements
+SEPARATORS = {"|": "bars", ";": "semicolons", ",": "commas", " ": "spaces"}
+
+
+def check_classes(table: Path, labels: Sequence[str]) -> list[str]:
+    """Refuse labels that classes cannot be made of; `labels` are those of the images that have one. Returns notes.
+
+    Raises:
+        UserError: they look like numbers to predict, several labels in a cell, or a name for each image.
+    """
+    counts = Counter(labels)
+    if len(counts) < 2:
+        raise UserError(f"{table} has {len(counts)} label(s) in all: two classes are needed to tell them apart.")
+    _several(table, counts)
+    fractions = [label for label in counts if _number(label) and not float(label).is_integer()]
+    most = 2 * len(counts) > len(labels) and len(counts) > 2
+    if len(fractions) > MANY or (most and all(map(_number, counts))):
+        raise UserError(
+            f"{table} has {len(counts):,} different labels for {len(labels):,} images, all or most of them numbers: "
+            f"{some(counts)}. Numbers to predict (regression) are not supported. Make a few classes of them, such as "
+            "low and high; if they are names of classes, write them with a letter."
+        )
+    if most:
+        raise UserError(
+            f"{table} has {len(counts):,} different labels for {len(labels):,} images: {some(counts)}. Classes have "
+            "several images each. Is this the column of the labels? --label-column NAME chooses another."
+        )
+    if len(counts) > MANY and all(map(_number, counts)):
+        return [f"The labels are {len(counts):,} different numbers, and are taken for classes."]
+    return []
+
+
+def _number(label: str) -> bool:
+    return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", label, re.IGNORECASE) is not None
+
+
+def _several(table: Path, labels: Collection[str]) -> None:
+    """Raise where cells hold several labels: parts of them recur in other combinations."""
+    for mark, name in SEPARATORS.items():
+        parts: defaultdict[str, set[str]] = defaultdict(set)
+        for label in labels:
+            for part in re.sub(r"[\[\](){}'\"]", "", label).split(mark):
+                parts[part.strip()].add(label)
+        divided = [label for label in labels if mark in label.strip()]
+        recurring = any(len(whole) > 1 for part, whole in parts.items() if part)
+        often = 2 * len(divided) >= len(labels)
+        alone = any(part.strip() in labels for label in divided for part in label.split(mark))
+        clear = len(labels) > max(MANY, 3 * len(parts)) if mark == " " else often or alone
+        if divided and recurring and clear:
+            raise UserError(
+                f"{table} seems to have several labels per image, with {name} between them: {some(divided, 3)}. One "
+                "label per image is supported: keep the one that matters. If each is one name, replace the mark in it."
+            )
+
+
+def one_each(table: Path, names: Sequence[str], labels: Sequence[str], splits: Sequence[str]) -> list[str]:
+    """Notes on images that the table names more than once, always alike.
+
+    Raises:
+        UserError: it names an image twice with different labels or splits.
+    """
+    seen: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    for i, name in enumerate(names):
+        seen[name].add((labels[i], splits[i] if splits else ""))
+    twice = [name for name, rows in seen.items() if len(rows) > 1]
+    if twice:
+        raise UserError(
+            f"{table} names {len(twice):,} file(s) twice: {some(twice, 3)}. Their labels or splits differ: several "
+            "labels per image are not supported; keep one row for each file."
+        )
+    repeated = len(names) - len(seen)
+    return [f"{repeated:,} rows repeat a file with the same label."] if repeated else []

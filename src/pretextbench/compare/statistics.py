@@ -15,6 +15,7 @@ little of it. A row that is plainly noisier than the others (F test at 1 %) keep
 to the spread of the seeds is taken off, since the bootstrap has it already.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -204,3 +205,41 @@ def letters(different: Bools) -> list[str]:
 
 def _letter(k: int) -> str:
     return chr(ord("a") + k % 26) + (str(k // 26) if k >= 26 else "")
+
+
+POWER = 0.8  # probability of finding a difference that is there (Cohen's convention)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """To find the difference seen between two rows with 80 % probability; a normal approximation, for planning."""
+
+    detectable: float  # smallest difference found with 80 % probability as things are
+    images: int | None  # test images needed at these seeds; None where no number would do
+    seeds: int | None  # seeds needed at these test images; None where no number would do, or the spread is not known
+
+
+def needs(first: Floats, second: Floats, spread: tuple[float, float], seeds: int, level: float) -> Needs:
+    """What it takes to tell two rows apart, from their (n,) accuracies per test example, averaged over seeds.
+
+    Args:
+        spread: standard deviation over seeds of each row; nan where there is one seed and it is not known.
+        seeds: pretraining seeds of each row.
+        level: of a two-sided test.
+    """
+    difference, n = first - second, len(first)
+    gap = abs(float(difference.mean()))
+    z = float(special.ndtri(1 - level / 2) + special.ndtri(POWER))
+    examples = float(difference.var(ddof=1))  # of one example
+    known = bool(np.isfinite(spread).all())
+    own = float(np.sum(np.square(spread))) if known else 0.0  # of one seed, both rows
+    allowed = (gap / z) ** 2  # variance of the difference that would do
+    return Needs(
+        detectable=z * math.sqrt(examples / n + own / seeds),
+        images=_enough(examples, allowed - own / seeds),
+        seeds=_enough(own, allowed - examples / n) if known else None,
+    )
+
+
+def _enough(variance: float, left: float) -> int | None:
+    return max(1, math.ceil(variance / left)) if left > 0 else None

@@ -4,14 +4,76 @@ Only names are looked at. Where they can be meant in two ways an error asks, and
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pretextbench.data import held_out_classes, split_folders
-from pretextbench.data.class_folders import LAYOUT, Row, classes_of, some, stripped
+from pretextbench.data import split_folders
+from pretextbench.data.class_folders import LAYOUT, Row, classes_of, first_folders, is_container, some, stripped
 from pretextbench.data.split_folders import Splits
 from pretextbench.data.split_names import nfc
+from pretextbench.errors import UserError, nearest
+
+REMEDY = (
+    "Rename these folders as in train/, add their classes to train/, or take them out. Your folders can stay as they "
+    "are: a folder of links is enough."
+)
+
+
+def has_no_classes(rows: Sequence[Row], classes: Collection[str]) -> bool:
+    """Whether a split has no class folder at all: its images lie flat, or in one folder that is no class."""
+    folders = set(first_folders(rows))
+    return not folders or (folders.isdisjoint(classes) and len(folders) == 1 and is_container(*folders))
+
+
+def check_classes(
+    splits: Mapping[str, Sequence[Row]], shown: Mapping[str, str], classes: Sequence[str], where: str
+) -> None:
+    """Compare the class folders of val and test with those of train.
+
+    Raises:
+        UserError: a split has a class folder that train lacks, for example in another case; or train has none.
+    """
+    strange: Counter[tuple[str, str]] = Counter()
+    for split, rows in splits.items():
+        if split in ("val", "test") and not has_no_classes(rows, classes):
+            strange += Counter({(split, name): n for name, n in first_folders(rows).items() if name not in classes})
+    if not strange:
+        return
+    if not classes:
+        names = some(f"{shown[split]}{name}/" for split, name in strange)
+        raise UserError(
+            f"prepare.path: {where} has class folders in {names} but none in {shown['train']}: there is nothing to "
+            "learn the classes from. Make class folders in train/ too, or give `prepare.layout: none`."
+        )
+    listed = some((f"{shown[split]}{name}/ ({n:,} images){_alike(name, classes)}" for (split, name), n in
+                   strange.items()), 8)  # fmt: skip
+    raise UserError(
+        f"prepare.path: {where} has classes that {shown['train']} does not have, which no method could learn: "
+        f"{listed}. {REMEDY}"
+    )
+
+
+def _alike(name: str, classes: Sequence[str]) -> str:
+    """A hint at the class that is meant: the same but for case and spaces, or nearly the same."""
+    for known in classes:
+        if known.casefold().split() == name.casefold().split():
+            return f", which is {known}/ in train but for case or spaces"
+    hint = nearest(name, classes).strip()
+    return f" - {hint[:1].lower()}{hint[1:]}" if hint else ""
+
+
+def absent_classes(splits: Mapping[str, Sequence[Row]], shown: Mapping[str, str], classes: Sequence[str]) -> list[str]:
+    """Sentences on classes of train that a split with labels does not have: they are not measured there."""
+    notes = []
+    for split in ("val", "test"):
+        rows = splits.get(split, ())
+        missing = sorted(set(classes) - set(first_folders(rows)))
+        if rows and missing and not has_no_classes(rows, classes):
+            notes.append(
+                f"{shown[split]} has no image of {len(missing)} of the {len(classes)} classes: {some(missing)}."
+            )
+    return notes
 
 
 @dataclass
@@ -69,8 +131,8 @@ def _label(made: Arrangement, inner: list[Row], shown: dict[str, str], layout: s
     train = stripped(groups["train"])
     made.classes, notes = classes_of(train, where, ask=layout == "auto")
     rows = {split: train if split == "train" else stripped(below, made.classes) for split, below in groups.items()}
-    held_out_classes.check(rows, shown, made.classes, where)
-    made.notes += notes + held_out_classes.absent(rows, shown, made.classes)
+    check_classes(rows, shown, made.classes, where)
+    made.notes += notes + absent_classes(rows, shown, made.classes)
     known, queues = set(made.classes), {split: iter(below) for split, below in rows.items()}
     made.labels = [_class(next(queues[split]), split, known) for split in made.splits]
     if made.classes:
@@ -85,7 +147,7 @@ def _class(row: Row, split: str, known: set[str]) -> str:
 def _unlabelled(made: Arrangement, rows: dict[str, list[Row]], shown: dict[str, str]) -> Iterator[str]:
     """Drop splits that cannot measure; and say how many images beside the class folders have no label."""
     for split in ("val", "test"):
-        if split in rows and held_out_classes.unlabelled(rows[split], made.classes):
+        if split in rows and has_no_classes(rows[split], made.classes):
             n = len(rows[split])
             keep = [i for i, name in enumerate(made.splits) if name != split]
             made.kept = [made.kept[i] for i in keep]

@@ -1,6 +1,6 @@
 """A user's folder of images as a source: splits and labels come from its layout, without opening a file.
 
-The rules are in `layout`, `split_folders` and `class_folders`, and in words in the README of this folder.
+The rules are in `arrangement`, `split_folders` and `class_folders`, and in words in the README of this folder.
 """
 
 from collections import Counter
@@ -13,8 +13,7 @@ from pretextbench.base.names import printable
 from pretextbench.data.arrangement import Arrangement, arrange
 from pretextbench.data.class_folders import some
 from pretextbench.data.decode import Decoder, Fit
-from pretextbench.data.file_kinds import advice, pictures
-from pretextbench.data.source import Image, Listing, Walk, explore
+from pretextbench.data.source import Image, Listing, Walk, advice, explore, pictures
 from pretextbench.data.split_names import nfc
 from pretextbench.errors import UserError
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pretextbench.data.class_folders import Row, first_folders, is_annotation, is_container, some
-from pretextbench.data.split_names import Conflict, nfc, reading, split_folders, words
+from pretextbench.data.split_names import Conflict, nfc, reading, splits_by_name, words
 from pretextbench.errors import UserError
 
 RENAME = "rename these folders if they are classes, or give `prepare.layout: classes`"
@@ -42,7 +42,7 @@ def find(rows: Sequence[Row], layout: str, where: str) -> Splits:
         return _split(base, below, places, mapping)
     shown = {split: f"{split}/" for split in ("train", "val", "test", "unlabelled")}
     if layout == "auto" and (swapped := _class_first(below, where)):
-        inner = split_folders({nfc(row[1]) for row in below})
+        inner = splits_by_name({nfc(row[1]) for row in below})
         note = "The splits are folders inside the class folders (class/train/...); they are kept."
         return Splits(base, [inner[nfc(row[1])] for row in below], swapped, places, shown, (note,))
     return Splits(base, ["train"] * len(below), below, places, shown)
@@ -93,7 +93,7 @@ def _mapping(rows: list[Row], layout: str, where: str) -> dict[str, str]:
     if layout == "classes":
         return {}
     try:
-        mapping = split_folders(folders)
+        mapping = splits_by_name(folders)
     except Conflict as conflict:
         raise UserError(
             f"prepare.path: {where} has the folders {conflict}: three that hold images out. Leave val/ and test/."
@@ -174,6 +174,6 @@ def _class_first(rows: list[Row], where: str) -> list[Row]:
 
 def _plain_splits(names: set[str]) -> dict[str, str]:
     try:
-        return {name: split for name, split in split_folders(names - {""}).items() if split != "unlabelled"}
+        return {name: split for name, split in splits_by_name(names - {""}).items() if split != "unlabelled"}
     except Conflict:
         return {}

@@ -13,24 +13,8 @@ WORDS = {
     "unlabelled": ("unlabelled", "unlabeled"),
 }
 MEANING = {word: split for split, words in WORDS.items() for word in words}
-FILLERS = frozenset(
-    [
-        "set",
-        "images",
-        "image",
-        "imgs",
-        "img",
-        "data",
-        "dataset",
-        "split",
-        "folder",
-        "pictures",
-        "photos",
-        "jpg",
-        "jpeg",
-        "png",
-    ]
-)
+FILLERS = frozenset({"set", "images", "image", "imgs", "img", "data", "dataset", "split", "folder", "pictures"})
+FILLERS |= {"photos", "jpg", "jpeg", "png"}
 Reading = tuple[str, tuple[str, ...]]  # split, and the words of the name that say something else
 
 
@@ -58,7 +42,7 @@ def reading(name: str) -> Reading | None:
     return splits[0], tuple(w for w in parts if w not in MEANING and w not in FILLERS and not w.isdigit())
 
 
-def split_folders(names: Collection[str]) -> dict[str, str]:
+def splits_by_name(names: Collection[str]) -> dict[str, str]:
     """Name -> train, val, test or unlabelled, for those of the names that stand for a split.
 
     Other words in a name (`stage1_train`) must be the same in the names of at least two splits, one of them train, and

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pretextbench.base.section import label_budget
 from pretextbench.base.seed import Seed
-from pretextbench.base.values import label_budget
 from pretextbench.data.prepared import Prepared
 from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError

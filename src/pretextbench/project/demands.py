@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretextbench import registry
-from pretextbench.base.values import label_budget
+from pretextbench.base.section import label_budget
 from pretextbench.errors import UserError
 from pretextbench.params import Params, Pretrain
 from pretextbench.project import layout, lockfile

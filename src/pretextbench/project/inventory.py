@@ -20,9 +20,8 @@ Entry = dict[str, Any]
 MANY = 10**9  # training images, where it is not known how many there are
 CONTRACT = (
     "params.py",
-    "base/section.py",
     "base/source_params.py",
-    "base/values.py",
+    "base/section.py",
     "method.py",
     "project/inventory.py",
 )

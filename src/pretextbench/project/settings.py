@@ -5,14 +5,20 @@ edit of params.yaml while stages run waits for the next run. DVC watches section
 
 * one per section of params.yaml, defaults filled in, without operational fields;
 * `versions.STAGE`: the distributions that can change the bytes which that stage writes.
+
+The digest of the code that trains an encoder is here too: the key of a checkpoint contains it. This module is light,
+because a stage reads the digest before it imports that code: an edit in the moments between must not go unseen.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+from pretextbench import registry
 from pretextbench.errors import UserError
 from pretextbench.params import Params, load, parse_text
 from pretextbench.project import layout
@@ -96,3 +102,32 @@ def public(number: str) -> str:
     DVC does not know the device either: results of a machine with a GPU are of use on one without.
     """
     return number.partition("+")[0]
+
+
+LIBRARY = Path(registry.__file__).parent
+WATCHED = (  # what decides the weights: dvc.yaml watches the same for `pretrain`, and a test holds both to the imports
+    "augment",
+    "base/seed.py",
+    "data/prepared.py",
+    "distributed.py",
+    "encoder.py",
+    "encoders",
+    "measures.py",
+    "method.py",
+    "parts",
+    "recipe.py",
+    "train",
+)
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 over names and contents of the files that WATCHED lists."""
+    digest = hashlib.sha256()
+    for path in sorted(file for name in WATCHED for file in _files(LIBRARY / name)):
+        digest.update(path.relative_to(LIBRARY).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    yield from path.rglob("*.py") if path.is_dir() else (path,)

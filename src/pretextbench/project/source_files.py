@@ -3,23 +3,28 @@
 Links are followed, as `prepare` follows them. A content is read once: its hash is kept in a file of the project, under
 size, inode and times of modification and change. While these are the same the content is too. Where they differ
 (`touch`, a copy of the project) it is read again, and gives the same digest.
+
+A folder of links that `init` has made from a table of labels has a record of the table, so that a later change of it is
+noticed.
 """
 
 import contextlib
 import hashlib
+import json
 import os
+import shlex
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pretextbench.base.files import write_whole
-from pretextbench.data.file_kinds import SUFFIXES, is_system
+from pretextbench.base.files import sha256, write_whole
 from pretextbench.data.image_file import MOST_BYTES
-from pretextbench.data.source import MAX_VISITS
+from pretextbench.data.source import MAX_VISITS, SUFFIXES, is_system
+from pretextbench.errors import UserError
 
 SETTLED = 2 * 10**9  # ns: a file that changed so shortly before may change again within one tick of its clock
 TOLD = 2**28, 10_000  # bytes, files: more are not read without a word
@@ -137,3 +142,53 @@ def _hash(file: File) -> str:
     except OSError as error:
         return f"unreadable:{error.errno}"
     return digest.hexdigest()
+
+
+def record_links(links: Path, images: Path, table: Path, options: Mapping[str, str | None]) -> None:
+    """Note what the folder `links` was made of, in a file next to it: the table, the names of the images, options of
+    `init` by their name.
+    """
+    words = {"--images": str(images.absolute()), "--labels": str(table.absolute()), **options}
+    content = {
+        "images": str(images.absolute()),
+        "labels": str(table.absolute()),
+        "words": [word for option, value in words.items() if value for word in (option, value)],
+        "images_sha256": _hash_of_names(images),
+        "labels_sha256": sha256(table),
+    }
+    write_whole(_record_of(links), (json.dumps(content, indent=2) + "\n").encode())
+
+
+def check_links(links: Path) -> None:
+    """Refuse links that no longer are what their table says. Without a record, or without its table, nothing is said.
+
+    Raises:
+        UserError: the table was changed, or images were added or removed, since `init` made the links.
+    """
+    try:
+        made = json.loads(_record_of(links).read_text(encoding="utf-8"))
+        images, table, words = Path(made["images"]), Path(made["labels"]), shlex.join(made["words"])
+        changed = [
+            what
+            for what, before, now in (
+                (f"the table {table} was changed", made["labels_sha256"], sha256(table)),
+                (f"images were added to {images} or removed", made["images_sha256"], _hash_of_names(images)),
+            )
+            if before != now
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if changed:
+        raise UserError(
+            f"{' and '.join(changed)} after `init` had made {links}. Run `pretextbench init {words} --force` again "
+            f"(your params.yaml is kept as params.yaml.bak), or remove {_record_of(links)} to keep the old labels."
+        )
+
+
+def _record_of(links: Path) -> Path:
+    return links.with_name(f"{links.name}.json")
+
+
+def _hash_of_names(images: Path) -> str:
+    names = "\0".join(file.name for file in walk(images) if file.identity)
+    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()

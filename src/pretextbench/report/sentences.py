@@ -1,6 +1,6 @@
 """Sentences that carry a recommendation: numbers in words, other protocols, and what would make the answer surer."""
 
-from pretextbench.compare import power
+from pretextbench.compare import statistics
 from pretextbench.compare.comparison import Comparison, Row, Verdict
 from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LINEAR, TRANSFER, TUNED, Protocol
 from pretextbench.report.tables import percent
@@ -54,7 +54,7 @@ def surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[
     seeds = min(len(row.seeds) for row in methods[:2])
     pairs = len(verdict.names) * (len(verdict.names) - 1) // 2  # what Holm asks of the first of them
     spread = {name: float(s) for name, s in zip(verdict.names, verdict.judgement.spread, strict=True)}
-    needs = power.needs(
+    needs = statistics.needs(
         verdict.examples[best],
         verdict.examples[second],
         (spread[best], spread[second]),
@@ -87,7 +87,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:,.0f} minutes" if seconds >= 90 else f"{seconds:,.0f} seconds"
 
 
-def _needed(needs: power.Needs, comparison: Comparison, points: float, seeds: int) -> str:
+def _needed(needs: statistics.Needs, comparison: Comparison, points: float, seeds: int) -> str:
     if points < 0.05:
         return "The two are equal to the first decimal: nothing would tell them apart, and nothing needs to."
     options = []

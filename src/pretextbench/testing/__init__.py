@@ -12,7 +12,7 @@ made here (pytest takes it for a skip). They run in seconds on a CPU. `judge` ru
 `pretextbench check` does.
 """
 
-from pretextbench.testing import losses, machines, outputs, statement
+from pretextbench.testing import losses, machines, statement
 from pretextbench.testing.bench import Check, CheckFailed, CheckSkipped, Method, Verdict, judge, meaning
 
 CHECKS: dict[str, Check] = {
@@ -38,8 +38,8 @@ CHECKS: dict[str, Check] = {
         machines.half_precision,
         machines.accelerator,
         machines.two_processes,
-        outputs.show_well_formed,
-        outputs.health_well_formed,
+        statement.show_well_formed,
+        statement.health_well_formed,
     )
 }
 

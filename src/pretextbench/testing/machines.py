@@ -1,11 +1,14 @@
-"""Where a method runs: half precision, an accelerator, several processes."""
+"""Checks of a method on other machines: in half precision, on an accelerator, in two processes that share a batch."""
 
 import contextlib
 import functools
+import importlib
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from typing import Any
 from unittest import mock
@@ -13,13 +16,14 @@ from unittest import mock
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
 from pretextbench.base.child import Child, start
+from pretextbench.distributed import synchronised
 from pretextbench.method import Batch
-from pretextbench.testing import pair
-from pretextbench.testing.bench import CheckFailed, CheckSkipped, Method, advance, batch, build, require
+from pretextbench.testing.bench import BATCH, CheckFailed, CheckSkipped, Method, advance, batch, build, require
 from pretextbench.train.loop import Training
 
 PATIENCE = 120  # seconds until two processes that wait for each other are given up
@@ -77,7 +81,7 @@ def two_processes(method: Method) -> None:
     if not any(_communicates(training, batch(training, player=p.name)) for p in training.players):
         return
     precision, alone = _alone(method)
-    again = pair.turns(method, slice(None), precision, seed=3)
+    again = turns(method, slice(None), precision, seed=3)
     if any(not torch.equal(value, alone[name]) for name, value in again.items()):
         raise CheckSkipped("loss() draws random numbers, and every process draws its own: compare without them")
     found = _run(_path(method), precision)
@@ -91,9 +95,9 @@ def two_processes(method: Method) -> None:
 def _alone(method: Method) -> tuple[str, dict[str, torch.Tensor]]:
     """The precision that a method computes in, float64 if it can, and its turns in one process."""
     try:
-        return "float64", pair.turns(method, slice(None), "float64")
+        return "float64", turns(method, slice(None), "float64")
     except RuntimeError:  # constants of its own are float32
-        return "float32", pair.turns(method, slice(None), "float32")
+        return "float32", turns(method, slice(None), "float32")
 
 
 def _communicates(training: Training, views: Batch) -> bool:
@@ -129,7 +133,7 @@ def _run(path: str, precision: str) -> dict[str, torch.Tensor]:
 
 @functools.cache
 def _processes() -> tuple[Child, Child]:
-    return start(pair.serve, 0), start(pair.serve, 1)
+    return start(serve, 0), start(serve, 1)
 
 
 def _end() -> None:
@@ -164,3 +168,54 @@ def _answer(pipe: Connection) -> dict[str, NDArray[Any]]:
         hint = "A method sees half of the batch in each process, and must not count on all of it"
         raise CheckFailed(f"one of two processes failed: {answer}", hint)
     return answer
+
+
+MESSAGE_TIMEOUT = timedelta(seconds=60)  # for one message
+
+
+def turns(method: Method, own: slice, precision: str, seed: int = 2) -> dict[str, Tensor]:
+    """Loss and gradient (P,) of every player on its own part of the kit's batch, all norms over all processes.
+
+    `precision`: `float64` or `float32`. In float32 the norms of two processes round otherwise than those of one, and
+    activations near zero change sign: gradients of some methods then differ by 1e-2.
+    """
+    training, found, dtype = build(method), dict[str, Tensor](), getattr(torch, precision)
+    synchronised(training.method.to(dtype), torch.device("cpu"))
+    for player in training.players:
+        whole = batch(training, player=player.name)
+        part = Batch(tuple(view[own].to(dtype) for view in whole.views), whole.index[own], player=player.name)
+        torch.manual_seed(seed)
+        training.method.zero_grad(set_to_none=True)
+        total = training.method.loss(part).total
+        total.backward()
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in player.parameters]
+        found[f"{player.name}.loss"] = total.detach()
+        found[f"{player.name}.gradient"] = torch.cat([gradient.flatten() for gradient in gradients])
+    return found
+
+
+def serve(pipe: Connection, rank: int) -> None:
+    """Answer requests of the kit, one method after the other, as process `rank` of two: to start one takes seconds."""
+    torch.set_num_threads(1)
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    while True:
+        path, meeting, precision, sys.path[:] = pipe.recv()
+        try:
+            pipe.send(_meet(path, meeting, precision, rank))
+        except Exception as error:  # the method's, whatever it is
+            pipe.send(f"{type(error).__name__}: {error}")
+
+
+def _meet(path: str, meeting: str, precision: str, rank: int) -> dict[str, NDArray[Any]]:
+    """Meet the other process and take the turns on this one's half of the batch."""
+    module, name = path.split(":")
+    method = getattr(importlib.import_module(module), name)
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2, timeout=MESSAGE_TIMEOUT)
+    half = BATCH // 2
+    try:
+        return {
+            key: value.numpy() for key, value in turns(method, slice(rank * half, (rank + 1) * half), precision).items()
+        }
+    finally:
+        dist.destroy_process_group()

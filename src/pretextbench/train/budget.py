@@ -10,9 +10,8 @@ from torch import Tensor
 
 from pretextbench.method import PretextMethod
 from pretextbench.params import EncoderParams, MethodParams, Pretrain
-from pretextbench.project.code import code_digest
 from pretextbench.project.demands import of_batch, refuse
-from pretextbench.project.settings import VERSIONS, installed
+from pretextbench.project.settings import VERSIONS, code_digest, installed
 from pretextbench.recipe import Recipe
 from pretextbench.registry import Plugin
 

@@ -7,7 +7,7 @@ import pytest
 
 from pretextbench.command.labels import link
 from pretextbench.errors import UserError
-from pretextbench.project.labelled import check
+from pretextbench.project.source_files import check_links
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def links(tmp_path: Path) -> Path:
         (tmp_path / "images" / f"{i}.png").write_bytes(b"x")
     (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(4)))
     link(tmp_path / "images", tmp_path / "labels.csv", tmp_path / "labelled")
-    check(tmp_path / "labelled")
+    check_links(tmp_path / "labelled")
     return tmp_path / "labelled"
 
 
@@ -36,14 +36,14 @@ def links(tmp_path: Path) -> Path:
 def test_a_change_asks_for_init(links: Path, change: Callable[[Path], object], message: str) -> None:
     change(links.parent)
     with pytest.raises(UserError, match=message) as caught:
-        check(links)
+        check_links(links)
     assert f"--images {links.parent / 'images'} --labels {links.parent / 'labels.csv'} --force" in str(caught.value)
 
 
 def test_init_again_is_the_remedy(links: Path) -> None:
     (links.parent / "images" / "4.png").touch()
     link(links.parent / "images", links.parent / "labels.csv", links)
-    check(links)
+    check_links(links)
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_init_again_is_the_remedy(links: Path) -> None:
 )
 def test_what_is_no_change_says_nothing(links: Path, change: Callable[[Path], object]) -> None:
     change(links.parent)
-    check(links)
+    check_links(links)

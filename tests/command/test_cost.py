@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pretextbench.command import estimate, processor
+from pretextbench.command import cost, estimate
 from pretextbench.params import Params
 
 
@@ -18,10 +18,10 @@ def seconds(
     table = estimate.TABLE
     monkeypatch.setattr(estimate, "_training", lambda *_: 0.0)
     monkeypatch.setattr(estimate, "_forward", lambda *_: 0.0)
-    monkeypatch.setattr(processor, "loop", lambda: loop * table.loop)
-    monkeypatch.setattr(processor, "fit", lambda: fit * table.fit)
-    cost = estimate.estimate(Params(), torch.zeros((1, 8, 8, 3), dtype=torch.uint8).numpy(), (80, 100), 2, decode)
-    return cost.overhead, cost.evaluation
+    monkeypatch.setattr(cost, "python_seconds", lambda: loop * table.loop)
+    monkeypatch.setattr(cost, "algebra_seconds", lambda: fit * table.fit)
+    made = estimate.estimate(Params(), torch.zeros((1, 8, 8, 3), dtype=torch.uint8).numpy(), (80, 100), 2, decode)
+    return made.overhead, made.evaluation
 
 
 def test_what_is_not_measured_is_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,14 +32,14 @@ def test_what_is_not_measured_is_scaled(monkeypatch: pytest.MonkeyPatch) -> None
     assert seconds(monkeypatch, 1, 1, decode=0.5) == pytest.approx((overhead + more, evaluation))
 
 
-@pytest.mark.parametrize("piece", [processor.loop, processor.fit])
+@pytest.mark.parametrize("piece", [cost.python_seconds, cost.algebra_seconds])
 def test_a_piece_of_work_takes_milliseconds(piece: Callable[[], float]) -> None:
     assert 1e-4 < piece() < 5
 
 
 def test_the_processor_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Fast 9000 CPU\nmodel name\t: Fast 9000 CPU\n")
-    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
-    assert processor.name() == f"Fast 9000 CPU, {os.cpu_count()} cores"
-    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "nowhere")
-    assert processor.name().endswith(f", {os.cpu_count()} cores")
+    monkeypatch.setattr(cost, "CPUINFO", tmp_path / "cpuinfo")
+    assert cost.processor_name() == f"Fast 9000 CPU, {os.cpu_count()} cores"
+    monkeypatch.setattr(cost, "CPUINFO", tmp_path / "nowhere")
+    assert cost.processor_name().endswith(f", {os.cpu_count()} cores")
