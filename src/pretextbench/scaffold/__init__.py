@@ -69,8 +69,8 @@ def write(name: str, folder: Path, two_views: bool = False) -> list[Path]:
         keep_trailing_newline=True,
         autoescape=False,  # TOML, Python and Markdown, filled with a checked name
     )
-    facts = {"name": name, "distribution": PREFIX + name, "module": module, "Class": class_name(name)}
-    facts |= {"two_views": two_views}
+    facts: dict[str, str | bool] = {"name": name, "distribution": PREFIX + name, "module": module}
+    facts |= {"Class": class_name(name), "two_views": two_views}
     targets, kind = {"pyproject.toml": "pyproject.toml", "README.md": "README.md"}, "two_views_" if two_views else ""
     targets |= {f"{kind}module.py": f"{module}.py"}
     targets |= {f"{kind}test.py": f"test_{module.removeprefix('pretext_')}.py"}
