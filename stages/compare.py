@@ -1,10 +1,10 @@
 """Stage `compare`: every evaluation -> leaderboard (csv, md, png), curves, metrics, the recommendation, report.html."""
 
-import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from pretextbench.base.files import read_json
 from pretextbench.compare.comparison import compare
 from pretextbench.compare.runs import CARD, read
 from pretextbench.project import layout
@@ -37,7 +37,7 @@ def main() -> None:
 
 def recipe(evaluations: list[Path]) -> dict[str, str]:
     """How to get the result again: what it was made of, in the order in which a reader needs it."""
-    cards = [json.loads((folder / CARD).read_text(encoding="utf-8")) for folder in evaluations]
+    cards = [read_json(folder / CARD, "Run the pretrain stage of this run.") for folder in evaluations]
     commit = git_commit(layout.root())
     plugins = sorted({f"{card['distribution']} {card['version']}" for card in cards})
     packages = [f"{name} {version(name)}" for name in PACKAGES]

@@ -1,16 +1,17 @@
-"""Atomic writes: an output is written next to its target, then renamed, so it appears whole or not at all."""
+"""Files of a project: written next to their target, then renamed, so they appear whole or not at all; JSON is read."""
 
 import contextlib
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pretextbench.errors import UserError
 
@@ -136,6 +137,21 @@ def write_whole(target: Path, content: bytes) -> None:
     """
     with whole_file(target) as scratch:
         scratch.write_bytes(content)
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """The JSON object in a file, such as a card or metrics; `remedy` is the sentence that says what to do.
+
+    Raises:
+        UserError: the file cannot be read, or holds no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"Cannot read {path} ({error}). {remedy}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} does not hold a JSON object. {remedy}")
+    return content
 
 
 def private_log(path: Path, *, append: bool = False) -> IO[bytes]:

@@ -1,12 +1,12 @@
 """The word ENCODER of a command line: a folder, a method or `method-seed` of this project, or the recommended one."""
 
 import csv
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from pretextbench.base.files import read_json
 from pretextbench.command.project import root
 from pretextbench.errors import UserError, nearest
 from pretextbench.project.layout import CARD, EVALUATED, METRICS, PRETRAINED, REPORTS
@@ -53,16 +53,20 @@ def _lowest_seed(method: str, trained: set[str]) -> str | None:
 
 def _best(project: Path, trained: set[str]) -> str:
     """The first row that is no control: rows are best first."""
-    rows = _read(project / REPORTS / METRICS, "Run the compare stage; it writes it: `pretextbench run`.")
+    rows = read_json(project / REPORTS / METRICS, "Run the compare stage; it writes it: `pretextbench run`.")
     if not any("linear" in row for row in rows.values()):
         raise UserError(f"ENCODER: nothing is recommended without labels. Name a method: {', '.join(rows)}.")
     for name, row in rows.items():
         run = _lowest_seed(name, trained)
-        if run and "linear" in row and not _read(project / PRETRAINED / run / CARD, "").get("control"):
+        if run and "linear" in row and not _is_control(project / PRETRAINED / run):
             return name
     raise UserError(
         f"ENCODER: {project / REPORTS / METRICS} names no pretext method that is trained here. Run the comparison."
     )
+
+
+def _is_control(folder: Path) -> bool:
+    return bool(read_json(folder / CARD, "Run its pretrain stage again.").get("control"))
 
 
 class Layer(NamedTuple):
@@ -125,16 +129,6 @@ def _ranked_layer(folder: Path) -> tuple[str | None, str]:
     if not evaluation.is_file():
         return None, "this encoder was not evaluated, so none is ranked"
     chosen = (
-        _read(evaluation, "Run the evaluate stage; it writes it: `pretextbench run`.").get("linear", {}).get("best")
+        read_json(evaluation, "Run the evaluate stage; it writes it: `pretextbench run`.").get("linear", {}).get("best")
     )
     return chosen, "there were no labels to rank them by"
-
-
-def _read(path: Path, advice: str) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"Cannot read {path} ({error}). {advice}") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path} is not what was written there. {advice}")
-    return found

@@ -1,6 +1,5 @@
 """The evaluations that a comparison reads, and the checks that they can be compared."""
 
-import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pretextbench.base.files import read_json
 from pretextbench.errors import UserError
 from pretextbench.project import layout
 
 METRICS, PREDICTIONS, CARD = layout.METRICS, "predictions.npz", layout.CARD
+WRITTEN_BY = "Run the {} stage of this run; it writes it."
 MIB = 2**20
 
 
@@ -52,7 +53,8 @@ def read(evaluations: Path, names: Sequence[str]) -> list[Run]:
 
 
 def _read(folder: Path) -> Run:
-    metrics, card = _json(folder / METRICS, "evaluate"), _json(folder / CARD, "pretrain")
+    metrics = read_json(folder / METRICS, WRITTEN_BY.format("evaluate"))
+    card = read_json(folder / CARD, WRITTEN_BY.format("pretrain"))
     predictions, missing = {}, None
     if metrics.get("labelled"):
         try:
@@ -80,16 +82,6 @@ def _read(folder: Path) -> Run:
         )
     except KeyError as error:
         raise UserError(f"{folder / CARD} says nothing of {error}. Run the pretrain stage again.") from error
-
-
-def _json(path: Path, stage: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"Cannot read {path} ({error}). Run the {stage} stage of this run; it writes it.") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not what the {stage} stage writes. Run it again.")
-    return content
 
 
 RANDOM = "random"  # the control that is not trained

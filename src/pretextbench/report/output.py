@@ -1,15 +1,13 @@
 """The comparison on disk: leaderboard, curves and metrics, the recommendation, and the page that holds all of it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pretextbench.base.files import write_whole
+from pretextbench.base.files import read_json, write_whole
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.runs import Run
-from pretextbench.errors import UserError
 from pretextbench.report.html import report_html
 from pretextbench.report.plot import leaderboard_png
 from pretextbench.report.recommend import recommendation_md
@@ -31,14 +29,9 @@ class Appendix:
         Raises:
             UserError: it cannot be read.
         """
-        try:
-            found = json.loads((audit / "audit.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"Cannot read {audit / 'audit.json'} ({error}). Run the audit stage; it writes it."
-            ) from error
+        content = read_json(audit / "audit.json", "Run the audit stage; it writes it.")
         picture = audit / "pairs.png"
-        return cls(found, picture.read_bytes() if picture.is_file() else None, recipe)
+        return cls(content, picture.read_bytes() if picture.is_file() else None, recipe)
 
 
 def write(comparison: Comparison, runs: Sequence[Run], reports: Path, appendix: Appendix | None = None) -> list[Path]:

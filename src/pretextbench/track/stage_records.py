@@ -12,12 +12,12 @@ from pretextbench.track import record, spool
 from pretextbench.track.records import EXPERIMENT, Point, Record
 from pretextbench.track.summary import (
     cell,
+    content,
     dataset,
     existing,
     identity,
     numbers,
     provisional,
-    read_json,
     rows,
     settings,
     source,
@@ -71,7 +71,7 @@ def pretrained(
     experiment: str = EXPERIMENT,
 ) -> Record:
     """Record of the pretrain stage: parameters, cost, history, pictures. The evaluation adds the encoder as a model."""
-    card, health = read_json(folder / "encoder.json"), read_json(folder / "health.json")
+    card, health = content(folder / "encoder.json"), content(folder / "health.json")
     cost = ["seconds", "images_per_second", "peak_memory_bytes", "peak_device_memory_bytes", "parameters"]
     cost += [name for name in ("views", "multiply_adds", "training_multiply_adds") if name in card]
     live = spool.read(spool_folder) if spool_folder else spool.SpoolState()
@@ -105,7 +105,7 @@ def evaluated(folder: Path, encoder: Path, experiment: str = EXPERIMENT) -> Reco
 
     The model gives the features of the layer that the evaluation chose, which is not known before.
     """
-    card, metrics = read_json(encoder / "encoder.json"), read_json(folder / "metrics.json")
+    card, metrics = content(encoder / "encoder.json"), content(folder / "metrics.json")
     headline = {}
     for probe in ("knn", "linear"):
         if result := metrics.get(probe):
@@ -133,7 +133,7 @@ def evaluated(folder: Path, encoder: Path, experiment: str = EXPERIMENT) -> Reco
 
 def compared(reports: Path, encoders: Sequence[Path], experiment: str = EXPERIMENT) -> Record:
     """Record of the compare stage: leaderboard, plots, recommendation. The same encoders give the same run."""
-    cards = [read_json(folder / "encoder.json") for folder in encoders]
+    cards = [content(folder / "encoder.json") for folder in encoders]
     keys = sorted(identity(card)[0] for card in cards)
     files = sorted(path for path in reports.iterdir() if path.is_file())
     text, board = reports / "recommendation.md", rows(reports / "leaderboard.csv")
@@ -143,7 +143,7 @@ def compared(reports: Path, encoders: Sequence[Path], experiment: str = EXPERIME
         key="comparison-" + hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16],
         name=f"comparison of {len(keys)} encoders",
         params={"methods": ", ".join(sorted({card["method"] for card in cards}))},
-        metrics={f"row/{name}": value for name, value in numbers(read_json(reports / "metrics.json")).items()},
+        metrics={f"row/{name}": value for name, value in numbers(content(reports / "metrics.json")).items()},
         tags={"kind": "comparison", "data_sha256": ", ".join(sorted({card["data_sha256"] for card in cards}))},
         files={"": [str(path.resolve()) for path in files]},
         note=text.read_text(encoding="utf-8") if text.is_file() else None,
@@ -169,7 +169,7 @@ def chosen(evaluations: Iterable[Path]) -> dict[str, dict[str, Any]]:
     """Card of the best seed of each method, by validation accuracy (never by test). Controls are left out."""
     best: dict[str, tuple[float, dict[str, Any]]] = {}
     for folder in evaluations:
-        card, linear = read_json(folder / "encoder.json"), read_json(folder / "metrics.json").get("linear")
+        card, linear = content(folder / "encoder.json"), content(folder / "metrics.json").get("linear")
         score = float(linear["layers"][linear["best"]].get("val", 0.0)) if linear else 0.0
         if not card["control"] and score > best.get(card["method"], (-1.0, {}))[0]:
             best[card["method"]] = score, card

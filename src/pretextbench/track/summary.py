@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pretextbench.base.files import read_json
 from pretextbench.track.charts import colour
 from pretextbench.track.records import Scalar
 
@@ -51,7 +52,7 @@ def tags(card: Mapping[str, Any]) -> dict[str, str]:
 
 def dataset(images: Path) -> dict[str, str] | None:
     """The prepared images as an MLflow data set; None if their card is missing."""
-    card = read_json(images / "card.json")
+    card = content(images / "card.json")
     if not card:
         return None
     size = card["image_size"]
@@ -99,12 +100,12 @@ def cell(text: str) -> Scalar:
         return text or None
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def content(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty if the file is missing."""
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return read_json(path, "Run the stage that writes it again.") if path.is_file() else {}
 
 
 def source(images: Path) -> dict[str, str]:
     """The source of the images, as a tag."""
-    name = read_json(images / "card.json").get("source")
+    name = content(images / "card.json").get("source")
     return {"source": name} if name else {}
