@@ -33,6 +33,6 @@ def arguments(line: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def names(words: str) -> list[str]:
+def names(text: str) -> list[str]:
     """`a,b` as a list."""
-    return [word.strip() for word in words.split(",") if word.strip()]
+    return [name.strip() for name in text.split(",") if name.strip()]

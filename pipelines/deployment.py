@@ -10,7 +10,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
-from pretextbench.project.run_options import words
+from pretextbench.project.run_options import command_line
 
 STOPPED = 128  # exit statuses above it name a signal
 
@@ -23,7 +23,7 @@ def comparison(
     from pipelines import run  # here: it sets the switches of DVC and MLflow
 
     options = {"jobs": jobs, "retries": retries, "dask": dask or None, "remote": remote or None}
-    status = run.main(words(options, targets or []))
+    status = run.main(command_line(options, targets or []))
     sys.stdout.flush()
     if status == 0:
         return Completed(message="all current")

@@ -23,7 +23,7 @@ def available(env: Mapping[str, str] = os.environ) -> list[str]:
     """The devices that stages may use, as the user, CUDA or nvidia-smi name them; none on a machine without."""
     for name in (NAMES, VISIBLE):
         if name in env:
-            return [word for word in (part.strip() for part in env[name].split(",")) if word and word != "-1"]
+            return [device for device in (part.strip() for part in env[name].split(",")) if device and device != "-1"]
     try:
         command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
         listing = subprocess.run(command, capture_output=True, text=True, timeout=20)

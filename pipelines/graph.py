@@ -61,10 +61,10 @@ def read(targets: list[str]) -> list[Node]:
             ]
     except DvcException as error:
         detail = f" ({error.__cause__})" if error.__cause__ else ""
-        raise UserError(f"DVC cannot read the pipeline in {Path.cwd()}: {in_words(str(error))}{detail}.") from error
+        raise UserError(f"DVC cannot read the pipeline in {Path.cwd()}: {explained(str(error))}{detail}.") from error
 
 
-def in_words(text: str) -> str:
+def explained(text: str) -> str:
     """A message of DVC that needs an explanation, in the words of this project; any other text as it is."""
     if match := BUSY.search(text):
         processes = PROCESS.findall(match[2])
@@ -109,7 +109,7 @@ def stale(names: list[str]) -> set[str]:
         with Repo(_wait_for_lock=True) as repo, lock_repo(repo):
             return {stage.addressing for stage in within(repo, names) if stage.status(check_updates=True)}
     except DvcException as error:
-        raise UserError(f"DVC cannot tell what is stale: {in_words(str(error))}.") from error
+        raise UserError(f"DVC cannot tell what is stale: {explained(str(error))}.") from error
 
 
 def targets(methods: Iterable[str], stages: Iterable[str]) -> list[str]:

@@ -84,14 +84,14 @@ def _reason(log: Path, failed: bool) -> str:
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     messages = [line.removeprefix(OWN) for line in lines if line.startswith(OWN)]
     output = [line for line in lines if not line.startswith(DVCS)]
-    return (messages or output or ["no output"])[-1] if failed else last_words(log) or "no output"
+    return (messages or output or ["no output"])[-1] if failed else last_message(log) or "no output"
 
 
-def last_words(log: Path) -> str:
+def last_message(log: Path) -> str:
     """The first error message of DVC, else the last line; empty without output."""
     text = log.read_text(errors="replace")
     if graph.BUSY.search(text):
-        return graph.in_words(text)
+        return graph.explained(text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return next((line.removeprefix(DVCS) for line in lines if line.startswith(DVCS)), "".join(lines[-1:]))
 

@@ -51,7 +51,7 @@ class Lasting(io.TextIOBase):
             os.close(nowhere)
 
 
-def main(words: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the pipeline; returns the exit status."""
     # All imports are here: they take seconds, in which Ctrl-C may come.
     from pipelines.command_line import arguments
@@ -61,7 +61,7 @@ def main(words: list[str] | None = None) -> int:
     from pretextbench.project import layout
     from pretextbench.project.environment import require_pipeline
 
-    options, root = arguments(words), layout.root()
+    options, root = arguments(argv), layout.root()
     os.chdir(root)  # DVC names stages relative to the working folder
     try:
         require_pipeline()

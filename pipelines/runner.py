@@ -19,7 +19,7 @@ from pipelines.checkouts import Parcel
 from pipelines.graph import Node
 from pipelines.outcome import Outcome
 from pipelines.processes import Children, Stopping
-from pipelines.reproduce import last_words, reproduce
+from pipelines.reproduce import last_message, reproduce
 from pretextbench.base.files import write_whole
 from pretextbench.errors import UserError
 from pretextbench.project import layout, lockfile
@@ -76,13 +76,13 @@ class Site:
     def repro(self, order: Order, needs: list[Outcome]) -> Outcome:
         """`dvc repro` of one stage, on devices that it has for itself; in another checkout with all that it needs."""
         away = "" if self.lock is None or _at_home(self.root, order.run) else f"{socket.gethostname()}:{self.root}"
-        with self.slots, devices.share(order.node.devices, self.devices, self._going) as (given, descriptors):
+        with self.slots, devices.share(order.node.devices, self.devices, self._going) as (assigned, descriptors):
             start = time.monotonic()
             try:
                 with self._settled(order, away) as lock:
                     self._bring(order, needs, away)
                     held = (*descriptors, lock.descriptor) if lock else tuple(descriptors)
-                    env = {RECORDED: order.run, **self.env, **given}
+                    env = {RECORDED: order.run, **self.env, **assigned}
                     result = reproduce(self.children, order.node.name, order.stale, env, held, order.restore)
                     if result.good and order.parcel:
                         self.dvc("push", order.parcel.remote, [order.node.name])
@@ -95,7 +95,7 @@ class Site:
         if not result.good and not self._going():
             result = replace(result, state="stopped")
         entry = lockfile.read(self.root).get(order.node.name) if away and result.good else None
-        return replace(result, where=where(given, away), away=away, entry=entry)
+        return replace(result, where=where(assigned, away), away=away, entry=entry)
 
     @contextlib.contextmanager
     def _settled(self, order: Order, away: str) -> Iterator[Lock | None]:
@@ -135,16 +135,16 @@ class Site:
             checkouts.merge(self.root, new)
             self.dvc("pull", remote, ["--force", *new])
 
-    def dvc(self, verb: str, remote: str, words: list[str]) -> None:
+    def dvc(self, verb: str, remote: str, arguments: list[str]) -> None:
         """`dvc pull` or `dvc push`.
 
         Raises:
             Unmoved: it fails; its last words and its log are named.
         """
-        log = self.root / layout.log(f"{verb}-{words[-1]}")
-        status = self.children.run([*graph.DVC, verb, "--remote", remote, *words], log, {})
+        log = self.root / layout.log(f"{verb}-{arguments[-1]}")
+        status = self.children.run([*graph.DVC, verb, "--remote", remote, *arguments], log, {})
         if status:
-            raise Unmoved(f"`dvc {verb}` with the remote {remote!r}: {last_words(log)}; see {log}")
+            raise Unmoved(f"`dvc {verb}` with the remote {remote!r}: {last_message(log)}; see {log}")
 
     def _going(self) -> bool:
         return not self.children.stopping.is_set()
@@ -158,9 +158,9 @@ _sites: dict[str, Site] = {}
 _opening = threading.Lock()
 
 
-def where(given: dict[str, str], away: str = "") -> str:
+def where(assigned: dict[str, str], away: str = "") -> str:
     """This machine or the other checkout, and the devices given."""
-    return " ".join([away or socket.gethostname(), *(f"device {names}" for names in given.values())])
+    return " ".join([away or socket.gethostname(), *(f"device {names}" for names in assigned.values())])
 
 
 def announce(root: Path, run: str) -> None:

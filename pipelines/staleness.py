@@ -12,7 +12,7 @@ from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
 
-from pipelines.graph import Node, in_words, within
+from pipelines.graph import Node, explained, within
 from pretextbench.base.files import write_whole
 from pretextbench.errors import UserError
 from pretextbench.project.environment import RECORDED
@@ -46,15 +46,15 @@ def explain(nodes: list[Node]) -> str:
     """
     roots = {node.name for node in nodes if node.always and not node.needs}
     try:
-        with Repo(_wait_for_lock=True) as repo, contextlib.ExitStack() as kept:
+        with Repo(_wait_for_lock=True) as repo, contextlib.ExitStack() as restored:
             for stage in within(repo, roots):
-                kept.enter_context(put_back([Path(out.fs_path) for out in stage.outs]))
+                restored.enter_context(put_back([Path(out.fs_path) for out in stage.outs]))
                 _take_stock(stage.cmd)
             with lock_repo(repo):
                 stages = within(repo, [node.name for node in nodes])
                 own = {stage.addressing: Status(list(_reasons(stage)), list(map(str, stage.outs))) for stage in stages}
     except DvcException as error:
-        raise UserError(f"DVC cannot tell what is stale: {in_words(str(error))}.") from error
+        raise UserError(f"DVC cannot tell what is stale: {explained(str(error))}.") from error
     return lay_out(nodes, roots, own)
 
 
@@ -92,9 +92,9 @@ def _reasons(stage: Any) -> Iterator[tuple[str, str]]:
         yield from _states(out, OUTPUT)
 
 
-def _states(part: Any, words: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _states(part: Any, texts: dict[str, str]) -> Iterator[tuple[str, str]]:
     for path, state in part.status().items():
-        yield path, words.get(state, "{} is " + state).format(path)
+        yield path, texts.get(state, "{} is " + state).format(path)
 
 
 def _parameters(dep: Any) -> Iterator[tuple[str, str]]:

@@ -11,8 +11,8 @@ NAMES = ("python", "python3", ".venv/bin/python")  # where another Python is sea
 ADVICE = "Start with `uv run dvc repro`, or activate the environment of this project first."
 
 
-def change_python(words: "list[str]") -> None:
-    """Become the first Python that has the packages of this project, with the same `words` after the program.
+def change_python(argv: "list[str]") -> None:
+    """Become the first Python that has the packages of this project, with the same arguments `argv` after the program.
 
     Raises:
         SystemExit: there is none; status 2, after a message.
@@ -23,7 +23,7 @@ def change_python(words: "list[str]") -> None:
     for name in NAMES:
         program = shutil.which(name)
         if program and subprocess.call([program, "-c", "import pretextbench"], stderr=subprocess.DEVNULL) == 0:
-            os.execv(program, [program, *words])
+            os.execv(program, [program, *argv])
     print(f"error: {sys.executable} lacks the packages of this project. {ADVICE}", file=sys.stderr)
     raise SystemExit(2)
 
@@ -34,4 +34,4 @@ except ModuleNotFoundError as error:
     if error.name != "pretextbench" or "-m" not in sys.argv[:1]:  # not started as `python -m stages`
         raise
     with open("/proc/self/cmdline", "rb") as line:  # the module's name is not in sys.argv yet
-        change_python([os.fsdecode(word) for word in line.read().split(b"\0")[1:-1]])
+        change_python([os.fsdecode(argument) for argument in line.read().split(b"\0")[1:-1]])

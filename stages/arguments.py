@@ -17,10 +17,10 @@ def method_and_seed(stage: str, doc: str | None) -> tuple[str, int]:
     parser = argparse.ArgumentParser(prog=f"python -m stages {stage}", description=(doc or stage).splitlines()[0])
     parser.add_argument("method", help="entry-point name of a method or control")
     parser.add_argument("seed", type=int, help="seed of weights, order and augmentation")
-    words = parser.parse_args()
-    if not re.fullmatch(NAME, words.method):  # it becomes a folder
-        parser.error(f"METHOD is an entry-point name such as context-encoder, found {words.method!r}")
-    return words.method, words.seed
+    arguments = parser.parse_args()
+    if not re.fullmatch(NAME, arguments.method):  # it becomes a folder
+        parser.error(f"METHOD is an entry-point name such as context-encoder, found {arguments.method!r}")
+    return arguments.method, arguments.seed
 
 
 class Contestant(NamedTuple):

@@ -19,7 +19,7 @@ from pretextbench.views.frozen import Views
 from stages import inputs
 from stages.arguments import method_and_seed
 
-KEPT = (
+COPIED = (
     encoder_folder.CARD,
     "history.csv",
     "samples.png",
@@ -38,7 +38,7 @@ def main() -> None:
     result = evaluate(subject, data)
     with whole_folder(target) as out:
         save(result, out)
-        for file in KEPT:
+        for file in COPIED:
             if (source / file).is_file():
                 shutil.copy(source / file, out)
     inputs.check()

@@ -57,27 +57,27 @@ def _now() -> State:
     return dict(state(entry, sys.argv[1:]))
 
 
-def state(entry: Mapping[str, Any], words: Sequence[str]) -> Iterator[tuple[str, str]]:
+def state(entry: Mapping[str, Any], item: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Each file below the dependencies of a stage in dvc.yaml, and each section of its parameters, with its content.
 
     Args:
-        words: arguments of the stage, a method and a seed; `${item.method}` and `${item.seed}` stand for them.
+        item: arguments of the stage, a method and a seed; `${item.method}` and `${item.seed}` stand for them.
     """
     for dep in entry.get("deps", ()):
-        for path in _files(Path(_filled(dep, words))):
+        for path in _files(Path(_filled(dep, item))):
             yield path.as_posix(), _content(path)
     for group in entry.get("params", ()):
         for file, keys in group.items() if isinstance(group, dict) else ():
             values = _json(Path(file))
-            for key in (_filled(key, words) for key in keys or ()):
+            for key in (_filled(key, item) for key in keys or ()):
                 yield f"{key} in {file}", json.dumps(_at(values, key.split(".")), sort_keys=True)
                 if file == layout.METHODS.as_posix():
                     yield f"the code of the method {key}", registry.source_hash(registry.find(key))
 
 
-def _filled(text: str, words: Sequence[str]) -> str:
-    for name, word in zip(("method", "seed"), words, strict=False):
-        text = text.replace(f"${{item.{name}}}", word)
+def _filled(text: str, item: Sequence[str]) -> str:
+    for name, value in zip(("method", "seed"), item, strict=False):
+        text = text.replace(f"${{item.{name}}}", value)
     return text
 
 

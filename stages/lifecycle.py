@@ -94,7 +94,7 @@ def alone(name: str) -> Iterator[None]:
 def run_name(stage: str, arguments: list[str]) -> str:
     """`pretrain simclr-0`: after the DVC stage `pretrain@simclr-0` where DVC runs it, else after the arguments."""
     _, _, item = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")
-    return f"{stage} {item or '-'.join(word for word in arguments if not word.startswith('-'))}".strip()
+    return f"{stage} {item or '-'.join(argument for argument in arguments if not argument.startswith('-'))}".strip()
 
 
 def exit_status(error: BaseException) -> int:

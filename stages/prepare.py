@@ -59,9 +59,9 @@ def no_control_wants_labels(controls: Sequence[str], lack: str) -> None:
     """
     wanting = [name for name in controls if registry.load(name).uses_labels]
     if wanting:
-        kept = ", ".join(name for name in controls if name not in wanting)
+        remaining = ", ".join(name for name in controls if name not in wanting)
         raise UserError(
             f"{lack}, and compare.controls lists {', '.join(wanting)}, which learns from labels. Write `controls: "
-            f"[{kept}]` in params.yaml and run `dvc repro` again, or give the training images labels: one folder per "
-            "class, or a table. Without any labels the methods are compared by label-free measures."
+            f"[{remaining}]` in params.yaml and run `dvc repro` again, or give the training images labels: one folder "
+            "per class, or a table. Without any labels the methods are compared by label-free measures."
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pretextbench.command import encoder_lookup as words
+from pretextbench.command import encoder_lookup
 from pretextbench.errors import UserError
 from tests import encoders
 
@@ -15,13 +15,13 @@ from tests import encoders
     [("simclr", "simclr-0"), ("simclr-1", "simclr-1"), ("rotation", "rotation-2"), ("best", "simclr-0")],
 )
 def test_a_word_stands_for_an_encoder_of_the_project(trained: Path, word: str, run: str) -> None:
-    assert words.find(word) == trained / "runs" / "pretrain" / run
+    assert encoder_lookup.find(word) == trained / "runs" / "pretrain" / run
 
 
 def test_a_folder_is_itself_also_outside_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoders.write(tmp_path / "mine")
     monkeypatch.chdir(tmp_path)
-    assert words.find("mine") == Path("mine")
+    assert encoder_lookup.find("mine") == Path("mine")
 
 
 @pytest.mark.parametrize(
@@ -35,24 +35,24 @@ def test_a_folder_is_itself_also_outside_a_project(tmp_path: Path, monkeypatch: 
 )
 def test_unknown_encoders_are_told(trained: Path, word: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        words.find(word)
+        encoder_lookup.find(word)
 
 
 def test_best_needs_a_recommendation(trained: Path) -> None:
     metrics = trained / "reports" / "metrics.json"
     metrics.write_text(json.dumps({"simclr": {"rankme": 3}}))
     with pytest.raises(UserError, match=r"nothing is recommended without labels\. Name a method: simclr"):
-        words.find("best")
+        encoder_lookup.find("best")
     metrics.write_text(json.dumps({"random": {"linear": 1}}))
     with pytest.raises(UserError, match="names no pretext method"):
-        words.find("best")
+        encoder_lookup.find("best")
     for content in ("{", "[]"):
         metrics.write_text(content)
         with pytest.raises(UserError, match="pretextbench run"):
-            words.find("best")
+            encoder_lookup.find("best")
     metrics.unlink()
     with pytest.raises(UserError, match=r"Cannot read .*metrics\.json"):
-        words.find("best")
+        encoder_lookup.find("best")
 
 
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]
@@ -72,7 +72,7 @@ BOARD = (
     ],
 )
 def test_a_layer_is_the_ranked_one_unless_another_is_named(trained: Path, word: str | None, expected: str) -> None:
-    assert str(words.find_layer(words.find("simclr"), word, LAYERS)) == expected
+    assert str(encoder_lookup.find_layer(encoder_lookup.find("simclr"), word, LAYERS)) == expected
 
 
 def test_the_leaderboard_names_the_layer_of_all_seeds(trained: Path) -> None:
@@ -83,7 +83,7 @@ def test_the_leaderboard_names_the_layer_of_all_seeds(trained: Path) -> None:
         ("rotation-2", "layer1"),
         ("random-0", "layer1"),
     ):
-        assert words.find_layer(words.find(run), None, LAYERS).name == layer
+        assert encoder_lookup.find_layer(encoder_lookup.find(run), None, LAYERS).name == layer
 
 
 def test_without_a_ranked_layer_it_is_the_last_and_the_reason_is_told(trained: Path, tmp_path: Path) -> None:
@@ -91,20 +91,20 @@ def test_without_a_ranked_layer_it_is_the_last_and_the_reason_is_told(trained: P
     evaluation = trained / "runs" / "evaluate" / "simclr-0" / "metrics.json"
     elsewhere = encoders.write(tmp_path / "mine")
     for folder, reason in (
-        (words.find("rotation"), "this encoder was not evaluated, so none is ranked"),
-        (words.find("simclr"), "there were no labels to rank them by"),
+        (encoder_lookup.find("rotation"), "this encoder was not evaluated, so none is ranked"),
+        (encoder_lookup.find("simclr"), "there were no labels to rank them by"),
         (elsewhere, "the encoder is not in a project, so none is ranked"),
     ):
         evaluation.write_text('{"labelled": false}')
-        assert words.find_layer(folder, None, LAYERS) == ("layer4", f"the last one: {reason}")
-        assert str(words.find_layer(folder, "last", LAYERS)) == "layer4 (the last one)"
+        assert encoder_lookup.find_layer(folder, None, LAYERS) == ("layer4", f"the last one: {reason}")
+        assert str(encoder_lookup.find_layer(folder, "last", LAYERS)) == "layer4 (the last one)"
         with pytest.raises(UserError, match=f"--layer best: {reason}. Name a layer instead: layer1, layer2"):
-            words.find_layer(folder, "best", LAYERS)
+            encoder_lookup.find_layer(folder, "best", LAYERS)
     evaluation.write_text("{")
     with pytest.raises(UserError, match=r"Cannot read .*metrics\.json.*Run the evaluate stage"):
-        words.find_layer(words.find("simclr"), None, LAYERS)
+        encoder_lookup.find_layer(encoder_lookup.find("simclr"), None, LAYERS)
 
 
 def test_a_layer_that_the_encoder_has_not(trained: Path) -> None:
     with pytest.raises(UserError, match=r"no layer 'layer9'\..* Allowed: last, best, layer1"):
-        words.find_layer(words.find("simclr"), "layer9", LAYERS)
+        encoder_lookup.find_layer(encoder_lookup.find("simclr"), "layer9", LAYERS)

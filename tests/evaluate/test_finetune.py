@@ -111,7 +111,7 @@ def test_the_best_weights_are_kept_and_patience_ends_the_training(monkeypatch, a
     tuned = tune(data, Grey(), params=SHORT)
     assert len(shown) == len(answers) == (best + 1 + PATIENCE if stopped else POINTS + 1)
     assert [accuracy for _, accuracy in tuned.history] == [accuracy for accuracy, _ in answers]
-    assert (tuned.kept, tuned.stopped) == (tuned.history[best][0], stopped)
+    assert (tuned.best_at, tuned.stopped) == (tuned.history[best][0], stopped)
     assert tuned.probabilities == pytest.approx(said_by(shown[best], data), abs=1e-6)
     other = said_by(shown[0], data)
     assert np.abs(tuned.probabilities - other).max() > 1e-3  # the oracle can tell them apart
@@ -121,7 +121,7 @@ def test_it_starts_as_the_linear_probe_of_what_it_learns_from(monkeypatch):
     data, encoder, shown = Colours(), TinyEncoder(), script(monkeypatch, [(0.9, 1.0)] * (PATIENCE + 1))
     rows, truth = per_class(data, 20), torch.from_numpy(data._labels["train"])
     tuned = tune(data, encoder, rows)
-    assert (tuned.kept, tuned.stopped) == (0, True), "nothing was better than the probe"
+    assert (tuned.best_at, tuned.stopped) == (0, True), "nothing was better than the probe"
     learn, _ = divide(data, rows, truth, Seed(Seed(0).key("finetune", "10%.0")))
     features = extract(encoder, FakeData.images(data, "train"), CPU)["three"]
     probe = few(features[learn.rows], learn.labels, 3, SHORT, ("finetune 10%.0", 0), CPU)

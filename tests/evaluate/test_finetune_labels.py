@@ -54,7 +54,7 @@ def test_all_labels_are_validated_on_the_labelled_part_of_the_validation_split(m
 def test_too_few_labels_to_hold_any_out_are_trained_on_to_the_end():
     data = Colours()
     tuned = tune(data, rows=per_class(data, 4), params=Evaluate(finetune_images=1200, finetune_lr=1e-2))
-    assert (tuned.history, tuned.kept, tuned.stopped, tuned.labels) == ((), 1200, False, 12)
+    assert (tuned.history, tuned.best_at, tuned.stopped, tuned.labels) == ((), 1200, False, 12)
     assert data.accuracy(tuned) > 0.95
 
 
@@ -69,7 +69,7 @@ def test_a_rare_class_keeps_all_its_labels_for_training():
 
 def test_two_images_are_enough():
     data = Colours()
-    assert tune(data, rows=per_class(data, 1)[:2], params=Evaluate(finetune_images=4)).kept == 4
+    assert tune(data, rows=per_class(data, 1)[:2], params=Evaluate(finetune_images=4)).best_at == 4
 
 
 def test_labels_of_one_class_are_refused():

@@ -98,7 +98,7 @@ If there are no processes with such PIDs, you can manually remove '/a/.dvc/tmp/r
 
 
 def test_dvc_is_busy_in_the_words_of_this_project(tmp_path: Path) -> None:
-    words = graph.in_words(BUSY)
+    words = graph.explained(BUSY)
     assert words.startswith("/a/runs/source.json is in use by process 4711 (/a/.venv/bin/dvc repro) and process 4712 (")
     assert "or end it with `kill 4711 4712`; the next run continues" in words
     (tmp_path / "x.log").write_text("Running stage 'x':\n" + BUSY)
@@ -115,7 +115,7 @@ def test_a_copy_without_git_is_told_with_its_remedy(tmp_path: Path, monkeypatch:
         graph.read([])
     (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
     assert graph.read([]) == []
-    assert graph.in_words("anything else") == "anything else"
+    assert graph.explained("anything else") == "anything else"
 
 
 @pytest.mark.parametrize(

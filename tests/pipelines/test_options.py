@@ -4,19 +4,19 @@ import inspect
 
 from pipelines.command_line import arguments
 from pretextbench.command.project import run
-from pretextbench.project.run_options import OPTIONS, words
+from pretextbench.project.run_options import OPTIONS, command_line
 
 VALUES = {"only": "simclr", "methods": "a,b", "dry_run": True, "jobs": 3, "dask": "h:1", "retries": 0, "remote": "r"}
 
 
 def test_what_is_written_from_the_table_is_read_by_the_flow() -> None:
     assert set(VALUES) == {option.name for option in OPTIONS}
-    read = vars(arguments(words(VALUES, ["compare", "-odd"])))
+    read = vars(arguments(command_line(VALUES, ["compare", "-odd"])))
     assert read == {**VALUES, "methods": ["a", "b"], "targets": ["compare", "-odd"]}
 
 
 def test_defaults_are_not_written() -> None:
-    assert words({option.name: option.default for option in OPTIONS}, []) == []
+    assert command_line({option.name: option.default for option in OPTIONS}, []) == []
 
 
 def test_the_command_has_the_options_of_the_table() -> None:

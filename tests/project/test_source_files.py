@@ -142,7 +142,7 @@ def test_a_content_that_may_still_change_unnoticed_is_not_trusted(
 
 
 def test_many_bytes_are_not_read_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_files, "TOLD", (50, 10_000))
+    monkeypatch.setattr(source_files, "ANNOUNCED", (50, 10_000))
     told: list[str] = []
     for _ in range(2):
         digest(source(tmp_path / "in") if not told else tmp_path / "in", tmp_path / "kept", told.append)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pretextbench.compare.comparison import compare
-from pretextbench.report.html import TITLES, words
+from pretextbench.report.html import TITLES, recommendation_parts
 from pretextbench.report.tables import percent
 from tests.compare.fakes import runs, unlabelled
 from tests.compare.page import PARAMS, PLAIN, Page, report
@@ -165,7 +165,7 @@ def test_maps_colour_ten_classes_and_lose_no_image(full):
 
 
 def test_the_words_are_parted_at_the_first_heading():
-    title, lead, rest = words(
+    title, lead, rest = recommendation_parts(
         "# What?\n\n**Use x.** 5 % more (p < 0.001).\n\n## Cost\n\n- one\n- two\n\n## Limits\n\nNone.\n"
     )
     assert title == "What?"
@@ -174,7 +174,7 @@ def test_the_words_are_parted_at_the_first_heading():
         re.sub(r"\s", "", rest)
         == "<div><h3>Cost</h3><ul><li>one</li><li>two</li></ul></div><div><h3>Limits</h3><p>None.</p></div>"
     )
-    assert words("# What?\n\nNothing.\n")[2] == ""
+    assert recommendation_parts("# What?\n\nNothing.\n")[2] == ""
 
 
 def test_it_needs_no_torch():

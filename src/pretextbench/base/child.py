@@ -26,8 +26,8 @@ class Child:
 def start(work: Callable[..., None], *values: object) -> Child:
     """Call `work(pipe, *values)` in a new interpreter, which ends at the latest with this process."""
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=work, args=(there, *values), daemon=True)
+    parent_end, child_end = context.Pipe()
+    process = context.Process(target=work, args=(child_end, *values), daemon=True)
     if threading.current_thread() is not threading.main_thread():  # others may not set how signals are handled
         process.start()
     else:
@@ -36,5 +36,5 @@ def start(work: Callable[..., None], *values: object) -> Child:
             process.start()
         finally:
             signal.signal(signal.SIGINT, interrupt)
-    there.close()
-    return Child(process, here)
+    child_end.close()
+    return Child(process, parent_end)

@@ -40,8 +40,8 @@ def label_budget(text: str) -> tuple[float, bool]:
     Raises:
         ValueError: it is neither.
     """
-    number, percent, rest = text.strip().partition("%")
-    valid = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?" if percent else r"[0-9]{1,9}", number.rstrip()) and not rest
+    number, percent, suffix = text.strip().partition("%")
+    valid = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?" if percent else r"[0-9]{1,9}", number.rstrip()) and not suffix
     if not valid or not 0 < float(number) <= (100 if percent else 10**9):
         raise ValueError(
             "not a label budget. Allowed: a share of the training labels above 0% and up to 100%, such as '1%', or a "
@@ -118,11 +118,11 @@ def _message(error: Any, model: type[BaseModel], prefix: str) -> str:
     return printable(f"{key}: {message}{value}.")
 
 
-def _consequence(error: Any, others: list[Any]) -> bool:
+def _consequence(error: Any, mistakes: list[Any]) -> bool:
     """Whether a tuple is too short only because pydantic has taken out its wrong items, each a mistake of its own."""
     path = error["loc"]
     return error["type"] == "too_short" and any(
-        len(other["loc"]) > len(path) and other["loc"][: len(path)] == path for other in others
+        len(mistake["loc"]) > len(path) and mistake["loc"][: len(path)] == path for mistake in mistakes
     )
 
 

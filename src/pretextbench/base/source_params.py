@@ -28,8 +28,8 @@ class Source(Section):
         if self.source == "folder" and not self.path:
             raise ValueError("source 'folder' needs `path`, the folder that holds the images")
         if self.path and self.source in (None, "synthetic"):
-            found = "no source" if self.source is None else "source 'synthetic', which reads no files"
-            raise ValueError(f"`path` is {self.path!r}, with {found}. Set `source: folder`, or `path: null`")
+            setting = "no source" if self.source is None else "source 'synthetic', which reads no files"
+            raise ValueError(f"`path` is {self.path!r}, with {setting}. Set `source: folder`, or `path: null`")
         return self
 
 

@@ -99,8 +99,8 @@ def _check_scalar(node: ScalarNode) -> None:
 
 def _check_keys(node: MappingNode) -> None:
     keys = [key for key, _ in node.value if key.tag != CORE + "merge"]
-    if other := next((key for key in keys if not isinstance(key, ScalarNode)), None):
-        raise ValueError(f"{_line(other)}: a key must be one word, found a list or a mapping.")
+    if compound := next((key for key in keys if not isinstance(key, ScalarNode)), None):
+        raise ValueError(f"{_line(compound)}: a key must be one word, found a list or a mapping.")
     twice = [key for key, count in Counter((key.tag, key.value) for key in keys).items() if count > 1]
     if twice:
         raise ValueError(f"{_line(node)}: given twice: {', '.join(printable(name) for _, name in twice)}.")

@@ -9,12 +9,12 @@ import sys
 INTERRUPTED = 130
 
 
-def main(words: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     try:
         from pretextbench.command import application  # here: Ctrl-C may come while the subcommands are imported
 
-        status = application.run(words)
+        status = application.run(argv)
     except KeyboardInterrupt:
         status = INTERRUPTED
     if status == INTERRUPTED:

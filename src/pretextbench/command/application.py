@@ -45,13 +45,13 @@ app.command("new")(plugin.new)
 app.command("check")(plugin.check)
 
 
-def run(words: list[str] | None = None) -> int:
+def run(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status; Ctrl-C is 130, or KeyboardInterrupt, without a message."""
     quiet.apply()
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks must not end the command
         stream.reconfigure(errors="backslashreplace") if isinstance(stream, io.TextIOWrapper) else None
     try:
-        return int(app(words, prog_name=app.info.name, standalone_mode=False) or 0)
+        return int(app(argv, prog_name=app.info.name, standalone_mode=False) or 0)
     except MISUSE as error:
         return _misused(error)
     except typer.Abort:  # what Typer makes of Ctrl-C

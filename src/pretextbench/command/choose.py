@@ -92,8 +92,8 @@ def _splits(survey: Survey) -> Iterator[Choice]:
 def training_images(survey: Survey, most: int | None = None) -> int:
     """Images of the training split, about: what cannot be read is taken off."""
     val, test = shares(survey)
-    kept = min(1.0, (most or survey.images) / survey.images) * (1 - survey.refused_share)
-    train = survey.splits["train"] * kept
+    share = min(1.0, (most or survey.images) / survey.images) * (1 - survey.refused_share)
+    train = survey.splits["train"] * share
     train *= 1 if survey.splits["test"] else 1 - test
     train *= 1 if survey.splits["val"] else 1 - val
     return int(train)

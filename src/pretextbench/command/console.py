@@ -53,8 +53,8 @@ def table(*columns: str) -> "Table":
     return drawn
 
 
-def verdict(word: Verdict) -> "Text":
+def verdict(state: Verdict) -> "Text":
     """ok, warning or fault, in its colour where there are colours."""
     from rich.text import Text
 
-    return Text(word, style=COLOURS[word])
+    return Text(state, style=COLOURS[state])

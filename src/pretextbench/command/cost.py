@@ -31,7 +31,7 @@ class Profile(StrEnum):
 
 CORRUPTED = 35  # copies of each image of the views
 PICTURES = 3_000_000  # bytes that a run leaves beside its encoder
-KEPT = 2  # in the project, and in DVC's cache or the record
+COPIES = 2  # in the project, and in DVC's cache or the record
 PARAMETERS = {"resnet10": 4.9e6, "resnet18": 11.2e6, "resnet34": 21.3e6, "resnet50": 23.5e6}  # at width 64
 
 
@@ -45,7 +45,7 @@ def disk(params: "Params", images: int) -> int:
     runs = len(params.compare.seeds) * (len(params.compare.methods) + len(params.compare.controls))
     square = 3 * params.prepare.image_size**2
     copies = images + (CORRUPTED + 2) * params.augment.view_images
-    return int(KEPT * (square * copies + runs * (2 * encoder(params.encoder) + PICTURES)))
+    return int(COPIES * (square * copies + runs * (2 * encoder(params.encoder) + PICTURES)))
 
 
 def encoder(params: "EncoderParams") -> float:

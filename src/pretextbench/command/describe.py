@@ -11,7 +11,13 @@ from typing import Any
 from pretextbench.base.section import Section
 
 BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-WORDS = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
+TYPE_NAMES = {
+    "integer": "whole number",
+    "number": "number",
+    "string": "text",
+    "boolean": "true or false",
+    "null": "null",
+}
 
 
 @dataclass(frozen=True)
@@ -52,10 +58,10 @@ def allowed(schema: Mapping[str, Any], groups: Mapping[str, Any]) -> str:
         size = f" of {len(schema['prefixItems'])}" if "prefixItems" in schema else ""
         return f"list{size}: {allowed(inner, groups)}"
     bounds = ", ".join(f"{sign} {schema[key]:g}" for key, sign in BOUNDS.items() if key in schema)
-    return f"{WORDS.get(schema.get('type', ''), 'any')} {bounds}".strip()
+    return f"{TYPE_NAMES.get(schema.get('type', ''), 'any')} {bounds}".strip()
 
 
-def words(method: type[Any]) -> tuple[str, str]:
+def title_and_formula(method: type[Any]) -> tuple[str, str]:
     """The first line of a plugin's docstring, and its formula: the indented lines of that docstring.
 
     Read from the first that has a formula of the class's module, the package around it and the class itself; else from
@@ -72,9 +78,9 @@ def _docstrings(method: type[Any]) -> Iterator[str]:
     own: tuple[ModuleType | None, ...] = (module, package)
     if method.__module__.startswith("pretextbench."):  # the controls share a module: the class speaks for itself
         own = ()
-    for thing in (*own, method):
-        if thing is not None and thing.__doc__:
-            yield inspect.cleandoc(thing.__doc__)
+    for described in (*own, method):
+        if described is not None and described.__doc__:
+            yield inspect.cleandoc(described.__doc__)
 
 
 def _indented(text: str) -> str:

@@ -64,11 +64,11 @@ def versions() -> Iterator[Finding]:
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
-    wanted, here = metadata("pretextbench")["Requires-Python"] or "", ".".join(map(str, sys.version_info[:3]))
-    fits = SpecifierSet(wanted).contains(here, prereleases=True)
-    yield Finding("Python", "ok" if fits else "fault", f"{here}, wanted {wanted}")
-    asked = [Requirement(line) for line in requires("pretextbench") or []]
-    for need in asked:
+    wanted, running = metadata("pretextbench")["Requires-Python"] or "", ".".join(map(str, sys.version_info[:3]))
+    fits = SpecifierSet(wanted).contains(running, prereleases=True)
+    yield Finding("Python", "ok" if fits else "fault", f"{running}, wanted {wanted}")
+    requirements = [Requirement(line) for line in requires("pretextbench") or []]
+    for need in requirements:
         if need.marker is None or need.marker.evaluate({"extra": "pipeline"}):
             yield from installed(need.name, str(need.specifier))
     pair = next((str(r.specifier) for r in map(Requirement, requires("torchvision") or []) if r.name == "torch"), "")
@@ -98,10 +98,10 @@ def installed(name: str, bounds: str) -> Iterator[Finding]:
 
 def search_path() -> Finding:
     """The `dvc` that the shell would start: that of this installation, another one, or none."""
-    own, other = Path(sys.executable).parent, shutil.which("dvc")
-    if other and Path(other).parent == own:
+    own, dvc = Path(sys.executable).parent, shutil.which("dvc")
+    if dvc and Path(dvc).parent == own:
         return Finding("search path", "ok", f"{own}, which has `dvc`")
-    state = f"`dvc` is {other}, of another installation" if other else "no `dvc`: the environment is not activated"
+    state = f"`dvc` is {dvc}, of another installation" if dvc else "no `dvc`: the environment is not activated"
     remedy = f"start with `uv run`, or with {own}/dvc; `pretextbench run` needs neither"
     return Finding("search path", "warning", state, remedy)
 

@@ -109,9 +109,9 @@ def task_of(images: Path, card: "Card", fit: Fit) -> "Task":
 
 def about(card: "Card", network: "Embedder", layer: encoder_lookup.Layer, fit: Fit) -> dict[str, Any]:
     """What a features file says of where its features come from."""
-    kept = ("method", "seed", "distribution", "version", "weights_sha256", "image_size")
+    fields = ("method", "seed", "distribution", "version", "weights_sha256", "image_size")
     return {
-        **card.model_dump(include=set(kept)),
+        **card.model_dump(include=set(fields)),
         "layer": layer.name,
         "layer_choice": layer.choice,
         "precision": network.precision,

@@ -18,27 +18,27 @@ HELP = (
 )
 
 
-def find(word: str) -> Path:
-    """The folder that holds the encoder called `word`.
+def find(name: str) -> Path:
+    """The folder that holds the encoder called `name`.
 
     A method stands for its lowest seed. `best` is the first method of the leaderboard, as the recommendation has it.
 
     Raises:
         UserError: there is no such folder, method or seed, or nothing is recommended yet.
     """
-    if (Path(word) / CARD).is_file():
-        return Path(word)
-    if Path(word).exists() or "/" in word:
-        raise UserError(f"ENCODER: {word} holds no {CARD}. {HELP}")
+    if (Path(name) / CARD).is_file():
+        return Path(name)
+    if Path(name).exists() or "/" in name:
+        raise UserError(f"ENCODER: {name} holds no {CARD}. {HELP}")
     project = root()
     trained = {path.parent.name for path in (project / PRETRAINED).glob(f"*/{CARD}")}
     if not trained:
         raise UserError(f"ENCODER: {project / PRETRAINED} holds no encoder. Run the comparison: `pretextbench run`.")
-    name = _best(project, trained) if word == BEST else word
-    chosen = name if name in trained else _lowest_seed(name, trained)
+    named = _best(project, trained) if name == BEST else name
+    chosen = named if named in trained else _lowest_seed(named, trained)
     if chosen is None:
         known = sorted({BEST, *trained, *(_method(run) for run in trained)})
-        raise UserError(f"ENCODER: there is no {word!r}.{nearest(word, known)} Trained: {', '.join(sorted(trained))}.")
+        raise UserError(f"ENCODER: there is no {name!r}.{nearest(name, known)} Trained: {', '.join(sorted(trained))}.")
     return project / PRETRAINED / chosen
 
 
@@ -82,31 +82,33 @@ class Layer(NamedTuple):
 RANKED = "the ranked one"
 
 
-def find_layer(folder: Path, word: str | None, layers: Sequence[str]) -> Layer:
+def find_layer(folder: Path, layer: str | None, layers: Sequence[str]) -> Layer:
     """The layer that `--layer` names; without it the ranked one, or the last where none is ranked.
 
     Args:
         folder: of the encoder.
-        word: a layer, `last`, `best` (the ranked one or an error), or None where the option is not given.
+        layer: a layer, `last`, `best` (the ranked one or an error), or None where the option is not given.
         layers: of the encoder, first to last.
 
     Raises:
         UserError: there is no such layer, or none is ranked and `best` asks for it.
     """
     ranked, reason = _ranked_layer(folder)
-    if word is None:
+    if layer is None:
         known = ranked is not None and ranked in layers
         return Layer(ranked, RANKED) if ranked and known else Layer(layers[-1], f"the last one: {reason}")
-    if word == BEST:
+    if layer == BEST:
         if ranked is None:
             raise UserError(f"--layer best: {reason}. Name a layer instead: {', '.join(layers)}.")
         return Layer(ranked, RANKED)
-    name = layers[-1] if word == LAST else word
+    name = layers[-1] if layer == LAST else layer
     if name not in layers:
         allowed = [LAST, BEST, *layers]
-        raise UserError(f"--layer: there is no layer {word!r}.{nearest(word, allowed)} Allowed: {', '.join(allowed)}.")
-    other = f"; {ranked} is the ranked one" if ranked else ""
-    return Layer(name, RANKED if name == ranked else f"{'the last one' if word == LAST else 'as asked'}{other}")
+        raise UserError(
+            f"--layer: there is no layer {layer!r}.{nearest(layer, allowed)} Allowed: {', '.join(allowed)}."
+        )
+    ranked_note = f"; {ranked} is the ranked one" if ranked else ""
+    return Layer(name, RANKED if name == ranked else f"{'the last one' if layer == LAST else 'as asked'}{ranked_note}")
 
 
 def _ranked_layer(folder: Path) -> tuple[str | None, str]:

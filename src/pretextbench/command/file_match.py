@@ -37,7 +37,7 @@ KEYS: tuple[tuple[str, Key], ...] = (
 
 
 @dataclass(frozen=True)
-class Way:
+class Match:
     """One way to match: a name per row, None where there is none, and the way in words."""
 
     names: list[str | None]
@@ -58,12 +58,12 @@ def match(table: Path, root: Path, files: Sequence[str], known: Collection[str])
     """
     images = {nfc(name): name for name in known}
     cleaned = [_clean(file, images) for file in files]
-    best = Way([None] * len(files), "")
-    for way in _ways(cleaned, images):
-        if way.matched == len(files) and way.clear:
-            note = f"All {len(files):,} rows match{way.how}." if way.how else ""
-            return [name for name in way.names if name is not None], note
-        best = way if way.matched > best.matched else best
+    best = Match([None] * len(files), "")
+    for match in _matches(cleaned, images):
+        if match.matched == len(files) and match.clear:
+            note = f"All {len(files):,} rows match{match.how}." if match.how else ""
+            return [name for name in match.names if name is not None], note
+        best = match if match.matched > best.matched else best
     raise UserError(_failure(table, root, files, cleaned, best, images))
 
 
@@ -77,16 +77,16 @@ def _clean(file: str, images: Mapping[str, str]) -> str:
     return name
 
 
-def _ways(files: Sequence[str], images: Mapping[str, str]) -> Iterator[Way]:
-    for words, key in KEYS:
+def _matches(files: Sequence[str], images: Mapping[str, str]) -> Iterator[Match]:
+    for description, key in KEYS:
         index: defaultdict[str, list[str]] = defaultdict(list)
         for name, original in images.items():
             index[key(name)].append(original)
-        yield _dropped([key(file) for file in files], index, words)
-        yield _by_end([key(file) for file in files], index, words)
+        yield _dropped([key(file) for file in files], index, description)
+        yield _by_end([key(file) for file in files], index, description)
 
 
-def _dropped(files: Sequence[str], index: Mapping[str, list[str]], words: str) -> Way:
+def _dropped(files: Sequence[str], index: Mapping[str, list[str]], description: str) -> Match:
     """Each row without the leading folders that the folder of images does not have."""
     names: list[str | None] = []
     dropped, twice = set(), False
@@ -99,10 +99,12 @@ def _dropped(files: Sequence[str], index: Mapping[str, list[str]], words: str) -
         dropped |= {"/".join(parts[:start]) + "/"} if start else {""} if start == 0 else set()
     folders = sorted(dropped - {""})
     how = f" if {some((f'`{folder}`' for folder in folders), SHOWN)} is dropped from them" if folders else ""
-    return Way(names, how + (f",{words}" if how and words else words), len(dropped) < 2 and not twice)
+    return Match(
+        names, how + (f",{description}" if how and description else description), len(dropped) < 2 and not twice
+    )
 
 
-def _by_end(files: Sequence[str], index: Mapping[str, list[str]], words: str) -> Way:
+def _by_end(files: Sequence[str], index: Mapping[str, list[str]], description: str) -> Match:
     """Each row as the end of one path in the folder of images; else by the file's name alone."""
     by_name: defaultdict[str, list[str]] = defaultdict(list)
     for key in index:
@@ -116,13 +118,13 @@ def _by_end(files: Sequence[str], index: Mapping[str, list[str]], words: str) ->
         clear &= len(full) < 2 and all(len(index[key]) == 1 for key in full)
         added |= {(key.removesuffix(file) if key.endswith(file) else "?") for key in full}
     clear &= "?" not in added or len({file.rpartition("/")[0] for file in files}) == 1
-    one = len(added) == 1 and "?" not in added
-    how = f" if `{added.pop()}` is put in front" if one else " by the name of the file, whatever its folder"
-    return Way(names, how + words, clear)
+    single_prefix = len(added) == 1 and "?" not in added
+    how = f" if `{added.pop()}` is put in front" if single_prefix else " by the name of the file, whatever its folder"
+    return Match(names, how + description, clear)
 
 
 def _failure(
-    table: Path, root: Path, files: Sequence[str], cleaned: Sequence[str], best: Way, images: Mapping[str, str]
+    table: Path, root: Path, files: Sequence[str], cleaned: Sequence[str], best: Match, images: Mapping[str, str]
 ) -> str:
     """What does not match, and how near the best way comes."""
     if best.matched == len(files):

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from pretextbench.command.table_text import column, rows_of
 from pretextbench.data.class_folders import some
-from pretextbench.data.split_names import FILLERS, MEANING, Conflict, nfc, reading, splits_by_name, words
+from pretextbench.data.split_names import FILLERS, MEANING, Conflict, nfc, reading, splits_by_name, tokens
 from pretextbench.errors import UserError, nearest
 
 FILES = (
@@ -61,7 +61,7 @@ def read(table: Path, known: Collection[str], label: str | None = None) -> Label
     longer = sum(len(row) > len(head) and any(row[len(head) :]) for row in body)
     surplus = f"{longer:,} rows have more cells than the first line; the surplus is not used." if longer else ""
     notes = [_columns_note(head, file, chosen, split, delimiter, headless), surplus, *_empty_note(labels)]
-    missing = [word.casefold() in UNLABELLED for word in labels]
+    missing = [label.casefold() in UNLABELLED for label in labels]
     return LabelTable(
         [files[i] for i in used],
         ["" if missing[i] else nfc(labels[i]) for i in used],
@@ -90,10 +90,10 @@ def _file_column(table: Path, head: Sequence[str], body: list[list[str]], stems:
     cells = [[cell for cell in column(body, i) if cell] for i in range(len(head))]
     shares = [sum(_stem(cell) in stems for cell in column) / max(1, len(column)) for column in cells]
     named = _by_name(head, FILES)
-    others = [
+    unnamed = [
         i for i in range(len(head)) if shares[i] > 0.5 and (_may_be_files(cells[i]) and _plain(head[i]) not in LABELS)
     ]
-    for candidates in ([i for i in named if shares[i] > 0], others):
+    for candidates in ([i for i in named if shares[i] > 0], unnamed):
         if candidates:
             return max(candidates, key=lambda i: shares[i])
     if named:
@@ -122,8 +122,8 @@ def _split_column(table: Path, head: Sequence[str], body: list[list[str]], file:
         if len(values) > 1 and all(reads) and any(read and read[0] == "train" for read in reads):
             return i
         if (
-            set(words(head[i])) & set(MEANING)
-            and set(words(head[i])) <= ABOUT
+            set(tokens(head[i])) & set(MEANING)
+            and set(tokens(head[i])) <= ABOUT
             and {v.casefold() for v in values} <= YES_NO
         ):
             raise UserError(
@@ -219,7 +219,7 @@ def _columns_note(head: Sequence[str], file: int, label: int, split: int | None,
 
 
 def _empty_note(labels: Sequence[str]) -> list[str]:
-    empty = Counter(word or "(empty)" for word in labels if word.casefold() in UNLABELLED)
+    empty = Counter(label or "(empty)" for label in labels if label.casefold() in UNLABELLED)
     if not empty:
         return []
-    return [f"{empty.total():,} rows have no label ({', '.join(f'{word} {n:,}' for word, n in empty.items())})."]
+    return [f"{empty.total():,} rows have no label ({', '.join(f'{label} {n:,}' for label, n in empty.items())})."]

@@ -74,39 +74,39 @@ def _splits(
     table: Path, root: Path, names: Sequence[str], column: Mapping[str, str], layout: str
 ) -> tuple[dict[str, str], list[str]]:
     """Image -> split, by the table or by the folders; empty where there is none, so that it is drawn."""
-    kept, notes = _of_folders(root, names, layout, strict=not column)
+    by_folder, notes = _of_folders(root, names, layout, strict=not column)
     if not column:
-        return kept, notes
-    differ = [name for name, split in column.items() if kept.get(name, split) != split]
+        return by_folder, notes
+    differ = [name for name, split in column.items() if by_folder.get(name, split) != split]
     if differ:
         raise UserError(
             f"{table}: the column of the splits and the folders train/, val/, test/ disagree on {len(differ):,} "
             f"images: {some(differ, 3)}. Correct one of them, or give `--layout classes` to go by the table alone."
         )
-    return {name: column.get(name, kept.get(name, "train")) for name in names}, []
+    return {name: column.get(name, by_folder.get(name, "train")) for name in names}, []
 
 
 def _of_folders(root: Path, names: Sequence[str], layout: str, strict: bool) -> tuple[dict[str, str], list[str]]:
     try:
-        kept = split_folders.find([tuple(name.split("/")) for name in names], layout, str(root))
+        splits = split_folders.find([tuple(name.split("/")) for name in names], layout, str(root))
     except UserError as error:
         if not strict:
             return {}, []
         raise UserError(as_typed(str(error))) from None
-    if kept.drawn:
+    if splits.drawn:
         return {}, []
-    outside = kept.of.count("")
+    outside = splits.of.count("")
     notes = (
         [f"{outside:,} images lie outside the folders of the splits; they are used for training."] if outside else []
     )
     split_of = {
-        name: split if split in ("val", "test") else "train" for name, split in zip(names, kept.of, strict=True)
+        name: split if split in ("val", "test") else "train" for name, split in zip(names, splits.of, strict=True)
     }
     sizes = Counter(split_of.values())
     notes.append(
         f"The folders' splits are kept: {', '.join(f'{split} {sizes[split]:,}' for split in SPLITS if sizes[split])}."
     )
-    return split_of, [*kept.notes, *notes]
+    return split_of, [*splits.notes, *notes]
 
 
 def _learnable(table: Path, labels: Mapping[str, str], splits: Mapping[str, str]) -> None:

@@ -68,7 +68,7 @@ def states() -> list[State]:
 
 def _state(plugin: "Plugin", claims: int) -> State:
     from pretextbench import registry
-    from pretextbench.command.describe import words
+    from pretextbench.command.describe import title_and_formula
     from pretextbench.params import NAME
 
     own = (plugin.name, plugin.target, plugin.distribution, plugin.version)
@@ -78,7 +78,7 @@ def _state(plugin: "Plugin", claims: int) -> State:
         method = registry.load(plugin.name)
     except PluginError as error:
         return State(*own, None, str(error).removeprefix(f"{plugin} "))
-    return State(*own, method.api_version, "", words(method)[0])
+    return State(*own, method.api_version, "", title_and_formula(method)[0])
 
 
 def _print(listing: list[State]) -> None:
@@ -123,9 +123,9 @@ def show(
 
 def _facts(method: type[Any], name: str, image_size: int) -> dict[str, Any]:
     from pretextbench import registry
-    from pretextbench.command.describe import parameters, recipe, words
+    from pretextbench.command.describe import parameters, recipe, title_and_formula
 
-    plugin, (title, formula) = registry.find(name), words(method)
+    plugin, (title, formula) = registry.find(name), title_and_formula(method)
     return {
         **dataclasses.asdict(plugin),
         "api": method.api_version,

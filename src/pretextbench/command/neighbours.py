@@ -24,7 +24,7 @@ from pretextbench.command.encoder_lookup import HELP
 from pretextbench.errors import UserError
 
 if TYPE_CHECKING:
-    from pretextbench.embedding.similar import Bank, Found
+    from pretextbench.embedding.similar import Bank, Neighbours
 
 FEATURES = (".parquet", ".npy")
 Source = Annotated[
@@ -63,16 +63,16 @@ def neighbours(
     if Path(source).suffix in FEATURES:
         from pretextbench.embedding import feature_file
 
-        kept = feature_file.read(Path(source))
-        bank = Bank(kept.names, kept.values, gather(images), source=_source(kept.about))
+        saved = feature_file.read(Path(source))
+        bank = Bank(saved.names, saved.values, gather(images), source=_source(saved.about))
     else:
         bank = _embedded(encoder_lookup.find(source), images, layer, batch_size, device, fit)
-    found = [lookup(bank, word, k) for word in query]
+    results = [lookup(bank, name, k) for name in query]
     typer.echo(bank.source, err=True)
-    for one in found:
-        _print(one)
+    for result in results:
+        _print(result)
     if output is not None:
-        _draw(bank, found, output)
+        _draw(bank, results, output)
 
 
 def _source(about: Mapping[str, Any]) -> str:
@@ -110,16 +110,16 @@ def _embedded(folder: Path, images: Path, layer: str | None, batch_size: int | N
     return Bank(names, values, task.album, embed, described(card, chosen, network.dim))
 
 
-def _print(found: "Found") -> None:
-    rows = table("", "similarity", found.query)
-    for rank, (name, similarity) in enumerate(zip(found.names, found.similarity, strict=True), 1):
+def _print(results: "Neighbours") -> None:
+    rows = table("", "similarity", results.query)
+    for rank, (name, similarity) in enumerate(zip(results.names, results.similarity, strict=True), 1):
         rows.add_row(str(rank), f"{similarity:.4f}", name)
     console().print(rows)
 
 
-def _draw(bank: "Bank", found: "list[Found]", output: Path) -> None:
+def _draw(bank: "Bank", results: "list[Neighbours]", output: Path) -> None:
     from pretextbench.base.picture import draw
     from pretextbench.embedding.similar import sheet
 
-    draw([sheet(bank, found)], output)
+    draw([sheet(bank, results)], output)
     typer.echo(f"{output}: the images.")

@@ -39,11 +39,11 @@ def check(method: Name = None, as_json: Json = False) -> None:
     """
     failed, everything = False, {}
     for name in [method] if method else _methods():
-        found = _judge(name, alone=method is not None, quiet=as_json)
-        failed = failed or any(verdict.state == "failed" for verdict in found)
-        everything[name] = [dataclasses.asdict(verdict) for verdict in found]
+        verdicts = _judge(name, alone=method is not None, quiet=as_json)
+        failed = failed or any(verdict.state == "failed" for verdict in verdicts)
+        everything[name] = [dataclasses.asdict(verdict) for verdict in verdicts]
         if not as_json:
-            _print(name, found)
+            _print(name, verdicts)
     if as_json:
         typer.echo(json.dumps(everything, indent=2))
     raise typer.Exit(int(failed))
@@ -54,12 +54,12 @@ def _methods() -> list[str]:
     from pretextbench import registry
 
     methods = registry.available().items()
-    found = [
+    verdicts = [
         name for name, claims in methods if any(plugin.distribution != registry.OWN_DISTRIBUTION for plugin in claims)
     ]
-    if not found:
+    if not verdicts:
         raise UserError("No pretext method is installed. `pretextbench new NAME` writes one.")
-    return found
+    return verdicts
 
 
 def _judge(name: str, alone: bool, quiet: bool) -> "list[Verdict]":
@@ -85,22 +85,22 @@ def _judge(name: str, alone: bool, quiet: bool) -> "list[Verdict]":
         return list(judge(method, CHECKS))
 
 
-def _print(name: str, found: "list[Verdict]") -> None:
+def _print(name: str, verdicts: "list[Verdict]") -> None:
     from rich.text import Text
 
     out, rows = console(), table("check", "what it means", "", "seconds")
-    for verdict in found:
+    for verdict in verdicts:
         state = Text(verdict.state, style=STYLES[verdict.state])
         rows.add_row(verdict.check, plain(verdict.meaning), state, f"{verdict.seconds:.2f}")
     out.print(plain(name), style="bold")
     out.print(rows)
-    for verdict in found:
+    for verdict in verdicts:
         if verdict.state == "skipped":
             out.print(f"\n{verdict.check} was skipped: {plain(verdict.found)}.")
         if verdict.state == "failed":
             out.print(f"\n{verdict.check} failed: {plain(verdict.found)}.", style=STYLES["failed"])
             out.print(f"  What to do: {plain(verdict.hint)}.")
-    counts = {state: sum(verdict.state == state for verdict in found) for state in STYLES}
+    counts = {state: sum(verdict.state == state for verdict in verdicts) for state in STYLES}
     out.print("\n" + plain(name) + ": " + ", ".join(f"{count} {state}" for state, count in counts.items()) + "\n")
 
 

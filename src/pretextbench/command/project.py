@@ -14,7 +14,7 @@ from pretextbench.errors import UserError
 from pretextbench.project.addresses import split_login, without_secrets
 from pretextbench.project.environment import require_pipeline
 from pretextbench.project.layout import REPORT
-from pretextbench.project.run_options import OPTIONS, TARGETS, Option, words
+from pretextbench.project.run_options import OPTIONS, TARGETS, Option, command_line
 
 MARKS = ("dvc.yaml", "stages", "pipelines")  # what a checkout has and another DVC project has not
 GET = (
@@ -70,7 +70,7 @@ def run(targets: list[str] | None, **options: Any) -> None:
     * `pretextbench run pretrain@simclr-0`: one stage of dvc.yaml, and what it needs
     """
     require_pipeline()
-    become("pipelines.run", words(options, targets or []))
+    become("pipelines.run", command_line(options, targets or []))
 
 
 def _parameter(option: Option) -> inspect.Parameter:
@@ -175,10 +175,10 @@ def free(port: int) -> None:
         UserError: another process does already, or it may not be used; another port is offered.
     """
     if trouble := _trouble(port):
-        other = next(
+        free_port = next(
             (p for p in (*range(port + 1, min(port + 50, HIGHEST)), *range(5000, 5050)) if not _trouble(p)), None
         )
-        offer = f" Port {other} is free: `pretextbench ui --port {other}`." if other else ""
+        offer = f" Port {free_port} is free: `pretextbench ui --port {free_port}`." if free_port else ""
         raise UserError(f"Port {port} of {LOOPBACK} {trouble}.{offer}")
 
 

@@ -139,9 +139,9 @@ def description(survey: Survey) -> Iterator[str]:
     sizes = [survey.short_side(q) for q in (0, 0.5, 1)]
     parts = [f"{n:,} {split}" for split, n in survey.splits.items()]
     splits = ", ".join(parts) if len(parts) > 1 else "no splits"
-    root, other = printable(str(survey.root)), f"{survey.ignored - survey.unused:,} other files passed over"
+    root, ignored = printable(str(survey.root)), f"{survey.ignored - survey.unused:,} other files passed over"
     unused = f"{survey.unused:,} images and " if survey.unused else ""
-    yield f"{root}: {survey.images:,} images ({splits}); {unused}{other}"
+    yield f"{root}: {survey.images:,} images ({splits}); {unused}{ignored}"
     yield f"shorter side {sizes[0]} to {sizes[2]} px, {sizes[1]} in the middle"
     for field in ("format", "mode"):
         yield f"{field}s: {_counts(survey, field)}"

@@ -64,12 +64,14 @@ def _refuse_other_languages(table: Path, text: str) -> None:
         coco = isinstance(keys, dict) and {"images", "annotations"} <= set(keys)
         kind = "JSON (annotations in the style of COCO)" if coco else "JSON"
         listed = f", with the keys {some(map(str, keys))}" if isinstance(keys, dict) else ""
-        what = f"{kind}{listed}"
+        kind_of_file = f"{kind}{listed}"
     elif text.startswith("<"):
-        what = "XML or HTML"
+        kind_of_file = "XML or HTML"
     else:
         return
-    raise UserError(f"--labels: {table} is {what}, not CSV. Write a table with the columns file and label from it.")
+    raise UserError(
+        f"--labels: {table} is {kind_of_file}, not CSV. Write a table with the columns file and label from it."
+    )
 
 
 def _columns(text: str, delimiter: str) -> int:

@@ -96,7 +96,7 @@ def by_name(runs: Sequence[Run]) -> dict[str, list[Run]]:
     groups: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: (run.control, run.name, run.seed)):
         group = groups.setdefault(run.name, [])
-        if any(run.seed == other.seed for other in group):
+        if any(run.seed == earlier.seed for earlier in group):
             raise UserError(f"The run {run.name}-{run.seed} is there twice. Give each method and seed once.")
         group.append(run)
     return groups

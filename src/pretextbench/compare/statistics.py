@@ -126,10 +126,12 @@ def seed_spread(tables: Sequence[Floats]) -> tuple[Floats, Floats, Bools]:
         return np.full(len(tables), np.nan), freedom, odd
     raw = np.array([table.mean(1).var(ddof=1) if len(table) > 1 else 0.0 for table in tables])
     net = np.array([_component(table) if len(table) > 1 else 0.0 for table in tables])
-    others = freedom.sum() - freedom
-    rest = ((raw * freedom).sum() - raw * freedom) / np.maximum(others, 1)
-    testable = (freedom > 0) & (others > 0) & (rest > 0)
-    odd[testable] = special.fdtrc(freedom[testable], others[testable], raw[testable] / rest[testable]) < ODD
+    other_freedom = freedom.sum() - freedom
+    other_variance = ((raw * freedom).sum() - raw * freedom) / np.maximum(other_freedom, 1)
+    testable = (freedom > 0) & (other_freedom > 0) & (other_variance > 0)
+    odd[testable] = (
+        special.fdtrc(freedom[testable], other_freedom[testable], raw[testable] / other_variance[testable]) < ODD
+    )
     pooled = (net * freedom).sum() / freedom.sum()  # odd rows too: without the largest it would come out too small
     total = (raw * freedom).sum() / freedom.sum()
     variance = np.maximum(np.where(odd, net, pooled), 0)

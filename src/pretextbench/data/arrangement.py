@@ -80,7 +80,7 @@ def absent_classes(splits: Mapping[str, Sequence[Row]], shown: Mapping[str, str]
 class Arrangement:
     """What the paths stand for; `splits` and `labels` are parallel to `kept`."""
 
-    kept: list[int]  # numbers of the paths that are used
+    used: list[int]  # numbers of the paths that are used
     splits: list[str]  # train, val, test or unlabelled
     labels: list[str]  # name of the class, "" where there is none
     classes: list[str]
@@ -95,11 +95,11 @@ def arrange(paths: Sequence[Path], layout: str, where: str) -> Arrangement:
         UserError: the names can be meant in two ways, or contradict each other; says which and what to do.
     """
     splits = split_folders.find([path.parts for path in paths], layout, where)
-    kept = [i for i, split in enumerate(splits.of) if split]
-    made = Arrangement(kept, [splits.of[i] for i in kept], [], [])
+    used = [i for i, split in enumerate(splits.of) if split]
+    made = Arrangement(used, [splits.of[i] for i in used], [], [])
     made.notes += splits.notes
     made.warnings += _outside(splits)
-    rows = [splits.rows[i] for i in kept]
+    rows = [splits.rows[i] for i in used]
     if layout in ("none", "last"):
         by_parent = [nfc(row[-2]) if len(row) > 1 else "" for row in rows]
         unlabelled = [layout == "none" or split == "unlabelled" for split in made.splits]
@@ -150,7 +150,7 @@ def _unlabelled(made: Arrangement, rows: dict[str, list[Row]], shown: dict[str, 
         if split in rows and has_no_classes(rows[split], made.classes):
             n = len(rows[split])
             keep = [i for i, name in enumerate(made.splits) if name != split]
-            made.kept = [made.kept[i] for i in keep]
+            made.used = [made.used[i] for i in keep]
             made.splits, made.labels = [made.splits[i] for i in keep], [made.labels[i] for i in keep]
             yield (
                 f"{n:,} images in {shown[split]} have no labels, so nothing can be measured on them: they are not "

@@ -86,7 +86,7 @@ class Writer:
     def __init__(self, stream: BinaryIO, params: Prepare, listing: Listing) -> None:
         self.stream, self.params, self.listing = stream, params, listing
         self.refused: list[tuple[str, str]] = list(listing.refused)  # (file, reason)
-        self.kept: list[int] = []  # numbers of the listing, in the order of the array
+        self.stored: list[int] = []  # numbers of the listing, in the order of the array
         self.splits: dict[str, tuple[int, int]] = {}
         self.moments, self.duplicates = Moments(), Duplicates()  # moments are those of train
         self.flat = 0  # images with hardly any contrast
@@ -98,13 +98,13 @@ class Writer:
         Raises:
             UserError: too many of them cannot be read, or none is left.
         """
-        start = len(self.kept)
+        start = len(self.stored)
         for number, image in zip(numbers, self.listing.read(numbers), strict=True):
             if isinstance(image, str):
                 self.refused.append((self.listing.names[number], image))
             else:
                 self._add(name, number, image)
-        self.splits[name] = (start, len(self.kept))
+        self.splits[name] = (start, len(self.stored))
         self._check(name)
 
     def close(self) -> None:
@@ -113,12 +113,12 @@ class Writer:
         self._header()
 
     def _add(self, split: str, number: int, image: Image) -> None:
-        first = self.duplicates.add(image, Row(split, len(self.kept), number), self.listing)
+        first = self.duplicates.add(image, Row(split, len(self.stored), number), self.listing)
         if first and self.params.drop_duplicates:
             self._leave_out(first, split, number)
             return
         self.stream.write(image.tobytes())
-        self.kept.append(number)
+        self.stored.append(number)
         self.flat += contrast(image) < FLAT
         if split == "train":
             self.moments.add(image)
@@ -127,17 +127,17 @@ class Writer:
         """Drop a copy. Where it has a label, and the image of its split that it repeats has none, the label stays."""
         self.duplicates.left_out += 1
         labels = self.listing.labels
-        if first.split == split and labels[self.kept[first.row]] < 0 <= labels[number]:
-            self.kept[first.row] = number
+        if first.split == split and labels[self.stored[first.row]] < 0 <= labels[number]:
+            self.stored[first.row] = number
 
     def _header(self) -> None:
         # NumPy pads the header so that its length is the same for any N: it can be written again over itself.
-        shape = (len(self.kept), self.params.image_size, self.params.image_size, 3)
+        shape = (len(self.stored), self.params.image_size, self.params.image_size, 3)
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self.stream, header)
 
     def _check(self, name: str) -> None:
-        files = len(self.kept) + len(self.refused)
+        files = len(self.stored) + len(self.refused)
         start, stop = self.splits[name]
         reasons = "; ".join(by_reason(self.refused, QUOTED))
         if self.refused and len(self.refused) > self.params.max_refused * files:

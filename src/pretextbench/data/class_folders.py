@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
 from pretextbench.base.names import printable
-from pretextbench.data.split_names import nfc, reading, words
+from pretextbench.data.split_names import nfc, reading, tokens
 from pretextbench.errors import UserError
 
 Row = tuple[str, ...]
@@ -39,18 +39,18 @@ def some(names: Iterable[str], most: int = 5) -> str:
 @lru_cache(10_000)
 def is_container(name: str) -> bool:
     """Whether a folder only holds images, as its name says, and is no class: `images`, or `train` inside `train`."""
-    split, parts = reading(name), set(words(name))
+    split, parts = reading(name), set(tokens(name))
     return bool(parts and parts <= CONTAINERS) or (split is not None and not split[1])
 
 
 def _only_holds(name: str) -> bool:
-    parts = [word for word in words(name) if not word.isdigit()]
+    parts = [token for token in tokens(name) if not token.isdigit()]
     return bool(parts) and set(parts) <= CONTAINERS
 
 
 def is_annotation(name: str) -> bool:
     """Whether the name of a folder says that it holds masks, labels or thumbnails and no photographs."""
-    parts = [word for word in words(name) if not word.isdigit()]
+    parts = [token for token in tokens(name) if not token.isdigit()]
     return bool(parts) and (set(parts) <= ANNOTATIONS or "".join(parts) in ANNOTATIONS)
 
 
@@ -111,15 +111,16 @@ def _dates(folders: Collection[str], flat: bool, where: str) -> str:
 
 def _no_annotations(folders: Counter[str], where: str) -> None:
     """Raise if some of the folders are masks, labels or thumbnails of the images in others."""
-    other = [name for name in folders if is_annotation(name)]
+    annotations = [name for name in folders if is_annotation(name)]
     pictures = [name for name in folders if _only_holds(name)]
-    strong = [name for name in folders if "".join(words(name)) in STRONG]
-    if strong or len({*other, *pictures}) == len(folders):
+    strong = [name for name in folders if "".join(tokens(name)) in STRONG]
+    if strong or len({*annotations, *pictures}) == len(folders):
         most = max(pictures or folders, key=lambda name: folders[name])
         raise UserError(
             f"prepare.path: {where} holds the folders {some(sorted(folders))}, which do not look like classes: "
-            f"{some(sorted({*other, *strong, *pictures}))}. Point prepare.path at the folder of the photographs alone "
-            f"(such as {most}/), or take the other folders out; if they are classes, give `prepare.layout: classes`."
+            f"{some(sorted({*annotations, *strong, *pictures}))}. Point prepare.path at the folder of the photographs "
+            f"alone (such as {most}/), or take the other folders out; if they are classes, give "
+            "`prepare.layout: classes`."
         )
 
 
@@ -172,8 +173,10 @@ def _same_name(rows: Iterable[Row]) -> list[str]:
     """What to say of folders with one name in two Unicode forms, and of those that differ only in case or spaces."""
     raw = {row[0] for row in rows if len(row) > 1}
     twice = [name for name, times in Counter(map(nfc, raw)).items() if times > 1]
-    one = [f"Folders whose names differ only in their Unicode form are one class: {some(twice)}."] if twice else []
-    return [*one, *alike(set(map(nfc, raw)))]
+    unicode_notes = (
+        [f"Folders whose names differ only in their Unicode form are one class: {some(twice)}."] if twice else []
+    )
+    return [*unicode_notes, *alike(set(map(nfc, raw)))]
 
 
 def alike(classes: Collection[str]) -> list[str]:

@@ -51,7 +51,7 @@ class Decoder:
     side: int  # pixels
     fit: Fit
     scale: GreyRange | None = FULL
-    found: Findings = field(default_factory=Findings)
+    findings: Findings = field(default_factory=Findings)
 
     def images(self, paths: Sequence[Path]) -> Iterator[Image | str]:
         """(side, side, 3) of every path, or why it is refused, in order, decoded in parallel.
@@ -62,15 +62,15 @@ class Decoder:
         step = max(1, min(CHUNK_FILES, CHUNK_BYTES // (3 * self.side * self.side)))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(paths), step):
-                for result, found in self._some(pool, paths[start : start + step]):
-                    self.found.join(found)
+                for result, findings in self._some(pool, paths[start : start + step]):
+                    self.findings.join(findings)
                     yield result
 
     def rescale(self) -> tuple[int, int] | None:
         """The range of the deep images that were read, if they are to be read again by it: it is used from now on."""
-        if self.scale is not None or (used := self.found.used()) is None:
+        if self.scale is not None or (used := self.findings.used()) is None:
             return None
-        self.scale, self.found = used, Findings()
+        self.scale, self.findings = used, Findings()
         return used.low, used.high
 
     def _some(self, pool: ThreadPoolExecutor, paths: Sequence[Path]) -> list[tuple[Image | str, Findings]]:
@@ -78,14 +78,14 @@ class Decoder:
         # process, so they are changed around a chunk, not inside the threads.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return list(pool.map(self.one, paths))
+            return list(pool.map(self.read_file, paths))
 
-    def one(self, path: Path) -> tuple[Image | str, Findings]:
+    def read_file(self, path: Path) -> tuple[Image | str, Findings]:
         """One file as a (side, side, 3) RGB array, or why it is refused; and what there is to say of it."""
-        found = Findings()
+        findings = Findings()
         try:
             with opened(path) as image:
-                return self._read(image, found), found
+                return self._read(image, findings), findings
         except Refusal as refusal:
             return str(refusal), Findings()
         except pil.DecompressionBombError:
@@ -97,15 +97,15 @@ class Decoder:
                 return f"cannot be read: {error.strerror}", Findings()
             return f"damaged: {str(error) or type(error).__name__}", Findings()
 
-    def _read(self, image: pil.Image, found: Findings) -> Image:
+    def _read(self, image: pil.Image, findings: Findings) -> Image:
         image.draft(None, (int(GAP * self.side), int(GAP * self.side)))  # None keeps the mode
         with _one_large if image.width * image.height > LARGE else contextlib.nullcontext():
-            return square(rgb(upright(image), self.scale, found), self.side, self.fit)
+            return square(rgb(upright(image), self.scale, findings), self.side, self.fit)
 
 
 def decode(path: Path, side: int, fit: Fit) -> Image | str:
     """Read a file as a (side, side, 3) RGB array, or say why it is refused."""
-    return Decoder(side, fit).one(path)[0]
+    return Decoder(side, fit).read_file(path)[0]
 
 
 def decode_all(paths: Sequence[Path], side: int, fit: Fit) -> Iterator[Image | str]:

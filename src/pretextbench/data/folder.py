@@ -26,7 +26,7 @@ def listing(root: Path, side: int, fit: Fit, layout: str = "auto") -> Listing:
     """
     walk = explore(root, "prepare.path")
     made = _arranged(walk, layout)
-    names = [walk.images[i] for i in made.kept]
+    names = [walk.images[i] for i in made.used]
     index = {name: k for k, name in enumerate(made.classes)}
     outside = len(walk.images) - len(names)
     decoder = Decoder(side, fit, scale=None)
@@ -45,7 +45,7 @@ def listing(root: Path, side: int, fit: Fit, layout: str = "auto") -> Listing:
         unused=outside + pictures(walk.ignored),
         notes=tuple(map(printable, [*made.notes, *_passed_over(walk.ignored)])),
         warnings=tuple(map(printable, [*made.warnings, *advice(walk.ignored), *_hidden(walk)])),
-        remarks=lambda: decoder.found.sentences(),
+        remarks=lambda: decoder.findings.sentences(),
         rescale=decoder.rescale,
     )
 
@@ -62,7 +62,7 @@ def _arranged(walk: Walk, layout: str) -> Arrangement:
 
 def _no_class_is_lost(walk: Walk, made: Arrangement) -> list[str]:
     """Refuse a folder that stands where the classes stand and holds only images that are not read; name empty ones."""
-    homes = {(walk.images[i].parent, label) for i, label in zip(made.kept, made.labels, strict=True) if label}
+    homes = {(walk.images[i].parent, label) for i, label in zip(made.used, made.labels, strict=True) if label}
     used = {folder for image in walk.images for folder in (image.parent, *image.parent.parents)}
     parents = {folder.parent for home, label in homes for folder in (home, *home.parents) if nfc(folder.name) == label}
     empty = [folder for folder in walk.folders if folder.parent in parents and folder not in used]

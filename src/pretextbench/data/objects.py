@@ -168,5 +168,6 @@ def person(pen: Pen) -> None:
 
 
 OBJECTS: dict[str, Callable[[Pen], None]] = {
-    thing.__name__: thing for thing in (bird, boat, car, dog, fish, flower, house, mushroom, person, tree)
+    draw_object.__name__: draw_object
+    for draw_object in (bird, boat, car, dog, fish, flower, house, mushroom, person, tree)
 }

@@ -47,10 +47,10 @@ class Findings:
     remarks: Counter[Remark] = field(default_factory=Counter)  # -> images
     deep: GreyRange | None = None  # values of the grey images of more than 8 bits
 
-    def join(self, other: "Findings") -> None:
+    def join(self, more: "Findings") -> None:
         """Add the findings of other images: their order does not matter."""
-        self.remarks += other.remarks
-        parts = [part for part in (self.deep, other.deep) if part]
+        self.remarks += more.remarks
+        parts = [part for part in (self.deep, more.deep) if part]
         if parts:
             self.deep = GreyRange(min(part.low for part in parts), max(part.high for part in parts))
 
@@ -88,7 +88,7 @@ def flat_sentence(flat: int, images: int) -> Iterator[str]:
         )
 
 
-def rgb(image: pil.Image, scale: GreyRange | None = FULL, found: Findings | None = None) -> pil.Image:
+def rgb(image: pil.Image, scale: GreyRange | None = FULL, findings: Findings | None = None) -> pil.Image:
     """Any mode to 8-bit RGB.
 
     `scale` are the grey values that become black and white, of images of more than 8 bits; None where they are to be
@@ -99,27 +99,27 @@ def rgb(image: pil.Image, scale: GreyRange | None = FULL, found: Findings | None
         ValueError: the numbers mean nothing.
         Refusal: they are outside of 0 .. 65535, or of 0 .. 1 where they are floating point numbers.
     """
-    found = Findings() if found is None else found
+    findings = Findings() if findings is None else findings
     if image.mode == "P" and image.palette is None:  # Pillow would give black
         raise ValueError("numbers of colours, but no palette")
     if extra_bands(image):
-        found.remarks[Remark.bands] += 1
+        findings.remarks[Remark.bands] += 1
     if image.mode == "F":
         image = _grey(image, np.asarray(image).astype(np.float64), 0.0, 1.0, "floating point values")
     elif image.mode.startswith("I"):
-        image = _deep(image, scale, found)
+        image = _deep(image, scale, findings)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = _on_white(image.convert("RGBA"), found)
+        image = _on_white(image.convert("RGBA"), findings)
     return image.convert("RGB")
 
 
-def _deep(image: pil.Image, scale: GreyRange | None, found: Findings) -> pil.Image:
+def _deep(image: pil.Image, scale: GreyRange | None, findings: Findings) -> pil.Image:
     """Grey of 16 or 32 bits."""
     values = np.asarray(image)
     tags = getattr(image, "tag_v2", {})
     if values.dtype == np.int32 and tags.get(258, (0,))[0] == 32 and tags.get(339, (1,))[0] == 1:
         values = values.view(np.uint32)  # Pillow has no mode for them
-    found.deep = GreyRange(int(values.min()), int(values.max()))
+    findings.deep = GreyRange(int(values.min()), int(values.max()))
     whole, strict = values.astype(np.float64), scale == FULL
     scale = scale or FULL
     if not strict:
@@ -137,12 +137,12 @@ def _grey(image: pil.Image, values: npt.NDArray[np.float64], black: float, white
     return grey
 
 
-def _on_white(above: pil.Image, found: Findings) -> pil.Image:
+def _on_white(above: pil.Image, findings: Findings) -> pil.Image:
     """Laid over white, as a browser shows it, unless nothing of the picture would be left."""
     counts = np.array(above.getchannel("A").histogram())
     if counts[SEEN:].sum() < CLEAR * counts.sum():
-        found.remarks[Remark.hidden] += 1
+        findings.remarks[Remark.hidden] += 1
         return above.convert("RGB")
     if counts[1:255].sum() > PARTIAL * counts.sum():
-        found.remarks[Remark.partial] += 1
+        findings.remarks[Remark.partial] += 1
     return pil.alpha_composite(pil.new("RGBA", above.size, WHITE), above)

@@ -111,8 +111,8 @@ def prepare(params: Prepare, images: Path, labels: Path) -> Card:
         (image_folder / CARD).write_text(card.model_dump_json(indent=2, exclude_none=True) + "\n", encoding="utf-8")
         _table(image_folder / REFUSED, ("file", "reason"), writer.refused)
         _table(image_folder / DUPLICATES, ("split", "file", "other_split", "other_file"), writer.duplicates.pairs)
-        np.save(label_folder / LABELS, listing.labels[writer.kept])
-        _names(label_folder / FILES, [listing.names[number] for number in writer.kept])
+        np.save(label_folder / LABELS, listing.labels[writer.stored])
+        _names(label_folder / FILES, [listing.names[number] for number in writer.stored])
         (label_folder / CLASSES).write_text(json.dumps(listing.classes, indent=2) + "\n", encoding="utf-8")
         if writer.duplicates.conflicts:  # with the labels: of these the card tells nothing
             _table(label_folder / CONFLICTS, ("file", "label", "other_file", "other_label"), _conflicts(writer))
@@ -171,16 +171,16 @@ def _card(listing: Listing, writer: Writer, params: Prepare, digest: str, grey_r
             *listing.notes,
             *listing.warnings,
             *listing.remarks(),
-            *_without_images(listing, writer.kept),
-            *flat_sentence(writer.flat, len(writer.kept)),
+            *_without_images(listing, writer.stored),
+            *flat_sentence(writer.flat, len(writer.stored)),
             *_duplicate_notes(copies, dropped),
         ),
     )
 
 
-def _without_images(listing: Listing, kept: Sequence[int]) -> list[str]:
+def _without_images(listing: Listing, stored: Sequence[int]) -> list[str]:
     """Classes that lost all their images because none could be read."""
-    lost = set(listing.labels.tolist()) - set(listing.labels[list(kept)].tolist()) - {-1}
+    lost = set(listing.labels.tolist()) - set(listing.labels[list(stored)].tolist()) - {-1}
     names = [listing.classes[k] for k in sorted(lost)]
     return [f"No image of {len(names)} class(es) can be read or was drawn: {some(names)}."] if names else []
 

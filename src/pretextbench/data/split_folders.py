@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pretextbench.data.class_folders import Row, first_folders, is_annotation, is_container, some
-from pretextbench.data.split_names import Conflict, nfc, reading, splits_by_name, words
+from pretextbench.data.split_names import Conflict, nfc, reading, splits_by_name, tokens
 from pretextbench.errors import UserError
 
 RENAME = "rename these folders if they are classes, or give `prepare.layout: classes`"
@@ -69,11 +69,11 @@ def _unwrapped(rows: list[Row], layout: str, where: str) -> tuple[tuple[str, ...
             break
         if len(inside) < len(rows):
             if organised and layout == "auto":
-                beside = some(row[0] for row in rows if len(row) == 1)
+                flat = some(row[0] for row in rows if len(row) == 1)
                 raise UserError(
                     f"prepare.path: {'/'.join((where, *base))} holds {only}/, with the folders "
                     f"{some(sorted(first_folders(inside)))}, and {len(rows) - len(inside):,} images directly "
-                    f"({beside}). If those folders are splits or classes, point prepare.path at {only}/; otherwise "
+                    f"({flat}). If those folders are splits or classes, point prepare.path at {only}/; otherwise "
                     "give `prepare.layout: none`."
                 )
             break
@@ -139,7 +139,7 @@ def _flat_among_others(rows: list[Row], mapping: dict[str, str], layout: str, wh
 def _is_annotation_of(name: str) -> bool:
     """Such as `masks`, `train_masks` or `trainannot`."""
     kinds = ("mask", "annot", "label", "segment", "trimap")
-    return is_annotation(name) or any(kind in word for word in words(name) for kind in kinds)
+    return is_annotation(name) or any(kind in token for token in tokens(name) for kind in kinds)
 
 
 def _doubtful(folders: Counter[str], where: str) -> None:

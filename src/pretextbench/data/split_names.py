@@ -5,14 +5,14 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Collection
 
-WORDS = {
+NAMES = {
     "train": ("train", "training", "trn", "trainset", "trainval"),
     "val": ("val", "valid", "validation", "valset", "dev", "devset"),
     "test": ("test", "testing", "tst", "testset"),
     "held out": ("eval", "evaluation", "evalset", "holdout", "heldout"),  # test, or val where there is a test split
     "unlabelled": ("unlabelled", "unlabeled"),
 }
-MEANING = {word: split for split, words in WORDS.items() for word in words}
+MEANING = {name: split for split, names in NAMES.items() for name in names}
 FILLERS = frozenset({"set", "images", "image", "imgs", "img", "data", "dataset", "split", "folder", "pictures"})
 FILLERS |= {"photos", "jpg", "jpeg", "png"}
 Reading = tuple[str, tuple[str, ...]]  # split, and the words of the name that say something else
@@ -27,16 +27,16 @@ def nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def words(name: str) -> list[str]:
+def tokens(name: str) -> list[str]:
     """The words of a name: `val2017` has val and 2017, `trainA` has train and a."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", nfc(name))
-    return [word.casefold() for word in re.findall(r"[^\W\d_]+|\d+", spaced)]
+    return [token.casefold() for token in re.findall(r"[^\W\d_]+|\d+", spaced)]
 
 
 def reading(name: str) -> Reading | None:
     """The split in a name and the rest of it; None where there is no split in it, or more than one."""
-    parts = words(name)
-    splits = [MEANING[word] for word in parts if word in MEANING]
+    parts = tokens(name)
+    splits = [MEANING[token] for token in parts if token in MEANING]
     if len(splits) != 1:
         return None
     return splits[0], tuple(w for w in parts if w not in MEANING and w not in FILLERS and not w.isdigit())
@@ -56,8 +56,8 @@ def splits_by_name(names: Collection[str]) -> dict[str, str]:
         if read := reading(name):
             groups[read[1]][name] = read[0]
     plain = groups.pop((), {})
-    others = [splits for splits in groups.values() if "train" in splits.values() and len(set(splits.values())) > 1]
-    return _resolved(others[0] if len(others) == 1 and "train" not in plain.values() else plain)
+    marked = [splits for splits in groups.values() if "train" in splits.values() and len(set(splits.values())) > 1]
+    return _resolved(marked[0] if len(marked) == 1 and "train" not in plain.values() else plain)
 
 
 def _resolved(splits: dict[str, str]) -> dict[str, str]:

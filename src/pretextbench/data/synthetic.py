@@ -105,14 +105,14 @@ def draw(
     table = np.stack([g.random(COLUMNS, np.float32) for g in generators])
     noise = np.stack([g.standard_normal((side, side, 3), np.float32) for g in generators])
     canvas = np.zeros_like(noise)
-    for k, thing in enumerate(OBJECTS.values()):
+    for k, draw_object in enumerate(OBJECTS.values()):
         rows = np.flatnonzero(labels == k)
         if len(rows):
-            canvas[rows] = _scene(table[rows], noise[rows], thing)
+            canvas[rows] = _scene(table[rows], noise[rows], draw_object)
     return np.round(np.clip(canvas, 0, 1) * 255).astype(np.uint8)
 
 
-def _scene(table: Array, noise: Array, thing: Callable[[Pen], None]) -> Array:
+def _scene(table: Array, noise: Array, draw_object: Callable[[Pen], None]) -> Array:
     draws, canvas = Draws(table), np.zeros_like(noise)
     image = Pen.on(canvas, draws)
     u = draws.uniform
@@ -120,7 +120,7 @@ def _scene(table: Array, noise: Array, thing: Callable[[Pen], None]) -> Array:
     clutter(image, pieces=2)
     mirror = np.where(draws.chance(0.5), 1, -1)
     pen = image.moved(u(-0.5, 0.5), u(-0.45, 0.4), u(0.65, 1.0), u(-0.12, 0.12), mirror * u(0.8, 1.2))
-    thing(pen)
+    draw_object(pen)
     occluder(image)
     light(image)
     grain(canvas, noise, draws)

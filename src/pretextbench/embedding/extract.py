@@ -35,7 +35,7 @@ class Album:
     ignored: int = 0  # hidden files and files that are no images, passed over
 
 
-def gather(path: Path, said: str = "IMAGES", grey_range: tuple[int, int] | None = None) -> Album:
+def gather(path: Path, option: str = "IMAGES", grey_range: tuple[int, int] | None = None) -> Album:
     """The images at `path`: one file, all below a folder, or the array that the prepare stage wrote there.
 
     `grey_range` are the values of deep grey images that become black and white, as in the card of the encoder.
@@ -48,7 +48,7 @@ def gather(path: Path, said: str = "IMAGES", grey_range: tuple[int, int] | None 
         return _prepared(path)
     if path.is_file():
         return _files(path.parent, [Path(path.name)], grey_range)
-    walk = explore(path, said)
+    walk = explore(path, option)
     return _files(path, walk.images, grey_range, walk.refused, walk.ignored.total())
 
 
@@ -182,8 +182,8 @@ class Task:
             return list(islice(images, size))
 
     def _readable(self) -> Iterator[tuple[str, Image]]:
-        found = self.album.read(range(len(self.album.names)), self.side, self.fit)
-        for name, image in zip(self.album.names, found, strict=True):
+        images = self.album.read(range(len(self.album.names)), self.side, self.fit)
+        for name, image in zip(self.album.names, images, strict=True):
             if isinstance(image, str):
                 self.refused.append((name, image))
             else:
@@ -209,21 +209,21 @@ def check_finite(features: Tensor, names: tuple[str, ...]) -> None:
         )
 
 
-def device(word: str) -> torch.device:
+def device(name: str) -> torch.device:
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`, ... as a device that this machine has; `auto` prefers a GPU.
 
     Raises:
         UserError: there is no such device.
     """
-    if word == "auto":
+    if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        found = torch.device(word)
-        torch.zeros(1, device=found).item()  # also refuses `meta`, which holds no numbers
+        chosen = torch.device(name)
+        torch.zeros(1, device=chosen).item()  # also refuses `meta`, which holds no numbers
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's way of having none varies
         gpus = ", ".join(f"cuda:{i}" for i in range(torch.cuda.device_count())) or "no GPU"
-        said = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         raise UserError(
-            f"--device: {word!r} cannot be used here ({said}). Allowed: auto, cpu; found: {gpus}."
+            f"--device: {name!r} cannot be used here ({reason}). Allowed: auto, cpu; found: {gpus}."
         ) from None
-    return found
+    return chosen

@@ -39,7 +39,7 @@ class Bank:
 
 
 @dataclass(frozen=True)
-class Found:
+class Neighbours:
     """The neighbours of one query, nearest first."""
 
     query: str
@@ -47,7 +47,7 @@ class Found:
     similarity: list[float]  # cosine, in [-1, 1]
 
 
-def lookup(bank: Bank, query: str, k: int) -> Found:
+def lookup(bank: Bank, query: str, k: int) -> Neighbours:
     """The k images of the bank that are the most similar to a query: a name in it, or a path; itself left out.
 
     Raises:
@@ -63,7 +63,7 @@ def lookup(bank: Bank, query: str, k: int) -> Found:
     return nearest(bank, bank.embed(Path(query)), query, k)
 
 
-def nearest(bank: Bank, query: Tensor, asked: str, k: int, itself: int | None = None) -> Found:
+def nearest(bank: Bank, query: Tensor, query_name: str, k: int, itself: int | None = None) -> Neighbours:
     """The k rows that are the most similar to features (D,), without the row `itself`; fewer where there are fewer.
 
     Equal similarities keep the order of the bank.
@@ -75,8 +75,8 @@ def nearest(bank: Bank, query: Tensor, asked: str, k: int, itself: int | None = 
     order = similarity.argsort(descending=True, stable=True).tolist()
     rows = [row for row in order[: k + 1] if row != itself][:k]
     if not rows:
-        raise UserError(f"There is no image to compare {asked} with: give a folder that holds others.")
-    return Found(asked, [bank.names[row] for row in rows], [float(similarity[row]) for row in rows])
+        raise UserError(f"There is no image to compare {query_name} with: give a folder that holds others.")
+    return Neighbours(query_name, [bank.names[row] for row in rows], [float(similarity[row]) for row in rows])
 
 
 def cosine(bank: Tensor, query: Tensor) -> Tensor:
@@ -85,28 +85,28 @@ def cosine(bank: Tensor, query: Tensor) -> Tensor:
     return torch.cat([F.normalize(part) @ unit for part in bank.split(CHUNK)])
 
 
-def sheet(bank: Bank, found: Sequence[Found]) -> Picture:
+def sheet(bank: Bank, results: Sequence[Neighbours]) -> Picture:
     """A row per query: its image, then its neighbours', each with its similarity and the end of its name.
 
     What can no longer be read is left white.
     """
-    images = [list(_images(bank, one)) for one in found]
+    images = [list(_images(bank, result)) for result in results]
     columns = max(map(len, images))
     cells = torch.stack(
         [torch.stack([_cell(image) for image in [*row, *[""] * (columns - len(row))]]) for row in images]
     )
-    said = [(_short(one.query), *map(_caption, one.similarity, one.names)) for one in found]
-    captions = tuple((*row, *[""] * (columns - len(row))) for row in said)
+    captions_of_rows = [(_short(result.query), *map(_caption, result.similarity, result.names)) for result in results]
+    captions = tuple((*row, *[""] * (columns - len(row))) for row in captions_of_rows)
     names = ("image", "most alike", *(str(i) for i in range(2, columns)))
     title = f"Images that are the most alike, by cosine of their features{bank.source and f': {bank.source}'}"
     return Picture(title, names, cells, captions)
 
 
-def _images(bank: Bank, found: Found) -> Iterator[Image | str]:
-    row = bank.row(found.query)
+def _images(bank: Bank, results: Neighbours) -> Iterator[Image | str]:
+    row = bank.row(results.query)
     if row is None:
-        yield from gather(Path(found.query), "QUERY").read([0], CELL, "pad")
-    names = [*([] if row is None else [bank.names[row]]), *found.names]
+        yield from gather(Path(results.query), "QUERY").read([0], CELL, "pad")
+    names = [*([] if row is None else [bank.names[row]]), *results.names]
     numbers = {name: i for i, name in enumerate(bank.album.names)}
     gone = [name for name in names if name not in numbers]
     if gone:

@@ -55,7 +55,7 @@ class Tuned:
     probabilities: Floats  # (n, K): of every test image
     labels: int  # labelled training images that it was given, those it was validated on among them
     history: tuple[tuple[int, float], ...]  # (images seen, accuracy on validation); empty without validation
-    kept: int  # images seen when the kept weights were reached
+    best_at: int  # images seen when the kept weights were reached
     stopped: bool  # before the end of the schedule
 
     @property
@@ -79,7 +79,7 @@ class Watch:
 
     weights: dict[str, Tensor] = field(default_factory=dict)
     merit: tuple[float, float] = (-1.0, 0.0)  # accuracy, then minus the loss: ties go to the lower one
-    kept: int = 0  # images
+    best_at: int = 0  # images
     history: list[tuple[int, float]] = field(default_factory=list)
     idle: int = 0  # times in a row without a better answer
 
@@ -87,7 +87,7 @@ class Watch:
         """Take one answer of validation; whether it was the last that is needed."""
         self.history.append((images, accuracy))
         if (accuracy, -loss) > self.merit:
-            self.merit, self.kept, self.idle = (accuracy, -loss), images, 0
+            self.merit, self.best_at, self.idle = (accuracy, -loss), images, 0
             self.weights = {name: value.clone() for name, value in network.state_dict().items()}
         else:
             self.idle += 1
@@ -134,7 +134,7 @@ def finetune(
     network.load_state_dict(watch.weights)
     test = data.images("test")
     p = logits(network, test, np.arange(len(test)), params, device).double().softmax(1)
-    return Tuned(p.numpy(), len(rows), tuple(watch.history), watch.kept, watch.idle == PATIENCE)
+    return Tuned(p.numpy(), len(rows), tuple(watch.history), watch.best_at, watch.idle == PATIENCE)
 
 
 def divide(data: Prepared, rows: Tensor, labels: Tensor, seed: Seed) -> tuple[Part, Part]:
@@ -189,7 +189,7 @@ def _train(
             _check_finite(loss, params)  # not at every step: reading makes a GPU wait, and what is NaN stays NaN
             if len(held.rows) and watch.see((step + 1) * batch, *validate(network, held, params, device), network):
                 return watch
-    return watch if len(held.rows) else Watch(network.state_dict(), kept=steps * batch)
+    return watch if len(held.rows) else Watch(network.state_dict(), best_at=steps * batch)
 
 
 def validate(network: nn.Module, held: Part, params: Evaluate, device: torch.device) -> tuple[float, float]:

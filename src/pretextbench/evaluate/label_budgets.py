@@ -55,7 +55,7 @@ def subset(labels: Ints, text: str, seed: int, redraw: int) -> Ints:
         UserError: not a budget, or a class has fewer labelled images than the budget asks for; names the class.
     """
     budget, generator = Budget.parse(text), Seed(seed).numpy("budget", text, redraw)
-    kept, order = [], np.argsort(labels, kind="stable")
+    chosen, order = [], np.argsort(labels, kind="stable")
     present, starts = np.unique(labels[order], return_index=True)
     for label, rows in zip(present, np.split(order, starts[1:]), strict=True):  # in one pass, however many classes
         if label < 0:
@@ -66,8 +66,8 @@ def subset(labels: Ints, text: str, seed: int, redraw: int) -> Ints:
                 f"The label budget {text!r} asks for {wanted} labels per class; class {label} has {len(rows)} in the "
                 "training split."
             )
-        kept.append(generator.choice(rows, wanted, replace=False))
-    return np.sort(np.concatenate(kept)) if kept else np.empty(0, np.int64)
+        chosen.append(generator.choice(rows, wanted, replace=False))
+    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
 
 
 def folds(labels: Ints, generator: np.random.Generator) -> Ints:
@@ -162,7 +162,7 @@ def tuned(encoder: Encoder, data: Prepared, bench: Bench, budget: str) -> Few:
         result = finetune(encoder, data, features, rows, labels, params, bench.device, budget)
     except UserError as error:
         return Few(reason=str(error))
-    detail = {"kept": result.kept, "stopped": result.stopped, "history": [list(point) for point in result.history]}
+    detail = {"kept": result.best_at, "stopped": result.stopped, "history": [list(point) for point in result.history]}
     return Few(len(rows), (result.prediction,), (detail,))
 
 

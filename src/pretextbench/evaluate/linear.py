@@ -74,10 +74,10 @@ class Problem:
         std = torch.where(std > TINY * mean.abs().clamp(min=1), std, 1.0)
         x = (x - mean) / std
         variance, basis = torch.linalg.eigh((x.T @ x / len(x)).double())
-        kept = variance > TINY * variance[-1].clamp(min=TINY)
-        basis = basis[:, kept].to(x.dtype)
+        informative = variance > TINY * variance[-1].clamp(min=TINY)
+        basis = basis[:, informative].to(x.dtype)
         present, target = labels.to(device).unique(return_inverse=True)
-        return cls(mean, std, basis, variance[kept].to(x.dtype), x @ basis, target, present, classes)
+        return cls(mean, std, basis, variance[informative].to(x.dtype), x @ basis, target, present, classes)
 
     def solve(self, l2: float, steps: int, start: tuple[Tensor, Tensor] | None = None) -> tuple[Model, Tensor, Tensor]:
         """The optimum for one penalty, from `start` (weights in the basis, bias): model, weights, bias."""

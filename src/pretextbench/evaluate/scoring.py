@@ -92,11 +92,11 @@ def score_test(data: Prepared, predictions: Mapping[str, Prediction]) -> Scored 
     scored = Scored(index, np.asarray(labels[index]), {}, {}, {}, {}, classes, fingerprint)
     for name, prediction in predictions.items():
         rows = np.arange(len(labels)) if prediction.rows is None else prediction.rows
-        kept = labels[rows] >= 0
-        if kept.any():
-            scored.rows[name], scored.truth[name] = rows[kept], np.asarray(labels[rows[kept]])
-            scored.predictions[name] = prediction.classes[kept]
-            confidence = None if prediction.confidence is None else prediction.confidence[kept]
+        labelled = labels[rows] >= 0
+        if labelled.any():
+            scored.rows[name], scored.truth[name] = rows[labelled], np.asarray(labels[rows[labelled]])
+            scored.predictions[name] = prediction.classes[labelled]
+            confidence = None if prediction.confidence is None else prediction.confidence[labelled]
             scored.scores[name] = scores(scored.truth[name], scored.predictions[name], classes, confidence)
     return scored
 

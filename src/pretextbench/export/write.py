@@ -177,11 +177,11 @@ def export(folder: Path, to: str, target: Path, choose: Callable[[list[str]], tu
         if not agreement.holds:
             raise DiffersError(f"{target} was not written: its features are not the encoder's ({agreement}).")
         code, digest = form.code(encoder, card, target, layer), sha256(scratch)
-        beside = target.with_name(target.name + ".json")
+        card_path = target.with_name(target.name + ".json")
         dim = LayerFeatures(encoder, layer).dim
         facts = _facts(card, to, digest, agreement, code) | {"layer": layer, "layer_choice": reason, "dim": dim}
-        write_whole(beside, (json.dumps(facts, indent=2) + "\n").encode())
-    return Exported(target, beside, code, agreement, f"{layer} ({reason}), {dim} features")
+        write_whole(card_path, (json.dumps(facts, indent=2) + "\n").encode())
+    return Exported(target, card_path, code, agreement, f"{layer} ({reason}), {dim} features")
 
 
 def _check(target: Path, to: str, chosen: Kind, folder: Path) -> None:

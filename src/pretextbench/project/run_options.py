@@ -34,7 +34,7 @@ OPTIONS = (
 )
 
 
-def words(values: Mapping[str, Any], targets: Iterable[str]) -> list[str]:
+def command_line(values: Mapping[str, Any], targets: Iterable[str]) -> list[str]:
     """The command line of `pipelines.run` for some values by name; what equals its default is left out."""
     line = []
     for option in OPTIONS:

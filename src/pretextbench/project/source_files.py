@@ -27,7 +27,7 @@ from pretextbench.data.source import MAX_VISITS, SUFFIXES, is_system
 from pretextbench.errors import UserError
 
 SETTLED = 2 * 10**9  # ns: a file that changed so shortly before may change again within one tick of its clock
-TOLD = 2**28, 10_000  # bytes, files: more are not read without a word
+ANNOUNCED = 2**28, 10_000  # bytes, files: more are not read without a word
 BLOCK = 2**20
 GONE = os.stat_result((0,) * 10)  # the status of a broken link
 
@@ -54,16 +54,16 @@ def walk(folder: Path) -> Iterator[File]:
         below = []
         with contextlib.suppress(OSError):
             place = os.stat(path)
-            here = (place.st_dev, place.st_ino)
-            visits[here] += 1
-            if here in above or visits[here] > MAX_VISITS:  # of links that lead to each other
+            folder_id = (place.st_dev, place.st_ino)
+            visits[folder_id] += 1
+            if folder_id in above or visits[folder_id] > MAX_VISITS:  # of links that lead to each other
                 continue
             for entry in _entries(path):
                 status = _status(entry)
                 if status is None:
                     continue
                 if stat.S_ISDIR(status.st_mode):
-                    below.append((entry.path, f"{name}{entry.name}/", above | {here}))
+                    below.append((entry.path, f"{name}{entry.name}/", above | {folder_id}))
                 else:
                     yield _file(name + entry.name, entry.path, status)
         waiting += reversed(below)
@@ -90,7 +90,7 @@ def _file(name: str, path: str, status: os.stat_result) -> File:
     return File(name, path, size, changed, identity)
 
 
-def digest(folder: Path, kept: Path, tell: Callable[[str], object] = print) -> dict[str, Any]:
+def digest(folder: Path, cache: Path, tell: Callable[[str], object] = print) -> dict[str, Any]:
     """Number and bytes of all files below `folder`, and a hash over their names and the contents of the images.
 
     A missing folder counts as empty; the prepare stage says what is wrong with it.
@@ -101,18 +101,18 @@ def digest(folder: Path, kept: Path, tell: Callable[[str], object] = print) -> d
         tell: takes a line for people before many files are read.
     """
     files = list(walk(folder))
-    contents = _contents([file for file in files if file.identity], kept, tell)
+    contents = _contents([file for file in files if file.identity], cache, tell)
     lines = [f"{file.name}\0{contents.get(file.identity, '')}\0" for file in files]
     whole = hashlib.sha256("".join(lines).encode(errors="surrogateescape"))
     return {"files": len(files), "bytes": sum(file.size for file in files), "sha256": whole.hexdigest()}
 
 
-def _contents(files: list[File], kept: Path, tell: Callable[[str], object]) -> dict[str, str]:
+def _contents(files: list[File], cache: Path, tell: Callable[[str], object]) -> dict[str, str]:
     """Identity -> hash of the content."""
-    known, now = _known(kept), time.time_ns()
+    known, now = _known(cache), time.time_ns()
     unknown = [file for file in files if file.identity not in known]
     size = sum(file.size for file in unknown)
-    if size > TOLD[0] or len(unknown) > TOLD[1]:
+    if size > ANNOUNCED[0] or len(unknown) > ANNOUNCED[1]:
         tell(f"reading {len(unknown):,} images once ({size / 1e9:.1f} GB), so that later changes are noticed")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = dict(zip((file.identity for file in unknown), pool.map(_hash, unknown), strict=True))
@@ -120,14 +120,14 @@ def _contents(files: list[File], kept: Path, tell: Callable[[str], object]) -> d
     contents = {file.identity: read.get(file.identity) or known[file.identity] for file in files}
     settled = {identity: content for identity, content in contents.items() if identity not in unsettled}
     if settled != known:
-        write_whole(kept, "".join(f"{identity} {content}\n" for identity, content in settled.items()).encode())
+        write_whole(cache, "".join(f"{identity} {content}\n" for identity, content in settled.items()).encode())
     return contents
 
 
-def _known(kept: Path) -> dict[str, str]:
+def _known(cache: Path) -> dict[str, str]:
     """Identity -> hash of the content, as an earlier inventory has read it."""
     try:
-        pairs = [line.rpartition(" ") for line in kept.read_text().splitlines()]
+        pairs = [line.rpartition(" ") for line in cache.read_text().splitlines()]
     except (OSError, ValueError):  # an aid only: without it everything is read again
         return {}
     return {identity: content for identity, _, content in pairs}
@@ -148,11 +148,11 @@ def record_links(links: Path, images: Path, table: Path, options: Mapping[str, s
     """Note what the folder `links` was made of, in a file next to it: the table, the names of the images, options of
     `init` by their name.
     """
-    words = {"--images": str(images.absolute()), "--labels": str(table.absolute()), **options}
+    options_used = {"--images": str(images.absolute()), "--labels": str(table.absolute()), **options}
     content = {
         "images": str(images.absolute()),
         "labels": str(table.absolute()),
-        "words": [word for option, value in words.items() if value for word in (option, value)],
+        "words": [part for option, value in options_used.items() if value for part in (option, value)],
         "images_sha256": _hash_of_names(images),
         "labels_sha256": sha256(table),
     }
@@ -160,17 +160,17 @@ def record_links(links: Path, images: Path, table: Path, options: Mapping[str, s
 
 
 def check_links(links: Path) -> None:
-    """Refuse links that no longer are what their table says. Without a record, or without its table, nothing is said.
+    """Refuse links that no longer agree with their table. Without a record, or without its table, nothing is checked.
 
     Raises:
         UserError: the table was changed, or images were added or removed, since `init` made the links.
     """
     try:
         made = json.loads(_record_of(links).read_text(encoding="utf-8"))
-        images, table, words = Path(made["images"]), Path(made["labels"]), shlex.join(made["words"])
+        images, table, command = Path(made["images"]), Path(made["labels"]), shlex.join(made["words"])
         changed = [
-            what
-            for what, before, now in (
+            change
+            for change, before, now in (
                 (f"the table {table} was changed", made["labels_sha256"], sha256(table)),
                 (f"images were added to {images} or removed", made["images_sha256"], _hash_of_names(images)),
             )
@@ -180,7 +180,7 @@ def check_links(links: Path) -> None:
         return
     if changed:
         raise UserError(
-            f"{' and '.join(changed)} after `init` had made {links}. Run `pretextbench init {words} --force` again "
+            f"{' and '.join(changed)} after `init` had made {links}. Run `pretextbench init {command} --force` again "
             f"(your params.yaml is kept as params.yaml.bak), or remove {_record_of(links)} to keep the old labels."
         )
 

@@ -73,12 +73,12 @@ def report_html(
         for row in comparison.rows
     }
     looks = styles(comparison.rows)
-    title, lead, rest = words(recommendation)
+    title, lead, reasons = recommendation_parts(recommendation)
     judged = LINEAR in comparison.verdicts
     free = sections.labelfree(comparison)
     parts: dict[str, Any] = dict.fromkeys(TITLES) | {
         "board": _board(comparison) if judged else {"unjudged": free},
-        "reasons": rest,
+        "reasons": reasons,
         **(_judged(comparison, runs, groups, looks) if judged else {}),
         "maps": panels.maps(groups),
         "methods": _methods(groups, looks),
@@ -101,17 +101,17 @@ def report_html(
     )
 
 
-def words(recommendation: str) -> tuple[str, Markup, Markup]:
+def recommendation_parts(recommendation: str) -> tuple[str, Markup, Markup]:
     """Its title, the answer, and the sections below the answer, as HTML."""
     for loose in (" %", "p < ", "p = "):  # numbers stay with their units
         recommendation = recommendation.replace(loose, loose.replace(" ", "\u00a0"))
-    head, rule, rest = recommendation.partition("\n## ")
+    head, rule, sections = recommendation.partition("\n## ")
     title, _, lead = head.removeprefix("# ").partition("\n")
-    found = MARKDOWN.render(rule.lstrip() + rest).replace("<h2>", "</div><div><h3>").replace("</h2>", "</h3>")
+    rendered = MARKDOWN.render(rule.lstrip() + sections).replace("<h2>", "</div><div><h3>").replace("</h2>", "</h3>")
     return (
         title.strip(),
         Markup(MARKDOWN.render(lead)),
-        Markup(found.removeprefix("</div>") + "</div>" if found else ""),
+        Markup(rendered.removeprefix("</div>") + "</div>" if rendered else ""),
     )
 
 
@@ -162,7 +162,7 @@ def _judged(comparison: Comparison, runs: Sequence[Run], groups: Groups, looks: 
     return {
         "pairs": sections.pairs(comparison),
         "labels": figures.budgets(comparison, groups, looks),
-        "others": sections.others(comparison, runs),
+        "others": sections.other_protocols(comparison, runs),
         "stages": {
             "figures": {figures.PROBES[probe]: figures.stages(groups, looks, probe) for probe in figures.PROBES},
             "losses": _last_stage(comparison),
@@ -176,12 +176,12 @@ def _judged(comparison: Comparison, runs: Sequence[Run], groups: Groups, looks: 
 
 def _last_stage(comparison: Comparison) -> list[str]:
     """What probing the last stage instead of the best costs, in words, where it costs half a point or more."""
-    found = []
+    gaps = []
     for row in comparison.rows:
         best, last = comparison.cell(LINEAR, row.name), comparison.cell(LAST, row.name)
         if best is not None and last is not None and best - last >= 0.005:
-            found.append(f"{row.name} {100 * (best - last):.1f} points ({row.layers['linear']} is its best)")
-    return found
+            gaps.append(f"{row.name} {100 * (best - last):.1f} points ({row.layers['linear']} is its best)")
+    return gaps
 
 
 def _classes(comparison: Comparison, groups: Groups) -> dict[str, Any] | None:
@@ -206,7 +206,7 @@ def _methods(groups: Groups, looks: Mapping[str, Any]) -> dict[str, Any] | None:
     losses, pictures = figures.losses(groups, looks), {}
     for name, group in groups.items():
         folder = group[0].folder
-        there = [(said, folder / file) for file, said in PICTURES.items()] if folder else []
-        if shown := [(said, picture(path.read_bytes())) for said, path in there if path.is_file()]:
+        candidates = [(caption, folder / file) for file, caption in PICTURES.items()] if folder else []
+        if shown := [(caption, picture(path.read_bytes())) for caption, path in candidates if path.is_file()]:
             pictures[name] = shown
     return {"losses": losses, "pictures": pictures} if losses or pictures else None

@@ -40,16 +40,16 @@ def write(comparison: Comparison, runs: Sequence[Run], reports: Path, appendix: 
     Raises:
         UserError: the folder cannot be written.
     """
-    beside = appendix or Appendix()
-    words = recommendation_md(comparison, beside.audit)
+    extras = appendix or Appendix()
+    recommendation = recommendation_md(comparison, extras.audit)
     texts = {
         "leaderboard.csv": leaderboard_csv(comparison),
         "leaderboard.md": leaderboard_md(comparison),
         "metrics.json": metrics_json(comparison),
         "budgets.csv": budgets_csv(comparison, runs),
         "robustness.csv": robustness_csv(runs),
-        "recommendation.md": words,
-        "report.html": report_html(comparison, runs, words, beside.audit, beside.pairs, beside.recipe),
+        "recommendation.md": recommendation,
+        "report.html": report_html(comparison, runs, recommendation, extras.audit, extras.pairs, extras.recipe),
     }
     contents = {"leaderboard.png": leaderboard_png(comparison)} | {name: text.encode() for name, text in texts.items()}
     for name, content in contents.items():

@@ -21,26 +21,26 @@ def classes(comparison: Comparison, groups: Groups) -> dict[str, Any] | None:
     names = next(iter(groups.values()))[0].metrics["classes"]
     tables = {}
     for row in comparison.rows:
-        if found := scores(groups[row.name], row.layers["linear"]):
-            seeds = np.array([test["per_class"] for test in found], float)  # None becomes nan
+        if accuracies := scores(groups[row.name], row.layers["linear"]):
+            seeds = np.array([test["per_class"] for test in accuracies], float)  # None becomes nan
             tables[row.name] = seeds.mean(0)
     if not tables or any(len(values) != len(names) for values in tables.values()):
         return None
     every = np.stack(list(tables.values()))  # (rows, classes)
     gaps = np.nan_to_num(every.max(0) - every.min(0))
-    kept = np.sort(np.argsort(-gaps, kind="stable")[:SHOWN]) if len(names) > MOST_CLASSES else np.arange(len(names))
-    low, high = np.nanmin(every[:, kept]), np.nanmax(every[:, kept])
+    columns = np.sort(np.argsort(-gaps, kind="stable")[:SHOWN]) if len(names) > MOST_CLASSES else np.arange(len(names))
+    low, high = np.nanmin(every[:, columns]), np.nanmax(every[:, columns])
     rows = {
         name: [
             Cell(f"{100 * x:.0f}", heat=0.6 * float((x - low) / ((high - low) or 1)))
             if np.isfinite(x)
             else Cell(why="none")
-            for x in values[kept]
+            for x in values[columns]
         ]
         for name, values in tables.items()
     }
     return {
-        "names": [names[i] for i in kept],
+        "names": [names[i] for i in columns],
         "rows": rows,
         "all": len(names),
         "low": f"{100 * low:.0f}",
@@ -84,10 +84,10 @@ SIDE = 200.0  # of a map, in units of its SVG
 
 def maps(groups: Groups) -> dict[str, Any] | None:
     """Row -> "tsne", "pca" -> colour -> SVG path with a dot per image, of the first seed that has a map."""
-    lines = {name: found for name, group in groups.items() if (found := _points(group[0]))}
+    lines = {name: points for name, group in groups.items() if (points := _points(group[0]))}
     if not lines:
         return None
-    counts = Counter(line["class"] for found in lines.values() for line in found if line["class"])
+    counts = Counter(line["class"] for points in lines.values() for line in points if line["class"])
     named = sorted(sorted(counts), key=lambda name: -counts[name])[:COLOURS]
     named = sorted(named) if len(counts) <= COLOURS else named
     colours = {name: i for i, name in enumerate(named)}

@@ -32,7 +32,7 @@ def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = 
         ("", _answer(comparison, verdict, methods)),
         ("Against supervised training", _supervised(comparison, verdict, methods)),
         ("With few labels", sentences.few(comparison, methods)),
-        ("Beyond frozen features of clean images", sentences.others(comparison, methods)),
+        ("Beyond frozen features of clean images", sentences.other_protocols(comparison, methods)),
         ("Cost", _cost(comparison, methods)),
         ("Without labels", sentences.label_free(comparison)),
         ("What would make it surer", surer(comparison, verdict, methods)),

@@ -116,7 +116,7 @@ def few(comparison: Comparison, methods: list[Row]) -> list[str]:
     return ["\n".join(lines)] if lines else []
 
 
-def others(comparison: Comparison, methods: list[Row]) -> list[str]:
+def other_protocols(comparison: Comparison, methods: list[Row]) -> list[str]:
     """A line per protocol beside the frozen probes, for those that were run."""
     names = {
         Protocol(CORRUPTED): "corrupted test images (mean of all corruptions and severities)",
@@ -125,7 +125,7 @@ def others(comparison: Comparison, methods: list[Row]) -> list[str]:
     tuned = [protocol for protocol in comparison.verdicts if protocol.kind == TUNED]
     names |= {protocol: f"the whole network fine-tuned, {protocol.labels}" for protocol in tuned}
     leaders = {name: leads(comparison, protocol, methods) for protocol, name in names.items()}
-    lines = [f"- {name}: {words}." for name, words in leaders.items() if words]
+    lines = [f"- {name}: {leader}." for name, leader in leaders.items() if leader]
     return ["\n".join(lines)] if lines else []
 
 

@@ -48,17 +48,17 @@ class Style:
 
 def styles(rows: Sequence[Row]) -> dict[str, Style]:
     """By name, so that a method looks alike whatever its rank; more methods than hues differ in marker and dash."""
-    found = {}
+    chosen = {}
     for i, row in enumerate(sorted((row for row in rows if not row.control), key=lambda row: row.name)):
         again = i // HUES
-        found[row.name] = Style(
+        chosen[row.name] = Style(
             f"hue{i % HUES}", f"text{i % HUES}", MARKERS[again % len(MARKERS)], DASHES[again % len(DASHES)]
         )
     for row in rows:
         if row.control:
             kind = "floor" if row.name == RANDOM else "ceiling"
-            found[row.name] = Style(kind, f"{kind}-text", dash=(0, (4, 2)))
-    return found
+            chosen[row.name] = Style(kind, f"{kind}-text", dash=(0, (4, 2)))
+    return chosen
 
 
 def chart(x_label: str, y_label: str, size: tuple[float, float], right: float = 12) -> tuple[Figure, Axes]:
@@ -105,13 +105,13 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     """The places nearest to the wanted ones (least squares) that keep their order and are at least `gap` apart."""
     order = np.argsort(wanted, kind="stable")
     steps = gap * np.arange(len(order))
-    found = np.empty(len(order))
-    found[order] = isotonic_regression(np.asarray(wanted, float)[order] - steps).x + steps
-    return [float(at) for at in found]
+    positions = np.empty(len(order))
+    positions[order] = isotonic_regression(np.asarray(wanted, float)[order] - steps).x + steps
+    return [float(at) for at in positions]
 
 
-def render(figure: Figure, name: str, said: str) -> Markup:
-    """The figure as an `<svg>` element; `name` is unique on the page, `said` is for those who do not see it."""
+def render(figure: Figure, name: str, description: str) -> Markup:
+    """The figure as an `<svg>` element; `name` is unique on the page, `description` is for screen readers."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # a name is a name, whatever dollars are in it
     stream = io.StringIO()
@@ -131,8 +131,8 @@ def render(figure: Figure, name: str, said: str) -> Markup:
         (r' id="', f' id="{name}-'),
         (r'xlink:href="#', f'href="#{name}-'),
         (r"url\(#", f"url(#{name}-"),
-        (r"#fe01([0-9a-f]{2})", lambda found: f"var(--{VARIABLES[int(found[1], 16)]})"),
-        (r'^<svg width="[^"]*" height="[^"]*"', lambda _: f'<svg role="img" aria-label="{escape(said)}"'),
+        (r"#fe01([0-9a-f]{2})", lambda match: f"var(--{VARIABLES[int(match[1], 16)]})"),
+        (r'^<svg width="[^"]*" height="[^"]*"', lambda _: f'<svg role="img" aria-label="{escape(description)}"'),
     ):
         drawn = re.sub(pattern, by, drawn, flags=re.DOTALL)
     return Markup(drawn.strip())

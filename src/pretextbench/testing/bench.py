@@ -23,7 +23,7 @@ from pretextbench.train.pretrain import start_fabric
 
 Method = type[PretextMethod[Any]]
 Check = Callable[[Method], None]
-HERE = Path(__file__).parent
+KIT = Path(__file__).parent
 
 
 class CheckFailed(UserError):
@@ -84,7 +84,7 @@ def _outcome(check: Check, method: Method) -> tuple[Literal["ok", "failed", "ski
 def _where(error: Exception) -> str:
     """The line to look at: the last one that is neither the kit's nor a library's."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
-    own = [frame for frame in frames if not Path(frame.filename).is_relative_to(HERE.parent)]
+    own = [frame for frame in frames if not Path(frame.filename).is_relative_to(KIT.parent)]
     if not own:
         return "Run the method's own tests for the traceback"
     return f"Look at {Path(own[-1].filename).name}, line {own[-1].lineno}: {own[-1].line}"

@@ -53,8 +53,8 @@ def gradients_reach(method: Method) -> None:
         training.method.zero_grad(set_to_none=True)
         training.method.loss(batch(training, player=player.name)).total.backward()
         missed = [names.get(id(p), "one outside the method") for p in player.parameters if p.grad is None]
-        found = f"no gradient reaches {missed[:5]} of player {player.name!r}"
-        require(not missed, found, "Use them in the loss, freeze them, or delete them")
+        fault = f"no gradient reaches {missed[:5]} of player {player.name!r}"
+        require(not missed, fault, "Use them in the loss, freeze them, or delete them")
         wild = [names[id(p)] for p in player.parameters if p.grad is not None and not p.grad.isfinite().all()]
         require(not wild, f"the gradient of {wild[:5]} is not finite", "Look for roots and divisions at zero")
 
@@ -66,8 +66,12 @@ def gradients_stay(method: Method) -> None:
     before = {name: p.detach().clone() for name, p in frozen.items()}
     for player in training.players:
         training.method.loss(batch(training, player=player.name)).total.backward()
-    kept = [name for name, buffer in training.method.named_buffers() if buffer.requires_grad]
-    require(not kept, f"buffers that keep a graph: {kept[:5]}", "Store x.detach(): a graph per step fills the memory")
+    attached = [name for name, buffer in training.method.named_buffers() if buffer.requires_grad]
+    require(
+        not attached,
+        f"buffers that keep a graph: {attached[:5]}",
+        "Store x.detach(): a graph per step fills the memory",
+    )
     moved = [name for name, p in frozen.items() if not torch.equal(p, before[name])]
     hint = "Move twins in after_step: with accumulated parts loss() is called several times a step"
     require(not moved, f"loss() moved frozen weights: {moved[:5]}", hint)
@@ -86,10 +90,12 @@ def buffers_staged(method: Method) -> None:
     joined = join({name: [*halves[0].staged[name], *halves[1].staged[name]] for name in halves[0].staged})
     states = [half.after(joined) for half in halves]
     expected = whole.after(join(whole.staged))
-    other = [name for name, value in expected.items() if any(not torch.equal(value, state[name]) for state in states)]
+    differing = [
+        name for name, value in expected.items() if any(not torch.equal(value, state[name]) for state in states)
+    ]
     hint = "Return what changes them in Loss(staged=...), and change them in after_step, from its argument `staged`"
-    found = f"after a step the buffers {other[:5]} depend on how its images are split into parts and over processes"
-    require(not other, found, hint)
+    fault = f"after a step the buffers {differing[:5]} depend on how its images are split into parts and over processes"
+    require(not differing, fault, hint)
 
 
 class _Step(NamedTuple):
@@ -130,8 +136,8 @@ def learns(method: Method) -> None:
     hint = "Lower optimizer.lr, or look for a division by zero"
     require(bool(np.isfinite(losses).all()), f"the loss is not finite: {losses}", hint)
     early, late = float(np.mean(losses[:5])), float(np.mean(losses[-5:]))
-    found = f"the loss does not fall in 30 steps: {early:.4f} -> {late:.4f}"
-    require(late < early, found, "Look at optimizer.lr, and whether what is minimised depends on the encoder")
+    fault = f"the loss does not fall in 30 steps: {early:.4f} -> {late:.4f}"
+    require(late < early, fault, "Look at optimizer.lr, and whether what is minimised depends on the encoder")
 
 
 def batch_of_one(method: Method) -> None:
@@ -152,8 +158,8 @@ def quiet(method: Method) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         advance(build(method), 2)
-    found = [str(w.message)[:200] for w in caught][:3]
-    require(not caught, f"warnings: {found}", "Mend what they say: a run would repeat them at every step")
+    messages = [str(w.message)[:200] for w in caught][:3]
+    require(not caught, f"warnings: {messages}", "Mend what they say: a run would repeat them at every step")
 
 
 def same_seed(method: Method) -> None:
@@ -165,10 +171,10 @@ def same_seed(method: Method) -> None:
 
 def other_seed(method: Method) -> None:
     """Another seed gives other weights and other draws: the method seeds nothing itself."""
-    one, two = (dict(build(method, seed).method.named_parameters()) for seed in (0, 1))
+    first, second = (dict(build(method, seed).method.named_parameters()) for seed in (0, 1))
     hint = "Call no manual_seed: the host seeds torch's global generator from the run's seed"
-    differ = any(not torch.equal(p, two[name]) for name, p in one.items() if p.requires_grad)
-    require(differ or not one, "two seeds give the same weights", hint)
+    differ = any(not torch.equal(p, second[name]) for name, p in first.items() if p.requires_grad)
+    require(differ or not first, "two seeds give the same weights", hint)
     training, after = build(method), []
     for player in training.players:
         for seed in (2, 3):
@@ -192,7 +198,7 @@ def resumes(method: Method) -> None:
     resumed = build(method)
     resumed.restore(state or {})
     advance(resumed, 2)
-    expected, found = whole.method.state_dict(), resumed.method.state_dict()
-    other = [name for name, value in expected.items() if not torch.equal(value, found[name])]
+    expected, state = whole.method.state_dict(), resumed.method.state_dict()
+    differing = [name for name, value in expected.items() if not torch.equal(value, state[name])]
     hint = "Keep state in registered buffers: the state dict is the checkpoint, and attributes are lost"
-    require(not other, f"a resumed run ends with other {other[:5]}", hint)
+    require(not differing, f"a resumed run ends with other {differing[:5]}", hint)

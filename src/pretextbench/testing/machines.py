@@ -61,10 +61,10 @@ def _simulate(training: Training, views: Batch) -> None:
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         named = [*training.method.named_parameters(), *training.method.named_buffers()]
         state = {name: mode.from_tensor(tensor).to("cuda") for name, tensor in named}
-        there = tuple(mode.from_tensor(view).to("cuda") for view in views.views)
+        views_on_gpu = tuple(mode.from_tensor(view).to("cuda") for view in views.views)
         index = mode.from_tensor(views.index).to("cuda")
         try:
-            functional_call(training.method, state, (there, index, 0.0, views.player, None, views.scratch))
+            functional_call(training.method, state, (views_on_gpu, index, 0.0, views.player, None, views.scratch))
         except RuntimeError as error:
             if "device" not in str(error).lower():
                 raise CheckSkipped(f"no GPU here, and a simulated one cannot follow this loss ({error})") from error
@@ -84,9 +84,9 @@ def two_processes(method: Method) -> None:
     again = turns(method, slice(None), precision, seed=3)
     if any(not torch.equal(value, alone[name]) for name, value in again.items()):
         raise CheckSkipped("loss() draws random numbers, and every process draws its own: compare without them")
-    found = _run(_path(method), precision)
+    averages = _run(_path(method), precision)
     for name, value in alone.items():
-        mean, limit = found[name], LOSS_GAP if name.endswith("loss") else GRADIENT_GAP
+        mean, limit = averages[name], LOSS_GAP if name.endswith("loss") else GRADIENT_GAP
         gap = float((mean - value).norm() / value.norm().clamp_min(1e-12))
         hint = "Use pretextbench.distributed.gather and mean, which carry gradients, and average over all images"
         require(gap <= limit, f"two processes differ from one in {name} by {gap:.1e}", hint)
@@ -102,9 +102,9 @@ def _alone(method: Method) -> tuple[str, dict[str, torch.Tensor]]:
 
 def _communicates(training: Training, views: Batch) -> bool:
     """Whether the loss asks if there are other processes, as everything does that talks to them."""
-    with mock.patch.object(dist, "is_initialized", return_value=False) as asked:
+    with mock.patch.object(dist, "is_initialized", return_value=False) as query:
         training.method.loss(views)
-    return asked.called
+    return query.called
 
 
 def _path(method: Method) -> str:
@@ -126,9 +126,9 @@ def _run(path: str, precision: str) -> dict[str, torch.Tensor]:
         pipes = [child.pipe for child in _processes()]
         for pipe in pipes:
             pipe.send((path, f"{folder}/meeting", precision, sys.path))
-        one, two = _answers(pipes)
+        first, second = _answers(pipes)
         faulty.pop_all()
-    return {name: torch.as_tensor((value + two[name]) / 2) for name, value in one.items()}
+    return {name: torch.as_tensor((value + second[name]) / 2) for name, value in first.items()}
 
 
 @functools.cache
@@ -179,7 +179,7 @@ def turns(method: Method, own: slice, precision: str, seed: int = 2) -> dict[str
     `precision`: `float64` or `float32`. In float32 the norms of two processes round otherwise than those of one, and
     activations near zero change sign: gradients of some methods then differ by 1e-2.
     """
-    training, found, dtype = build(method), dict[str, Tensor](), getattr(torch, precision)
+    training, results, dtype = build(method), dict[str, Tensor](), getattr(torch, precision)
     synchronised(training.method.to(dtype), torch.device("cpu"))
     for player in training.players:
         whole = batch(training, player=player.name)
@@ -189,9 +189,9 @@ def turns(method: Method, own: slice, precision: str, seed: int = 2) -> dict[str
         total = training.method.loss(part).total
         total.backward()
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in player.parameters]
-        found[f"{player.name}.loss"] = total.detach()
-        found[f"{player.name}.gradient"] = torch.cat([gradient.flatten() for gradient in gradients])
-    return found
+        results[f"{player.name}.loss"] = total.detach()
+        results[f"{player.name}.gradient"] = torch.cat([gradient.flatten() for gradient in gradients])
+    return results
 
 
 def serve(pipe: Connection, rank: int) -> None:

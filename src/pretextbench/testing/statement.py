@@ -107,19 +107,19 @@ def no_labels(method: Method) -> None:
 
 def _losses(method: Method, labels: Tensor | None) -> list[float]:
     """Of every player, on one batch with these labels (B,) and one seed."""
-    training, found = build(method), []
+    training, losses = build(method), []
     for player in training.players:
         views = dataclasses.replace(batch(training, player=player.name), labels=labels)
         torch.manual_seed(2)
-        found.append(float(training.method.loss(views).total.detach()))
-    return found
+        losses.append(float(training.method.loss(views).total.detach()))
+    return losses
 
 
 SHOWN = 8  # images in the batch
 
 
 @contextmanager
-def _examined(method: Method, word: str) -> Iterator[tuple[PretextMethod, Batch]]:  # type: ignore[type-arg]
+def _examined(method: Method, function: str) -> Iterator[tuple[PretextMethod, Batch]]:  # type: ignore[type-arg]
     """The method in evaluation mode and a batch; afterwards its state must be what it was."""
     training = build(method)
     training.method.eval()
@@ -127,7 +127,7 @@ def _examined(method: Method, word: str) -> Iterator[tuple[PretextMethod, Batch]
     with torch.no_grad():
         yield training.method, views
     changed = [k for k, v in training.method.state_dict().items() if not torch.equal(v, before[k])]
-    require(not changed, f"{word}() changed {changed[:5]}", "Only look: the pictures are no part of the training")
+    require(not changed, f"{function}() changed {changed[:5]}", "Only look: the pictures are no part of the training")
 
 
 def show_well_formed(method: Method) -> None:
@@ -142,8 +142,8 @@ def show_well_formed(method: Method) -> None:
 def _picture(picture: Picture) -> None:
     shape, where = tuple(picture.images.shape), f"picture {picture.title!r}"
     fine = len(shape) == 5 and shape[2] == 3 and shape[1] == len(picture.columns)
-    found = f"{where}: images {shape} under {len(picture.columns)} columns"
-    require(fine, found, "Expected are images (rows, columns, 3, H, W) and a header for each column")
+    fault = f"{where}: images {shape} under {len(picture.columns)} columns"
+    require(fine, fault, "Expected are images (rows, columns, 3, H, W) and a header for each column")
     in_range = bool(picture.images.isfinite().all() and -1e-3 <= picture.images.min() <= picture.images.max() <= 1.001)
     require(in_range, f"{where}: pixels outside [0, 1]", "Clamp, and undo what was normalised")
     if picture.captions:
@@ -159,6 +159,6 @@ def health_well_formed(method: Method) -> None:
         hint = "Guard against constant features and empty sets; call float() on tensors"
         bad = [name for name, value in health.items() if not math.isfinite(value)]
         require(not bad, f"health() returned numbers that are not finite: {bad}", hint)
-        words = pretext.symptoms(health)
-        fine = isinstance(words, list) and all(isinstance(word, str) for word in words)
-        require(fine, f"symptoms() returned {words!r:.80}", "Return a list of sentences, empty when all is well")
+        symptoms = pretext.symptoms(health)
+        fine = isinstance(symptoms, list) and all(isinstance(symptom, str) for symptom in symptoms)
+        require(fine, f"symptoms() returned {symptoms!r:.80}", "Return a list of sentences, empty when all is well")

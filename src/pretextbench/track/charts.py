@@ -41,8 +41,8 @@ def page(file: str) -> str:
     newest, address = None, f"{Path(file).resolve().as_uri()}?mode=ro"
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(address, uri=True)) as store:
         newest = store.execute(NEWEST, (TAG,)).fetchone()
-    words = f"workflowType=machine_learning&viewStateShareKey={NAME}&compareRunsMode=CHART"
-    return f"#/experiments/{newest[0]}/runs?{words}" if newest else TABLE
+    query = f"workflowType=machine_learning&viewStateShareKey={NAME}&compareRunsMode=CHART"
+    return f"#/experiments/{newest[0]}/runs?{query}" if newest else TABLE
 
 
 def state() -> str:

@@ -112,9 +112,10 @@ def evaluated(folder: Path, encoder: Path, experiment: str = EXPERIMENT) -> Reco
             headline[probe] = result["layers"][result["best"]]["test"]["top1"]
     files = sorted(path for path in folder.iterdir() if path.suffix in {".json", ".csv", ".png"})
     best = {f"{probe}_layer": str(metrics[probe]["best"]) for probe in headline}
-    words = {"linear": "linear probe", "knn": "k-NN"}
+    probe_names = {"linear": "linear probe", "knn": "k-NN"}
     sentences = [
-        f"{words[probe]} {100 * value:.1f} % on test ({best[f'{probe}_layer']})" for probe, value in headline.items()
+        f"{probe_names[probe]} {100 * value:.1f} % on test ({best[f'{probe}_layer']})"
+        for probe, value in headline.items()
     ]
     return Record(
         *identity(card),

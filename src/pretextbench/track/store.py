@@ -119,13 +119,13 @@ def schema() -> str | None:
         return None
     folder = Path(spec.origin).parent / "store" / "db_migrations" / "versions"
     texts = [path.read_text(encoding="utf-8") for path in folder.glob("*.py")]
-    named = {word: _all(word, texts) for word in ("revision", "down_revision")}
+    named = {variable: _all(variable, texts) for variable in ("revision", "down_revision")}
     heads = named["revision"] - named["down_revision"]
     return heads.pop() if len(heads) == 1 else None
 
 
-def _all(word: str, texts: list[str]) -> set[str]:
-    pattern = re.compile(rf"^{word}\s*=\s*[\"'](\w+)[\"']", re.M)
+def _all(variable: str, texts: list[str]) -> set[str]:
+    pattern = re.compile(rf"^{variable}\s*=\s*[\"'](\w+)[\"']", re.M)
     return {name for text in texts for name in pattern.findall(text)}
 
 
@@ -139,8 +139,8 @@ def _server(uri: str) -> Store:
         answer = requests.get(question, params={"max_results": "1"}, timeout=TIMEOUT, **_request_options(uri))
     except (OSError, ValueError) as error:  # those of requests too
         reason = without_secrets(str(error).rpartition(": ")[2].rstrip("\"')")) or type(error).__name__
-        kept = f"start it, or correct {URI}; records are kept meanwhile and written later"
-        return Store(shown, True, f"does not answer: {reason}", kept)
+        remedy = f"start it, or correct {URI}; records are kept meanwhile and written later"
+        return Store(shown, True, f"does not answer: {reason}", remedy)
     status = answer.status_code
     if status in {401, 403}:
         own = os.environ.get("MLFLOW_TRACKING_AUTH") or os.environ.get("MLFLOW_TRACKING_AWS_SIGV4")
