@@ -70,8 +70,8 @@ class Project:
         content = settings(text, parse_text(text, "params.yaml"))
         (self.root / layout.SETTINGS).write_text(json.dumps(content, indent=2) + "\n")
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command, env = [sys.executable, "-m", *words], self.env | {"PATH": BARE}
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command, env = [sys.executable, "-m", *arguments], self.env | {"PATH": BARE}
         return subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True, timeout=PATIENCE)
 
     def repro(self) -> list[str]:

@@ -46,8 +46,8 @@ def written(folder: Path, images: Mapping[str, Images]) -> Prepared:
     return Prepared(folder)
 
 
-def where(found: Audit) -> set[tuple[str, int, str, int, bool, bool]]:
-    return {(p.split, p.row, p.other_split, p.other_row, p.exact, p.flipped) for p in found.pairs}
+def where(result: Audit) -> set[tuple[str, int, str, int, bool, bool]]:
+    return {(p.split, p.row, p.other_split, p.other_row, p.exact, p.flipped) for p in result.pairs}
 
 
 def jpeg(image: Images, quality: int = 60) -> Images:

@@ -30,8 +30,8 @@ def test_contestants_take_turns_after_a_round_to_warm_up():
 def test_a_ratio_is_taken_within_rounds():
     """A machine that becomes ten times slower in the second half changes no ratio."""
     bottom = [1.0, 1.0, 1.0, 10.0, 10.0, 10.0]
-    found = harness.ratio("x", [2 * b for b in bottom], bottom, "times y")
-    assert (found.value, found.low, found.high) == (2.0, 2.0, 2.0)
+    result = harness.ratio("x", [2 * b for b in bottom], bottom, "times y")
+    assert (result.value, result.low, result.high) == (2.0, 2.0, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_a_row_that_cannot_run_says_why_and_the_rest_runs(monkeypatch, capsys):
     rows(monkeypatch, absent=absent, there=lambda rounds: iter([Measure("here", float(rounds), "s")]))
     assert suite.measure_row("absent", 2, "command")
     assert suite.measure_row("there", 2, "command")
-    told = capsys.readouterr().out
-    assert "missing: no GPU" in told
-    assert "here" in told
+    messages = capsys.readouterr().out
+    assert "missing: no GPU" in messages
+    assert "here" in messages
 
 
 def test_a_row_that_breaks_is_told_by_the_exit_status(monkeypatch, capsys):
@@ -74,9 +74,9 @@ def test_a_row_replaces_its_own_results_only(tmp_path):
     harness.save("one", "c", 0.0, [Measure("x", 1.0, "s")])
     harness.save("two", "c", 0.0, [Measure("y", 2.0, "s")])
     path = harness.save("one", "c", 0.0, [Measure("x", 3.0, "s", at_most=2.0)])
-    found = json.loads(path.read_text())["rows"]
-    assert found["one"]["measures"][0]["value"] == 3.0
-    assert found["two"]["measures"][0]["value"] == 2.0
+    result = json.loads(path.read_text())["rows"]
+    assert result["one"]["measures"][0]["value"] == 3.0
+    assert result["two"]["measures"][0]["value"] == 2.0
     assert "NOT met" in path.with_suffix(".md").read_text()
 
 

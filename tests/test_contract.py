@@ -56,9 +56,9 @@ def test_loss_curve(name):
     rewrites the file: `python -m tests.golden NAME`.
     """
     expected = json.loads((GOLDEN / f"{name}.json").read_text())
-    found = advance(build(registry.load(name), steps=STEPS), STEPS)
+    result = advance(build(registry.load(name), steps=STEPS), STEPS)
     allowed = [min(0.3, 2e-5 * 4**step) for step in range(STEPS)]
-    off = [abs(a - b) / abs(b) for a, b in zip(found, expected, strict=True)]
+    off = [abs(a - b) / abs(b) for a, b in zip(result, expected, strict=True)]
     assert all(x <= limit for x, limit in zip(off, allowed, strict=True)), [f"{x:.0e}" for x in off]
 
 
@@ -68,6 +68,6 @@ def test_curves_are_written_with_the_threads_they_are_read_with(monkeypatch):
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     runpy.run_module("tests.golden", run_name="__main__")
-    found = torch.get_num_threads()
+    result = torch.get_num_threads()
     torch.set_num_threads(threads)
-    assert found == threads == 1
+    assert result == threads == 1

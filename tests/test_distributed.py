@@ -65,9 +65,9 @@ def normed(module: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """Loss, gradients and running statistics of one step."""
     loss = module(x)
     loss.backward()
-    found = {"loss": loss.detach()}
-    found |= {name.removeprefix("module."): p.grad.clone() for name, p in module.named_parameters()}
-    return found | {name.removeprefix("module."): b.clone().double() for name, b in module.named_buffers()}
+    result = {"loss": loss.detach()}
+    result |= {name.removeprefix("module."): p.grad.clone() for name, p in module.named_parameters()}
+    return result | {name.removeprefix("module."): b.clone().double() for name, b in module.named_buffers()}
 
 
 def simclr() -> object:
@@ -98,24 +98,24 @@ def work() -> dict[str, Tensor]:
     """What one process of the pair computes."""
     own = slice(distributed.rank() * ROWS // WORLD, (distributed.rank() + 1) * ROWS // WORLD)
     x1, x2 = (x[own] for x in inputs())
-    found = {"rank": torch.tensor(distributed.rank())}
+    result = {"rank": torch.tensor(distributed.rank())}
     for name, function in {"gather": square_of_gathered, "mean": square_of_mean}.items():
         leaf = x1.clone().requires_grad_()
         function(leaf).backward()
-        found[f"{name}_value"] = getattr(distributed, name)(x1)
-        found[f"{name}_gradient"] = leaf.grad
+        result[f"{name}_value"] = getattr(distributed, name)(x1)
+        result[f"{name}_gradient"] = leaf.grad
     for key, value in contrast(DistributedDataParallel(Contrast()), x1, x2).items():
-        found[f"contrast_{key}"] = value
+        result[f"contrast_{key}"] = value
     rows = {"z": [x1[:1], x1[1:]], "other": [x1[:1, 0]]}
-    found |= {f"joined_{name}": value for name, value in join(rows).items()}
+    result |= {f"joined_{name}": value for name, value in join(rows).items()}
     cpu = torch.device("cpu")
     for kind, net in (("normed", distributed.synchronised(Normed(), cpu)), ("apart", Normed())):
         for key, value in normed(DistributedDataParallel(net), maps()[own]).items():
-            found[f"{kind}_{key}"] = value
+            result[f"{kind}_{key}"] = value
     simclr().gather = lambda x: distributed.gather(x.detach())  # the planted fault
     for key, value in contrast(DistributedDataParallel(Contrast()), x1, x2).items():
-        found[f"detached_{key}"] = value
-    return found
+        result[f"detached_{key}"] = value
+    return result
 
 
 def main(number: int, meeting: str, target: str) -> None:
@@ -128,8 +128,8 @@ def main(number: int, meeting: str, target: str) -> None:
 class Pair(NamedTuple):
     """What the two processes found, and what they said on the way."""
 
-    found: list[dict[str, Tensor]]
-    said: str
+    results: list[dict[str, Tensor]]
+    errors: str
 
 
 @pytest.fixture(scope="module")
@@ -147,23 +147,23 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
         for number in range(WORLD)
     ]
     try:
-        said = "".join(process.communicate(timeout=240)[1] for process in processes)
+        errors = "".join(process.communicate(timeout=240)[1] for process in processes)
     finally:
         for process in processes:
             process.kill()
-    assert [process.returncode for process in processes] == [0] * WORLD, said
-    return Pair([torch.load(target, weights_only=True) for target in targets], said)
+    assert [process.returncode for process in processes] == [0] * WORLD, errors
+    return Pair([torch.load(target, weights_only=True) for target in targets], errors)
 
 
-def close(found: Tensor, expected: Tensor) -> bool:
-    return torch.allclose(found, expected, rtol=0, atol=1e-10)
+def close(result: Tensor, expected: Tensor) -> bool:
+    return torch.allclose(result, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.slow
 def test_gather_concatenates_in_order_of_rank(pair: Pair) -> None:
-    assert [int(found["rank"]) for found in pair.found] == [0, 1]
-    for found in pair.found:
-        assert torch.equal(found["gather_value"], inputs()[0])
+    assert [int(result["rank"]) for result in pair.results] == [0, 1]
+    for result in pair.results:
+        assert torch.equal(result["gather_value"], inputs()[0])
 
 
 @pytest.mark.slow
@@ -171,16 +171,16 @@ def test_gather_carries_the_gradients_of_all_processes(pair: Pair) -> None:
     """A row's gradient is the sum over the losses of both processes, weighted 1 and 2 here."""
     x = inputs()[0].requires_grad_()
     ((1 + 2) * ((x.sum(0) ** 2).sum() + x[0].prod())).backward()
-    assert close(torch.cat([found["gather_gradient"] for found in pair.found]), x.grad)
+    assert close(torch.cat([result["gather_gradient"] for result in pair.results]), x.grad)
 
 
 @pytest.mark.slow
 def test_staged_rows_are_joined_over_parts_and_processes(pair: Pair) -> None:
     """A method applies them in after_step: its buffers stay equal."""
     x, _ = inputs()
-    for found in pair.found:
-        assert torch.equal(found["joined_z"], x)
-        assert torch.equal(found["joined_other"], x[:: ROWS // WORLD, 0])
+    for result in pair.results:
+        assert torch.equal(result["joined_z"], x)
+        assert torch.equal(result["joined_other"], x[:: ROWS // WORLD, 0])
 
 
 @pytest.mark.slow
@@ -188,40 +188,40 @@ def test_mean_averages_and_carries_the_gradient_of_the_average(pair: Pair) -> No
     halves = [half.clone().requires_grad_() for half in inputs()[0].chunk(WORLD)]
     average = sum(halves) / WORLD
     ((1 + 2) * (average**3).sum()).backward()
-    for found, half in zip(pair.found, halves, strict=True):
-        assert close(found["mean_value"], average.detach())
-        assert close(found["mean_gradient"], half.grad)
+    for result, half in zip(pair.results, halves, strict=True):
+        assert close(result["mean_value"], average.detach())
+        assert close(result["mean_gradient"], half.grad)
 
 
 @pytest.mark.slow
 def test_simclr_under_ddp_equals_one_process(pair: Pair) -> None:
     """The mean of the processes' losses is the loss of the whole batch, and DDP's averaged gradient is its gradient."""
     alone = contrast(Contrast(), *inputs())
-    losses = torch.stack([found["contrast_loss"] for found in pair.found])
+    losses = torch.stack([result["contrast_loss"] for result in pair.results])
     assert close(losses.mean(), alone["loss"])
     assert not close(losses[0], losses[1])  # each process has its own rows
-    for found in pair.found:
-        assert close(found["contrast_gradient"], alone["gradient"])
+    for result in pair.results:
+        assert close(result["contrast_gradient"], alone["gradient"])
 
 
 @pytest.mark.slow
 def test_a_gather_without_gradients_would_be_seen(pair: Pair) -> None:
     """The planted fault: equal losses, and gradients that are wrong by little but not by nothing."""
     alone = contrast(Contrast(), *inputs())
-    assert close(torch.stack([found["detached_loss"] for found in pair.found]).mean(), alone["loss"])
-    assert all(not torch.allclose(found["detached_gradient"], alone["gradient"], atol=1e-4) for found in pair.found)
+    assert close(torch.stack([result["detached_loss"] for result in pair.results]).mean(), alone["loss"])
+    assert all(not torch.allclose(result["detached_gradient"], alone["gradient"], atol=1e-4) for result in pair.results)
 
 
 @pytest.mark.slow
 def test_batch_norm_over_two_processes_is_that_of_one(pair: Pair) -> None:
     """Losses, every gradient and the running statistics; without it they are others, which this oracle can tell."""
     alone = normed(Normed(), maps())
-    assert close(torch.stack([found["normed_loss"] for found in pair.found]).mean(), alone.pop("loss"))
+    assert close(torch.stack([result["normed_loss"] for result in pair.results]).mean(), alone.pop("loss"))
     assert len(alone) == 12, "six gradients, and three buffers of each of two norms"
-    for found in pair.found:
+    for result in pair.results:
         for key, value in alone.items():
-            assert close(found[f"normed_{key}"], value), key
-        assert not close(found["apart_layers.0.weight"], alone["layers.0.weight"])
+            assert close(result[f"normed_{key}"], value), key
+        assert not close(result["apart_layers.0.weight"], alone["layers.0.weight"])
 
 
 def test_alone_a_batch_norm_stays_what_it_is() -> None:
@@ -236,7 +236,7 @@ def test_alone_a_batch_norm_stays_what_it_is() -> None:
 
 @pytest.mark.slow
 def test_uses_nothing_that_torch_will_remove(pair: Pair) -> None:
-    assert "deprecated" not in pair.said, pair.said
+    assert "deprecated" not in pair.errors, pair.errors
 
 
 def test_alone_everything_is_the_identity() -> None:

@@ -96,8 +96,10 @@ def project(finished: Project, tmp_path: Path) -> Project:
 @pytest.mark.slow
 def test_the_commands_of_the_readme_do_what_they_say(project: Project) -> None:
     for typed in filter(None, README.values()):
-        words = [str(project.root.parent / word[2:]) if word.startswith("~/") else word for word in shlex.split(typed)]
-        done = subprocess.run(words, cwd=project.root, env=project.env, capture_output=True, text=True, timeout=500)
+        arguments = [
+            str(project.root.parent / term[2:]) if term.startswith("~/") else term for term in shlex.split(typed)
+        ]
+        done = subprocess.run(arguments, cwd=project.root, env=project.env, capture_output=True, text=True, timeout=500)
         assert done.returncode == 0, (typed, done.stdout[-2000:], done.stderr[-2000:])
     made = {path.name for path in project.root.iterdir()}
     assert {"features.parquet", "encoder.onnx", "params.yaml.bak"} <= made

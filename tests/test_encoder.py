@@ -63,10 +63,10 @@ def test_equals_torchvision(name: str, stem: str, side: int, training: bool) -> 
     twin = torchvision_twin(ours, name).train(training)
     x = torch.rand(2, 3, side, side, dtype=torch.float64)
     with torch.no_grad():
-        expected, found = twin_stages(twin, x), ours.stages(x)
-    assert list(found) == STAGES
+        expected, result = twin_stages(twin, x), ours.stages(x)
+    assert list(result) == STAGES
     for stage in STAGES:
-        torch.testing.assert_close(found[stage], expected[stage], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(result[stage], expected[stage], rtol=1e-10, atol=1e-10)
 
 
 def test_pooled_vector_is_the_mean_of_the_last_stage() -> None:

@@ -149,12 +149,12 @@ def test_one_mistake_is_one_line(tmp_path: Path, text: str, line: str) -> None:
 
 
 def test_all_mistakes_are_listed_together(tmp_path: Path) -> None:
-    found = mistakes(
+    result = mistakes(
         tmp_path,
         "encoder: {name: resnet19, with: 3}\nprepare: {source: folder}\ncompare: {confidence: 3}\n"
         "pretrain: {images: -1, batch_size: none}\nsomething: 1\n",
     )
-    assert "has 7 mistake(s)" in found
+    assert "has 7 mistake(s)" in result
     for place in (
         "encoder.name:",
         "encoder.with:",
@@ -162,9 +162,9 @@ def test_all_mistakes_are_listed_together(tmp_path: Path) -> None:
         "compare.confidence:",
         "pretrain.images:",
     ):
-        assert place in found
-    assert "pretrain.batch_size:" in found
-    assert "something: unknown key" in found
+        assert place in result
+    assert "pretrain.batch_size:" in result
+    assert "something: unknown key" in result
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -32,12 +32,12 @@ WORDS = [  # values as text, such as people and editors write them
 
 
 def places(tree: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    found = []
+    result = []
     for key, value in tree.items():
-        found.append((*path, key))
+        result.append((*path, key))
         if isinstance(value, dict):
-            found += places(value, (*path, key))
-    return found
+            result += places(value, (*path, key))
+    return result
 
 
 @pytest.mark.parametrize("seed", range(200))

@@ -91,12 +91,12 @@ def test_loading_one_method_imports_no_other(install: Install) -> None:
 
 def test_unknown(install: Install) -> None:
     ours(install)
-    found = refused("our")
+    result = refused("our")
     installed = ", ".join(registry.available())  # every name, sorted, whatever this environment holds
     assert {"ours", "random", "simclr", "supervised"} < set(registry.available())
     assert sorted(registry.available()) == list(registry.available())
-    assert found.startswith(f"Unknown method 'our'. Did you mean 'ours'? Installed: {installed}.")
-    assert found.endswith("Install the distribution that provides it, or correct compare.methods in params.yaml.")
+    assert result.startswith(f"Unknown method 'our'. Did you mean 'ours'? Installed: {installed}.")
+    assert result.endswith("Install the distribution that provides it, or correct compare.methods in params.yaml.")
 
 
 def test_unknown_where_nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,11 +129,11 @@ def test_a_broken_method_keeps_its_traceback_for_its_author(install: Install) ->
 def test_claimed_twice(install: Install) -> None:
     ours(install)
     install("pretext-theirs", {"ours": "pretext_theirs:Theirs"}, {"pretext_theirs.py": GOOD}, version="9")
-    found = refused("ours")
-    assert found.startswith("Method 'ours' is claimed twice: ")
-    assert "pretext_ours:Ours (from pretext-ours 1.2.3)" in found
-    assert "pretext_theirs:Theirs (from pretext-theirs 9)" in found
-    assert found.endswith("Uninstall one of them.")
+    result = refused("ours")
+    assert result.startswith("Method 'ours' is claimed twice: ")
+    assert "pretext_ours:Ours (from pretext-ours 1.2.3)" in result
+    assert "pretext_theirs:Theirs (from pretext-theirs 9)" in result
+    assert result.endswith("Uninstall one of them.")
 
 
 def test_a_name_of_ours_cannot_be_taken(install: Install) -> None:

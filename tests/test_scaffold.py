@@ -67,7 +67,7 @@ def test_a_name_that_is_installed_is_refused_and_so_is_its_distribution(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("Hue", "cannot be the name of a method"),
         ("hue_guess", "cannot be the name"),
@@ -85,8 +85,8 @@ def test_a_name_that_is_installed_is_refused_and_so_is_its_distribution(tmp_path
         ("random", "There is a method 'random' already"),
     ],
 )
-def test_names_that_cannot_be(tmp_path: Path, name: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_names_that_cannot_be(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         scaffold.write(name, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
 
@@ -102,9 +102,9 @@ def test_every_name_that_the_module_uses_is_taken() -> None:
     """A class of one of these names would hide what the template imports."""
     for template in scaffold.TEMPLATES.glob("*.py.j2"):
         for line in template.read_text().splitlines():
-            words = line.replace(",", "").split()
-            if words[:1] == ["from"] and "{{" not in words:
-                imported = {word for word in words[words.index("import") + 1 :] if word[0].isupper()}
+            arguments = line.replace(",", "").split()
+            if arguments[:1] == ["from"] and "{{" not in arguments:
+                imported = {term for term in arguments[arguments.index("import") + 1 :] if term[0].isupper()}
                 assert imported <= scaffold.TAKEN, line
 
 

@@ -139,7 +139,7 @@ def test_predictions(tmp_path: Path, plant: bytes) -> None:
     for content in (plant, boxed.getvalue()):
         (tmp_path / "simclr-0" / "predictions.npz").write_bytes(content)
         (run,) = read(tmp_path, ["simclr-0"])
-        as_bytes = all(isinstance(found, bytes) for found in run.predictions.values())  # a zip of something else
+        as_bytes = all(isinstance(result, bytes) for result in run.predictions.values())  # a zip of something else
         assert "predictions.npz cannot be read" in (run.missing or "") or as_bytes
 
 

@@ -41,8 +41,8 @@ def dangers(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 if (module or "").split(".")[0] in UNSAFE_MODULES:
                     yield node.lineno, f"import {module}"
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and (what := called(node, names)):
-            yield node.lineno, what
+        if isinstance(node, ast.Call) and (subject := called(node, names)):
+            yield node.lineno, subject
         elif used(node) and full(node, names) in FORBIDDEN:  # also where it is only handed on
             yield node.lineno, full(node, names)
 
@@ -70,14 +70,14 @@ def full(node: ast.expr, names: dict[str, str]) -> str:
 
 def called(node: ast.Call, names: dict[str, str]) -> str | None:
     """What is dangerous by its arguments."""
-    name, words = full(node.func, names), {word.arg: ast.unparse(word.value) for word in node.keywords}
-    if words.get("shell", "False") != "False" or (name.startswith("subprocess.") and None in words):
+    name, arguments = full(node.func, names), {term.arg: ast.unparse(term.value) for term in node.keywords}
+    if arguments.get("shell", "False") != "False" or (name.startswith("subprocess.") and None in arguments):
         return f"{name} with a shell"
-    if name == "torch.load" and words.get("weights_only") != "True":
+    if name == "torch.load" and arguments.get("weights_only") != "True":
         return "torch.load without weights_only=True"
-    if words.get("allow_pickle", "False") != "False":
+    if arguments.get("allow_pickle", "False") != "False":
         return f"{name} with allow_pickle"
-    if name == "yaml.load" and (words.get("Loader") or ast.unparse(node.args[-1])) not in (
+    if name == "yaml.load" and (arguments.get("Loader") or ast.unparse(node.args[-1])) not in (
         "SafeLoader",
         "yaml.SafeLoader",
     ):
@@ -133,11 +133,11 @@ def test_what_is_harmless_is_not(text: str) -> None:
 
 def test_the_source_has_none_but_the_allowed() -> None:
     assert len(SOURCES) > 100
-    found = {}
+    result = {}
     for path in SOURCES:
         if path.name.startswith("test_"):
             continue
-        for line, what in dangers(ast.parse(path.read_text(encoding="utf-8"))):
-            found[str(path.relative_to(CODE)), what] = line
-    assert found.keys() - ALLOWED.keys() == set(), found
-    assert ALLOWED.keys() <= found.keys(), "an exception that is no longer used"
+        for line, subject in dangers(ast.parse(path.read_text(encoding="utf-8"))):
+            result[str(path.relative_to(CODE)), subject] = line
+    assert result.keys() - ALLOWED.keys() == set(), result
+    assert ALLOWED.keys() <= result.keys(), "an exception that is no longer used"

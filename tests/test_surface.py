@@ -40,7 +40,7 @@ def test_a_public_module_exports_what_the_reference_lists(name: str) -> None:
 def test_plugins_import_public_names_only() -> None:
     """Each `from pretextbench.x import y` in the plugins is on the list, tests of plugins aside."""
     sources = [path for path in PROJECT.glob("plugins/*/pretext_*") for path in (path, *path.rglob("*.py"))]
-    found = [
+    result = [
         (node.module.removeprefix("pretextbench."), alias.name)
         for path in sources
         if path.suffix == ".py"
@@ -48,9 +48,9 @@ def test_plugins_import_public_names_only() -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pretextbench.")
         for alias in node.names
     ]
-    assert found
+    assert result
     public = listed()
-    assert [f"{module}.{name}" for module, name in found if name not in public.get(module, ())] == []
+    assert [f"{module}.{name}" for module, name in result if name not in public.get(module, ())] == []
 
 
 def test_type_checkers_find_the_types() -> None:

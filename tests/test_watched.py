@@ -40,7 +40,9 @@ def test_every_path_that_is_watched_exists(stage: str) -> None:
     assert not [dep for dep in code if not (PROJECT / dep).exists()]
 
 
-@pytest.mark.parametrize("name", [*watched.NEUTRAL, *(name for found in watched.NEUTRAL_IN.values() for name in found)])
+@pytest.mark.parametrize(
+    "name", [*watched.NEUTRAL, *(name for result in watched.NEUTRAL_IN.values() for name in result)]
+)
 def test_what_is_called_neutral_exists(name: str) -> None:
     assert name in watched.modules()
 

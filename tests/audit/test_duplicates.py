@@ -26,10 +26,10 @@ def test_planted_leaks_are_found_in_their_rows(tmp_path: Path, change: object, s
     images["val"][0] = change(images["train"][11])
     exact, flipped = change is np.copy, change is mirrored
     leaks = [("test", 4, "train", 7), ("test", 1, "val", 2), ("val", 0, "train", 11)]
-    found = audit(written(tmp_path / "images", images))
-    assert where(found) == {(*leak, exact, flipped) for leak in leaks}
-    assert [(n.images, n.near, n.exact) for n in found.counts] == [(6, 1, exact), (6, 1, exact), (5, 1, exact)]
-    assert [n.near_share for n in found.counts] == [1 / 6, 1 / 6, 1 / 5]
+    result = audit(written(tmp_path / "images", images))
+    assert where(result) == {(*leak, exact, flipped) for leak in leaks}
+    assert [(n.images, n.near, n.exact) for n in result.counts] == [(6, 1, exact), (6, 1, exact), (5, 1, exact)]
+    assert [n.near_share for n in result.counts] == [1 / 6, 1 / 6, 1 / 5]
 
 
 def test_a_shift_of_one_pixel_is_found(tmp_path: Path) -> None:
@@ -103,11 +103,11 @@ def test_similarity_equals_a_plain_computation_over_all_pairs(tmp_path: Path, mo
     monkeypatch.setattr(module, "CANDIDATES", 100)
     images = {split: part[:4] for split, part in parts(16).items()}
     images["test"][0], images["test"][1] = noisy(images["train"][3]), mirrored(images["train"][1])
-    found = [
+    result = [
         p for p in audit(written(tmp_path / "images", images)).pairs if p.other_split == "train" and p.split == "test"
     ]
-    assert len(found) == 4
-    for pair in found:
+    assert len(result) == 4
+    for pair in result:
         test = images["test"][pair.row]
         table = [[correlation(view, other) for view in (test, test[:, ::-1])] for other in images["train"]]
         assert pair.similarity == pytest.approx(np.max(table), abs=1e-4)

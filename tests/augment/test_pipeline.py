@@ -68,10 +68,10 @@ def test_sparing_images_changes_none(count: int) -> None:
         torch.manual_seed(seed)
         view, x = Augmenter(FULL, SIDE).views[0], images(count)
         for op, numbers in zip(view.ops, view.draw(tuple(x.shape)), strict=True):
-            before, found = x.clone(), changed(op, x, numbers)
+            before, result = x.clone(), changed(op, x, numbers)
             assert torch.equal(x, before)
-            assert torch.equal(found, op(x, params=dict(numbers)))
-            x = found
+            assert torch.equal(result, op(x, params=dict(numbers)))
+            x = result
 
 
 def test_applying_never_asks_the_device_for_a_value() -> None:

@@ -57,6 +57,6 @@ def test_the_last_words_of_a_command_and_of_a_stage_command_nothing(
     monkeypatch.chdir(tmp_path / "bell\x07")
     assert exit_status(UserError("/data/bell\x07 is a file")) == 2
     assert main(["report"]) == 2
-    said = capsys.readouterr().err
-    assert said.count("bell\\x07 is ") == 2
-    assert "\x07" not in said
+    errors = capsys.readouterr().err
+    assert errors.count("bell\\x07 is ") == 2
+    assert "\x07" not in errors

@@ -15,7 +15,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
-class Said:
+class Output:
     """How a command ended, and what it printed."""
 
     code: int
@@ -31,7 +31,7 @@ class Said:
         return self.error.removeprefix("error: ").strip()
 
 
-Type = Callable[..., Said]
+Type = Callable[..., Output]
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def typed(capfd: pytest.CaptureFixture[str]) -> Type:
     """`typed("run", "--jobs", 2)`: the exit status, and what was printed."""
 
-    def typed(*words: object) -> Said:
+    def typed(*arguments: object) -> Output:
         capfd.readouterr()
-        code = main([str(word) for word in words])
-        return Said(code, *capfd.readouterr())
+        code = main([str(term) for term in arguments])
+        return Output(code, *capfd.readouterr())
 
     return typed
 

@@ -31,11 +31,11 @@ def ours(install: Install, source: str) -> None:
 
 def test_a_sound_method_has_no_failure(typed: Type, install: Install) -> None:
     ours(install, SOUND)
-    said = typed("check", "ours")
-    assert said.code == 0
-    assert all(name in said.out for name in testing.CHECKS)
-    assert "0 failed" in said.out
-    assert "What to do" not in said.out
+    result = typed("check", "ours")
+    assert result.code == 0
+    assert all(name in result.out for name in testing.CHECKS)
+    assert "0 failed" in result.out
+    assert "What to do" not in result.out
 
 
 @pytest.fixture
@@ -48,41 +48,41 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("few")
 def test_a_failure_says_what_was_found_and_what_to_do(typed: Type, install: Install) -> None:
     ours(install, TORN)
-    said = typed("check", "ours")
-    assert said.code == 1
-    assert "described failed: `reference` is empty." in said.out
-    assert "What to do: Name the paper, or say that there is none." in said.out
-    assert "1 failed" in said.out
+    result = typed("check", "ours")
+    assert result.code == 1
+    assert "described failed: `reference` is empty." in result.out
+    assert "What to do: Name the paper, or say that there is none." in result.out
+    assert "1 failed" in result.out
 
 
 @pytest.mark.usefixtures("few")
 def test_json_holds_every_verdict_and_nothing_else_is_printed(typed: Type, install: Install) -> None:
     ours(install, TORN)
-    said = typed("check", "ours", "--json")
-    (found,) = json.loads(said.out).values()
-    assert said.code == 1
-    assert [verdict["check"] for verdict in found] == list(testing.CHECKS)
-    assert [verdict["check"] for verdict in found if verdict["state"] == "failed"] == ["described"]
-    assert set(found[0]) == {"check", "meaning", "state", "seconds", "found", "hint"}
+    result = typed("check", "ours", "--json")
+    (actual,) = json.loads(result.out).values()
+    assert result.code == 1
+    assert [verdict["check"] for verdict in actual] == list(testing.CHECKS)
+    assert [verdict["check"] for verdict in actual if verdict["state"] == "failed"] == ["described"]
+    assert set(actual[0]) == {"check", "meaning", "state", "seconds", "found", "hint"}
 
 
 def test_an_unknown_name_brings_the_nearest(typed: Type) -> None:
-    said = typed("check", "rotaton")
-    assert said.code == 2
-    assert said.message.startswith("Unknown method 'rotaton'. Did you mean 'rotation'?")
+    result = typed("check", "rotaton")
+    assert result.code == 2
+    assert result.message.startswith("Unknown method 'rotaton'. Did you mean 'rotation'?")
 
 
 def test_a_control_is_not_judged(typed: Type) -> None:
-    said = typed("check", "random")
-    assert said.code == 2
-    assert "'random' is a control" in said.message
+    result = typed("check", "random")
+    assert result.code == 2
+    assert "'random' is a control" in result.message
 
 
 def test_a_method_that_does_not_import_ends_its_own_check(typed: Type, install: Install) -> None:
     ours(install, "1 / 0")
-    said = typed("check", "ours")
-    assert said.code == 2
-    assert "does not import: ZeroDivisionError" in said.message
+    result = typed("check", "ours")
+    assert result.code == 2
+    assert "does not import: ZeroDivisionError" in result.message
 
 
 def test_without_a_name_all_are_judged_and_a_broken_one_stops_none(
@@ -90,9 +90,9 @@ def test_without_a_name_all_are_judged_and_a_broken_one_stops_none(
 ) -> None:
     ours(install, "1 / 0")
     monkeypatch.setattr(testing, "CHECKS", {"api_version": testing.CHECKS["api_version"]})
-    said = typed("check")
-    assert said.code == 1
+    result = typed("check")
+    assert result.code == 1
     for name in ("simclr: 1 ok", "rotation: 1 ok", "ours: 0 ok, 0 skipped, 1 failed"):
-        assert name in said.out
-    assert "random" not in said.out
-    assert "loads failed: method 'ours'" in said.out
+        assert name in result.out
+    assert "random" not in result.out
+    assert "loads failed: method 'ours'" in result.out

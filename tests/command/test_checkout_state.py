@@ -98,16 +98,16 @@ def test_a_store_of_another_mlflow_is_a_fault_with_the_command_that_mends_it(
     with sqlite3.connect(project / "mlflow.db") as base:
         base.execute("create table alembic_version (version_num text)")
         base.execute("insert into alembic_version values ('0a8213491aaa')")
-    found = bad(checkout_state.store(project))["MLflow store"]
-    assert "has schema 0a8213491aaa, this MLflow wants " in found.state
-    assert found.remedy == f"`uv run mlflow db upgrade sqlite:///{project}/mlflow.db`"
+    result = bad(checkout_state.store(project))["MLflow store"]
+    assert "has schema 0a8213491aaa, this MLflow wants " in result.state
+    assert result.remedy == f"`uv run mlflow db upgrade sqlite:///{project}/mlflow.db`"
 
 
 def test_a_server_that_does_not_answer_is_a_fault(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
-    found = bad(checkout_state.store(project))["MLflow store"]
-    assert "does not answer" in found.state
-    assert "secret" not in found.state
+    result = bad(checkout_state.store(project))["MLflow store"]
+    assert "does not answer" in result.state
+    assert "secret" not in result.state
 
 
 def states(project: Path) -> list[str]:

@@ -88,7 +88,7 @@ def test_unreadable_files_are_let_pass_when_there_are_some() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "word"),
+    ("changes", "name"),
     [
         ({"images": 90, "splits": {"train": 90, "val": 0, "test": 0}}, "very few"),
         ({"copies": Copies(10_000, (("a", "b", "c"), ("d", "e\n")))}, "3 of 10,000 files repeat another"),
@@ -102,6 +102,6 @@ def test_unreadable_files_are_let_pass_when_there_are_some() -> None:
         ({"classes": {"a": 9990, "b": 3}}, "Class 'b' has 3"),
     ],
 )
-def test_trouble_is_told_before_time_is_spent(changes: dict[str, object], word: str) -> None:
+def test_trouble_is_told_before_time_is_spent(changes: dict[str, object], name: str) -> None:
     assert not list(choose.warnings(survey()))
-    assert any(word in line for line in choose.warnings(survey(**changes)))
+    assert any(name in line for line in choose.warnings(survey(**changes)))

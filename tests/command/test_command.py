@@ -37,14 +37,14 @@ def test_help_of_every_command_imports_nothing_heavy() -> None:
 
 
 def test_no_words_show_the_help(typed: Type) -> None:
-    said = typed()
-    assert said.code == 2
-    assert "Usage" in said.out + said.error
-    assert "error:" not in said.error
+    result = typed()
+    assert result.code == 2
+    assert "Usage" in result.out + result.error
+    assert "error:" not in result.error
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["methds"], "No such command 'methds'. Did you mean 'methods'? `pretextbench --help` shows what is allowed."),
         (
@@ -56,10 +56,10 @@ def test_no_words_show_the_help(typed: Type) -> None:
         (["methods", "show"], "Missing argument 'NAME'. `pretextbench methods show --help` shows what is allowed."),
     ],
 )
-def test_what_is_not_understood_is_one_message(words: list[str], message: str, typed: Type) -> None:
-    said = typed(*words)
-    assert said.code == 2
-    assert said.message.startswith(message)
+def test_what_is_not_understood_is_one_message(arguments: list[str], message: str, typed: Type) -> None:
+    result = typed(*arguments)
+    assert result.code == 2
+    assert result.message.startswith(message)
 
 
 def ending(error: BaseException, typed: Type, monkeypatch: pytest.MonkeyPatch) -> Said:
@@ -82,9 +82,9 @@ def ending(error: BaseException, typed: Type, monkeypatch: pytest.MonkeyPatch) -
 def test_how_a_command_can_end(
     error: BaseException, code: int, message: str, typed: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = ending(error, typed, monkeypatch)
-    assert said.code == code
-    assert said.message.startswith(message)
+    result = ending(error, typed, monkeypatch)
+    assert result.code == code
+    assert result.message.startswith(message)
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), OSError(errno.EINTR, "Interrupted")])

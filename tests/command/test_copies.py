@@ -35,9 +35,9 @@ def test_files_that_are_no_images_are_no_copies(tmp_path: Path) -> None:
 def test_equal_files_are_grouped_by_all_their_bytes(tmp_path: Path) -> None:
     contents = {"a": b"x", "b": b"y", "c": b"x", "d": b"x", "empty": b"", "empty too": b""}
     contents |= {"long": b"l" * LONG, "long too": b"l" * LONG, "other end": b"l" * (LONG - 1) + b"m"}
-    found = copies(tmp_path, files(tmp_path, contents), [0] * 9)
-    assert found == Copies(9, (("a", "c", "d"), ("long", "long too")))
-    assert found.count == 3
+    actual = copies(tmp_path, files(tmp_path, contents), [0] * 9)
+    assert actual == Copies(9, (("a", "c", "d"), ("long", "long too")))
+    assert actual.count == 3
 
 
 def test_equal_files_with_different_labels_are_named(tmp_path: Path) -> None:
@@ -65,19 +65,21 @@ def test_files_that_are_too_much_are_not_read(tmp_path: Path, monkeypatch: pytes
     for name in ("huge", "huge too"):
         with (tmp_path / name).open("wb") as stream:
             stream.truncate(2**30)
-    found = copies(tmp_path, [*names, "huge", "huge too"], [0] * 6)
-    assert found == Copies(6, (("a", "b"), ("c", "d")), (), 2)
+    actual = copies(tmp_path, [*names, "huge", "huge too"], [0] * 6)
+    assert actual == Copies(6, (("a", "b"), ("c", "d")), (), 2)
     assert sum(read) < 12 * LONG
-    assert "2 large files of equal size were not compared" in "".join(found.warnings())
+    assert "2 large files of equal size were not compared" in "".join(actual.warnings())
 
 
 def test_init_names_copies_and_leaves_them_out(tmp_path: Path, project: Path, typed: Type) -> None:
     images = classes(tmp_path / "images")
     (images / "cat" / "copy.png").write_bytes((images / "cat" / "3.png").read_bytes())
     (images / "dog" / "copy.png").write_bytes((images / "cat" / "3.png").read_bytes())
-    said = typed("init", "--images", images, "--no-measure")
-    assert "2 of 62 files repeat another byte for byte: cat/3.png = cat/copy.png. `pretextbench init --drop" in said.out
-    assert "Copies with another label than the file that they repeat: 1 (cat/3.png = dog/copy.png)." in said.out
+    result = typed("init", "--images", images, "--no-measure")
+    assert (
+        "2 of 62 files repeat another byte for byte: cat/3.png = cat/copy.png. `pretextbench init --drop" in result.out
+    )
+    assert "Copies with another label than the file that they repeat: 1 (cat/3.png = dog/copy.png)." in result.out
     assert not load(project / "params.yaml").prepare.drop_duplicates
     assert typed("init", "--images", images, "--no-measure", "--force", "--drop-duplicates").code == 0
     assert load(project / "params.yaml").prepare.drop_duplicates

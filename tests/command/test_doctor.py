@@ -22,10 +22,10 @@ def bad(findings: Iterable[Finding]) -> dict[str, Finding]:
 
 
 def test_a_sound_project_has_no_faults(project: Path, typed: Type) -> None:
-    said = typed("doctor")
-    assert said.code == 0
-    assert said.out.endswith("No faults.\n")
-    for what in (
+    result = typed("doctor")
+    assert result.code == 0
+    assert result.out.endswith("No faults.\n")
+    for subject in (
         "cores",
         "memory",
         "Python",
@@ -36,27 +36,27 @@ def test_a_sound_project_has_no_faults(project: Path, typed: Type) -> None:
         "disk",
         "MLflow store",
     ):
-        assert any(f"ok       {what}" in line or f"  {what}" in line for line in said.out.splitlines()), what
+        assert any(f"ok       {subject}" in line or f"  {subject}" in line for line in result.out.splitlines()), subject
     assert sorted(path.name for path in project.iterdir()) == [".dvc", "dvc.yaml", "params.yaml", "pipelines", "stages"]
 
 
 def test_a_fault_is_status_1_and_has_a_remedy(project: Path, typed: Type) -> None:
     (project / "params.yaml").write_text("prepare: {image_sise: 32}\n")
-    said = typed("doctor", "--quick")
-    assert said.code == 1
-    assert "prepare.image_sise: unknown key" in said.out
-    assert "-> correct it, or `pretextbench init" in said.out
-    assert said.out.endswith("1 fault(s): mend them before a run.\n")
+    result = typed("doctor", "--quick")
+    assert result.code == 1
+    assert "prepare.image_sise: unknown key" in result.out
+    assert "-> correct it, or `pretextbench init" in result.out
+    assert result.out.endswith("1 fault(s): mend them before a run.\n")
 
 
 def test_outside_a_project_the_machine_is_still_looked_at(
     tmp_path: Path, typed: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    said = typed("doctor", "--quick")
-    assert said.code == 1
-    assert "cores" in said.out
-    assert "is not inside a project" in said.out
+    result = typed("doctor", "--quick")
+    assert result.code == 1
+    assert "cores" in result.out
+    assert "is not inside a project" in result.out
 
 
 # --- one planted fault each ---------------------------------------------------------------------------------------
@@ -66,16 +66,16 @@ def test_versions_out_of_bounds_are_faults(monkeypatch: pytest.MonkeyPatch) -> N
     assert bad(doctor.versions()) == {}
     real = doctor.version
     monkeypatch.setattr(doctor, "version", lambda name: "1.0" if name in ("mlflow", "torch") else real(name))
-    found = bad(doctor.versions())
-    assert found["mlflow"].verdict == "fault"
-    assert found["mlflow"].state.startswith("1.0, wanted ")
-    assert "uv sync" in found["mlflow"].remedy
-    assert "torchvision wants torch" in found["torch and torchvision"].state
+    actual = bad(doctor.versions())
+    assert actual["mlflow"].verdict == "fault"
+    assert actual["mlflow"].state.startswith("1.0, wanted ")
+    assert "uv sync" in actual["mlflow"].remedy
+    assert "torchvision wants torch" in actual["torch and torchvision"].state
 
 
 def test_what_is_not_installed_is_a_fault() -> None:
-    (found,) = doctor.installed("no-such-distribution", ">=2")
-    assert (found.verdict, found.state) == ("fault", "not installed, wanted >=2")
+    (actual,) = doctor.installed("no-such-distribution", ">=2")
+    assert (actual.verdict, actual.state) == ("fault", "not installed, wanted >=2")
 
 
 def test_a_plugin_that_is_broken_is_a_warning_until_a_comparison_names_it(install: Install, project: Path) -> None:
@@ -90,8 +90,8 @@ def test_a_plugin_that_is_broken_is_a_warning_until_a_comparison_names_it(instal
 def test_images_that_are_gone_are_a_fault(project: Path) -> None:
     text = (project / "params.yaml").read_text().replace("source: synthetic", "source: folder")
     (project / "params.yaml").write_text(text.replace("path: null  ", "path: /nowhere/x"))
-    found = bad(doctor.parameters(project, quick=True))["images"]
-    assert (found.verdict, found.state) == ("fault", "prepare.path: /nowhere/x is not a folder")
+    actual = bad(doctor.parameters(project, quick=True))["images"]
+    assert (actual.verdict, actual.state) == ("fault", "prepare.path: /nowhere/x is not a folder")
 
 
 def test_a_full_disk_is_a_fault(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

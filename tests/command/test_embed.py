@@ -22,10 +22,10 @@ from tests.embedding.test_gather import paint
 
 @pytest.mark.parametrize("suffix", [".parquet", ".npy"])
 def test_embed_writes_a_row_per_readable_image_and_names_the_others(trained: Path, typed: Type, suffix: str) -> None:
-    said = typed("embed", "best", "photos", "-o", f"out/f{suffix}", "--batch-size", 2)
-    assert (said.code, said.error) == (0, "")
-    assert "random-0, layer2 (the ranked one), 32 features, 4 images" in said.out  # random: see `trained`
-    assert "2 refused, named in out/f.refused.csv. The first: 4.png: empty: zero bytes; 5.png" in said.out
+    result = typed("embed", "best", "photos", "-o", f"out/f{suffix}", "--batch-size", 2)
+    assert (result.code, result.error) == (0, "")
+    assert "random-0, layer2 (the ranked one), 32 features, 4 images" in result.out  # random: see `trained`
+    assert "2 refused, named in out/f.refused.csv. The first: 4.png: empty: zero bytes; 5.png" in result.out
     kept = feature_file.read(Path(f"out/f{suffix}"))
     assert kept.names == [f"{i}.png" for i in range(4)]
     assert (kept.about["layer"], kept.about["layer_choice"]) == ("layer2", "the ranked one")
@@ -58,17 +58,17 @@ def test_neighbours_of_an_encoder_and_of_a_file_are_the_same(trained: Path, type
 
 def test_a_query_from_elsewhere(trained: Path, typed: Type) -> None:
     paint(Path("other.png"), (40, 215, 9))  # as 1.png
-    said = typed("neighbours", "simclr", "photos", "other.png", "-k", 1, "-o", "sheet.png")
-    assert said.out.splitlines()[1].split() == ["1", "1.0000", "1.png"]
-    assert "sheet.png" in said.out
+    result = typed("neighbours", "simclr", "photos", "other.png", "-k", 1, "-o", "sheet.png")
+    assert result.out.splitlines()[1].split() == ["1", "1.0000", "1.png"]
+    assert "sheet.png" in result.out
 
 
 def test_export_says_how_near_it_is_and_how_to_load_it(trained: Path, typed: Type) -> None:
-    said = typed("export", "best", "--to", "torchscript", "-o", "it.pt")
-    assert said.code == 0
-    assert "Compared with the original: largest absolute difference" in said.out
-    assert "torch.jit.load('it.pt')" in said.out
-    assert "simclr-0, layer2 (the ranked one), 32 features, as torchscript" in said.out
+    result = typed("export", "best", "--to", "torchscript", "-o", "it.pt")
+    assert result.code == 0
+    assert "Compared with the original: largest absolute difference" in result.out
+    assert "torch.jit.load('it.pt')" in result.out
+    assert "simclr-0, layer2 (the ranked one), 32 features, as torchscript" in result.out
     card = json.loads(Path("it.pt.json").read_text())
     assert [card[key] for key in ("format", "layer", "layer_choice", "dim")] == [
         "torchscript",
@@ -84,9 +84,9 @@ def test_an_export_that_differs_ends_with_status_1_and_no_file(
     trained: Path, typed: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pretextbench.export.write.LIMIT", -1.0)
-    said = typed("export", "best", "--to", "torchscript", "-o", "it.pt")
-    assert said.code == 1
-    assert "it.pt was not written" in said.message
+    result = typed("export", "best", "--to", "torchscript", "-o", "it.pt")
+    assert result.code == 1
+    assert "it.pt was not written" in result.message
     assert not list(Path().glob("*it.pt*"))
 
 
@@ -116,30 +116,30 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("typing", "said"), MISTAKES, ids=[f"{i}" for i in range(len(MISTAKES))])
-def test_mistakes(trained: Path, typed: Type, typing: list[str], said: str) -> None:
+@pytest.mark.parametrize(("typing", "result"), MISTAKES, ids=[f"{i}" for i in range(len(MISTAKES))])
+def test_mistakes(trained: Path, typed: Type, typing: list[str], result: str) -> None:
     before = sorted(trained.rglob("*"))
-    found = typed(*typing)
-    assert found.code == 2
-    assert said in found.error
-    assert (found.out, found.error.count("error:")) == ("", 1)
-    assert "Traceback" not in found.error
+    actual = typed(*typing)
+    assert actual.code == 2
+    assert result in actual.error
+    assert (actual.out, actual.error.count("error:")) == ("", 1)
+    assert "Traceback" not in actual.error
     assert sorted(trained.rglob("*")) == before
 
 
 @pytest.mark.parametrize("typing", [["embed", "simclr", "photos", *OUT], ["export", "simclr", "--to", "torchscript"]])
-@pytest.mark.parametrize(("number", "said"), [(28, "no space left"), (13, "no permission to write")])
+@pytest.mark.parametrize(("number", "result"), [(28, "no space left"), (13, "no permission to write")])
 def test_a_place_that_cannot_be_written(
-    trained: Path, typed: Type, monkeypatch: pytest.MonkeyPatch, typing: list[str], number: int, said: str
+    trained: Path, typed: Type, monkeypatch: pytest.MonkeyPatch, typing: list[str], number: int, result: str
 ) -> None:
     def refuse(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("os.fsync", refuse)
     before = sorted(trained.rglob("*"))
-    found = typed(*typing, *([] if "-o" in typing else ["-o", "it.pt"]))
-    assert found.code == 2
-    assert said in found.message
+    actual = typed(*typing, *([] if "-o" in typing else ["-o", "it.pt"]))
+    assert actual.code == 2
+    assert result in actual.message
     assert sorted(trained.rglob("*")) == before
 
 
@@ -158,8 +158,8 @@ def test_a_damaged_encoder_is_told(trained: Path, typed: Type) -> None:
     weights = trained / "runs" / "pretrain" / "simclr-0" / "encoder.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     for typing in (["embed", "simclr", "photos", *OUT], ["export", "simclr", "--to", "torchscript", "-o", "it.pt"]):
-        found = typed(*typing)
-        assert (found.code, "is not the file that encoder.json describes" in found.message) == (2, True)
+        actual = typed(*typing)
+        assert (actual.code, "is not the file that encoder.json describes" in actual.message) == (2, True)
 
 
 @pytest.mark.slow

@@ -11,11 +11,11 @@ from tests import encoders
 
 
 @pytest.mark.parametrize(
-    ("word", "run"),
+    ("name", "run"),
     [("simclr", "simclr-0"), ("simclr-1", "simclr-1"), ("rotation", "rotation-2"), ("best", "simclr-0")],
 )
-def test_a_word_stands_for_an_encoder_of_the_project(trained: Path, word: str, run: str) -> None:
-    assert encoder_lookup.find(word) == trained / "runs" / "pretrain" / run
+def test_a_word_stands_for_an_encoder_of_the_project(trained: Path, name: str, run: str) -> None:
+    assert encoder_lookup.find(name) == trained / "runs" / "pretrain" / run
 
 
 def test_a_folder_is_itself_also_outside_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +25,7 @@ def test_a_folder_is_itself_also_outside_a_project(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("name", "message"),
     [
         ("simclt", r"there is no 'simclt'\. Did you mean 'simclr'\? Trained: random-0, rotation-2, simclr-0"),
         ("simclr-7", r"there is no 'simclr-7'"),
@@ -33,9 +33,9 @@ def test_a_folder_is_itself_also_outside_a_project(tmp_path: Path, monkeypatch: 
         ("no/where", r"ENCODER: no/where holds no encoder\.json"),
     ],
 )
-def test_unknown_encoders_are_told(trained: Path, word: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        encoder_lookup.find(word)
+def test_unknown_encoders_are_told(trained: Path, name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        encoder_lookup.find(name)
 
 
 def test_best_needs_a_recommendation(trained: Path) -> None:
@@ -62,7 +62,7 @@ BOARD = (
 
 
 @pytest.mark.parametrize(
-    ("word", "expected"),
+    ("name", "expected"),
     [
         (None, "layer2 (the ranked one)"),
         ("best", "layer2 (the ranked one)"),
@@ -71,8 +71,8 @@ BOARD = (
         ("layer1", "layer1 (as asked; layer2 is the ranked one)"),
     ],
 )
-def test_a_layer_is_the_ranked_one_unless_another_is_named(trained: Path, word: str | None, expected: str) -> None:
-    assert str(encoder_lookup.find_layer(encoder_lookup.find("simclr"), word, LAYERS)) == expected
+def test_a_layer_is_the_ranked_one_unless_another_is_named(trained: Path, name: str | None, expected: str) -> None:
+    assert str(encoder_lookup.find_layer(encoder_lookup.find("simclr"), name, LAYERS)) == expected
 
 
 def test_the_leaderboard_names_the_layer_of_all_seeds(trained: Path) -> None:

@@ -20,20 +20,20 @@ from tests.command.photographs import classes, mixed
 
 
 def test_the_file_is_written_and_what_comes_next_is_said(tmp_path: Path, project: Path, typed: Type) -> None:
-    said = typed("init", "--images", classes(tmp_path / "images"), "--no-measure")
-    assert (said.code, said.error) == (0, "")
+    result = typed("init", "--images", classes(tmp_path / "images"), "--no-measure")
+    assert (result.code, result.error) == (0, "")
     for part in ("60 images (no splits)", "labels: 2 classes: cat 30, dog 30", "unreadable: none", "pretextbench run"):
-        assert part in said.out
+        assert part in result.out
     params = load(project / "params.yaml")
     assert params.prepare.path == str(tmp_path / "images")
     assert list(project.glob("params*")) == [project / "params.yaml"]
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path, project: Path, typed: Type) -> None:
-    said = typed("init", "--images", mixed(tmp_path / "images"), "--no-measure")
-    assert said.code == 0
+    result = typed("init", "--images", mixed(tmp_path / "images"), "--no-measure")
+    assert result.code == 0
     for part in ("empty.jpg: empty: zero bytes", "torn.png: ", "labels: none", "1 of 27 files repeat another"):
-        assert part in said.out
+        assert part in result.out
     assert load(project / "params.yaml").compare.controls == ("random",)
 
 
@@ -43,15 +43,15 @@ def test_a_question_of_the_layout_is_answered_by_an_option(tmp_path: Path, proje
         classes(images / patient, 4)
         (images / patient / "cat" / "more.heic").write_bytes(b"")
     before = (project / "params.yaml").read_bytes()
-    said = typed("init", "--images", images, "--no-measure")
-    assert said.code == 2
-    assert "two levels of folders may be the classes" in said.message
-    assert "`--layout last` for the last" in said.message
+    result = typed("init", "--images", images, "--no-measure")
+    assert result.code == 2
+    assert "two levels of folders may be the classes" in result.message
+    assert "`--layout last` for the last" in result.message
     assert (project / "params.yaml").read_bytes() == before
-    said = typed("init", "--images", images, "--no-measure", "--layout", "last")
-    assert (said.code, said.error) == (0, "")
-    assert "24 images (no splits); 3 images and 0 other files passed over" in said.out
-    assert "warning: 3 .heic file(s) are not read" in said.out
+    result = typed("init", "--images", images, "--no-measure", "--layout", "last")
+    assert (result.code, result.error) == (0, "")
+    assert "24 images (no splits); 3 images and 0 other files passed over" in result.out
+    assert "warning: 3 .heic file(s) are not read" in result.out
     assert load(project / "params.yaml").prepare.layout == "last"
 
 
@@ -60,17 +60,17 @@ def test_too_few_images_are_refused(broken: int, tmp_path: Path, project: Path, 
     images = classes(tmp_path / "images", 6 if broken else 4)
     for i in range(broken):
         (images / "cat" / f"{i}.png").write_bytes(b"")
-    said = typed("init", "--images", images, "--no-measure")
-    assert said.code == 2
-    assert f"holds {9 if broken else 8} images to use; at least 10 are needed" in said.message
+    result = typed("init", "--images", images, "--no-measure")
+    assert result.code == 2
+    assert f"holds {9 if broken else 8} images to use; at least 10 are needed" in result.message
 
 
 def test_an_edited_file_is_refused_or_kept(tmp_path: Path, project: Path, typed: Type) -> None:
     images, mine = classes(tmp_path / "images", 10), b"compare: {seeds: [5]}\n"
     (project / "params.yaml").write_bytes(mine)
-    said = typed("init", "--images", images, "--no-measure")
-    assert said.code == 2
-    assert "Give --force to replace it" in said.message
+    result = typed("init", "--images", images, "--no-measure")
+    assert result.code == 2
+    assert "Give --force to replace it" in result.message
     assert (project / "params.yaml").read_bytes() == mine
     assert typed("init", "--images", images, "--no-measure", "--force").code == 0
     assert (project / "params.yaml.bak").read_bytes() == mine
@@ -93,9 +93,9 @@ def test_a_disk_that_refuses_leaves_the_old_file(
 
     images, before = classes(tmp_path / "images", 10), (project / "params.yaml").read_bytes()
     monkeypatch.setattr("pretextbench.base.files.os.fsync", refuse)
-    said = typed("init", "--images", images, "--no-measure")
-    assert said.code == 2
-    assert f"error: Cannot write {project / 'params.yaml'}: " in said.error
+    result = typed("init", "--images", images, "--no-measure")
+    assert result.code == 2
+    assert f"error: Cannot write {project / 'params.yaml'}: " in result.error
     assert (project / "params.yaml").read_bytes() == before
     assert [path.name for path in project.glob("*params*")] == ["params.yaml"]
 
@@ -109,15 +109,15 @@ def test_ctrl_c_while_looking_leaves_the_old_file(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("pretextbench.command.survey.look", interrupt)
-    said = typed("init", "--images", classes(tmp_path / "images", 10))
-    assert (said.code, said.message) == (130, "stopped by Ctrl-C.")
+    result = typed("init", "--images", classes(tmp_path / "images", 10))
+    assert (result.code, result.message) == (130, "stopped by Ctrl-C.")
     assert (project / "params.yaml").read_bytes() == before
 
 
 def test_unknown_profiles_are_told_with_those_there_are(project: Path, typed: Type) -> None:
-    said = typed("init", "--images", ".", "--profile", "quik")
-    assert said.code == 2
-    assert "quick" in said.message
+    result = typed("init", "--images", ".", "--profile", "quik")
+    assert result.code == 2
+    assert "quick" in result.message
 
 
 def test_a_path_that_is_not_text(tmp_path: Path, project: Path) -> None:
@@ -130,19 +130,19 @@ def test_the_estimate_is_of_the_run_that_is_asked_for(tmp_path: Path, project: P
     """Every contestant that trains has its seconds, a control without players none; all stages are in the sum."""
     from pretextbench.command import estimate
 
-    found = look(classes(tmp_path / "images"))
+    actual = look(classes(tmp_path / "images"))
     shipped = template.check(SHIPPED.read_text())
     small = shipped.model_copy(update={"pretrain": shipped.pretrain.model_copy(update={"batch_size": 8})})
-    cost = estimate.estimate(small, found.pixels, (48, 60), 2)
+    cost = estimate.estimate(small, actual.pixels, (48, 60), 2)
     assert set(cost.training) == {"simclr", "rotation", "random", "supervised"}
     assert cost.training["random"] == 0
     assert min(cost.training[name] for name in ("simclr", "rotation", "supervised")) > 0
     assert cost.seconds == pytest.approx(sum(cost.training.values()) + 4 * cost.evaluation + cost.overhead)
-    said = typed("init", "--images", tmp_path / "images")
-    assert said.code == 0
-    assert re.search(r"Time: about .* take it as .* to .*\n  training simclr .*, rotation .*, supervised ", said.out)
-    assert "Memory: about" in said.out
-    assert "Disk: about" in said.out
+    result = typed("init", "--images", tmp_path / "images")
+    assert result.code == 0
+    assert re.search(r"Time: about .* take it as .* to .*\n  training simclr .*, rotation .*, supervised ", result.out)
+    assert "Memory: about" in result.out
+    assert "Disk: about" in result.out
 
 
 @pytest.mark.parametrize(

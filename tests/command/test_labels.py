@@ -21,13 +21,13 @@ def flat(tmp_path: Path, table: str) -> tuple[Path, Path]:
 def test_labels_from_a_table_become_class_folders_of_links(tmp_path: Path, project: Path, typed: Type) -> None:
     rows = "".join(f"{'deep/' if i % 2 else ''}{i}.png,{'cat' if i < 6 else 'sea lion'}\n" for i in range(11))
     images, table = flat(tmp_path, "file,label\n" + rows)
-    said = typed("init", "--images", images, "--labels", table, "--no-measure")
-    assert said.code == 0, said.error
-    assert "11 images in 2 classes, 1 without a label" in said.out
+    result = typed("init", "--images", images, "--labels", table, "--no-measure")
+    assert result.code == 0, result.error
+    assert "11 images in 2 classes, 1 without a label" in result.out
     params = load(project / "params.yaml")
     assert params.prepare.path == "data/labelled"
-    found = look(project / "data/labelled")
-    assert (found.classes, found.unlabelled, found.refused) == ({"cat": 6, "sea lion": 5}, 1, ())
+    actual = look(project / "data/labelled")
+    assert (actual.classes, actual.unlabelled, actual.refused) == ({"cat": 6, "sea lion": 5}, 1, ())
     assert (project / "data/labelled/cat/deep__1.png").resolve() == images / "deep" / "1.png"
 
 
@@ -46,9 +46,9 @@ def test_labels_from_a_table_become_class_folders_of_links(tmp_path: Path, proje
 )
 def test_a_table_that_cannot_be_used(table: str, message: str, tmp_path: Path, project: Path, typed: Type) -> None:
     images, path = flat(tmp_path, table)
-    said = typed("init", "--images", images, "--labels", path, "--no-measure")
-    assert said.code == 2
-    assert re.search(message, said.message)
+    result = typed("init", "--images", images, "--labels", path, "--no-measure")
+    assert result.code == 2
+    assert re.search(message, result.message)
     assert not (project / "data").exists()
 
 
@@ -64,15 +64,15 @@ def test_the_splits_of_a_table_reach_params_yaml(tmp_path: Path, project: Path, 
         f"{'deep/' if i % 2 else ''}{i}.png,{'ab'[i // 2 % 2]},{'test' if i < 4 else 'train'}\n" for i in range(12)
     ]
     images, table = flat(tmp_path, "image;class;subset\n" + "".join(lines).replace(",", ";"))
-    said = typed("init", "--images", images, "--labels", table, "--no-measure")
-    assert said.code == 0, said.error
-    assert "with semicolons between columns: file = image, label = class, split = subset." in said.out
-    assert "12 images (4 test, 8 train)" in said.out
+    result = typed("init", "--images", images, "--labels", table, "--no-measure")
+    assert result.code == 0, result.error
+    assert "with semicolons between columns: file = image, label = class, split = subset." in result.out
+    assert "12 images (4 test, 8 train)" in result.out
     prepared = load(project / "params.yaml").prepare
     assert (prepared.path, prepared.layout) == ("data/labelled", "splits")
     assert (project / "data/labelled/test/a/0.png").is_symlink()
 
 
 def test_a_label_column_needs_a_table(tmp_path: Path, project: Path, typed: Type) -> None:
-    said = typed("init", "--images", tmp_path, "--label-column", "dx")
-    assert "give the table with --labels FILE.csv" in said.message
+    result = typed("init", "--images", tmp_path, "--label-column", "dx")
+    assert "give the table with --labels FILE.csv" in result.message

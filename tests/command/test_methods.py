@@ -46,10 +46,10 @@ BROKEN = {
 
 
 def listed(typed: Type) -> dict[str, list[dict[str, object]]]:
-    said = typed("methods", "--json")
-    assert said.code == 0
+    result = typed("methods", "--json")
+    assert result.code == 0
     rows: dict[str, list[dict[str, object]]] = {}
-    for row in json.loads(said.out):
+    for row in json.loads(result.out):
         rows.setdefault(row["name"], []).append(row)
     return rows
 
@@ -81,12 +81,12 @@ def test_what_cannot_be_used_is_listed_with_the_reason(name: str, install: Insta
     (row,) = listed(typed)[name]
     assert reason in str(row["problem"])
     assert row["api"] is None
-    said = typed("methods")
-    assert said.code == 0
-    (line,) = [line for line in said.out.splitlines() if line.startswith(f"{name} ")]
+    result = typed("methods")
+    assert result.code == 0
+    (line,) = [line for line in result.out.splitlines() if line.startswith(f"{name} ")]
     assert "fault" in line
     assert reason in line
-    assert "1 cannot be used" in said.out
+    assert "1 cannot be used" in result.out
     assert typed("methods", "show", name).code == 2
 
 
@@ -114,8 +114,8 @@ def test_completion_knows_the_names_without_importing_one(install: Install) -> N
 
 def test_one_method_is_shown_whole(install: Install, typed: Type) -> None:
     install("pretext-ours", {"ours": "pretext_ours:Ours"}, {"pretext_ours.py": GOOD})
-    said = typed("methods", "show", "ours", "--image-size", 64)
-    assert said.code == 0
+    result = typed("methods", "show", "ours", "--image-size", 64)
+    assert result.code == 0
     for part in (
         "ours (pretext_ours:Ours, from pretext-ours 1.2.3, API 1)\nOurs: a method that says one thing.\n",
         "\nMinimises\n  loss = x^2        in nats\n",
@@ -125,8 +125,8 @@ def test_one_method_is_shown_whole(install: Install, typed: Type) -> None:
         "    the image as it is\n",
         "\nReference\n  Nobody 2020\n",
     ):
-        assert part in said.out
-    assert "And that" not in said.out
+        assert part in result.out
+    assert "And that" not in result.out
 
 
 def test_json_carries_the_same(install: Install, typed: Type) -> None:
@@ -151,9 +151,9 @@ def test_every_method_of_the_project_has_a_formula_and_a_paper(name: str, typed:
 
 
 def test_an_unknown_name_is_told_with_the_nearest(typed: Type) -> None:
-    said = typed("methods", "show", "simcl")
-    assert said.code == 2
-    assert said.message.startswith("Unknown method 'simcl'. Did you mean 'simclr'?")
+    result = typed("methods", "show", "simcl")
+    assert result.code == 2
+    assert result.message.startswith("Unknown method 'simcl'. Did you mean 'simclr'?")
 
 
 class Everything(MethodParams):
@@ -168,9 +168,9 @@ class Everything(MethodParams):
 
 
 def test_ranges_in_words() -> None:
-    found = {parameter.name: (parameter.default, parameter.allowed) for parameter in parameters(Everything)}
+    actual = {parameter.name: (parameter.default, parameter.allowed) for parameter in parameters(Everything)}
     assert (
-        found.items()
+        actual.items()
         >= {
             "share": (0.5, "number >= 0, < 1"),
             "kind": ("x", "x | y"),

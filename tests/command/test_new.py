@@ -14,12 +14,12 @@ def commands(out: str) -> list[str]:
 
 
 def test_in_a_project_it_becomes_a_member_of_the_workspace(typed: Type, project: Path) -> None:
-    said = typed("new", "hue-guess")
-    assert said.code == 0
+    result = typed("new", "hue-guess")
+    assert result.code == 0
     assert (project / "plugins/hue-guess/pretext_hue_guess.py").is_file()
-    assert "plugins/hue-guess/README.md" in said.out
-    assert "add hue-guess to compare.methods in params.yaml, and type\n  uv run pretextbench run\n" in said.out
-    assert commands(said.out) == [
+    assert "plugins/hue-guess/README.md" in result.out
+    assert "add hue-guess to compare.methods in params.yaml, and type\n  uv run pretextbench run\n" in result.out
+    assert commands(result.out) == [
         "uv add --group methods pretext-hue-guess",
         "uv run pretextbench check hue-guess",
         "uv run pytest plugins/hue-guess",
@@ -28,18 +28,18 @@ def test_in_a_project_it_becomes_a_member_of_the_workspace(typed: Type, project:
 
 def test_elsewhere_it_lies_in_the_working_folder(typed: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    said = typed("new", "hue-guess")
-    assert said.code == 0
+    result = typed("new", "hue-guess")
+    assert result.code == 0
     assert (tmp_path / "hue-guess/pyproject.toml").is_file()
-    assert commands(said.out)[0] == "uv pip install -e hue-guess"
+    assert commands(result.out)[0] == "uv pip install -e hue-guess"
 
 
 def test_into_a_folder_of_ones_own(typed: Type, project: Path, tmp_path: Path) -> None:
-    said = typed("new", "hue-guess", "--into", tmp_path / "mine")
-    assert said.code == 0
+    result = typed("new", "hue-guess", "--into", tmp_path / "mine")
+    assert result.code == 0
     assert (tmp_path / "mine/hue-guess/pyproject.toml").is_file()
     assert not (project / "plugins").exists()
-    assert commands(said.out)[0] == f"uv pip install -e {tmp_path / 'mine/hue-guess'}"
+    assert commands(result.out)[0] == f"uv pip install -e {tmp_path / 'mine/hue-guess'}"
 
 
 def test_with_two_views(typed: Type, project: Path) -> None:
@@ -47,13 +47,13 @@ def test_with_two_views(typed: Type, project: Path) -> None:
     assert "class Params(PairParams)" in (project / "plugins/near-far/pretext_near_far.py").read_text()
 
 
-@pytest.mark.parametrize(("name", "said"), [("Hue", "cannot be the name"), ("simclr", "There is a method 'simclr'")])
+@pytest.mark.parametrize(("name", "result"), [("Hue", "cannot be the name"), ("simclr", "There is a method 'simclr'")])
 def test_a_name_that_cannot_be_is_one_message_and_writes_nothing(
-    typed: Type, project: Path, name: str, said: str
+    typed: Type, project: Path, name: str, result: str
 ) -> None:
     answer = typed("new", name)
     assert answer.code == 2
-    assert said in answer.message
+    assert result in answer.message
     assert not (project / "plugins").exists()
 
 

@@ -18,28 +18,28 @@ def test_the_command_does_what_the_page_says(
     line: str, tmp_path: Path, project: Path, typed: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[list[str]] = []
-    monkeypatch.setattr("os.execv", lambda program, words: begun.append(words))
+    monkeypatch.setattr("os.execv", lambda program, arguments: begun.append(arguments))
     monkeypatch.setattr("webbrowser.open", lambda address: True)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr("pretextbench.command.project._trouble", lambda port: "")
     (project / "mlflow.db").touch()
     (project / "reports").mkdir()
     (project / "reports" / "report.html").touch()
-    name, *words = shlex.split(line)[1:]
-    if "--labels" in words:
+    name, *arguments = shlex.split(line)[1:]
+    if "--labels" in arguments:
         (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(20)))
         for i in range(20):
             photograph(tmp_path / "photos" / f"{i}.png", i)
     else:
         classes(tmp_path / "photos", 12)
-    words = [word.replace("~", str(tmp_path)) for word in words]
-    said = typed(
-        name, *words, *(["--no-measure"] if name == "init" else []), *(["--quick"] if name == "doctor" else [])
+    arguments = [term.replace("~", str(tmp_path)) for term in arguments]
+    result = typed(
+        name, *arguments, *(["--no-measure"] if name == "init" else []), *(["--quick"] if name == "doctor" else [])
     )
     if name == "doctor":  # an empty file is no store
-        assert "MLflow store" in said.out
+        assert "MLflow store" in result.out
         return
-    assert (said.code, said.error) == (0, "")
+    assert (result.code, result.error) == (0, "")
     assert len(begun) == (name in ("run", "ui"))
 
 

@@ -13,7 +13,7 @@ FLOW = "import sys, time\nprint(sys.argv[1:], flush=True)\n"
 
 
 HANDED = pytest.mark.parametrize(
-    ("words", "handed"),
+    ("command_words", "handed"),
     [
         ([], []),
         (["--jobs", "3", "--retries", "0"], ["--jobs", "3", "--retries", "0"]),
@@ -29,19 +29,19 @@ HANDED = pytest.mark.parametrize(
 
 @HANDED
 def test_options_and_targets_are_handed_on(
-    words: list[str], handed: list[str], project: Path, typed: Type, monkeypatch: pytest.MonkeyPatch
+    command_words: list[str], handed: list[str], project: Path, typed: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
     monkeypatch.setattr("os.execv", lambda program, argv: seen.append((program, argv)))
     (project / "below").mkdir()
     monkeypatch.chdir(project / "below")
-    assert typed("run", *words).code == 0
+    assert typed("run", *command_words).code == 0
     assert seen == [(sys.executable, [sys.executable, "-m", "pipelines.run", *handed])]
     assert Path.cwd() == project
 
 
 @HANDED
-def test_the_flow_understands_what_it_is_handed(words: list[str], handed: list[str]) -> None:
+def test_the_flow_understands_what_it_is_handed(command_words: list[str], handed: list[str]) -> None:
     from pipelines.command_line import arguments
 
     read = arguments(handed)
@@ -52,10 +52,10 @@ def test_the_flow_understands_what_it_is_handed(words: list[str], handed: list[s
     ]
 
 
-def begin(project: Path, flow: str, *words: str) -> "subprocess.Popen[str]":
+def begin(project: Path, flow: str, *command_words: str) -> "subprocess.Popen[str]":
     """A real process, in a project whose flow is `flow`."""
     (project / "pipelines" / "run.py").write_text(FLOW + flow)
-    command = [sys.executable, "-m", "pretextbench.command", "run", *words]
+    command = [sys.executable, "-m", "pretextbench.command", "run", *command_words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=project)
 
 
@@ -81,19 +81,19 @@ def test_ctrl_c_reaches_it_once_and_it_alone(project: Path) -> None:
 
 def test_outside_a_project(tmp_path: Path, typed: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    said = typed("run")
-    assert said.code == 2
-    assert "is not inside a project" in said.message
+    result = typed("run")
+    assert result.code == 2
+    assert "is not inside a project" in result.message
 
 
-@pytest.mark.parametrize("word", ["run", "ui"])
+@pytest.mark.parametrize("term", ["run", "ui"])
 @pytest.mark.usefixtures("project")
 def test_without_the_packages_of_the_pipeline_one_message(
-    word: str, typed: Type, monkeypatch: pytest.MonkeyPatch
+    term: str, typed: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pretextbench.project.environment._installed", lambda name: name == "prefect")
     monkeypatch.setattr("os.execv", lambda program, argv: pytest.fail("it must not start"))
-    said = typed(word)
-    assert said.code == 2
-    assert said.message.startswith("The pipeline needs dvc, fastapi, mlflow, not installed for ")
-    assert "`uv sync`" in said.message
+    result = typed(term)
+    assert result.code == 2
+    assert result.message.startswith("The pipeline needs dvc, fastapi, mlflow, not installed for ")
+    assert "`uv sync`" in result.message

@@ -27,7 +27,7 @@ def listener() -> socket.socket:
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What the command would have turned into."""
     seen: list[list[str]] = []
-    monkeypatch.setattr("os.execv", lambda program, words: seen.append(words))
+    monkeypatch.setattr("os.execv", lambda program, arguments: seen.append(arguments))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return seen
 
@@ -39,24 +39,24 @@ def test_mlflow_is_started_on_the_store_of_the_project(project: Path, typed: Typ
     (project / "mlflow.db").touch()
     (project / "below").mkdir()
     port = free_port()
-    said = typed("ui", "--port", port)
-    assert said.code == 0
-    assert said.out.startswith(f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning\n")
-    (words,) = begun
-    assert words[:4] == [sys.executable, "-m", "mlflow", "ui"]
-    assert words[words.index("--backend-store-uri") + 1] == f"sqlite:///{project}/mlflow.db"
-    assert words[words.index("--host") + 1] == "127.0.0.1"
-    assert words[words.index("--port") + 1] == str(port)
+    result = typed("ui", "--port", port)
+    assert result.code == 0
+    assert result.out.startswith(f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning\n")
+    (arguments,) = begun
+    assert arguments[:4] == [sys.executable, "-m", "mlflow", "ui"]
+    assert arguments[arguments.index("--backend-store-uri") + 1] == f"sqlite:///{project}/mlflow.db"
+    assert arguments[arguments.index("--host") + 1] == "127.0.0.1"
+    assert arguments[arguments.index("--port") + 1] == str(port)
 
 
 def test_a_server_that_has_the_record_is_named_and_nothing_started(
     project: Path, typed: Type, begun: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@record.example/")
-    said = typed("ui")
-    assert said.code == 0
-    assert said.out.endswith("https://***@record.example/#/experiments?workflowType=machine_learning\n")
-    assert "secret" not in said.out
+    result = typed("ui")
+    assert result.code == 0
+    assert result.out.endswith("https://***@record.example/#/experiments?workflowType=machine_learning\n")
+    assert "secret" not in result.out
     assert begun == []
 
 
@@ -67,9 +67,9 @@ def test_the_password_of_a_database_is_on_no_command_line(
     uri = "postgresql://me:secret@host/db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "")  # restored at the end
-    said = typed("ui", "--port", free_port())
-    assert said.code == 0
-    assert "secret" not in said.out + said.error + " ".join(begun[0])
+    result = typed("ui", "--port", free_port())
+    assert result.code == 0
+    assert "secret" not in result.out + result.error + " ".join(begun[0])
     assert os.environ["MLFLOW_BACKEND_STORE_URI"] == uri  # which MLflow reads
 
 
@@ -78,16 +78,18 @@ def test_an_address_that_mlflow_refuses_is_refused_before_it_starts(
     typed: Type, begun: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://me:secret@host/x")
-    said = typed("ui")
-    assert said.code == 2
-    assert said.message.startswith("MLFLOW_TRACKING_URI is ftp://***@host/x: it is of a kind that MLflow does not know")
+    result = typed("ui")
+    assert result.code == 2
+    assert result.message.startswith(
+        "MLFLOW_TRACKING_URI is ftp://***@host/x: it is of a kind that MLflow does not know"
+    )
     assert begun == []
 
 
 def test_without_a_record_it_says_what_makes_one(project: Path, typed: Type, begun: list[list[str]]) -> None:
-    said = typed("ui")
-    assert said.code == 2
-    assert said.message == f"There is no record yet: {project}/mlflow.db. `pretextbench run` makes it."
+    result = typed("ui")
+    assert result.code == 2
+    assert result.message == f"There is no record yet: {project}/mlflow.db. `pretextbench run` makes it."
     assert begun == []
 
 
@@ -96,11 +98,11 @@ def test_a_port_in_use_is_told_and_another_offered(
 ) -> None:
     (project / "mlflow.db").touch()
     port = listener.getsockname()[1]
-    said = typed("ui", "--port", port)
-    assert said.code == 2
-    assert said.message.startswith(f"Port {port} of 127.0.0.1 is in use by another program. Port ")
+    result = typed("ui", "--port", port)
+    assert result.code == 2
+    assert result.message.startswith(f"Port {port} of 127.0.0.1 is in use by another program. Port ")
     assert begun == []
-    offered = int(said.message.rpartition("--port ")[2].rstrip("`."))
+    offered = int(result.message.rpartition("--port ")[2].rstrip("`."))
     free(offered)
     assert offered != port
 
@@ -118,37 +120,37 @@ def test_a_port_of_the_administrator_is_told(monkeypatch: pytest.MonkeyPatch) ->
 # --- report -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("browser", "word"), [(True, "opened "), (False, "No browser is found here")])
+@pytest.mark.parametrize(("browser", "name"), [(True, "opened "), (False, "No browser is found here")])
 def test_the_report_is_opened_or_its_place_told(
-    browser: bool, word: str, project: Path, typed: Type, monkeypatch: pytest.MonkeyPatch
+    browser: bool, name: str, project: Path, typed: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or browser)
     (project / "reports").mkdir()
     (project / "reports" / "report.html").touch()
-    said = typed("report")
-    assert said.code == 0
-    assert said.out.startswith(word)
-    assert str(project / "reports" / "report.html") in said.out
+    result = typed("report")
+    assert result.code == 0
+    assert result.out.startswith(name)
+    assert str(project / "reports" / "report.html") in result.out
     assert opened == [(project / "reports" / "report.html").as_uri()]
-    said = typed("report", "--path")
-    assert said.out == f"{project / 'reports' / 'report.html'}\n"
+    result = typed("report", "--path")
+    assert result.out == f"{project / 'reports' / 'report.html'}\n"
     assert len(opened) == 1
 
 
-@pytest.mark.parametrize("words", [[], ["--path"]])
-def test_without_a_report_it_says_what_makes_one(words: list[str], project: Path, typed: Type) -> None:
-    said = typed("report", *words)
-    assert said.code == 2
-    assert said.message == f"There is no report yet: {project}/reports/report.html. `pretextbench run` makes it."
+@pytest.mark.parametrize("arguments", [[], ["--path"]])
+def test_without_a_report_it_says_what_makes_one(arguments: list[str], project: Path, typed: Type) -> None:
+    result = typed("report", *arguments)
+    assert result.code == 2
+    assert result.message == f"There is no report yet: {project}/reports/report.html. `pretextbench run` makes it."
 
 
-@pytest.mark.parametrize("words", [["ui"], ["report"], ["init", "--images", "."]])
-def test_outside_a_project(words: list[str], tmp_path: Path, typed: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("arguments", [["ui"], ["report"], ["init", "--images", "."]])
+def test_outside_a_project(arguments: list[str], tmp_path: Path, typed: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    said = typed(*words)
-    assert said.code == 2
-    assert "is not inside a project" in said.message
+    result = typed(*arguments)
+    assert result.code == 2
+    assert "is not inside a project" in result.message
 
 
 @pytest.mark.slow

@@ -32,11 +32,11 @@ def test_the_guide_does_what_it_says(project: Path, typed: Type) -> None:
         if language == "python" and "<model id>" not in text:  # tests/track loads a logged model
             exec(text, names)
         for line in text.splitlines() if not language else []:
-            program, *words = shlex.split(line)
+            program, *arguments = shlex.split(line)
             assert program == "pretextbench"
-            said = typed(*words)
-            assert said.code == 0, said.error
-            commands.append(words[0])
+            result = typed(*arguments)
+            assert result.code == 0, result.error
+            commands.append(arguments[0])
     assert commands == ["embed", "embed", "neighbours", "neighbours", *["export"] * 4]
     assert names["features"].shape == (4, 32)
     assert Path("alike.png").is_file()

@@ -38,41 +38,43 @@ def runs(accuracies, seeds=1, n=500, classes=10, images=32_000, seed=0, seed_sd=
     for budget, factor in BUDGETS.items():
         wanted = [(few or {}).get(name, a * factor) if budget == "1%" else a * factor for name, a in accuracies.items()]
         tables[budget] = correctness(rng, wanted, seeds, n, seed_sd, redraws=3, redraw_sd=0.1)
-    found = []
+    results = []
     for m, name in enumerate(names):
         for s in range(seeds):
-            said = {"index": np.arange(n), "label": labels}
+            predicted = {"index": np.arange(n), "label": labels}
             for i, stage in enumerate(STAGES):
                 worse = tables["linear"][m][s, 0] * (rng.random(n) < 1 - 0.05 * abs(i - 2))
-                said[f"linear.{stage}"] = predictions(worse, labels, rng, classes)
-                said[f"knn.{stage}"] = predictions(worse * (rng.random(n) < 0.95), labels, rng, classes)
-            said |= beside(said, tables["linear"][m][s, 0], classes, rng)
+                predicted[f"linear.{stage}"] = predictions(worse, labels, rng, classes)
+                predicted[f"knn.{stage}"] = predictions(worse * (rng.random(n) < 0.95), labels, rng, classes)
+            predicted |= beside(predicted, tables["linear"][m][s, 0], classes, rng)
             for budget in BUDGETS:
-                said[f"budget.{budget}"] = predictions(tables[budget][m][s], labels, rng, classes)
-            found.append(run(name, s, said, n, classes, images))
-    return found
+                predicted[f"budget.{budget}"] = predictions(tables[budget][m][s], labels, rng, classes)
+            results.append(run(name, s, predicted, n, classes, images))
+    return results
 
 
-def beside(said, correct, classes, rng):
+def beside(predicted, correct, classes, rng):
     """Predictions of corrupted images (worse with severity), of another data set, and of a fine-tuned network."""
-    n, found, same = len(correct), {}, np.random.default_rng(1)  # the images and labels are those of every run
+    n, results, same = len(correct), {}, np.random.default_rng(1)  # the images and labels are those of every run
     few = same.permutation(n)[: n // 2]
-    found |= {"robust.index": np.sort(few), "robust.label": said["label"][np.sort(few)]}
+    results |= {"robust.index": np.sort(few), "robust.label": predicted["label"][np.sort(few)]}
     for name in CORRUPTIONS:
         kept = np.stack([correct[np.sort(few)] * (rng.random(len(few)) < 1 - 0.15 * s) for s in range(5)])
-        found[f"robust.{name}"] = predictions(kept, found["robust.label"], rng, classes)
-    found |= {"transfer.index": np.arange(n), "transfer.label": same.integers(0, classes, n)}
+        results[f"robust.{name}"] = predictions(kept, results["robust.label"], rng, classes)
+    results |= {"transfer.index": np.arange(n), "transfer.label": same.integers(0, classes, n)}
     for stage in STAGES:
-        found[f"transfer.linear.{stage}"] = predictions(
-            correct * (rng.random(n) < 0.8), found["transfer.label"], rng, classes
+        results[f"transfer.linear.{stage}"] = predictions(
+            correct * (rng.random(n) < 0.8), results["transfer.label"], rng, classes
         )
     better = np.maximum(correct, rng.random(n) < 0.3)
-    return found | {"finetune.100%": predictions(better, said["label"], rng, classes)}
+    return results | {"finetune.100%": predictions(better, predicted["label"], rng, classes)}
 
 
-def run(name, seed, said, n=500, classes=10, images=32_000):
+def run(name, seed, predicted, n=500, classes=10, images=32_000):
     """One Run with the metrics that go with its predictions."""
-    layers = {stage: {"val": 0.9 - 0.05 * abs(i - 2)} | test(said, f"linear.{stage}") for i, stage in enumerate(STAGES)}
+    layers = {
+        stage: {"val": 0.9 - 0.05 * abs(i - 2)} | test(predicted, f"linear.{stage}") for i, stage in enumerate(STAGES)
+    }
     metrics = {
         "labelled": True,
         "classes": [f"class{i}" for i in range(classes)],
@@ -81,7 +83,7 @@ def run(name, seed, said, n=500, classes=10, images=32_000):
         "linear": {"best": "layer3", "last": "layer4", "layers": layers},
         "budgets": {budget: {"labels": labels, "top1": 0.5} for budget, labels in (("1%", 60), ("10%", 600))},
         "labelfree": {"stage": "layer4", "rankme": 30.0 + len(name), "uniformity": -3.1, "feature_std": 0.8},
-        **further(layers, said),
+        **further(layers, predicted),
     }
     idle = name == "random"
     return Run(
@@ -89,7 +91,7 @@ def run(name, seed, said, n=500, classes=10, images=32_000):
         seed=seed,
         control=name in ("random", "supervised"),
         metrics=metrics,
-        predictions=said,
+        predictions=predicted,
         images_seen=0 if idle else images,
         seconds=0.0 if idle else 20.0 + 3 * len(name) + seed,
         images_per_second=0.0 if idle else 1500.0,
@@ -101,24 +103,24 @@ def run(name, seed, said, n=500, classes=10, images=32_000):
     )
 
 
-def test(said, key):
+def test(predicted, key):
     """The scores of one set of predictions, where there are any."""
-    if key not in said:
+    if key not in predicted:
         return {}
     counts = np.zeros((10, 10), int)
-    np.add.at(counts, (said["label"] % 10, said[key] % 10), 1)
+    np.add.at(counts, (predicted["label"] % 10, predicted[key] % 10), 1)
     recall = np.diag(counts) / np.maximum(counts.sum(1), 1)
-    scores = {"top1": float((said[key] == said["label"]).mean()), "balanced_accuracy": float(recall.mean())}
+    scores = {"top1": float((predicted[key] == predicted["label"]).mean()), "balanced_accuracy": float(recall.mean())}
     return {"test": {**scores, "macro_f1": float(recall.mean()), "per_class": recall.tolist(), "ece": 0.031}}
 
 
-def further(layers, said):
+def further(layers, predicted):
     """The parts of an evaluation that not every one has."""
-    if "robust.index" not in said:
+    if "robust.index" not in predicted:
         return {}
-    curves = {n: (said[f"robust.{n}"] == said["robust.label"]).mean(1).tolist() for n in CORRUPTIONS}
+    curves = {n: (predicted[f"robust.{n}"] == predicted["robust.label"]).mean(1).tolist() for n in CORRUPTIONS}
     mean = np.mean(list(curves.values()), 0).tolist()
-    robust = {"layer": "layer3", "images": len(said["robust.index"]), "clean": 0.6, "corruptions": curves}
+    robust = {"layer": "layer3", "images": len(predicted["robust.index"]), "clean": 0.6, "corruptions": curves}
     robust |= {"mean": mean, "relative_drop": float(np.mean(1 - np.array(mean) / 0.6))}
     probe = {"best": "layer3", "last": "layer4", "layers": layers}
     transfer = {"source": "folder", "classes": ["x", "y"], "data": {"fingerprint": "b" * 64}, "linear": probe}
@@ -126,11 +128,11 @@ def further(layers, said):
     return {"robustness": robust, "transfer": transfer, "finetune": {"100%": tuned}}
 
 
-def unlabelled(found):
+def unlabelled(results):
     """The same run as it would be without any labels."""
-    metrics = {key: found.metrics[key] for key in ("labelfree", "data", "classes")}
+    metrics = {key: results.metrics[key] for key in ("labelfree", "data", "classes")}
     metrics |= {"labelled": False, "reason": "no training image has a label"}
-    return Run(**{**vars(found), "metrics": metrics, "predictions": {}})
+    return Run(**{**vars(results), "metrics": metrics, "predictions": {}})
 
 
 def on_disk(run, root):

@@ -44,7 +44,7 @@ class Page(HTMLParser):
         return [attrs[attribute] for _, attrs in self.tags if attribute in attrs]
 
 
-def report(found, comparison=None, said=None, **further):
-    comparison = comparison or compare(found, PARAMS)
+def report(results, comparison=None, recommendation=None, **further):
+    comparison = comparison or compare(results, PARAMS)
     further = {"audit": None, "audit_picture": None, "recipe": {}} | further
-    return report_html(comparison, found, said or recommendation_md(comparison), **further)
+    return report_html(comparison, results, recommendation or recommendation_md(comparison), **further)

@@ -41,12 +41,12 @@ def test_the_best_row_comes_first_with_the_numbers_of_its_predictions(plain, com
     assert [row.name for row in comparison.rows] == ["supervised", "simclr", "rotation", "random"]
     assert [row.letters for row in comparison.rows] == ["a", "b", "c", "d"]
     lines = table(comparison)
-    for found in plain:
-        line, label = lines[found.name], found.predictions["label"]
-        assert float(line["linear"]) == pytest.approx(np.mean(found.predictions["linear.layer3"] == label), abs=1e-6)
-        assert float(line["linear_last_layer"]) == pytest.approx(np.mean(found.predictions["linear.layer4"] == label))
-        assert float(line["knn"]) == pytest.approx(np.mean(found.predictions["knn.layer3"] == label))
-        assert float(line["linear_1pct"]) == pytest.approx(np.mean(found.predictions["budget.1%"] == label), abs=1e-6)
+    for results in plain:
+        line, label = lines[results.name], results.predictions["label"]
+        assert float(line["linear"]) == pytest.approx(np.mean(results.predictions["linear.layer3"] == label), abs=1e-6)
+        assert float(line["linear_last_layer"]) == pytest.approx(np.mean(results.predictions["linear.layer4"] == label))
+        assert float(line["knn"]) == pytest.approx(np.mean(results.predictions["knn.layer3"] == label))
+        assert float(line["linear_1pct"]) == pytest.approx(np.mean(results.predictions["budget.1%"] == label), abs=1e-6)
         assert float(line["linear_low"]) < float(line["linear"]) < float(line["linear_high"])
     assert lines["random"]["kind"] == "control"
     assert lines["simclr"]["kind"] == "method"
@@ -54,11 +54,11 @@ def test_the_best_row_comes_first_with_the_numbers_of_its_predictions(plain, com
 
 
 def test_the_layer_of_a_row_is_chosen_on_validation_over_all_seeds():
-    found = runs({"simclr": 0.7}, seeds=2)
-    for one, val in zip(found, ((0.5, 0.9), (0.8, 0.6)), strict=True):
+    results = runs({"simclr": 0.7}, seeds=2)
+    for entry, val in zip(results, ((0.5, 0.9), (0.8, 0.6)), strict=True):
         layers = {f"layer{i + 1}": {"val": v} for i, v in enumerate((0.1, *val, 0.2))}
-        one.metrics["linear"] = {"best": "?", "last": "layer4", "layers": layers}
-    assert compare(found, PARAMS).rows[0].layers["linear"] == "layer3"
+        entry.metrics["linear"] = {"best": "?", "last": "layer4", "layers": layers}
+    assert compare(results, PARAMS).rows[0].layers["linear"] == "layer3"
 
 
 def test_rows_in_any_order_give_the_same_report(plain, comparison):
@@ -66,13 +66,13 @@ def test_rows_in_any_order_give_the_same_report(plain, comparison):
 
 
 def test_ties_share_a_letter_and_are_recommended_together():
-    found = compare(runs({"simclr": 0.65, "rotation": 0.65, "random": 0.4, "supervised": 0.9}, seed=3), PARAMS)
-    by_name = {row.name: row.letters for row in found.rows}
+    results = compare(runs({"simclr": 0.65, "rotation": 0.65, "random": 0.4, "supervised": 0.9}, seed=3), PARAMS)
+    by_name = {row.name: row.letters for row in results.rows}
     assert by_name["simclr"] == by_name["rotation"]
-    words = recommendation_md(found)
-    assert "**The encoders of" in words.split("cannot be told apart here")[0]
-    assert "took the least time" in words
-    assert "test images" in words.split("What would make it surer")[1]
+    text = recommendation_md(results)
+    assert "**The encoders of" in text.split("cannot be told apart here")[0]
+    assert "took the least time" in text
+    assert "test images" in text.split("What would make it surer")[1]
 
 
 def test_different_test_sets_are_refused(plain):
@@ -86,9 +86,9 @@ def test_unequal_budgets_are_refused_unless_asked_for(plain):
     more = [replace(r, images_seen=64_000) if r.name == "rotation" else r for r in plain]
     with pytest.raises(UserError, match=r"budgets differ.*rotation-0 64,000, simclr-0 32,000.*allow_unequal_budgets"):
         compare(more, PARAMS)
-    found = compare(more, PARAMS.model_copy(update={"allow_unequal_budgets": True}))
-    assert "different numbers of images" in leaderboard_md(found)
-    assert "mixes method and budget" in recommendation_md(found)
+    results = compare(more, PARAMS.model_copy(update={"allow_unequal_budgets": True}))
+    assert "different numbers of images" in leaderboard_md(results)
+    assert "mixes method and budget" in recommendation_md(results)
     compare([replace(r, images_seen=32_100) if r.name == "rotation" else r for r in plain], PARAMS)  # whole batches
 
 
@@ -107,45 +107,45 @@ def test_nothing_and_twice_the_same(plain):
 
 def test_missing_predictions_are_an_empty_cell_with_its_reason(plain, tmp_path):
     lost = [replace(r, predictions={}, missing="predictions.npz is gone") if r.name == "rotation" else r for r in plain]
-    found = compare(lost, PARAMS)
-    line = table(found)["rotation"]
+    results = compare(lost, PARAMS)
+    line = table(results)["rotation"]
     assert line["linear"] == line["knn"] == line["linear_1pct"] == line["tie_group"] == ""
     assert line["notes"] == "predictions.npz is gone"
-    assert found.rows[-1].name == "rotation"
-    cells = next(line for line in leaderboard_md(found).splitlines() if line.startswith("| rotation")).split("|")
+    assert results.rows[-1].name == "rotation"
+    cells = next(line for line in leaderboard_md(results).splitlines() if line.startswith("| rotation")).split("|")
     assert [cells[i].strip() for i in (2, 3, 4, 6, 7, 8, 9)] == [""] * 7
-    assert "rotation" in leaderboard_md(found).split("Empty cells")[1]
-    assert "knn" not in json.loads(metrics_json(found))["rotation"]
-    assert "**simclr is the only method here.**" in recommendation_md(found)
-    write(found, lost, tmp_path)
+    assert "rotation" in leaderboard_md(results).split("Empty cells")[1]
+    assert "knn" not in json.loads(metrics_json(results))["rotation"]
+    assert "**simclr is the only method here.**" in recommendation_md(results)
+    write(results, lost, tmp_path)
 
 
 def test_a_budget_without_labels_is_an_empty_column_with_its_reason(plain):
     poor = []
-    for one in plain:
-        said = {key: value for key, value in one.predictions.items() if key != "budget.1%"}
+    for entry in plain:
+        predicted = {key: value for key, value in entry.predictions.items() if key != "budget.1%"}
         budgets = {"1%": {"top1": None, "reason": "class 2 has 3"}, "10%": {"labels": 600, "top1": 0.5}}
-        poor.append(replace(one, predictions=said, metrics={**one.metrics, "budgets": budgets}))
-    found = compare(poor, PARAMS)
-    assert table(found)["simclr"]["linear_1pct"] == ""
-    assert table(found)["simclr"]["notes"] == "1%: class 2 has 3"
-    assert "1 % labels: not measured" in recommendation_md(found)
+        poor.append(replace(entry, predictions=predicted, metrics={**entry.metrics, "budgets": budgets}))
+    results = compare(poor, PARAMS)
+    assert table(results)["simclr"]["linear_1pct"] == ""
+    assert table(results)["simclr"]["notes"] == "1%: class 2 has 3"
+    assert "1 % labels: not measured" in recommendation_md(results)
 
 
 def test_different_redraws_are_refused(plain):
-    said = {**plain[0].predictions, "budget.1%": plain[0].predictions["budget.1%"][:2]}
+    predicted = {**plain[0].predictions, "budget.1%": plain[0].predictions["budget.1%"][:2]}
     with pytest.raises(UserError, match=r"different `evaluate.redraws`"):
-        compare([replace(plain[0], predictions=said), *plain[1:]], PARAMS)
+        compare([replace(plain[0], predictions=predicted), *plain[1:]], PARAMS)
 
 
 def test_without_labels(plain, tmp_path):
     bare = [unlabelled(r) for r in plain]
-    found = compare(bare, PARAMS)
-    assert found.rows[0].name == "supervised"  # the longest name has the highest RankMe here
-    assert "No accuracies: no training image has a label" in leaderboard_md(found)
-    assert "There is no recommendation" in recommendation_md(found)
-    assert set(json.loads(metrics_json(found))["simclr"]) == {"rankme", "uniformity", "feature_std", "seconds"}
-    write(found, bare, tmp_path)
+    results = compare(bare, PARAMS)
+    assert results.rows[0].name == "supervised"  # the longest name has the highest RankMe here
+    assert "No accuracies: no training image has a label" in leaderboard_md(results)
+    assert "There is no recommendation" in recommendation_md(results)
+    assert set(json.loads(metrics_json(results))["simclr"]) == {"rankme", "uniformity", "feature_std", "seconds"}
+    write(results, bare, tmp_path)
     with pytest.raises(UserError, match="different test images"):
         compare([unlabelled(plain[0]), *plain[1:]], PARAMS)
 
@@ -160,17 +160,17 @@ def test_one_seed_says_what_it_leaves_out(comparison):
 
 
 def test_the_words():
-    words = recommendation_md(compare(runs({**PLAIN, "supervised": 0.6}, seeds=3), PARAMS))
-    assert "**Use simclr.**" in words
-    assert "points above rotation, the next method (p" in words
-    assert "points above random (p" in words
-    assert "pretraining pays even with all labels" in words
+    text = recommendation_md(compare(runs({**PLAIN, "supervised": 0.6}, seeds=3), PARAMS))
+    assert "**Use simclr.**" in text
+    assert "points above rotation, the next method (p" in text
+    assert "points above random (p" in text
+    assert "pretraining pays even with all labels" in text
     flipped = runs(PLAIN, seeds=3, n=2000, few={"simclr": 0.4, "rotation": 0.6})
     assert "the ranking flips" in recommendation_md(compare(flipped, PARAMS))
     useless = recommendation_md(compare(runs({"simclr": 0.5, "rotation": 0.48, "random": 0.52}, seeds=3), PARAMS))
     assert "**No method is shown to help.**" in useless
     assert "supervised control was not run" in useless
-    assert "run it again at twice the budget (`pretrain.images`), about" in words
+    assert "run it again at twice the budget (`pretrain.images`), about" in text
     alone = recommendation_md(compare(runs({"simclr": 0.7}), PARAMS))
     assert "only method here" in alone
     assert "nothing to recommend" in recommendation_md(compare(runs({"random": 0.5}), PARAMS))
@@ -199,8 +199,8 @@ def test_markdown_is_aligned():
 
 def test_runs_come_back_from_disk(plain, comparison, tmp_path):
     folders = [on_disk(r, tmp_path) for r in plain]
-    found = read(tmp_path, folders)
-    assert leaderboard_csv(compare(found, PARAMS)) == leaderboard_csv(comparison)
+    results = read(tmp_path, folders)
+    assert leaderboard_csv(compare(results, PARAMS)) == leaderboard_csv(comparison)
     (tmp_path / "simclr-0/predictions.npz").write_bytes(b"half a file")
     broken = read(tmp_path, folders)
     assert broken[0].missing.startswith("simclr-0/predictions.npz cannot be read")

@@ -35,11 +35,11 @@ def test_two_rows_share_a_letter_exactly_when_they_cannot_be_told_apart():
         size = int(rng(seed).integers(1, 8))
         different = np.triu(rng(seed).random((size, size)) < 0.5, 1)
         different |= different.T
-        found = letters(different)
-        assert all(found), "every row has a letter"
+        results = letters(different)
+        assert all(results), "every row has a letter"
         for i, j in itertools.combinations(range(size), 2):
-            assert bool(set(found[i]) & set(found[j])) != different[i, j]
-        members = [{row for row in range(size) if letter in found[row]} for letter in sorted(set("".join(found)))]
+            assert bool(set(results[i]) & set(results[j])) != different[i, j]
+        members = [{row for row in range(size) if letter in results[row]} for letter in sorted(set("".join(results)))]
         assert not any(a <= b for a, b in itertools.permutations(members, 2)), "a letter that says nothing new"
 
 
@@ -51,12 +51,12 @@ def test_letters_start_at_the_best_row():
 
 def test_one_seed_is_mcnemars_exact_test():
     rows = correctness(rng(), [0.7, 0.75, 0.72], 1, 300)
-    found = judge(rows, 0.95, 500, rng())
+    results = judge(rows, 0.95, 500, rng())
     for i, j in itertools.combinations(range(3), 2):
         a, b = rows[i][0, 0], rows[j][0, 0]
         first, second = int((a > b).sum()), int((a < b).sum())
-        assert found.p[i, j] == pytest.approx(stats.binomtest(first, first + second).pvalue)
-    assert (np.diag(found.p) == 1).all()
+        assert results.p[i, j] == pytest.approx(stats.binomtest(first, first + second).pvalue)
+    assert (np.diag(results.p) == 1).all()
 
 
 def test_the_randomised_test_is_mcnemars_where_both_apply():
@@ -68,23 +68,23 @@ def test_the_randomised_test_is_mcnemars_where_both_apply():
 
 def test_equal_predictions_are_never_different():
     row = correctness(rng(), [0.7], 2, 200)[0]
-    found = judge([row, row.copy()], 0.95, 500, rng())
-    assert found.p[0, 1] == 1
+    results = judge([row, row.copy()], 0.95, 500, rng())
+    assert results.p[0, 1] == 1
     assert judge([row[:1], row[:1].copy()], 0.95, 500, rng()).p[0, 1] == 1
 
 
 def test_the_bootstrap_has_the_standard_error_of_the_mean():
     row = correctness(rng(), [0.7], 1, 2000)[0]
-    found = judge([row], 0.95, 10_000, rng())
+    results = judge([row], 0.95, 10_000, rng())
     half = 1.96 * np.sqrt(row.mean() * (1 - row.mean()) / 2000)
-    assert found.low[0] == pytest.approx(row.mean() - half, abs=0.002)
-    assert found.high[0] == pytest.approx(row.mean() + half, abs=0.002)
+    assert results.low[0] == pytest.approx(row.mean() - half, abs=0.002)
+    assert results.high[0] == pytest.approx(row.mean() + half, abs=0.002)
 
 
 def test_a_perfect_score_has_an_interval():
-    found = judge([np.ones((1, 1, 50))], 0.95, 2000, rng())
-    assert found.accuracy[0] == found.high[0] == 1
-    assert 0.85 < found.low[0] < 0.97
+    results = judge([np.ones((1, 1, 50))], 0.95, 2000, rng())
+    assert results.accuracy[0] == results.high[0] == 1
+    assert 0.85 < results.low[0] < 0.97
 
 
 def test_the_spread_over_seeds_is_pooled_without_what_the_test_set_adds():
@@ -134,9 +134,9 @@ def promises(count, rows, seeds, n, seed_sd, redraws=1, redraw_sd=0.0, start=0):
     for k in range(count):
         generator = np.random.default_rng([start, k])
         data = correctness(generator, [0.75] * rows, seeds, n, seed_sd, redraws, redraw_sd)
-        found = judge(data, 0.95, 1000, generator)
-        alarms += bool(found.different.any())
-        covered += float(np.mean((found.low <= 0.75) & (found.high >= 0.75)))
+        results = judge(data, 0.95, 1000, generator)
+        alarms += bool(results.different.any())
+        covered += float(np.mean((results.low <= 0.75) & (results.high >= 0.75)))
     return alarms / count, covered / count
 
 
@@ -187,13 +187,13 @@ def test_uncorrected_comparisons_would_be_caught(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "seed_sd"), [(1, 0.0), (3, 0.05)])
 def test_power_at_three_points(seeds, seed_sd):
-    found, count = 0, 60
+    results, count = 0, 60
     for k in range(count):
         generator = np.random.default_rng([7, k])
         data = correctness(generator, [0.73, 0.70, 0.60, 0.50], seeds, 2000, seed_sd)
-        found += bool(judge(data, 0.95, 1000, generator).different[0, 1])
-    print(f"\npower for 3 points, 2,000 examples, {seeds} seed(s), seed sd {seed_sd}: {found / count:.2f}")
-    assert found / count > 0.3
+        results += bool(judge(data, 0.95, 1000, generator).different[0, 1])
+    print(f"\npower for 3 points, 2,000 examples, {seeds} seed(s), seed sd {seed_sd}: {results / count:.2f}")
+    assert results / count > 0.3
 
 
 def paired(gap, n):
@@ -207,14 +207,14 @@ def paired(gap, n):
 
 def test_the_images_asked_for_give_the_power_promised():
     first, second = paired(0.02, 1000)
-    found = needs(first, second, (np.nan, np.nan), 1, 0.05)
-    n, rng = found.images, np.random.default_rng(0)
+    results = needs(first, second, (np.nan, np.nan), 1, 0.05)
+    n, rng = results.images, np.random.default_rng(0)
     counts = rng.multinomial(n, [np.mean(first > second), np.mean(first < second), np.mean(first == second)], 4000)
     mean, square = (counts[:, 0] - counts[:, 1]) / n, (counts[:, 0] + counts[:, 1]) / n
     z = mean / np.sqrt((square - mean**2) / n)
     assert np.mean(np.abs(z) > stats.norm.ppf(0.975)) == pytest.approx(0.8, abs=0.03)
-    assert found.seeds is None, "with one seed the spread is not known"
-    assert found.images > 1000
+    assert results.seeds is None, "with one seed the spread is not known"
+    assert results.images > 1000
 
 
 def test_what_is_detectable_shrinks_with_the_root_of_the_images():
@@ -224,13 +224,13 @@ def test_what_is_detectable_shrinks_with_the_root_of_the_images():
 
 
 def test_seeds_that_are_too_noisy_cannot_be_mended_by_images():
-    found = needs(*paired(0.02, 1000), (0.05, 0.05), 3, 0.05)
-    assert found.images is None
+    results = needs(*paired(0.02, 1000), (0.05, 0.05), 3, 0.05)
+    assert results.images is None
     more = needs(*paired(0.02, 10_000), (0.05, 0.05), 3, 0.05)
     assert more.seeds > 3
 
 
 def test_no_difference_needs_no_number():
-    found = needs(*paired(0.0, 1000), (0.01, 0.01), 3, 0.05)
-    assert found.images is None
-    assert found.seeds is None
+    results = needs(*paired(0.0, 1000), (0.01, 0.01), 3, 0.05)
+    assert results.images is None
+    assert results.seeds is None

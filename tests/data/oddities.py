@@ -32,9 +32,9 @@ ARITHMETIC = base64.b64decode(
 
 def exif(orientation: int) -> bytes:
     """EXIF with nothing but an orientation."""
-    found = Image.Exif()
-    found[0x0112] = orientation
-    return found.tobytes()
+    result = Image.Exif()
+    result[0x0112] = orientation
+    return result.tobytes()
 
 
 def directory(*tags: tuple[int, int, int, int], more: int = 0) -> bytes:

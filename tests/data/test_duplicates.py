@@ -38,10 +38,10 @@ def contents(data: Prepared) -> list[tuple[int, int, int]]:
 def test_copies_are_left_out_and_the_label_stays(tmp_path: Path, seed: int) -> None:
     params = {"source": "folder", "path": str(copied(tmp_path / "in")), "image_size": 8, "seed": seed}
     card, data = run(tmp_path / "out", **params, drop_duplicates=True)
-    found = contents(data)
-    assert len({entry[1:3] for entry in found}) == len(found) == 22
-    assert all(label == colour for _, colour, number, label in found if (colour, number) != (0, 0))
-    assert [entry[1:3] for entry in found if entry[0] == "test"] == [(0, 50), (1, 50)]
+    result = contents(data)
+    assert len({entry[1:3] for entry in result}) == len(result) == 22
+    assert all(label == colour for _, colour, number, label in result if (colour, number) != (0, 0))
+    assert [entry[1:3] for entry in result if entry[0] == "test"] == [(0, 50), (1, 50)]
     names = (tmp_path / "out" / "labels" / "files.txt").read_text().splitlines()
     assert "train/unlabelled.png" not in names, "the image with a label stands for both"
     assert (card.left_out, card.duplicates, card.duplicates_within) == (7, 0, 0)

@@ -23,10 +23,10 @@ def lay(root: Path, *names: str) -> Path:
     return root
 
 
-def understood(found: Listing) -> dict[str, tuple[str, str]]:
+def understood(result: Listing) -> dict[str, tuple[str, str]]:
     """name -> (split, class)."""
-    names = [found.classes[k] if k >= 0 else "-" for k in found.labels]
-    return {name: (s, c) for name, s, c in zip(found.names, found.splits, names, strict=True)}
+    names = [result.classes[k] if k >= 0 else "-" for k in result.labels]
+    return {name: (s, c) for name, s, c in zip(result.names, result.splits, names, strict=True)}
 
 
 def look(root: Path) -> Listing:
@@ -34,34 +34,34 @@ def look(root: Path) -> Listing:
 
 
 def test_class_folders(tmp_path: Path) -> None:
-    found = look(lay(tmp_path, "dog/1.png", "cat/1.png", "cat/2.png", "cat/deeper/still/3.png"))
-    assert found.classes == ["cat", "dog"]
-    assert understood(found) == {
+    result = look(lay(tmp_path, "dog/1.png", "cat/1.png", "cat/2.png", "cat/deeper/still/3.png"))
+    assert result.classes == ["cat", "dog"]
+    assert understood(result) == {
         "cat/1.png": ("train", "cat"),
         "cat/2.png": ("train", "cat"),
         "cat/deeper/still/3.png": ("train", "cat"),
         "dog/1.png": ("train", "dog"),
     }
-    assert "2 classes, from the names of the folders: cat, dog." in found.notes
+    assert "2 classes, from the names of the folders: cat, dog." in result.notes
 
 
 @pytest.mark.parametrize(("train", "val"), [("train", "val"), ("Train", "valid"), ("training", "validation")])
 def test_splits_with_classes(tmp_path: Path, train: str, val: str) -> None:
-    found = look(lay(tmp_path, f"{train}/a/1.png", f"{train}/b/1.png", f"{val}/a/2.png", "test/b/3.png"))
-    assert sorted(understood(found).values()) == [("test", "b"), ("train", "a"), ("train", "b"), ("val", "a")]
+    result = look(lay(tmp_path, f"{train}/a/1.png", f"{train}/b/1.png", f"{val}/a/2.png", "test/b/3.png"))
+    assert sorted(understood(result).values()) == [("test", "b"), ("train", "a"), ("train", "b"), ("val", "a")]
 
 
 def test_splits_without_classes(tmp_path: Path) -> None:
-    found = look(lay(tmp_path, "train/1.png", "train/2.png", "test/3.png"))
-    assert sorted(understood(found).values()) == [("test", "-"), ("train", "-"), ("train", "-")]
-    assert found.classes == []
+    result = look(lay(tmp_path, "train/1.png", "train/2.png", "test/3.png"))
+    assert sorted(understood(result).values()) == [("test", "-"), ("train", "-"), ("train", "-")]
+    assert result.classes == []
 
 
 def test_unlabelled_images_join_train(tmp_path: Path) -> None:
-    found = look(lay(tmp_path, "train/a/1.png", "train/b/1.png", "unlabeled/x/1.png", "unlabelled/2.png"))
-    assert understood(found)["unlabeled/x/1.png"] == ("train", "-")
-    assert understood(found)["unlabelled/2.png"] == ("train", "-")
-    assert found.classes == ["a", "b"]
+    result = look(lay(tmp_path, "train/a/1.png", "train/b/1.png", "unlabeled/x/1.png", "unlabelled/2.png"))
+    assert understood(result)["unlabeled/x/1.png"] == ("train", "-")
+    assert understood(result)["unlabelled/2.png"] == ("train", "-")
+    assert result.classes == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -75,34 +75,34 @@ def test_unlabelled_images_join_train(tmp_path: Path) -> None:
     ],
 )
 def test_flat_and_nested_folders_have_no_labels(tmp_path: Path, names: tuple[str, ...]) -> None:
-    found = look(lay(tmp_path, *names))
-    assert set(understood(found).values()) == {("train", "-")}
-    assert any(note.startswith("No labels") for note in found.notes)
+    result = look(lay(tmp_path, *names))
+    assert set(understood(result).values()) == {("train", "-")}
+    assert any(note.startswith("No labels") for note in result.notes)
 
 
 def test_partly_labelled(tmp_path: Path) -> None:
-    found = look(lay(tmp_path, "a/1.png", "b/1.png", "loose.png"))
-    assert understood(found)["loose.png"] == ("train", "-")
-    assert found.classes == ["a", "b"]
+    result = look(lay(tmp_path, "a/1.png", "b/1.png", "loose.png"))
+    assert understood(result)["loose.png"] == ("train", "-")
+    assert result.classes == ["a", "b"]
 
 
 def test_what_is_no_image_is_counted(tmp_path: Path) -> None:
     root = lay(
         tmp_path, "a/1.png", "b/1.png", ".hidden.png", ".git/x.png", "__MACOSX/1.png", "a/Thumbs.db", "notes.txt"
     )
-    found = look(lay(root, "a/README", "b/2.heic", "b/3.heic"))
-    assert len(found.names) == 2
-    assert found.ignored == 8
-    assert "Passed over: 4 hidden, 2 .heic, 1 no suffix, 1 .txt." in found.notes
+    result = look(lay(root, "a/README", "b/2.heic", "b/3.heic"))
+    assert len(result.names) == 2
+    assert result.ignored == 8
+    assert "Passed over: 4 hidden, 2 .heic, 1 no suffix, 1 .txt." in result.notes
 
 
 def test_images_outside_the_splits_are_counted(tmp_path: Path) -> None:
-    found = look(lay(tmp_path, "train/a/1.png", "train/b/1.png", "extra/1.png", "2.png"))
-    assert len(found.names) == 2
-    assert found.ignored == 2
-    assert found.unused == 2
+    result = look(lay(tmp_path, "train/a/1.png", "train/b/1.png", "extra/1.png", "2.png"))
+    assert len(result.names) == 2
+    assert result.ignored == 2
+    assert result.unused == 2
     text = "2 images lie outside train/, val/ and test/ and were passed over: the folder itself 1, extra/ 1."
-    assert found.warnings == (text,)
+    assert result.warnings == (text,)
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
@@ -126,15 +126,15 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: py
 
 
 def test_reads_in_the_order_asked(tmp_path: Path) -> None:
-    found = look(lay(tmp_path, *(f"{i}.png" for i in range(6))))
-    images = list(found.read([4, 0, 2]))
+    result = look(lay(tmp_path, *(f"{i}.png" for i in range(6))))
+    images = list(result.read([4, 0, 2]))
     assert [int(image[0, 0, 0]) for image in images if not isinstance(image, str)] == [4, 0, 2]
 
 
 def test_names_are_in_the_same_order_everywhere(tmp_path: Path) -> None:
-    found = look(lay(tmp_path, "b/2.png", "a/10.png", "a/9.png", "b/1.png"))
-    assert found.names == ["a/10.png", "a/9.png", "b/1.png", "b/2.png"]
-    np.testing.assert_array_equal(found.labels, [0, 0, 1, 1])
+    result = look(lay(tmp_path, "b/2.png", "a/10.png", "a/9.png", "b/1.png"))
+    assert result.names == ["a/10.png", "a/9.png", "b/1.png", "b/2.png"]
+    np.testing.assert_array_equal(result.labels, [0, 0, 1, 1])
 
 
 def test_missing(tmp_path: Path) -> None:

@@ -67,11 +67,11 @@ def test_alone(tmp_path: Path, file: Hostile, capfd: pytest.CaptureFixture[str])
         (tmp_path / "root" / name).mkdir(parents=True)
         plain(tmp_path / "root" / name, 1)
     file.put(tmp_path / "root" / "a")
-    found = look(tmp_path / "root")
-    numbers = [i for i, name in enumerate(found.names) if "plain" not in name and "cycle-2" not in name]
-    assert found.ignored == (file.fate == "ignored")
-    assert [found.names[i] for i in numbers] == ([] if file.fate == "ignored" else [f"a/{file.name}"])
-    for result in found.read(numbers):
+    actual = look(tmp_path / "root")
+    numbers = [i for i, name in enumerate(actual.names) if "plain" not in name and "cycle-2" not in name]
+    assert actual.ignored == (file.fate == "ignored")
+    assert [actual.names[i] for i in numbers] == ([] if file.fate == "ignored" else [f"a/{file.name}"])
+    for result in actual.read(numbers):
         check(file, result)
     assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.rglob("evil*"))
@@ -158,10 +158,10 @@ def test_folders_that_all_link_to_each_other(tmp_path: Path, monkeypatch: pytest
         plain(folder, 1)
         for other in folders:
             (folder / f"to-{other.name}").symlink_to(other)
-    found = look(tmp_path)
-    assert len(folders) <= len(found.names) <= 5 * len(folders)
-    assert all("links lead to this folder in more than 5 ways" in reason for _, reason in found.refused)
-    assert 0 < len(found.refused) <= len(folders)
+    actual = look(tmp_path)
+    assert len(folders) <= len(actual.names) <= 5 * len(folders)
+    assert all("links lead to this folder in more than 5 ways" in reason for _, reason in actual.refused)
+    assert 0 < len(actual.refused) <= len(folders)
 
 
 @pytest.fixture
@@ -184,9 +184,9 @@ def test_without_permission(tmp_path: Path, nobody: None) -> None:
     (tmp_path / "unsearchable").chmod(0o444)
     if os.geteuid() == 0:
         os.seteuid(65534)
-    found = look(Path())
-    results = dict(zip(found.names, found.read(range(len(found.names))), strict=True))
-    assert found.refused == [("closed", "the folder cannot be listed: Permission denied")]
+    actual = look(Path())
+    results = dict(zip(actual.names, actual.read(range(len(actual.names))), strict=True))
+    assert actual.refused == [("closed", "the folder cannot be listed: Permission denied")]
     assert results["a/plain-0.png"] == "cannot be read: Permission denied"
     assert results["unsearchable/plain-0.png"] == "cannot be read: Permission denied"
     assert isinstance(results["b/plain-0.png"], np.ndarray)
@@ -203,12 +203,12 @@ def test_bombs_take_no_memory(tmp_path: Path) -> None:
         for path, result in zip(sys.argv[1:], decode_all(list(map(Path, sys.argv[1:])), 16, "crop")):
             print(Path(path).name, result if isinstance(result, str) else "image")
     """
-    words = [sys.executable, "-c", code, *map(str, bombs)]
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+    arguments = [sys.executable, "-c", code, *map(str, bombs)]
+    done = subprocess.run(arguments, capture_output=True, text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()
-    assert len(said) == len(bombs)
-    assert not [line for line in said if re.search("memory|MemoryError", line, re.IGNORECASE)], said
+    lines_out = done.stdout.splitlines()
+    assert len(lines_out) == len(bombs)
+    assert not [line for line in lines_out if re.search("memory|MemoryError", line, re.IGNORECASE)], lines_out
 
 
 def test_large_images_are_held_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

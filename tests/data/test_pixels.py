@@ -180,21 +180,21 @@ def test_reasons_that_differ_in_numbers_are_told_once() -> None:
     ]
 
 
-@pytest.mark.parametrize(("flat", "told"), [(FILES, True), (1, True), (0, False)])
-def test_pictures_of_one_colour_are_told(tmp_path: Path, flat: int, told: bool) -> None:
+@pytest.mark.parametrize(("flat", "messages"), [(FILES, True), (1, True), (0, False)])
+def test_pictures_of_one_colour_are_told(tmp_path: Path, flat: int, messages: bool) -> None:
     def put(path: Path, i: int) -> None:
         Image.fromarray(colour(i) // (100 if i < flat else 1)).save(path)
 
     card, _ = prepared(tmp_path, put, "png")
     notes = [note for note in card.notes if f"{flat} of {FILES} images have hardly any contrast" in note]
-    assert len(notes) == told
+    assert len(notes) == messages
 
 
 def test_a_listing_tells_what_a_part_of_it_shows(tmp_path: Path) -> None:
     for i in range(4):
         tiff(tmp_path / f"{i}.tif", grey(i))
-    found = listing(tmp_path, SIDE, "crop")
-    list(found.read([0, 1]))
-    low, high = found.rescale() or (0, 0)
+    result = listing(tmp_path, SIDE, "crop")
+    list(result.read([0, 1]))
+    low, high = result.rescale() or (0, 0)
     assert (low, high) == (min(grey(0).min(), grey(1).min()), max(grey(0).max(), grey(1).max()))
-    assert found.rescale() is None, "once"
+    assert result.rescale() is None, "once"

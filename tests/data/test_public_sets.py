@@ -57,20 +57,20 @@ def look(source: str, root: Path, **params: Any) -> Listing:
     return public_sets.listing(Prepare.model_validate({"source": source, "path": str(root), **params}))
 
 
-def one(found: Listing, number: int) -> np.ndarray:
-    (image,) = found.read([number])
+def one(result: Listing, number: int) -> np.ndarray:
+    (image,) = result.read([number])
     assert isinstance(image, np.ndarray), image
     return image
 
 
 def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planes = cifar(datasets.CIFAR10, tmp_path, monkeypatch, 10)
-    found = look("cifar10", tmp_path)
-    assert [found.splits.count(s) for s in ("train", "val", "test")] == [100, 0, 20]
-    assert found.classes == [f"class{i}" for i in range(10)]
-    np.testing.assert_array_equal(found.labels[:20], [i % 10 for i in range(20)])
-    np.testing.assert_array_equal(one(found, 23), planes["data_batch_2"][3].reshape(3, 32, 32).transpose(1, 2, 0))
-    np.testing.assert_array_equal(one(found, 101), planes["test_batch"][1].reshape(3, 32, 32).transpose(1, 2, 0))
+    result = look("cifar10", tmp_path)
+    assert [result.splits.count(s) for s in ("train", "val", "test")] == [100, 0, 20]
+    assert result.classes == [f"class{i}" for i in range(10)]
+    np.testing.assert_array_equal(result.labels[:20], [i % 10 for i in range(20)])
+    np.testing.assert_array_equal(one(result, 23), planes["data_batch_2"][3].reshape(3, 32, 32).transpose(1, 2, 0))
+    np.testing.assert_array_equal(one(result, 101), planes["test_batch"][1].reshape(3, 32, 32).transpose(1, 2, 0))
 
 
 def test_cifar10_through_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,9 +87,9 @@ def test_cifar10_through_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planes = cifar(datasets.CIFAR100, tmp_path, monkeypatch, 100)
-    found = look("cifar100", tmp_path)
-    assert len(found.classes) == 100
-    np.testing.assert_array_equal(one(found, 7), planes["train"][7].reshape(3, 32, 32).transpose(1, 2, 0))
+    result = look("cifar100", tmp_path)
+    assert len(result.classes) == 100
+    np.testing.assert_array_equal(one(result, 7), planes["train"][7].reshape(3, 32, 32).transpose(1, 2, 0))
 
 
 def test_stl10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,11 +105,11 @@ def test_stl10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for attribute in ("train_list", "test_list"):
         entries = [[name, digest(base / name)] for name, _ in getattr(datasets.STL10, attribute)]
         monkeypatch.setattr(datasets.STL10, attribute, entries)
-    found = look("stl10", tmp_path, image_size=96)
-    assert list(found.splits) == ["train"] * 15 + ["test"] * 10
-    assert found.labels.tolist() == [*range(10), *[-1] * 5, *range(10)]
-    np.testing.assert_array_equal(one(found, 11), pixels["unlabeled"][1].transpose(1, 2, 0))
-    np.testing.assert_array_equal(one(found, 15), pixels["test"][0].transpose(1, 2, 0))
+    result = look("stl10", tmp_path, image_size=96)
+    assert list(result.splits) == ["train"] * 15 + ["test"] * 10
+    assert result.labels.tolist() == [*range(10), *[-1] * 5, *range(10)]
+    np.testing.assert_array_equal(one(result, 11), pixels["unlabeled"][1].transpose(1, 2, 0))
+    np.testing.assert_array_equal(one(result, 15), pixels["test"][0].transpose(1, 2, 0))
 
 
 def test_imagenette(tmp_path: Path) -> None:
@@ -118,11 +118,11 @@ def test_imagenette(tmp_path: Path) -> None:
             (tmp_path / "imagenette2-160" / part / folder).mkdir(parents=True)
             image = Image.new("RGB", (20, 16), (0, 100 * i, 0))
             image.save(tmp_path / "imagenette2-160" / part / folder / "a.JPEG")
-    found = look("imagenette", tmp_path)
-    assert found.classes == ["tench", "parachute"]
-    assert list(found.splits) == ["train", "train", "test", "test"]
-    assert found.labels.tolist() == [0, 1, 0, 1]
-    assert abs(int(one(found, 3)[0, 0, 1]) - 100) < 4
+    result = look("imagenette", tmp_path)
+    assert result.classes == ["tench", "parachute"]
+    assert list(result.splits) == ["train", "train", "test", "test"]
+    assert result.labels.tolist() == [0, 1, 0, 1]
+    assert abs(int(one(result, 3)[0, 0, 1]) - 100) < 4
 
 
 @pytest.mark.parametrize("source", ["cifar10", "cifar100", "stl10", "imagenette"])

@@ -70,8 +70,8 @@ def test_there_are_ten_classes_with_names() -> None:
 def neighbour_accuracy(train: int, test: int, turn: bool) -> float:
     """Accuracy of the nearest neighbour in pixels; `turn` asks for up or upside down in place of the class."""
     params = Prepare(image_size=16, synthetic=Synthetic(train=train, val=1, test=test))
-    found = listing(params)
-    images, labels = np.stack(list(found.read(range(len(found.names))))).astype(np.float32), found.labels
+    result = listing(params)
+    images, labels = np.stack(list(result.read(range(len(result.names))))).astype(np.float32), result.labels
     if turn:
         labels = np.arange(len(labels)) % 2
         images[labels == 1] = images[labels == 1, ::-1]

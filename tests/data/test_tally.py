@@ -25,9 +25,9 @@ def test_one_colour_can_still_be_normalised() -> None:
 
 def test_duplicates_across_and_within() -> None:
     a, b = np.zeros((2, 2, 3), np.uint8), np.ones((2, 2, 3), np.uint8)
-    found, listing = Duplicates(), Listing("12345", [], np.zeros(5, np.int64), [], lambda _: iter(()))
+    result, listing = Duplicates(), Listing("12345", [], np.zeros(5, np.int64), [], lambda _: iter(()))
     places = zip(("train", "train", "train", "val", "test"), (a, a, b, b, b), strict=True)
-    firsts = [found.add(image, Row(split, row, row), listing) for row, (split, image) in enumerate(places)]
+    firsts = [result.add(image, Row(split, row, row), listing) for row, (split, image) in enumerate(places)]
     assert [first and first.number for first in firsts] == [None, 0, None, 2, 2]
-    assert found.within == 1
-    assert found.pairs == [("train", "3", "val", "4"), ("train", "3", "test", "5"), ("val", "4", "test", "5")]
+    assert result.within == 1
+    assert result.pairs == [("train", "3", "val", "4"), ("train", "3", "test", "5"), ("val", "4", "test", "5")]

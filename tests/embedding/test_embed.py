@@ -71,14 +71,14 @@ def test_bf16_is_near() -> None:
 @pytest.mark.parametrize("size", [1, 2, 100])
 def test_what_cannot_be_read_is_named_and_the_rest_keeps_its_order(folder: Path, size: int) -> None:
     embed, task = Embedder(encoders.network(EncoderParams(width=4), 16), CPU), Task(gather(folder), 16)
-    found = list(task.batches(embed, size))
-    names = [name for batch in found for name in batch.names]
+    result = list(task.batches(embed, size))
+    names = [name for batch in result for name in batch.names]
     assert names == ["0.png", "1.png", "3.png", "4.png", "6.png"]
     assert dict(task.refused)["5.png"] == "empty: zero bytes"
     assert [name for name, _ in task.refused] == ["2.png", "5.png"]
     assert task.done == 5
     alone = torch.cat([next(Task(gather(folder / name), 16).batches(embed, 1)).features for name in names])
-    torch.testing.assert_close(torch.cat([batch.features for batch in found]), alone, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(torch.cat([batch.features for batch in result]), alone, rtol=1e-5, atol=1e-5)
 
 
 def test_folders_that_cannot_be_listed_are_refused_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_unknown_layers_and_devices_name_the_known_ones(tmp_path: Path) -> None:
     encoder, _ = encoder_folder.load(encoders.write(tmp_path))
     with pytest.raises(UserError, match=r"no layer 'layer5'\. Did you mean 'layer4'\? Allowed: last, layer1"):
         Embedder(encoder, CPU, "layer5")
-    for word in ("tpu9", "meta", "cuda:99", ""):
+    for term in ("tpu9", "meta", "cuda:99", ""):
         with pytest.raises(UserError, match=r"--device: .* cannot be used here \(.*\)\. Allowed"):
-            device(word)
+            device(term)
     assert device("cpu") == CPU

@@ -24,11 +24,11 @@ def write(target: Path, refused: list[tuple[str, str]] | None = None) -> np.ndar
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_what_was_written_is_read(tmp_path: Path, suffix: str) -> None:
     values = write(tmp_path / f"f{suffix}")
-    found = feature_file.read(tmp_path / f"f{suffix}")
-    assert found.names == ["a", "b", "c", "d", "é \U0001f600"]
-    np.testing.assert_array_equal(found.values, values)
-    assert found.values.dtype == np.float32
-    assert found.about == ABOUT
+    result = feature_file.read(tmp_path / f"f{suffix}")
+    assert result.names == ["a", "b", "c", "d", "é \U0001f600"]
+    np.testing.assert_array_equal(result.values, values)
+    assert result.values.dtype == np.float32
+    assert result.about == ABOUT
 
 
 def test_the_files_are_plain_parquet_and_plain_numpy(tmp_path: Path) -> None:

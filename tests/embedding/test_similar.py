@@ -24,9 +24,9 @@ def bank(tmp_path: Path) -> Bank:
 
 
 def test_known_neighbours_and_the_query_is_none_of_them(bank: Bank) -> None:
-    found = lookup(bank, "0.png", 2)
-    assert found.names == ["1.png", "2.png"]
-    assert found.similarity == pytest.approx([10 / 101**0.5, 0])
+    result = lookup(bank, "0.png", 2)
+    assert result.names == ["1.png", "2.png"]
+    assert result.similarity == pytest.approx([10 / 101**0.5, 0])
     assert lookup(bank, str(bank.album.root / "0.png"), 9).names == ["1.png", "2.png", "3.png"]
 
 
@@ -35,9 +35,9 @@ def test_equal_to_scikit_learn(bank: Bank) -> None:
     whole = Bank([str(i) for i in range(200)], values, bank.album)
     oracle = NearestNeighbors(n_neighbors=5, metric="cosine").fit(values)
     distance, rows = oracle.kneighbors(values[3:4] + 0.1)
-    found = nearest(whole, torch.from_numpy(values[3] + 0.1), "q", 5)
-    assert found.names == [str(row) for row in rows[0]]
-    assert found.similarity == pytest.approx(list(1 - distance[0]), abs=1e-5)
+    result = nearest(whole, torch.from_numpy(values[3] + 0.1), "q", 5)
+    assert result.names == [str(row) for row in rows[0]]
+    assert result.similarity == pytest.approx(list(1 - distance[0]), abs=1e-5)
 
 
 def test_equal_similarities_keep_the_order_and_zeros_are_like_nothing(bank: Bank) -> None:

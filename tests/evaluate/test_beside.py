@@ -33,13 +33,13 @@ class Second(FakeData):
 
 
 @pytest.fixture(scope="module")
-def found():
+def result():
     data, other = FakeData(), Second()
     return data, other, judged(data, views=FakeViews(data), transfer=other)
 
 
-def test_corrupted_accuracies_are_those_of_the_clean_probe_on_corrupted_features(found):
-    data, _, evaluation = found
+def test_corrupted_accuracies_are_those_of_the_clean_probe_on_corrupted_features(result):
+    data, _, evaluation = result
     views, curves = FakeViews(data), evaluation.metrics["robustness"]
     bench = protocol.Subject(TinyEncoder(), PARAMS, CPU).bench(
         data, extract(TinyEncoder(), data.images("val"), CPU), protocol._labels(data)
@@ -49,9 +49,9 @@ def test_corrupted_accuracies_are_those_of_the_clean_probe_on_corrupted_features
     for c, name in enumerate(views.names):
         for s in range(2):
             features = extract(TinyEncoder(), views.corrupted[c, s], CPU)[probed.best]
-            said = probed.models[probed.best].probabilities(features).argmax(1).numpy()
-            assert np.array_equal(evaluation.predictions[f"robust.{name}"][s], said)
-            assert curves["corruptions"][name][s] == np.mean(said == truth)
+            predicted = probed.models[probed.best].probabilities(features).argmax(1).numpy()
+            assert np.array_equal(evaluation.predictions[f"robust.{name}"][s], predicted)
+            assert curves["corruptions"][name][s] == np.mean(predicted == truth)
     whole = evaluation.predictions[f"linear.{curves['layer']}"][views.rows]
     assert curves["clean"] == np.mean(whole == truth)
     assert curves["mean"] == np.mean(list(curves["corruptions"].values()), 0).tolist()
@@ -72,8 +72,8 @@ def test_only_labelled_corrupted_images_count():
     data = FakeData()
     views = FakeViews(data)
     data._labels["test"][views.rows[:5]] = -1
-    found = judged(data, views=views)
-    assert found.metrics["robustness"]["images"] == len(views.rows) - 5 == len(found.predictions["robust.label"])
+    result = judged(data, views=views)
+    assert result.metrics["robustness"]["images"] == len(views.rows) - 5 == len(result.predictions["robust.label"])
     data._labels["test"][views.rows] = -1
     none = judged(data, views=views)
     assert none.metrics["robustness"] == {"reason": "none of the corrupted test images has a label"}
@@ -81,8 +81,8 @@ def test_only_labelled_corrupted_images_count():
     assert none.metrics["labelled"]
 
 
-def test_the_second_data_set_is_judged_by_its_own_labels(found):
-    data, other, evaluation = found
+def test_the_second_data_set_is_judged_by_its_own_labels(result):
+    data, other, evaluation = result
     assert (data.reads.count("test"), other.reads.count("test")) == (1, 1)
     moved, alone = evaluation.metrics["transfer"], judged(Second())
     assert moved["linear"] == alone.metrics["linear"]
@@ -97,13 +97,13 @@ def test_the_second_data_set_is_judged_by_its_own_labels(found):
 def test_a_second_data_set_without_labels_is_a_reason(split):
     other = Second()
     other._labels[split][:] = -1
-    found = judged(FakeData(), transfer=other)
-    assert "transfer data" in found.metrics["transfer"]["reason"]
-    assert not any(name.startswith("transfer") for name in found.predictions)
+    result = judged(FakeData(), transfer=other)
+    assert "transfer data" in result.metrics["transfer"]["reason"]
+    assert not any(name.startswith("transfer") for name in result.predictions)
 
 
-def test_all_labels_are_the_linear_probe_itself(found):
-    _, _, evaluation = found
+def test_all_labels_are_the_linear_probe_itself(result):
+    _, _, evaluation = result
     few, best = evaluation.metrics["budgets"]["100%"], evaluation.metrics["linear"]["best"]
     assert few["labels"] == 120
     assert few["top1"] == evaluation.metrics["linear"]["layers"][best]["test"]["top1"]
@@ -111,9 +111,9 @@ def test_all_labels_are_the_linear_probe_itself(found):
 
 
 def test_what_cannot_be_fine_tuned_is_a_reason():
-    found = judged(FakeData(), PARAMS.model_copy(update={"finetune": ("999",)}))
-    assert "asks for 999 labels per class" in found.metrics["finetune"]["999"]["reason"]
-    assert "finetune.999" not in found.predictions
+    result = judged(FakeData(), PARAMS.model_copy(update={"finetune": ("999",)}))
+    assert "asks for 999 labels per class" in result.metrics["finetune"]["999"]["reason"]
+    assert "finetune.999" not in result.predictions
 
 
 def test_pca_is_a_projection_on_the_two_largest_eigenvectors_of_the_covariance():

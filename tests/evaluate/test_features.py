@@ -17,10 +17,10 @@ def test_a_network_in_training_mode_is_probed_in_evaluation_mode_and_gets_its_mo
     encoder.train()
     encoder.norm.eval()  # a part that its owner froze
     before = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
-    found = extract(encoder, images, CPU)
+    result = extract(encoder, images, CPU)
     for stage, values in expected.items():
-        torch.testing.assert_close(found[stage], values, rtol=0, atol=0)
-        assert not found[stage].requires_grad
+        torch.testing.assert_close(result[stage], values, rtol=0, atol=0)
+        assert not result[stage].requires_grad
     assert encoder.training
     assert encoder.drop.training
     assert not encoder.norm.training
@@ -39,13 +39,13 @@ def test_modes_come_back_after_an_error():
 
 def test_features_are_those_of_the_images_one_by_one():
     encoder, images = TinyEncoder().eval(), FakeData().images("val")[:7]
-    found = extract(encoder, images, CPU, batch_size=3)
-    assert list(found) == ["one", "two", "three"]
+    result = extract(encoder, images, CPU, batch_size=3)
+    assert list(result) == ["one", "two", "three"]
     for i, image in enumerate(images):
         x = torch.tensor(image.astype(np.float32) / 255).permute(2, 0, 1)[None]
         with torch.no_grad():
             last = encoder(x)[0]
-        torch.testing.assert_close(found["three"][i], last, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(result["three"][i], last, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_features_are_those_of_the_images_one_by_one():
 )
 def test_the_grid_is_the_largest_that_keeps_the_vector_short(channels, side, length, grid):
     x = torch.randn(2, channels, side, side)
-    found = pool(x, length)
-    assert found.shape == (2, channels * grid**2)
+    result = pool(x, length)
+    assert result.shape == (2, channels * grid**2)
     blocks = x.unfold(2, side // grid, side // grid).unfold(3, side // grid, side // grid).mean((4, 5))
-    torch.testing.assert_close(found, blocks.flatten(1))
+    torch.testing.assert_close(result, blocks.flatten(1))
 
 
 def test_features_that_are_not_finite_name_their_stage():

@@ -71,11 +71,11 @@ def test_it_learns_what_a_probe_of_frozen_features_cannot_see():
 
 def script(monkeypatch, answers):
     """Validation that says what it is told, and keeps the networks that it was shown."""
-    said, shown = iter(answers), []
+    predicted, shown = iter(answers), []
 
     def validate(network, *_):
         shown.append(copy.deepcopy(network))
-        return next(said)
+        return next(predicted)
 
     monkeypatch.setattr(module, "validate", validate)
     return shown
@@ -147,13 +147,13 @@ def test_validation_is_a_forward_pass_without_augmentation_or_dropout():
     data, encoder = Colours(), TinyEncoder()
     network = nn.Sequential(encoder, nn.Linear(16, 3)).train()
     held = module.Part(data.images("val"), np.arange(60), torch.from_numpy(data._labels["val"]))
-    found = module.validate(network, held, Evaluate(batch_size=7), CPU)
+    result = module.validate(network, held, Evaluate(batch_size=7), CPU)
     assert network.training
     x = torch.from_numpy(np.array(data.images("val"))).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
         p = network.eval()(x).softmax(1)
-    assert found[0] == (p.argmax(1) == held.labels).double().mean()
-    assert found[1] == pytest.approx(-p[torch.arange(60), held.labels].log().mean().item(), rel=1e-5)
+    assert result[0] == (p.argmax(1) == held.labels).double().mean()
+    assert result[1] == pytest.approx(-p[torch.arange(60), held.labels].log().mean().item(), rel=1e-5)
 
 
 def test_the_rate_warms_up_and_ends_near_zero(monkeypatch):

@@ -26,31 +26,31 @@ def test_predictions_and_scores_are_scikit_learns(monkeypatch):
     oracle = KNeighborsClassifier(20, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.07))
     oracle.fit(bank.double().numpy(), labels.numpy())
     monkeypatch.setattr(module, "CHUNK", 400 * 7)  # several chunks, the last one short
-    found = knn(bank, labels, queries, 5, 20, 0.07, CPU)
-    assert np.array_equal(found.predictions.numpy(), oracle.predict(queries.double().numpy()))
-    np.testing.assert_allclose(found.scores.numpy(), oracle.predict_proba(queries.double().numpy()), atol=1e-4)
+    result = knn(bank, labels, queries, 5, 20, 0.07, CPU)
+    assert np.array_equal(result.predictions.numpy(), oracle.predict(queries.double().numpy()))
+    np.testing.assert_allclose(result.scores.numpy(), oracle.predict_proba(queries.double().numpy()), atol=1e-4)
 
 
 def test_a_tiny_temperature_does_not_overflow():
     bank, labels, queries = problem()
-    found = knn(bank, labels, queries, 5, 20, 1e-4, CPU)
-    assert found.scores.isfinite().all()
-    assert torch.equal(found.predictions, knn(bank, labels, queries, 5, 1, 0.07, CPU).predictions)
+    result = knn(bank, labels, queries, 5, 20, 1e-4, CPU)
+    assert result.scores.isfinite().all()
+    assert torch.equal(result.predictions, knn(bank, labels, queries, 5, 1, 0.07, CPU).predictions)
 
 
 def test_unlabelled_rows_leave_the_bank():
     bank, labels, queries = problem()
     hidden = labels.clone()
     hidden[::2] = -1
-    found = knn(bank, hidden, queries, 5, 20, 0.07, CPU)
+    result = knn(bank, hidden, queries, 5, 20, 0.07, CPU)
     expected = knn(bank[1::2], labels[1::2], queries, 5, 20, 0.07, CPU)
-    assert torch.equal(found.scores, expected.scores)
+    assert torch.equal(result.scores, expected.scores)
     with pytest.raises(UserError, match="none of the bank has a label"):
         knn(bank, torch.full_like(labels, -1), queries, 5, 20, 0.07, CPU)
 
 
 def test_a_bank_smaller_than_k_says_how_many_voted():
     bank, labels, queries = problem(m=6)
-    found = knn(bank, labels, queries, 5, 20, 0.07, CPU)
-    assert found.k == 6
-    torch.testing.assert_close(found.scores.sum(1), torch.ones(len(queries)))
+    result = knn(bank, labels, queries, 5, 20, 0.07, CPU)
+    assert result.k == 6
+    torch.testing.assert_close(result.scores.sum(1), torch.ones(len(queries)))

@@ -40,8 +40,8 @@ def test_loss_and_accuracy_are_scikit_learns_along_the_grid():
         assert model.loss == pytest.approx(loss, abs=1e-4)
         assert model.converged
         expected = reference.predict(scaler.transform(test.double().numpy()))
-        found = model.probabilities(test).argmax(1).numpy()
-        assert abs((found == truth.numpy()).mean() - (expected == truth.numpy()).mean()) <= 1e-3
+        result = model.probabilities(test).argmax(1).numpy()
+        assert abs((result == truth.numpy()).mean() - (expected == truth.numpy()).mean()) <= 1e-3
         np.testing.assert_allclose(
             model.probabilities(test).numpy(),
             reference.predict_proba(scaler.transform(test.double().numpy())),
@@ -132,9 +132,9 @@ def test_a_class_without_training_examples_gets_probability_zero():
 def test_unlabelled_rows_are_left_out():
     x, y = problem()
     hidden = torch.where(torch.arange(len(y)) % 3 == 0, -1, y)
-    found = linear.path(x, hidden, 4, [1e-2], 200, CPU)[0]
+    result = linear.path(x, hidden, 4, [1e-2], 200, CPU)[0]
     expected = linear.path(x[hidden >= 0], y[hidden >= 0], 4, [1e-2], 200, CPU)[0]
-    assert torch.equal(found.weight, expected.weight)
+    assert torch.equal(result.weight, expected.weight)
 
 
 def test_validation_chooses_the_penalty():

@@ -40,8 +40,8 @@ def choices(evaluation):
         for layer in metrics[probe]["layers"].values():
             del layer["test"]
     few = {k: [draw["l2"] for draw in v["redraws"]] for k, v in metrics["budgets"].items()}
-    said = {k: v.tolist() for k, v in evaluation.predictions.items() if k != "label"}
-    return metrics["knn"], metrics["linear"], metrics["labelfree"], few, said
+    predicted = {k: v.tolist() for k, v in evaluation.predictions.items() if k != "label"}
+    return metrics["knn"], metrics["linear"], metrics["labelfree"], few, predicted
 
 
 def scrambled():
@@ -66,8 +66,8 @@ def selecting_on_test(data, read):
 
     def probe(bench):
         probed = linear_probes(bench)
-        for stage, said in probed.test.items():
-            probed.val[stage] = float((said.classes == read(data)).mean())
+        for stage, predicted in probed.test.items():
+            probed.val[stage] = float((predicted.classes == read(data)).mean())
         return probed
 
     return probe
@@ -87,17 +87,17 @@ def test_a_planted_selection_through_a_back_door_is_caught(monkeypatch, outcome)
 
 
 def test_one_line_of_the_library_opens_the_test_labels():
-    found = []
+    result = []
     for path in Path(pretextbench.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "labels":
                 literal = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else "?"
-                found += [path.name] if literal == "test" else []
-    assert found == ["scoring.py"]
+                result += [path.name] if literal == "test" else []
+    assert result == ["scoring.py"]
 
 
 def test_every_stage_is_reported_and_validation_chose_the_best(outcome):
-    metrics, said = outcome[1].metrics, outcome[1].predictions
+    metrics, predicted = outcome[1].metrics, outcome[1].predictions
     truth = outcome[0]._labels["test"]
     for probe in ("knn", "linear"):
         layers = metrics[probe]["layers"]
@@ -105,15 +105,15 @@ def test_every_stage_is_reported_and_validation_chose_the_best(outcome):
         assert metrics[probe]["last"] == "three"
         assert layers[metrics[probe]["best"]]["val"] == max(layer["val"] for layer in layers.values())
         for stage, layer in layers.items():
-            assert layer["test"]["top1"] == np.mean(said[f"{probe}.{stage}"] == truth)
+            assert layer["test"]["top1"] == np.mean(predicted[f"{probe}.{stage}"] == truth)
     assert metrics["linear"]["layers"]["one"]["test"]["top1"] > 0.6, "chance is 0.33"
     assert np.sum(metrics["confusion"]) == 80
     for budget, labels in (("10%", 12), ("5", 15)):
         few = metrics["budgets"][budget]
         assert few["labels"] == labels
-        assert few["top1"] == pytest.approx(np.mean(said[f"budget.{budget}"] == truth))
-        assert said[f"budget.{budget}"].shape == (2, 80)
-    assert not np.array_equal(*said["budget.5"]), "two redraws are two subsets"
+        assert few["top1"] == pytest.approx(np.mean(predicted[f"budget.{budget}"] == truth))
+        assert predicted[f"budget.{budget}"].shape == (2, 80)
+    assert not np.array_equal(*predicted["budget.5"]), "two redraws are two subsets"
 
 
 def test_the_shared_backbone_goes_through():
@@ -127,12 +127,12 @@ def test_partly_labelled(outcome):
     data = FakeData()
     for split in ("train", "val", "test"):
         data._labels[split] = np.where(np.arange(len(data._labels[split])) % 4 == 1, -1, data._labels[split])
-    found = judged(data)
-    assert found.metrics["data"]["test_labelled"] == 60 == len(found.predictions["label"])
-    assert (found.predictions["label"] >= 0).all()
-    assert 1 not in found.predictions["index"]
-    assert found.metrics["data"]["train_labelled"] == 90
-    assert found.metrics["data"]["fingerprint"] != outcome[1].metrics["data"]["fingerprint"]
+    result = judged(data)
+    assert result.metrics["data"]["test_labelled"] == 60 == len(result.predictions["label"])
+    assert (result.predictions["label"] >= 0).all()
+    assert 1 not in result.predictions["index"]
+    assert result.metrics["data"]["train_labelled"] == 90
+    assert result.metrics["data"]["fingerprint"] != outcome[1].metrics["data"]["fingerprint"]
 
 
 @pytest.mark.parametrize(
@@ -147,12 +147,12 @@ def test_partly_labelled(outcome):
 def test_labels_that_cannot_judge_leave_the_label_free_measures(split, labels, reason, tmp_path):
     data = FakeData()
     data._labels[split] = np.full_like(data._labels[split], labels)
-    found = judged(data)
-    assert found.metrics["reason"] == reason
-    assert not found.metrics["labelled"]
-    assert found.predictions == {}
-    assert found.metrics["labelfree"]["rankme"] > 1
-    save(found, tmp_path / "run")
+    result = judged(data)
+    assert result.metrics["reason"] == reason
+    assert not result.metrics["labelled"]
+    assert result.predictions == {}
+    assert result.metrics["labelfree"]["rankme"] > 1
+    save(result, tmp_path / "run")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == UNJUDGED
 
 
@@ -160,18 +160,18 @@ def test_a_budget_beyond_the_labels_is_an_empty_cell_with_its_reason():
     data = FakeData()
     data._labels["train"][data._labels["train"] == 2] = -1
     data._labels["train"][:1] = 2
-    found = judged(data)
-    assert found.metrics["budgets"]["5"]["top1"] is None
-    assert re.search("class 2 has 1 in the training", found.metrics["budgets"]["5"]["reason"])
-    assert "budget.5" not in found.predictions
-    assert found.metrics["budgets"]["10%"]["top1"] is not None
+    result = judged(data)
+    assert result.metrics["budgets"]["5"]["top1"] is None
+    assert re.search("class 2 has 1 in the training", result.metrics["budgets"]["5"]["reason"])
+    assert "budget.5" not in result.predictions
+    assert result.metrics["budgets"]["10%"]["top1"] is not None
 
 
 def test_alignment_of_two_views():
     data = FakeData()
     views = FakeViews(data)
-    found = judged(data, views=views).metrics["labelfree"]["alignment"]
-    assert 0 < found < 2
+    result = judged(data, views=views).metrics["labelfree"]["alignment"]
+    assert 0 < result < 2
     views.pairs = np.stack([views.pairs[0]] * 2)
     assert judged(data, views=views).metrics["labelfree"]["alignment"] == pytest.approx(0, abs=1e-9)
 

@@ -35,9 +35,9 @@ def test_scores_are_those_of_a_loop(seed):
 
 def test_a_class_that_the_test_set_lacks_is_empty_not_zero():
     labels, predictions = np.array([0, 0, 2, 2]), np.array([0, 1, 2, 2])
-    found = scores(labels, predictions, 3)
-    assert found["per_class"] == [0.5, None, 1.0]
-    assert found["balanced_accuracy"] == 0.75
+    results = scores(labels, predictions, 3)
+    assert results["per_class"] == [0.5, None, 1.0]
+    assert results["balanced_accuracy"] == 0.75
 
 
 def test_calibration_error():

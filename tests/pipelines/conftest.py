@@ -43,10 +43,10 @@ def lay_out(root: Path, dvc_yaml: str) -> None:
     (root / "dvc.yaml").write_text(dvc_yaml)
 
 
-def start(project: Path, module: str, *words: str, **env: str) -> "subprocess.Popen[str]":
+def start(project: Path, module: str, *arguments: str, **env: str) -> "subprocess.Popen[str]":
     """Start `python -m module` in a project, in a process group of its own, as a terminal does."""
     return subprocess.Popen(
-        [sys.executable, "-m", module, *words],
+        [sys.executable, "-m", module, *arguments],
         cwd=project,
         env={**os.environ, "PYTHONPATH": str(CODE), "PRETEXTBENCH_SERVER_LINGER": "0.5", **env},
         stdout=subprocess.PIPE,
@@ -56,9 +56,11 @@ def start(project: Path, module: str, *words: str, **env: str) -> "subprocess.Po
     )
 
 
-def pipeline(project: Path, url: str, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
+def pipeline(project: Path, url: str, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
     """Run the graph flow to its end."""
-    with start(project, "pipelines.run", *words, PREFECT_API_URL=url, PRETEXTBENCH_BACK_OFF="0.1", **env) as process:
+    with start(
+        project, "pipelines.run", *arguments, PREFECT_API_URL=url, PRETEXTBENCH_BACK_OFF="0.1", **env
+    ) as process:
         out, err = process.communicate(timeout=400)  # on a busy machine
     return subprocess.CompletedProcess([], process.returncode, out, err)
 

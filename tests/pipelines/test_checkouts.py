@@ -63,19 +63,19 @@ def two(toy: Toy, tmp_path: Path) -> tuple[Path, Path]:
 def worker(two: tuple[Path, Path]) -> Iterator[str]:
     """The address of a scheduler whose one worker was started in the second checkout."""
     _, away = two
-    told, log = away / "scheduler.json", away / "dask.log"
+    messages, log = away / "scheduler.json", away / "dask.log"
     with log.open("w") as stream:
         processes = []
-        for words in (["scheduler", "--host", "127.0.0.1", "--port", "0"], ["worker", "--nthreads", "2"]):
-            command = [sys.executable, "-m", "dask", *words, "--no-dashboard", "--scheduler-file", str(told)]
+        for arguments in (["scheduler", "--host", "127.0.0.1", "--port", "0"], ["worker", "--nthreads", "2"]):
+            command = [sys.executable, "-m", "dask", *arguments, "--no-dashboard", "--scheduler-file", str(messages)]
             env = {**os.environ, "PYTHONPATH": str(CODE)}
             processes.append(subprocess.Popen(command, cwd=away, env=env, stdout=stream, stderr=stream))
-            wait_for(told)
+            wait_for(messages)
     end = time.monotonic() + 60
     while "Registered to" not in log.read_text():
         assert time.monotonic() < end, log.read_text()
         time.sleep(0.1)
-    yield re.findall(r"tcp://[\d.:]+", told.read_text())[0]
+    yield re.findall(r"tcp://[\d.:]+", messages.read_text())[0]
     for process in reversed(processes):
         process.terminate()
         process.wait(30)
@@ -95,8 +95,8 @@ def test_stages_run_in_the_other_checkout_and_the_first_is_current(
     two: tuple[Path, Path], worker: str, server_url: str
 ) -> None:
     home, away = two
-    words, record = ("--dask", worker, "--remote", "shared"), "http://127.0.0.1:9"
-    done = pipeline(home, server_url, *words, MLFLOW_TRACKING_URI=record)
+    arguments, record = ("--dask", worker, "--remote", "shared"), "http://127.0.0.1:9"
+    done = pipeline(home, server_url, *arguments, MLFLOW_TRACKING_URI=record)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert (away / "here-compare").read_text() == f"{record}\n", "the record is one"
     assert list(results(done).values()) == ["ran"] * 5
@@ -201,8 +201,8 @@ def test_another_version_of_a_plugin_is_refused(tmp_path: Path, install: Callabl
     from pretextbench import registry
 
     (tmp_path / "runs").mkdir()
-    found = {"odd": {"source_hash": registry.source_hash(registry.find("odd"))}}
-    (tmp_path / "runs/methods.json").write_text(json.dumps(found))
+    result = {"odd": {"source_hash": registry.source_hash(registry.find("odd"))}}
+    (tmp_path / "runs/methods.json").write_text(json.dumps(result))
     checkouts.check_methods(tmp_path)
     (site / "pretext_odd.py").write_text("class Odd: ...  # edited\n")
     with pytest.raises(UserError, match="Method 'odd' has other code in the environment of"):

@@ -121,11 +121,19 @@ def cluster(toy: Toy) -> Iterator[str]:
     """A scheduler, and a worker in the toy's folder, as somebody would start them by hand."""
     project, processes = toy(DIAMOND.replace("PRETRAIN", MEET)), []
     url = project / "scheduler.json"
-    for words in (["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"], ["worker", "--nthreads", "2"]):
-        words = [*words, "--scheduler-file", str(url), *(["--no-dashboard"] if words[0] == "worker" else [])]
+    for arguments in (
+        ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"],
+        ["worker", "--nthreads", "2"],
+    ):
+        arguments = [
+            *arguments,
+            "--scheduler-file",
+            str(url),
+            *(["--no-dashboard"] if arguments[0] == "worker" else []),
+        ]
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-m", "dask", *words],
+                [sys.executable, "-m", "dask", *arguments],
                 cwd=project,
                 env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
                 stdout=subprocess.DEVNULL,

@@ -47,12 +47,12 @@ class Prefect:
             "PREFECT_CLI_PROMPT": "false",
         }
 
-    def start(self, *words: str) -> Path:
-        log = self.root / f"{words[0]}.log"
+    def start(self, *arguments: str) -> Path:
+        log = self.root / f"{arguments[0]}.log"
         with log.open("w") as stream:
             self.processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "prefect", *words],
+                    [sys.executable, "-m", "prefect", *arguments],
                     cwd=self.root,
                     env=self.env,
                     stdin=subprocess.DEVNULL,
@@ -62,8 +62,8 @@ class Prefect:
             )
         return log
 
-    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "prefect", *words]
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "prefect", *arguments]
         return subprocess.run(
             command, cwd=self.root, env=self.env, capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL
         )
@@ -104,8 +104,8 @@ def test_it_is_imported_without_a_server() -> None:
 
 @pytest.mark.slow
 def test_a_worker_runs_the_graph_and_tells_how_it_ended(prefect: Prefect) -> None:
-    for words in (["work-pool", "create", "pretextbench", "--type", "process"], ["deploy", "--all"]):
-        done = prefect.run(*words)
+    for arguments in (["work-pool", "create", "pretextbench", "--type", "process"], ["deploy", "--all"]):
+        done = prefect.run(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
     worker = prefect.start("worker", "start", "--pool", "pretextbench", "--name", "here")
     run = ["deployment", "run", "comparison/graph", "--watch", "--watch-timeout", "170"]

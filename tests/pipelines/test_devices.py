@@ -101,14 +101,16 @@ def test_trainings_side_by_side_get_different_devices(tmp_path: Path, monkeypatc
     monkeypatch.setattr(graph, "DVC", ["/bin/sh", "-c", script])
     site = Site(Children(tmp_path), {}, jobs=4)
     orders = [Order("run", Node(f"pretrain@{i}", (), False, devices=1), stale=True) for i in range(4)]
-    found: list[str] = []
-    crowd = [threading.Thread(target=lambda order=order: found.append(site.repro(order, []).where)) for order in orders]
+    result: list[str] = []
+    crowd = [
+        threading.Thread(target=lambda order=order: result.append(site.repro(order, []).where)) for order in orders
+    ]
     for thread in crowd:
         thread.start()
     for thread in crowd:
         thread.join(30)
     assert not (tmp_path / "twice").exists()
-    assert sorted((tmp_path / "used").read_text().split()) == sorted(where.split()[-1] for where in found)
+    assert sorted((tmp_path / "used").read_text().split()) == sorted(where.split()[-1] for where in result)
     assert set((tmp_path / "used").read_text().split()) == {"0", "1"}
 
 
@@ -138,9 +140,9 @@ def test_the_pipeline_says_what_needs_devices(toy: Toy) -> None:
         ("devices: x", 1),
     ):
         (root / "params.yaml").write_text(params + f"pretrain: {{{training}}}\n")
-        found = {node.name: node.devices for node in graph.read([])}
-        assert {found["pretrain@simclr-0"], found["pretrain-control@random-0"]} == {expected}
-        assert {found[f"{name}"] for name in ("augment@simclr", "evaluate@simclr-0", "evaluate-control@random-0")} == {
+        result = {node.name: node.devices for node in graph.read([])}
+        assert {result["pretrain@simclr-0"], result["pretrain-control@random-0"]} == {expected}
+        assert {result[f"{name}"] for name in ("augment@simclr", "evaluate@simclr-0", "evaluate-control@random-0")} == {
             1
         }
-        assert {found[name] for name in ("inventory", "prepare", "audit", "views", "transfer", "compare")} == {0}
+        assert {result[name] for name in ("inventory", "prepare", "audit", "views", "transfer", "compare")} == {0}

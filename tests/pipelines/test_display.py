@@ -81,11 +81,11 @@ def test_a_stage_waits_runs_and_ends(tmp_path: Path, clock: Clock) -> None:
     view.ended(Outcome("inventory", "ran", 1.25))
     view.ended(Outcome("prepare", "failed", 7.5, "x; see y"))
     view.ended(Outcome("compare", "not run"))
-    found = drawn(view)
-    assert found["inventory"] == ["ran", "1.2"]
-    assert found["prepare"] == ["failed", "7.5"]
-    assert found["compare"] == ["not run"]
-    assert found[""] == ["1 failed, 1 ran, 1 not run, 3 waiting; 0:09"]
+    result = drawn(view)
+    assert result["inventory"] == ["ran", "1.2"]
+    assert result["prepare"] == ["failed", "7.5"]
+    assert result["compare"] == ["not run"]
+    assert result[""] == ["1 failed, 1 ran, 1 not run, 3 waiting; 0:09"]
 
 
 def test_a_training_shows_how_far_it_is(tmp_path: Path, clock: Clock) -> None:
@@ -96,9 +96,9 @@ def test_a_training_shows_how_far_it_is(tmp_path: Path, clock: Clock) -> None:
     clock.now += 10
     tell(tmp_path, "simclr-0", updated=clock.now)
     tell(tmp_path, "random-0", updated=BEGAN - 1)  # an earlier training's
-    found = drawn(view)
-    assert found["pretrain@simclr-0"] == ["running", "25%", "1,234", "1:05", "10"]
-    assert found["pretrain-control@random-0"] == ["running", "10"]
+    result = drawn(view)
+    assert result["pretrain@simclr-0"] == ["running", "25%", "1,234", "1:05", "10"]
+    assert result["pretrain-control@random-0"] == ["running", "10"]
 
 
 def test_the_file_of_a_training_is_not_taken_for_that_of_its_evaluation(tmp_path: Path, clock: Clock) -> None:
@@ -150,10 +150,10 @@ def test_where_the_terminal_is_low_what_matters_stays(tmp_path: Path, clock: Clo
     begin(tmp_path, "stage@44", BEGAN)
     for number in range(40):
         view.ended(Outcome(f"stage@{number}", "failed" if number == 3 else "up to date"))
-    found = drawn(view)
-    assert {"stage@3", "stage@44", "stage@49"} <= set(found)
-    assert len(found) - 1 == 12
-    assert found[""] == ["38 stages not shown; 1 running, 1 failed, 9 waiting, 39 up to date; 0:00"]
+    result = drawn(view)
+    assert {"stage@3", "stage@44", "stage@49"} <= set(result)
+    assert len(result) - 1 == 12
+    assert result[""] == ["38 stages not shown; 1 running, 1 failed, 9 waiting, 39 up to date; 0:00"]
 
 
 def test_without_a_terminal_there_are_lines(tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,13 +98,15 @@ If there are no processes with such PIDs, you can manually remove '/a/.dvc/tmp/r
 
 
 def test_dvc_is_busy_in_the_words_of_this_project(tmp_path: Path) -> None:
-    words = graph.explained(BUSY)
-    assert words.startswith("/a/runs/source.json is in use by process 4711 (/a/.venv/bin/dvc repro) and process 4712 (")
-    assert "or end it with `kill 4711 4712`; the next run continues" in words
+    arguments = graph.explained(BUSY)
+    assert arguments.startswith(
+        "/a/runs/source.json is in use by process 4711 (/a/.venv/bin/dvc repro) and process 4712 ("
+    )
+    assert "or end it with `kill 4711 4712`; the next run continues" in arguments
     (tmp_path / "x.log").write_text("Running stage 'x':\n" + BUSY)
     outcome = judge("x", Ending(255, False), tmp_path / "x.log", 1.0)
     assert (outcome.state, outcome.mistake) == ("failed", False), "worth another attempt: that process will end"
-    assert outcome.reason.startswith(words)
+    assert outcome.reason.startswith(arguments)
 
 
 def test_a_copy_without_git_is_told_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

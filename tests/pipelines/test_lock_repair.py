@@ -49,12 +49,12 @@ def test_wherever_a_lock_file_is_cut_dvc_can_read_what_is_left(toy: Toy) -> None
     path, mended = toy(PIPELINE) / "dvc.lock", 0
     for length in range(0, len(LOCK), 29):
         path.write_text(LOCK[:length])
-        told = mend(path.parent, again=0)
-        assert bool(told) is not path.exists()
+        messages = mend(path.parent, again=0)
+        assert bool(messages) is not path.exists()
         assert [node.name for node in graph.read([])] == ["one", "two"]
-        mended += bool(told)
-        if told:
-            assert told[0].startswith("dvc.lock was half written, as a kill leaves it, and is now dvc.lock.torn.")
+        mended += bool(messages)
+        if messages:
+            assert messages[0].startswith("dvc.lock was half written, as a kill leaves it, and is now dvc.lock.torn.")
             assert (path.parent / "dvc.lock.torn").read_text() == LOCK[:length]
     assert 0 < mended < len(LOCK) / 29
 
@@ -94,7 +94,7 @@ def test_the_next_flow_finishes_and_runs_nothing_twice(toy: Toy, server_url: str
     assert flow() == ""
     (project / "dvc.lock").write_text((project / "dvc.lock").read_text()[:-150])
     (project / ".dvc/tmp/rwlock").write_text("")
-    told = flow()
-    assert ".dvc/tmp/rwlock was half written" in told
+    messages = flow()
+    assert ".dvc/tmp/rwlock was half written" in messages
     assert set(yaml.safe_load((project / "dvc.lock").read_text())["stages"]) == set(stages)
     assert [(project / f"ran{i}").read_text() for i in range(3)] == ["x\n"] * 3

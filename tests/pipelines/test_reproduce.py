@@ -108,7 +108,7 @@ def test_every_state_as_dvc_makes_it(toy: Toy) -> None:
     (root / "a").write_text("2\n")
     assert state(True) == ("failed", "2", True)
     (root / "a").unlink()
-    found = state(True)
-    assert found[0] == "failed"
-    assert str(root / "a") in found[1] or "'a'" in found[1]
-    assert not found[2]
+    results = state(True)
+    assert results[0] == "failed"
+    assert str(root / "a") in results[1] or "'a'" in results[1]
+    assert not results[2]

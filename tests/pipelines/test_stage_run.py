@@ -58,7 +58,7 @@ def raising(error: BaseException) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (UserError("lr is -1. Allowed: above 0."), 2, "error: lr is -1. Allowed: above 0.\n"),
         (OSError(errno.ENOSPC, "x", "/a/b"), 2, "error: /a/b: no space left on the device"),
@@ -70,11 +70,11 @@ def raising(error: BaseException) -> Callable[[], None]:
         (SystemExit(), 0, ""),
     ],
 )
-def test_what_ends_a_stage_is_told_in_one_message(error: BaseException, code: int, said: str, capsys: Any) -> None:
+def test_what_ends_a_stage_is_told_in_one_message(error: BaseException, code: int, message: str, capsys: Any) -> None:
     assert stage.run("toy", raising(error), flow=False) == code
     shown = capsys.readouterr().err
-    assert shown.startswith(said)
-    assert shown.count("\n") == (1 if said else 0)
+    assert shown.startswith(message)
+    assert shown.count("\n") == (1 if message else 0)
 
 
 def test_a_stage_is_not_run_twice_at_once(capsys: Any) -> None:
@@ -169,9 +169,9 @@ def flow_runs(url: str) -> list[tuple[str, str, str]]:
     """Name, state and message of every flow run, from the server itself."""
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=30)
     connection.request("POST", "/api/flow_runs/filter", "{}", {"content-type": "application/json"})
-    found = json.load(connection.getresponse())
+    result = json.load(connection.getresponse())
     connection.close()
-    return [(run["name"], run["state"]["type"], run["state"]["message"]) for run in found]
+    return [(run["name"], run["state"]["type"], run["state"]["message"]) for run in result]
 
 
 def alive(pid: int) -> bool:
@@ -228,10 +228,10 @@ def test_two_stages_share_one_server_and_outlive_it(project: Path, server_home: 
 
 def serves(pid: int, project: Path) -> bool:
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return b"pipelines.server_process" in words and str(project / ".prefect").encode() in words
+    return b"pipelines.server_process" in arguments and str(project / ".prefect").encode() in arguments
 
 
 @pytest.mark.slow

@@ -77,20 +77,20 @@ def files(root: Path) -> dict[str, str]:
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
 
 
-def told(*targets: str) -> dict[str, list[str]]:
+def messages(*targets: str) -> dict[str, list[str]]:
     """Stage -> reasons, from the text; a first line under the key ''."""
     lines = staleness.explain(graph.read(list(targets))).splitlines()
-    found: dict[str, list[str]] = {"": [lines[0]]}
+    results: dict[str, list[str]] = {"": [lines[0]]}
     for line in lines[2:]:
         name, _, reason = line.partition("  ")
-        key = name or list(found)[-1]
-        found.setdefault(key, []).append(reason.strip())
-    return found
+        key = name or list(results)[-1]
+        results.setdefault(key, []).append(reason.strip())
+    return results
 
 
 def test_with_nothing_stale_it_says_so(project: Path) -> None:
     before = files(project)
-    assert told() == {
+    assert messages() == {
         "": ["All 7 stages are current; inventory always runs. Nothing was changed."],
         "inventory": ["always runs"],
     }
@@ -100,7 +100,7 @@ def test_with_nothing_stale_it_says_so(project: Path) -> None:
 def test_a_changed_parameter_is_told_with_both_values_and_what_follows_from_it(project: Path) -> None:
     (project / "params.yaml").write_text(PARAMS.replace("image_size: 32", "image_size: 64"))
     before = files(project)
-    assert told() == {
+    assert messages() == {
         "": ["6 of 7 stages would run; inventory always runs. Nothing was changed."],
         "inventory": ["always runs"],
         "prepare": ["prepare.image_size: 32 -> 64"],
@@ -115,11 +115,11 @@ def test_what_the_inventory_finds_is_told(project: Path) -> None:
     (project / "params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.3, steps: null"))
     changes = ["inventory.json: b-c.lr: 0.2 -> 0.3", "inventory.json: b-c.steps: nothing -> null"]
     before = files(project)
-    found = told()
+    results = messages()
     assert files(project) == before  # a run that is at work now reads the file of its own inventory
-    assert set(found) == {"", "inventory", "pretrain@b-c-0", "pretrain@b-c-1", "compare"}
-    assert found["pretrain@b-c-0"] == found["pretrain@b-c-1"] == changes
-    assert set(told("pretrain@a-0")) == {"", "inventory"}
+    assert set(results) == {"", "inventory", "pretrain@b-c-0", "pretrain@b-c-1", "compare"}
+    assert results["pretrain@b-c-0"] == results["pretrain@b-c-1"] == changes
+    assert set(messages("pretrain@a-0")) == {"", "inventory"}
 
 
 def test_changed_inputs_missing_outputs_and_commands_are_told(project: Path) -> None:
@@ -127,16 +127,16 @@ def test_changed_inputs_missing_outputs_and_commands_are_told(project: Path) -> 
     (project / "runs/a-0").unlink()
     (project / "report").write_text("mine")
     (project / "dvc.yaml").write_text(PIPELINE.replace("cat runs/*", "cat  runs/*"))
-    found = told()
-    assert found["prepare"] == ["changed raw"]
-    assert found["pretrain@a-0"] == ["missing output runs/a-0", "needs prepare"]
-    assert found["compare"][:2] == ["changed command", "output report was changed by hand"]
-    assert "changed runs" not in found["compare"]
+    results = messages()
+    assert results["prepare"] == ["changed raw"]
+    assert results["pretrain@a-0"] == ["missing output runs/a-0", "needs prepare"]
+    assert results["compare"][:2] == ["changed command", "output report was changed by hand"]
+    assert "changed runs" not in results["compare"]
 
 
 def test_a_stage_that_never_ran_is_told_as_such(project: Path) -> None:
     (project / "dvc.lock").unlink()
-    assert {reason for name in ("prepare", "pretrain@a-0") for reason in told()[name]} == {
+    assert {reason for name in ("prepare", "pretrain@a-0") for reason in messages()[name]} == {
         "has not run yet",
         "needs prepare",
     }
@@ -146,11 +146,11 @@ def test_a_mistake_that_the_inventory_finds_is_a_mistake(project: Path) -> None:
     (project / "fails.py").write_text("raise SystemExit('error: lr is -1. Allowed: above 0.')")
     (project / "dvc.yaml").write_text(PIPELINE.replace(STOCK, "import fails"))
     with pytest.raises(UserError, match=r"^lr is -1\. Allowed: above 0\.$"):
-        told()
+        messages()
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "found"),
+    ("old", "new", "results"),
     [
         ({"a": {"b": 1}}, {"a": {"b": 2}}, [("x.a.b", 1, 2)]),
         ({"a": 1}, {"a": 1}, []),
@@ -159,8 +159,8 @@ def test_a_mistake_that_the_inventory_finds_is_a_mistake(project: Path) -> None:
         ({"a": 1}, {}, [("x.a", 1, staleness.ABSENT)]),
     ],
 )
-def test_differences_are_told_where_they_are(old: Any, new: Any, found: list[tuple[str, Any, Any]]) -> None:
-    assert list(staleness.differences("x", old, new)) == found
+def test_differences_are_told_where_they_are(old: Any, new: Any, results: list[tuple[str, Any, Any]]) -> None:
+    assert list(staleness.differences("x", old, new)) == results
 
 
 STAGES = ["prepare", "augment@a", "augment@a-b", "pretrain@a-0", "pretrain@a-b-0", "pretrain@a-1", "compare"]

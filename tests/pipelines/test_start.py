@@ -87,8 +87,10 @@ def test_a_python_without_this_project_gives_way_or_says_so(
 ) -> None:
     became: list[list[str]] = []
     monkeypatch.setattr(shutil, "which", lambda name: f"/somewhere/{name}")
-    monkeypatch.setattr(os, "execv", lambda program, words: became.append(words))
-    monkeypatch.setattr(subprocess, "call", lambda words, **options: 0 if words[0] == "/somewhere/python3" else 1)
+    monkeypatch.setattr(os, "execv", lambda program, arguments: became.append(arguments))
+    monkeypatch.setattr(
+        subprocess, "call", lambda arguments, **options: 0 if arguments[0] == "/somewhere/python3" else 1
+    )
     with pytest.raises(SystemExit) as end:
         stages.change_python(["-m", "stages", "prepare"])
     assert became == [["/somewhere/python3", "-m", "stages", "prepare"]]
@@ -137,12 +139,12 @@ runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.mark.parametrize("words", [["pipelines.run"], ["pretextbench.track", ".", "--replay"]])
-def test_every_entry_without_the_extra_ends_in_that_message(words: list[str], toy: Toy) -> None:
+@pytest.mark.parametrize("arguments", [["pipelines.run"], ["pretextbench.track", ".", "--replay"]])
+def test_every_entry_without_the_extra_ends_in_that_message(arguments: list[str], toy: Toy) -> None:
     project = toy("stages: {}\n")
-    code = HIDE.replace("MODULE", repr(words[0]))
+    code = HIDE.replace("MODULE", repr(arguments[0]))
     done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=project, env={**os.environ, "PYTHONPATH": str(CODE)},
+        [sys.executable, "-c", code, *arguments], cwd=project, env={**os.environ, "PYTHONPATH": str(CODE)},
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
@@ -155,19 +157,19 @@ SLOW = "import time\nopen('begun', 'w').close()\ntime.sleep(60)\n"
 
 
 @pytest.mark.parametrize(
-    ("words", "slow"),
+    ("arguments", "slow"),
     [
         (["pipelines.run"], "pipelines.graph_run"),
         (["pretextbench.command", "methods"], "pretextbench.command.application"),
         (["stages", "prepare"], "stages.start"),
     ],
 )
-def test_ctrl_c_during_the_start_is_one_message(words: list[str], slow: str, toy: Toy) -> None:
+def test_ctrl_c_during_the_start_is_one_message(arguments: list[str], slow: str, toy: Toy) -> None:
     project = toy("stages: {}\n")
     (project / "slow.py").write_text(SLOW)
     (project / "sitecustomize.py").write_text(FINDER.replace("SLOW", slow))
     process = subprocess.Popen(
-        [sys.executable, "-m", *words], cwd=project, env={**os.environ, "PYTHONPATH": f"{project}:{CODE}"},
+        [sys.executable, "-m", *arguments], cwd=project, env={**os.environ, "PYTHONPATH": f"{project}:{CODE}"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     end = time.monotonic() + 60

@@ -41,17 +41,17 @@ def prepared(train: int = 100, val: int = 10, colour: bool = True, labels: list[
     ],
 )
 def test_batches_divide_into_their_parts(pretrain: dict[str, Any], expected: list[str]) -> None:
-    found = list(demands.of_parameters(Params(pretrain=pretrain), ENTRIES))
-    assert len(found) == len(expected)
-    assert all(part in line for part, line in zip(expected, found, strict=True))
+    result = list(demands.of_parameters(Params(pretrain=pretrain), ENTRIES))
+    assert len(result) == len(expected)
+    assert all(part in line for part, line in zip(expected, result, strict=True))
 
 
 def test_a_second_data_set_that_is_not_there_is_named(tmp_path: Path) -> None:
-    def found(path: Path) -> list[str]:
+    def result(path: Path) -> list[str]:
         return list(demands.of_parameters(Params(transfer={"source": "folder", "path": str(path)}), {}))
 
-    assert found(tmp_path) == []
-    assert "does not exist. Correct it, or set `source: null`" in found(tmp_path / "x")[0]
+    assert result(tmp_path) == []
+    assert "does not exist. Correct it, or set `source: null`" in result(tmp_path / "x")[0]
 
 
 def test_generated_images_fit_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,9 +78,9 @@ def test_devices_that_are_not_there(
     pretrain: dict[str, Any], gpus: int, expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demands.os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
-    found = list(demands.of_devices(Pretrain(**pretrain), gpus))
-    assert len(found) == bool(expected)
-    assert (expected or "") in "".join(found)
+    result = list(demands.of_devices(Pretrain(**pretrain), gpus))
+    assert len(result) == bool(expected)
+    assert (expected or "") in "".join(result)
 
 
 def test_the_inventory_asks_this_machine_only_where_the_trainings_run_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,9 +102,9 @@ def test_the_inventory_asks_this_machine_only_where_the_trainings_run_on_it(monk
     ],
 )
 def test_what_the_images_show(data: dict[str, Any], expected: list[str]) -> None:
-    found = list(demands.of_data(Params(), ENTRIES, prepared(**data)))
-    assert len(found) == len(expected)
-    assert all(part in line for part, line in zip(expected, found, strict=True))
+    result = list(demands.of_data(Params(), ENTRIES, prepared(**data)))
+    assert len(result) == len(expected)
+    assert all(part in line for part, line in zip(expected, result, strict=True))
 
 
 def test_a_method_that_needs_colour_is_refused_on_grey_images() -> None:
@@ -138,15 +138,15 @@ def test_images_that_stay_as_they_are_are_judged_by_the_inventory(
     monkeypatch.setattr("pretextbench.data.prepared.Prepared", lambda images: images.name)
     settings, source = {"prepare": {"seed": 0}}, {"files": {"files": 3}}
 
-    def found() -> list[str]:
+    def result() -> list[str]:
         return list(demands.of_current_data(Params(), {}, settings, source))
 
-    assert found() == []  # nothing is committed
+    assert result() == []  # nothing is committed
     lock = {"params": {"runs/settings.json": settings, "runs/source.json": source}}
     (tmp_path / layout.LOCKFILE).write_text(json.dumps({"stages": {"prepare": lock}}) + "\n")
-    assert found() == ["judged images"]
+    assert result() == ["judged images"]
     settings["prepare"] = {"seed": 1}  # they will be prepared anew
-    assert found() == []
+    assert result() == []
 
 
 def test_real_images_are_judged(tmp_path: Path) -> None:

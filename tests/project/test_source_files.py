@@ -143,10 +143,10 @@ def test_a_content_that_may_still_change_unnoticed_is_not_trusted(
 
 def test_many_bytes_are_not_read_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_files, "ANNOUNCED", (50, 10_000))
-    told: list[str] = []
+    messages: list[str] = []
     for _ in range(2):
-        digest(source(tmp_path / "in") if not told else tmp_path / "in", tmp_path / "kept", told.append)
-    assert told == ["reading 6 images once (0.0 GB), so that later changes are noticed"]
+        digest(source(tmp_path / "in") if not messages else tmp_path / "in", tmp_path / "kept", messages.append)
+    assert messages == ["reading 6 images once (0.0 GB), so that later changes are noticed"]
 
 
 def test_a_missing_folder_counts_as_empty(tmp_path: Path) -> None:

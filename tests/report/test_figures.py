@@ -19,11 +19,11 @@ CSS = Path(svg.__file__).with_name("report.css").read_text()
 
 @pytest.fixture(scope="module")
 def plain():
-    found = runs(PLAIN)
-    for one in found:
-        one.metrics["data"]["train_labelled"] = 6000
-    comparison = compare(found, Compare(resamples=300))
-    return comparison, {row.name: [one for one in found if one.name == row.name] for row in comparison.rows}
+    results = runs(PLAIN)
+    for run in results:
+        run.metrics["data"]["train_labelled"] = 6000
+    comparison = compare(results, Compare(resamples=300))
+    return comparison, {row.name: [run for run in results if run.name == row.name] for row in comparison.rows}
 
 
 def lines(text, variable):
@@ -32,19 +32,19 @@ def lines(text, variable):
     return [np.array(re.findall(r"[ML] (\S+) (\S+)", path), float) for path in paths]
 
 
-def straight(found, wanted):
+def straight(results, wanted):
     """Whether the places are a linear function of the numbers."""
-    return np.abs(np.polyval(np.polyfit(wanted, found, 1), wanted) - found).max() < 0.03
+    return np.abs(np.polyval(np.polyfit(wanted, results, 1), wanted) - results).max() < 0.03
 
 
 def test_names_beside_lines_keep_their_order_and_their_distance():
     rng = np.random.default_rng(0)
     for _ in range(50):
         wanted = rng.random(rng.integers(1, 9)) * 60
-        found = np.array(spread(list(wanted), 14))
-        assert (np.argsort(found) == np.argsort(wanted)).all()
-        assert np.diff(np.sort(found)).min(initial=14) >= 14 - 1e-9
-        assert found.mean() == pytest.approx(wanted.mean())
+        results = np.array(spread(list(wanted), 14))
+        assert (np.argsort(results) == np.argsort(wanted)).all()
+        assert np.diff(np.sort(results)).min(initial=14) >= 14 - 1e-9
+        assert results.mean() == pytest.approx(wanted.mean())
     assert spread([5, 100, 50], 14) == [5, 100, 50]
     assert spread([10, 10], 14) == [3, 17]
     assert spread([], 14) == []
@@ -52,14 +52,14 @@ def test_names_beside_lines_keep_their_order_and_their_distance():
 
 def test_stages_are_drawn_where_their_accuracies_are(plain):
     _, groups = plain
-    text, looks, found = figures.stages(groups, styles(plain[0].rows), "linear"), styles(plain[0].rows), []
+    text, looks, results = figures.stages(groups, styles(plain[0].rows), "linear"), styles(plain[0].rows), []
     for name, group in groups.items():
         wanted = [group[0].metrics["linear"]["layers"][stage]["test"]["top1"] for stage in STAGES]
         (places,) = (line for line in lines(text, looks[name].hue) if len(line) == len(STAGES))
         assert np.allclose(np.diff(places[:, 0]), np.diff(places[:, 0])[0], atol=0.02)
-        found += list(zip(places[:, 1], wanted, strict=True))
-    assert straight(*np.array(found).T)
-    assert found[0][0] < found[-1][0]  # the best is on top
+        results += list(zip(places[:, 1], wanted, strict=True))
+    assert straight(*np.array(results).T)
+    assert results[0][0] < results[-1][0]  # the best is on top
 
 
 def test_labels_are_on_a_logarithmic_axis_and_end_with_all_of_them(plain):
@@ -80,9 +80,9 @@ def test_robustness_starts_at_the_clean_accuracy(plain):
     looks = styles(plain[0].rows)
     text = figures.severity(groups, looks)
     for name, group in groups.items():
-        found = group[0].metrics["robustness"]
+        results = group[0].metrics["robustness"]
         (places,) = (line for line in lines(text, looks[name].hue) if len(line) == 6)
-        assert straight(places[:, 1], [found["clean"], *found["mean"]])
+        assert straight(places[:, 1], [results["clean"], *results["mean"]])
     assert list(figures.corruptions(groups, looks)) == ["noise", "blur", "rotate"]
     bare = {name: [replace(group[0], metrics={})] for name, group in groups.items()}
     assert figures.severity(bare, looks) is None
@@ -91,9 +91,11 @@ def test_robustness_starts_at_the_clean_accuracy(plain):
 
 def test_cost_labels_cover_neither_names_nor_points():
     close = {"simclr": 0.7, "rotation": 0.7, "random": 0.6}
-    found = runs(close)
-    found[1] = replace(found[1], predictions=found[0].predictions)  # as high, 6 s to the right: no room for a name
-    comparison = compare(found, Compare(resamples=50))
+    results = runs(close)
+    results[1] = replace(
+        results[1], predictions=results[0].predictions
+    )  # as high, 6 s to the right: no room for a name
+    comparison = compare(results, Compare(resamples=50))
     looks, boxes = styles(comparison.rows), {}
     text = figures.cost(comparison, looks)
     for anchor, x, y, name in re.findall(r'text-anchor: (\w+)[^"]*" x="(\S+)" y="(\S+)"[^>]*>([a-z]+)</text>', text):
@@ -120,9 +122,9 @@ def test_losses_of_rows_that_were_trained(plain, tmp_path):
     (tmp_path / "idle/history.csv").write_text("step\n")
     placed = {"simclr": [replace(groups["simclr"][0], folder=tmp_path)]}
     placed |= {"random": [replace(groups["random"][0], folder=tmp_path / "idle")], "rotation": groups["rotation"]}
-    found = figures.losses(placed, styles(comparison.rows))
-    assert list(found) == ["simclr"]
-    assert len(found["simclr"]) < 15_000  # all steps would take 34,000
+    results = figures.losses(placed, styles(comparison.rows))
+    assert list(results) == ["simclr"]
+    assert len(results["simclr"]) < 15_000  # all steps would take 34,000
 
 
 def test_figures_on_one_page_share_no_id_and_keep_any_name():
@@ -157,12 +159,12 @@ def luminance(colour):
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_text_can_be_read_in_both_modes(mode):
     light, dark = CSS.split("@media screen and (prefers-color-scheme: dark)")[:2]
-    found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6})", light.replace("#fff;", "#ffffff;")))
+    results = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6})", light.replace("#fff;", "#ffffff;")))
     if mode == "dark":
-        found |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", dark[: dark.index("* {")]))
-    assert len(found) > 20
+        results |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", dark[: dark.index("* {")]))
+    assert len(results) > 20
     for name in ("ink", "soft", "accent", "floor-text", "ceiling-text", *(f"text{i}" for i in range(svg.HUES))):
-        a, b = sorted((luminance(found[name]), luminance(found["paper"])))
+        a, b = sorted((luminance(results[name]), luminance(results["paper"])))
         assert (b + 0.05) / (a + 0.05) >= 4.5, name  # WCAG 2.2, AA
 
 

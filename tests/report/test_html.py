@@ -20,11 +20,11 @@ PNG = b"\x89PNG not really"
 RECIPE = {"commit": "abc1234", "params.yaml": "encoder:\n  name: resnet10\n"}
 
 
-def with_files(found, folder):
+def with_files(results, folder):
     """The runs, each with a folder as the stages leave it."""
     rng, placed = np.random.default_rng(0), []
-    for one in found:
-        home = folder / f"{one.name}-{one.seed}"
+    for run in results:
+        home = folder / f"{run.name}-{run.seed}"
         home.mkdir()
         (home / "history.csv").write_text("step,images,loss\n10,1280,3.5\n20,2560,2.5\n30,3840,2.25\n")
         dots = "".join(
@@ -33,16 +33,18 @@ def with_files(found, folder):
         (home / "map.csv").write_text("class,pca_x,pca_y,tsne_x,tsne_y\n" + dots)
         (home / "samples.png").write_bytes(PNG)
         counts = np.full((10, 10), 2) + 30 * np.eye(10, dtype=int)
-        placed.append(replace(one, folder=home, metrics={**one.metrics, "confusion": counts.tolist()}))
+        placed.append(replace(run, folder=home, metrics={**run.metrics, "confusion": counts.tolist()}))
     return placed
 
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
-    found = with_files(runs({**PLAIN, "jigsaw": 0.64}, seeds=2, n=1500, seed_sd=0.01), tmp_path_factory.mktemp("runs"))
-    comparison = compare(found, PARAMS)
+    results = with_files(
+        runs({**PLAIN, "jigsaw": 0.64}, seeds=2, n=1500, seed_sd=0.01), tmp_path_factory.mktemp("runs")
+    )
+    comparison = compare(results, PARAMS)
     audit = {"said": "No image of the test split is in train."}
-    return comparison, found, report(found, comparison, audit=audit, audit_picture=PNG, recipe=RECIPE)
+    return comparison, results, report(results, comparison, audit=audit, audit_picture=PNG, recipe=RECIPE)
 
 
 def test_everything_is_there_once(full):
@@ -97,13 +99,13 @@ def test_places_of_the_intervals_are_on_one_axis(full):
 
 def test_differences_of_all_pairs(full):
     comparison, _, text = full
-    said, verdict = Page(text).sections["pairs"], comparison.verdicts["linear"]
+    pairs, verdict = Page(text).sections["pairs"], comparison.verdicts["linear"]
     names = [row.name for row in comparison.rows]
     for i, name in enumerate(names):
         for other in names[i + 1 :]:
             gap = 100 * (verdict.accuracy(name) - verdict.accuracy(other))
-            assert f"{gap:+.1f}" in said
-    assert said.count("p ") >= 10
+            assert f"{gap:+.1f}" in pairs
+    assert pairs.count("p ") >= 10
     apart = int(np.triu(verdict.judgement.different).sum())
     assert 0 < apart < 10
     pairs = text[text.index('id="pairs"') : text.index('id="labels"')]
@@ -120,23 +122,23 @@ def test_colours_are_variables_that_the_page_defines(full):
 
 
 def test_the_same_numbers_give_the_same_bytes(full):
-    comparison, found, text = full
+    comparison, results, text = full
     audit = {"said": "No image of the test split is in train."}
-    again = report(found[::-1], comparison, audit=audit, audit_picture=PNG, recipe=dict(RECIPE))
+    again = report(results[::-1], comparison, audit=audit, audit_picture=PNG, recipe=dict(RECIPE))
     assert again == text
 
 
 def test_names_are_text_and_never_markup():
     evil, image = "<script>alert(1)</script>", "![x](http://evil.example/x.png)"
-    found = runs({f"{evil}&$x$": 0.7, "b": 0.5}, seeds=1)
-    for one in found:
-        one.metrics["classes"] = [evil, image, *one.metrics["classes"][2:]]
-        one.metrics["confusion"] = np.eye(10, dtype=int).tolist()
-        one.metrics["robustness"]["corruptions"] = {evil: [0.5] * 5}
-        one.metrics["transfer"]["source"] = evil
-        one.predictions[f"robust.{evil}"] = one.predictions["robust.noise"]
+    results = runs({f"{evil}&$x$": 0.7, "b": 0.5}, seeds=1)
+    for run in results:
+        run.metrics["classes"] = [evil, image, *run.metrics["classes"][2:]]
+        run.metrics["confusion"] = np.eye(10, dtype=int).tolist()
+        run.metrics["robustness"]["corruptions"] = {evil: [0.5] * 5}
+        run.metrics["transfer"]["source"] = evil
+        run.predictions[f"robust.{evil}"] = run.predictions["robust.noise"]
     text = report(
-        found,
+        results,
         said=f"# T\n\n**Use {evil}.** {image}\n\n## H\n\n- <b>a</b>\n",
         recipe={evil: evil, "more": f"{evil}\n{evil}"},
     )
@@ -145,9 +147,9 @@ def test_names_are_text_and_never_markup():
     assert "<script" not in text
     assert all(source.startswith("data:") for source in page.having("src"))
     assert evil in page.sections["classes"]
-    loose = [unlabelled(one) for one in found]
-    for one in loose:
-        one.metrics["reason"] = f"{evil} {image}"
+    loose = [unlabelled(run) for run in results]
+    for run in loose:
+        run.metrics["reason"] = f"{evil} {image}"
     assert "<script" not in report(loose)
     assert "<img" not in report(loose)
 

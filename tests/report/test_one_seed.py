@@ -29,10 +29,10 @@ def claims(text):
 @pytest.mark.parametrize("seed", range(3))
 def test_of_two_equal_methods_no_sentence_claims_a_method(seed):
     """Methods of equal worth, whose seeds differ: the two encoders are often told apart, the methods never."""
-    found = runs({"simclr": 0.6, "rotation": 0.6, "random": 0.3}, n=2000, seed=seed, seed_sd=0.3)
-    comparison = compare(found, PARAMS)
+    results = runs({"simclr": 0.6, "rotation": 0.6, "random": 0.3}, n=2000, seed=seed, seed_sd=0.3)
+    comparison = compare(results, PARAMS)
     answer, board = recommendation_md(comparison), leaderboard_md(comparison)
-    page = Page(report(found, comparison))
+    page = Page(report(results, comparison))
     for text in (answer, board, page.sections["board"].partition("Shaded")[2], page.sections["reasons"]):
         assert not claims(text), claims(text)
         assert "Use " not in text
@@ -45,14 +45,14 @@ def test_of_two_equal_methods_no_sentence_claims_a_method(seed):
 def test_the_seeds_above_differ_enough_to_tell_equal_methods_apart():
     leads = []
     for seed in range(6):
-        found = runs({"simclr": 0.6, "rotation": 0.6, "random": 0.3}, n=2000, seed=seed, seed_sd=0.3)
-        leads.append(recommendation_md(compare(found, PARAMS)).splitlines()[2].split(";")[0])
+        results = runs({"simclr": 0.6, "rotation": 0.6, "random": 0.3}, n=2000, seed=seed, seed_sd=0.3)
+        leads.append(recommendation_md(compare(results, PARAMS)).splitlines()[2].split(";")[0])
     assert {"encoder did best here" in lead for lead in leads} == {True, False}
     assert {"cannot be told apart here" in lead for lead in leads} == {True, False}
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "words"),
+    ("accuracies", "texts"),
     [
         (PLAIN, f"**simclr's encoder did best here; {NOT_SHOWN}.**"),
         (PLAIN, "simclr's encoder is "),
@@ -65,21 +65,21 @@ def test_the_seeds_above_differ_enough_to_tell_equal_methods_apart():
         ({"simclr": 0.7}, "**simclr is the only method here.**"),
     ],
 )
-def test_the_answer_of_one_seed(accuracies, words):
-    assert words in recommendation_md(compare(runs(accuracies, n=2000), PARAMS))
+def test_the_answer_of_one_seed(accuracies, texts):
+    assert texts in recommendation_md(compare(runs(accuracies, n=2000), PARAMS))
 
 
 def test_advice_keeps_the_seed_that_is_there():
-    found = runs(PLAIN)
-    for one in found:
-        object.__setattr__(one, "seed", 7)
-    assert "compare.seeds: [7, 8, 9]" in recommendation_md(compare(found, PARAMS))
+    results = runs(PLAIN)
+    for run in results:
+        object.__setattr__(run, "seed", 7)
+    assert "compare.seeds: [7, 8, 9]" in recommendation_md(compare(results, PARAMS))
 
 
 def test_several_seeds_speak_of_methods():
-    found = runs(PLAIN, seeds=3, n=2000)
-    comparison = compare(found, PARAMS)
-    answer, page = recommendation_md(comparison), Page(report(found, comparison))
+    results = runs(PLAIN, seeds=3, n=2000)
+    comparison = compare(results, PARAMS)
+    answer, page = recommendation_md(comparison), Page(report(results, comparison))
     assert "**Use simclr.**" in answer
     assert "encoder did best" not in answer
     assert "compare.seeds" not in answer

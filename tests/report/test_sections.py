@@ -10,21 +10,21 @@ from tests.compare.page import PLAIN, Page, report
 
 
 def test_sections_without_data_are_absent():
-    found = [
-        replace(one, metrics={k: v for k, v in one.metrics.items() if k not in ("robustness", "transfer", "finetune")})
-        for one in runs(PLAIN)
+    results = [
+        replace(run, metrics={k: v for k, v in run.metrics.items() if k not in ("robustness", "transfer", "finetune")})
+        for run in runs(PLAIN)
     ]
-    for one in found:
-        one.metrics["linear"]["layers"] = {
-            k: {**v, "test": {**v["test"], "per_class": []}} for k, v in one.metrics["linear"]["layers"].items()
+    for run in results:
+        run.metrics["linear"]["layers"] = {
+            k: {**v, "test": {**v["test"], "per_class": []}} for k, v in run.metrics["linear"]["layers"].items()
         }
-    there = set(filter(None, Page(report(found)).sections))
+    there = set(filter(None, Page(report(results)).sections))
     assert there == {"board", "reasons", "pairs", "labels", "cost", "others", "stages", "labelfree", "more"}
 
 
 def test_without_labels():
-    found = [unlabelled(one) for one in runs(PLAIN)]
-    page = Page(report(found))
+    results = [unlabelled(run) for run in runs(PLAIN)]
+    page = Page(report(results))
     assert set(filter(None, page.sections)) == {"board", "more"}
     assert "There is no recommendation: no training image has a label." in page.sections[None]
     assert "RankMe" in page.sections["board"]
@@ -32,25 +32,25 @@ def test_without_labels():
 
 
 def test_a_row_without_predictions_says_why():
-    found = [
-        replace(one, predictions={}, missing="predictions.npz is gone") if one.name == "rotation" else one
-        for one in runs(PLAIN)
+    results = [
+        replace(run, predictions={}, missing="predictions.npz is gone") if run.name == "rotation" else run
+        for run in runs(PLAIN)
     ]
-    page = Page(report(found))
+    page = Page(report(results))
     for section in ("board", "others", "more"):
         assert "predictions.npz is gone" in page.sections[section]
     assert "rotation" not in page.sections["pairs"]
-    gone = [replace(one, predictions={}, missing="gone") for one in found]
+    gone = [replace(run, predictions={}, missing="gone") for run in results]
     assert "No accuracies: no row has predictions" in Page(report(gone)).sections["board"]
 
 
 def test_a_budget_that_could_not_be_granted_says_why():
     poor = []
-    for one in runs(PLAIN):
-        said = {key: value for key, value in one.predictions.items() if key not in ("budget.1%", "finetune.100%")}
+    for run in runs(PLAIN):
+        predicted = {key: value for key, value in run.predictions.items() if key not in ("budget.1%", "finetune.100%")}
         budgets = {"1%": {"top1": None, "reason": "class 2 has 3"}, "10%": {"labels": 600, "top1": 0.5}}
-        metrics = {**one.metrics, "budgets": budgets, "finetune": {"100%": {"reason": "no time"}}}
-        poor.append(replace(one, predictions=said, metrics=metrics))
+        metrics = {**run.metrics, "budgets": budgets, "finetune": {"100%": {"reason": "no time"}}}
+        poor.append(replace(run, predictions=predicted, metrics=metrics))
     page = Page(report(poor))
     assert page.sections["board"].count("class 2 has 3") == 4
     assert page.sections["others"].count("no time") == 4
@@ -65,24 +65,24 @@ def test_one_method():
 
 
 def test_without_a_table_in_the_metrics_mistakes_are_counted_from_predictions():
-    found = runs(PLAIN, classes=1200, n=2400)
-    for one in found:
-        one.metrics["linear"]["layers"]["layer3"]["test"]["per_class"] = [0.5] * 1200
-        label = one.predictions["label"]
+    results = runs(PLAIN, classes=1200, n=2400)
+    for run in results:
+        run.metrics["linear"]["layers"]["layer3"]["test"]["per_class"] = [0.5] * 1200
+        label = run.predictions["label"]
         label[:] = np.arange(2400) % 1200
-        one.predictions["linear.layer3"] = np.where(label == 7, 3, label)
-    classes = Page(report(found)).sections["classes"]
+        run.predictions["linear.layer3"] = np.where(label == 7, 3, label)
+    classes = Page(report(results)).sections["classes"]
     assert "class7 for class3 (100 %)" in classes
     assert "Confusion matrices are left out" in classes
 
 
 def test_many_classes_are_cut_to_those_that_differ_most():
-    found = runs(PLAIN, classes=120)
-    for one in found:
-        spread = np.where(np.arange(120) % 12 == 5, 0.5 if one.name == "simclr" else 0.1, 0.3).tolist()
-        one.metrics["linear"]["layers"]["layer3"]["test"]["per_class"] = spread
-        one.metrics["confusion"] = np.eye(120, dtype=int).tolist()
-    page = Page(report(found))
+    results = runs(PLAIN, classes=120)
+    for run in results:
+        spread = np.where(np.arange(120) % 12 == 5, 0.5 if run.name == "simclr" else 0.1, 0.3).tolist()
+        run.metrics["linear"]["layers"]["layer3"]["test"]["per_class"] = spread
+        run.metrics["confusion"] = np.eye(120, dtype=int).tolist()
+    page = Page(report(results))
     classes = page.sections["classes"]
     assert re.findall(r"class(\d+)", classes) == [str(i) for i in range(120) if i % 12 == 5]
     assert "the 10 classes of 120" in classes

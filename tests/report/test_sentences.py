@@ -52,12 +52,12 @@ def test_transfer_is_judged_by_the_labels_and_the_layer_of_the_second_data_set(p
         layers = {stage: {"val": 0.9 if stage == "layer1" else 0.1} for stage in run.metrics["linear"]["layers"]}
         second = {**run.metrics["transfer"], "linear": {"best": "layer1", "last": "layer4", "layers": layers}}
         changed.append(replace(run, metrics={**run.metrics, "transfer": second}))
-    found = compare(changed, PARAMS)
-    row = next(row for row in found.rows if row.name == "simclr")
+    results = compare(changed, PARAMS)
+    row = next(row for row in results.rows if row.name == "simclr")
     assert (row.layers[TRANSFER], row.layers["linear"]) == ("layer1", "layer3")
     mine = [run.predictions for run in plain if run.name == "simclr"]
-    hits = [said["transfer.linear.layer1"] == said["transfer.label"] for said in mine]
-    assert found.cell(TRANSFER, "simclr") == pytest.approx(np.mean(hits))
+    hits = [predicted["transfer.linear.layer1"] == predicted["transfer.label"] for predicted in mine]
+    assert results.cell(TRANSFER, "simclr") == pytest.approx(np.mean(hits))
 
 
 def test_another_second_data_set_is_refused(plain):
@@ -74,17 +74,17 @@ def test_a_row_without_a_protocol_has_an_empty_cell(plain):
         else run
         for run in plain
     ]
-    found = compare(poor, PARAMS)
-    assert found.cell(CORRUPTED, "rotation") is None
-    assert found.cell(CORRUPTED, "simclr") is not None
-    assert next(line for line in lines(leaderboard_csv(found)) if line["name"] == "rotation")["corrupted"] == ""
+    results = compare(poor, PARAMS)
+    assert results.cell(CORRUPTED, "rotation") is None
+    assert results.cell(CORRUPTED, "simclr") is not None
+    assert next(line for line in lines(leaderboard_csv(results)) if line["name"] == "rotation")["corrupted"] == ""
 
 
 def test_a_reason_is_told(plain):
-    told = [replace(run, metrics={**run.metrics, "transfer": {"reason": "no labels there"}}) for run in plain]
-    found = compare(told, PARAMS)
-    assert TRANSFER not in found.verdicts
-    assert "transfer: no labels there" in leaderboard_md(found)
+    marked = [replace(run, metrics={**run.metrics, "transfer": {"reason": "no labels there"}}) for run in plain]
+    results = compare(marked, PARAMS)
+    assert TRANSFER not in results.verdicts
+    assert "transfer: no labels there" in leaderboard_md(results)
 
 
 def test_the_leaderboard_has_the_other_protocols(comparison):
@@ -94,10 +94,10 @@ def test_the_leaderboard_has_the_other_protocols(comparison):
     assert "fine-tuned, 100 % labels %" in header
     assert "corrupted %" in header
     assert "images seen | views | M multiply-adds" in " ".join(header.split())
-    words = recommendation_md(comparison, {"said": "No test image is in train."})
-    assert "- corrupted test images (mean of all corruptions and severities): simclr leads with" in words
-    assert "- the whole network fine-tuned, 100 % labels: simclr leads with" in words
-    assert "No test image is in train." in words
+    sentences = recommendation_md(comparison, {"said": "No test image is in train."})
+    assert "- corrupted test images (mean of all corruptions and severities): simclr leads with" in sentences
+    assert "- the whole network fine-tuned, 100 % labels: simclr leads with" in sentences
+    assert "No test image is in train." in sentences
 
 
 def test_severities_are_no_redraws(plain, comparison):
@@ -120,10 +120,10 @@ def brute_force(a, b):
 
 def test_agreement_by_hand():
     accuracies, values = [0.9, 0.7, 0.6, 0.5, 0.4, 0.3], [5.0, 6.0, 4.0, 3.0, 2.0, 2.0]
-    found = agreement("rankme", values, accuracies, 0.95)
-    assert found.tau == pytest.approx(brute_force(values, accuracies))
-    assert found.low < 0.8 * found.tau < found.high
-    assert agreement("alignment", values, accuracies, 0.95).tau == pytest.approx(-found.tau), "low is good"
+    results = agreement("rankme", values, accuracies, 0.95)
+    assert results.tau == pytest.approx(brute_force(values, accuracies))
+    assert results.low < 0.8 * results.tau < results.high
+    assert agreement("alignment", values, accuracies, 0.95).tau == pytest.approx(-results.tau), "low is good"
     same = agreement("rankme", accuracies, accuracies, 0.95)
     assert same.tau == pytest.approx(1)
     assert -1 < same.low < same.high < 1
@@ -140,16 +140,16 @@ def test_the_interval_of_tau_covers(encoders, correlation):
     for _ in range(times):
         x = rng.normal(size=encoders)
         y = correlation * x + np.sqrt(1 - correlation**2) * rng.normal(size=encoders)
-        found = agreement("rankme", x, y, 0.95)
-        assert found.tau == pytest.approx(kendalltau(x, y).statistic)
-        covered += found.low <= truth <= found.high
+        results = agreement("rankme", x, y, 0.95)
+        assert results.tau == pytest.approx(kendalltau(x, y).statistic)
+        covered += results.low <= truth <= results.high
     assert covered / times > 0.95 - 3 * np.sqrt(0.05 * 0.95 / times)
 
 
 def test_the_agreement_is_told_with_its_interval(comparison):
-    told = [one for one in comparison.agreements if one.measure == "rankme"]
-    assert len(told) == 1
-    assert f"RankMe {told[0].tau:.2f} ({told[0].low:.2f} to {told[0].high:.2f})" in recommendation_md(comparison)
+    marked = [entry for entry in comparison.agreements if entry.measure == "rankme"]
+    assert len(marked) == 1
+    assert f"RankMe {marked[0].tau:.2f} ({marked[0].low:.2f} to {marked[0].high:.2f})" in recommendation_md(comparison)
     sure = replace(comparison, agreements=(Agreement("alignment", 1.0, 0.3, 1.0, 0.01),))
     assert "Here alignment could have stood in for labels" in recommendation_md(sure)
     unsure = replace(comparison, agreements=(Agreement("alignment", -1.0, -1.0, -0.3, 0.01),))
@@ -185,8 +185,8 @@ def test_unequal_shares_are_not_judged_by_mcnemar():
 
     rng = np.random.default_rng(0)
     first, second = (norm.cdf(rng.normal(size=(1, 1, 400)) + shift) for shift in (0.4, 0.0))
-    found = judge([first, second], 0.95, 2000, np.random.default_rng(1))
-    assert found.p[0, 1] == pytest.approx(1 / 2001), "ten standard errors"
+    results = judge([first, second], 0.95, 2000, np.random.default_rng(1))
+    assert results.p[0, 1] == pytest.approx(1 / 2001), "ten standard errors"
 
 
 def test_an_audit_that_is_not_there(tmp_path):

@@ -30,8 +30,8 @@ ROWS = [pytest.param(*row, marks=marked(row[1]), id=row[0].__name__) for row in 
 @functools.cache
 def verdict(method: testing.Method, check: str) -> testing.Verdict:
     """What the kit says, once per session (and worker): a check takes up to seconds."""
-    (found,) = testing.judge(method, {check: CHECKS[check]})
-    return found
+    (result,) = testing.judge(method, {check: CHECKS[check]})
+    return result
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -51,12 +51,12 @@ def test_a_method_that_gathers_with_gradients_passes():
 @pytest.mark.filterwarnings("ignore:something is off", "ignore:std\\(\\)")
 @pytest.mark.parametrize(("method", "check", "message"), ROWS)
 def test_each_fault_is_caught_by_its_check_which_says_what_to_do(method, check, message):
-    found = verdict(method, check)
-    assert (found.check, found.state) == (check, "failed")
-    assert re.search(message, f"{found.found}. {found.hint}.")
-    assert len(found.found) > 10
-    assert len(found.hint) > 20
-    assert not (found.found + found.hint).endswith(".")
+    result = verdict(method, check)
+    assert (result.check, result.state) == (check, "failed")
+    assert re.search(message, f"{result.found}. {result.hint}.")
+    assert len(result.found) > 10
+    assert len(result.hint) > 20
+    assert not (result.found + result.hint).endswith(".")
 
 
 @pytest.mark.slow
@@ -98,8 +98,8 @@ def test_an_exception_of_the_method_is_a_verdict_with_its_line():
 
 def test_a_failed_check_does_not_stop_the_others():
     names = ["api_version", "described"]
-    found = list(testing.judge(faults.NoVersion, {name: CHECKS[name] for name in names}))
-    assert [(verdict.check, verdict.state) for verdict in found] == [("api_version", "failed"), ("described", "ok")]
+    result = list(testing.judge(faults.NoVersion, {name: CHECKS[name] for name in names}))
+    assert [(verdict.check, verdict.state) for verdict in result] == [("api_version", "failed"), ("described", "ok")]
 
 
 # --- machines -----------------------------------------------------------------------------------------------------
@@ -139,12 +139,12 @@ class NotAtTop:
 
 
 @pytest.mark.parametrize(
-    ("method", "said"), [(GathersNoise, "draws random numbers"), (NotAtTop.Gathers, "cannot import this class")]
+    ("method", "output"), [(GathersNoise, "draws random numbers"), (NotAtTop.Gathers, "cannot import this class")]
 )
-def test_two_processes_that_cannot_be_compared_are_skipped(method, said):
+def test_two_processes_that_cannot_be_compared_are_skipped(method, output):
     (verdict,) = testing.judge(method, {"two_processes": CHECKS["two_processes"]})
     assert verdict.state == "skipped"
-    assert said in verdict.found
+    assert output in verdict.found
 
 
 class OneFails(faults.Gathers):

@@ -85,8 +85,14 @@ def black_hole() -> Iterator[str]:
 @contextlib.contextmanager
 def server(folder: Path, port: int) -> Iterator[str]:
     """A real MLflow server, up when the block begins and gone when it ends; its store stays in `folder`."""
-    words = ["server", "--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder)]
-    command = [sys.executable, "-m", "mlflow", *words, "--port", str(port), "--workers", "1"]
+    arguments = [
+        "server",
+        "--backend-store-uri",
+        f"sqlite:///{folder}/server.db",
+        "--artifacts-destination",
+        str(folder),
+    ]
+    command = [sys.executable, "-m", "mlflow", *arguments, "--port", str(port), "--workers", "1"]
     env = {**os.environ, "MLFLOW_TRACKING_URI": "", "PYTHONWARNINGS": "ignore"}
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=env, start_new_session=True)

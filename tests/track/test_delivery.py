@@ -50,7 +50,7 @@ class _Failing:
     def __init__(self, troubles: list[Exception], meanwhile: Callable[[], object] = list) -> None:
         self.troubles, self.meanwhile = iter(troubles), meanwhile
 
-    def write(self, what: Record) -> str:
+    def write(self, subject: Record) -> str:
         self.meanwhile()
         for trouble in self.troubles:
             raise trouble

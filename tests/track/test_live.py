@@ -90,12 +90,12 @@ def test_a_training_is_seen_while_it_trains_and_its_record_completes_the_same_ru
     assert all_runs(root)[0].info.status == "RUNNING"
     again.notes(["it collapsed"])
     history(trained, 6)
-    what = stage_records.pretrained(trained, tmp_path, None, again.folder, "flowers")
-    run_id = track.record(type(what)(**{**what.__dict__, "encoder": None}), root)
+    subject = stage_records.pretrained(trained, tmp_path, None, again.folder, "flowers")
+    run_id = track.record(type(subject)(**{**subject.__dict__, "encoder": None}), root)
     assert run_id == run.info.run_id
     (final,) = all_runs(root)
     assert final.info.status == "FINISHED"
-    assert final.data.tags["pretextbench.key"] == what.key
+    assert final.data.tags["pretextbench.key"] == subject.key
     assert final.data.tags["warning"] == "it collapsed"
     loss = points(root, final, "train/loss")
     assert [p[:2] for p in loss] == [(step, 1 / step) for step in range(1, 7)]
@@ -122,8 +122,8 @@ def test_a_store_that_is_away_while_it_trains_loses_nothing(
     add_values(live, range(1, 4))
     live.values(2, 0.2, {"health/rank": 3.0})
     history(trained, 6)
-    what = stage_records.pretrained(trained, tmp_path, None, live.folder, "flowers")
-    assert track.record(type(what)(**{**what.__dict__, "encoder": None}), tmp_path) is None
+    subject = stage_records.pretrained(trained, tmp_path, None, live.folder, "flowers")
+    assert track.record(type(subject)(**{**subject.__dict__, "encoder": None}), tmp_path) is None
     assert len(records.waiting(tmp_path)) == 1
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     assert replay(tmp_path, lambda _: None) == 0
@@ -137,12 +137,12 @@ def test_trained_once_more_to_the_same_weights_it_is_the_same_run(
 ) -> None:
     from pretextbench.track.writer import Writer
 
-    writer, what = Writer(tmp_path), stage_records.pretrained(trained, tmp_path)
-    what = type(what)(**{**what.__dict__, "encoder": None})
-    first = writer.write(what)
+    writer, subject = Writer(tmp_path), stage_records.pretrained(trained, tmp_path)
+    subject = type(subject)(**{**subject.__dict__, "encoder": None})
+    first = writer.write(subject)
     second = writer.begin(stage_records.started(card, tmp_path, "flowers"))
     assert first != second
-    assert writer.write(what) == first
+    assert writer.write(subject) == first
     (run,) = all_runs(tmp_path)
     assert run.info.run_id == first
 

@@ -28,9 +28,9 @@ def dead(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("dead")
 def test_a_record_that_cannot_be_written_is_kept_and_one_line_says_how_to_write_it(tmp_path: Path, caplog: Any) -> None:
-    what = Record("k", "simclr-0", {"a": 1}, {"loss": float("nan")}, stage="pretrain", members=("m",))
+    subject = Record("k", "simclr-0", {"a": 1}, {"loss": float("nan")}, stage="pretrain", members=("m",))
     with caplog.at_level(logging.WARNING):
-        assert track.record(what, tmp_path) is None
+        assert track.record(subject, tmp_path) is None
     (line,) = caplog.messages
     assert "nobody is there" in line
     assert f"`uv run python -m pretextbench.track {tmp_path} --replay`" in line

@@ -11,29 +11,29 @@ from tests.track.conftest import WEIGHTS
 
 
 def test_pretrain_becomes_one_record(trained: Path, tmp_path: Path) -> None:
-    what = stage_records.pretrained(trained, tmp_path / "nothing")
-    assert (what.key, what.name) == (f"simclr-3-{WEIGHTS}", "simclr-3")
-    assert what.params["params.optimizer.lr"] == 0.01
-    assert what.params["encoder.width"] == 16
-    assert (what.metrics["views"], what.metrics["training_multiply_adds"]) == (2, 11)
-    assert what.points == (("health/rank", 0, 12.5, 7.5),)
-    assert what.tags["plugin"] == "pretext-simclr==0.1.0"
-    assert what.tags["data_sha256"] == "ef"
-    assert what.training is None  # of a card that does not say
-    assert what.files["pretrain"] == [str(trained / "samples.png")]
-    assert "augment" not in what.files  # a missing picture is no reason to fail
+    subject = stage_records.pretrained(trained, tmp_path / "nothing")
+    assert (subject.key, subject.name) == (f"simclr-3-{WEIGHTS}", "simclr-3")
+    assert subject.params["params.optimizer.lr"] == 0.01
+    assert subject.params["encoder.width"] == 16
+    assert (subject.metrics["views"], subject.metrics["training_multiply_adds"]) == (2, 11)
+    assert subject.points == (("health/rank", 0, 12.5, 7.5),)
+    assert subject.tags["plugin"] == "pretext-simclr==0.1.0"
+    assert subject.tags["data_sha256"] == "ef"
+    assert subject.training is None  # of a card that does not say
+    assert subject.files["pretrain"] == [str(trained / "samples.png")]
+    assert "augment" not in subject.files  # a missing picture is no reason to fail
 
 
 def test_evaluate_belongs_to_the_run_of_its_encoder(trained: Path, evaluated: Path, tmp_path: Path) -> None:
-    what = stage_records.evaluated(evaluated, trained)
-    assert what.key == stage_records.pretrained(trained, tmp_path).key
-    assert what.metrics["knn"] == 0.5  # of the best layer, as validation chose it
-    assert what.metrics["evaluate/knn.layers.layer4.val"] == 0.3
-    assert "labelled" not in what.metrics  # a truth value is no number
-    assert what.tags["knn_layer"] == "layer3"
-    assert what.note is not None
-    assert what.note.endswith(": k-NN 50.0 % on test (layer3)")
-    assert (what.encoder, what.layer) == (str(trained), ""), "no linear probe has chosen a layer"
+    subject = stage_records.evaluated(evaluated, trained)
+    assert subject.key == stage_records.pretrained(trained, tmp_path).key
+    assert subject.metrics["knn"] == 0.5  # of the best layer, as validation chose it
+    assert subject.metrics["evaluate/knn.layers.layer4.val"] == 0.3
+    assert "labelled" not in subject.metrics  # a truth value is no number
+    assert subject.tags["knn_layer"] == "layer3"
+    assert subject.note is not None
+    assert subject.note.endswith(": k-NN 50.0 % on test (layer3)")
+    assert (subject.encoder, subject.layer) == (str(trained), ""), "no linear probe has chosen a layer"
 
 
 def test_the_model_comes_with_the_evaluation_and_gives_the_layer_that_it_chose(
@@ -42,8 +42,8 @@ def test_the_model_comes_with_the_evaluation_and_gives_the_layer_that_it_chose(
     metrics = json.loads((evaluated / "metrics.json").read_text())
     (evaluated / "metrics.json").write_text(json.dumps(metrics | {"linear": metrics["knn"] | {"best": "layer3"}}))
     assert stage_records.pretrained(trained, tmp_path).encoder is None
-    what = stage_records.evaluated(evaluated, trained)
-    assert (what.encoder, what.layer) == (str(trained), "layer3")
+    subject = stage_records.evaluated(evaluated, trained)
+    assert (subject.encoder, subject.layer) == (str(trained), "layer3")
 
 
 def test_names_are_made_fit_for_mlflow() -> None:
@@ -82,13 +82,13 @@ def test_a_comparison_says_who_is_best_and_which_seed_by_validation(trained: Pat
     reports.mkdir()
     board = "name,kind,linear,tie_group\nrandom,control,0.9,a\nsimclr,method,0.8,b\nrotation,method,0.7,bc\n"
     (reports / "leaderboard.csv").write_text(board)
-    what = stage_records.compared(reports, folders, "flowers")
-    assert what.models == {
+    subject = stage_records.compared(reports, folders, "flowers")
+    assert subject.models == {
         "flowers-simclr": "simclr-1-simclr1",
         "flowers-rotation": "rotation-0-rotation0",
         "flowers": "simclr-1-simclr1",
     }
-    assert what.marks["rotation-0-rotation0"] == {"rank": "3", "tie": "bc", "best": "False"}
-    assert what.marks["simclr-0-simclr0"] == {"rank": "2", "tie": "b", "best": "True"}
-    assert what.tables["leaderboard.json"]["linear"] == [0.9, 0.8, 0.7]
-    assert what.experiment == "flowers"
+    assert subject.marks["rotation-0-rotation0"] == {"rank": "3", "tie": "bc", "best": "False"}
+    assert subject.marks["simclr-0-simclr0"] == {"rank": "2", "tie": "b", "best": "True"}
+    assert subject.tables["leaderboard.json"]["linear"] == [0.9, 0.8, 0.7]
+    assert subject.experiment == "flowers"

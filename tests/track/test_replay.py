@@ -47,12 +47,12 @@ def reports(trained: Path, evaluated: Path, tmp_path: Path, monkeypatch: pytest.
     reports = tmp_path / "reports"
     reports.mkdir()
     (reports / "recommendation.md").write_text("Use simclr.")
-    what = [
+    subject = [
         stage_records.pretrained(trained, tmp_path),
         stage_records.evaluated(evaluated, trained),
         stage_records.compared(reports, [trained]),
     ]
-    return [dataclasses.replace(one, reported=1.8e9 + i) for i, one in enumerate(what)]
+    return [dataclasses.replace(one, reported=1.8e9 + i) for i, one in enumerate(subject)]
 
 
 def _log_small(run_id: str, folder: Path, key: str, layer: str) -> str:
@@ -152,8 +152,8 @@ def _die_after(patched: pytest.MonkeyPatch, lives: int) -> None:
     left = iter(range(lives - 1, -1, -1))
 
     def dying(call: Callable[..., Any]) -> Callable[..., Any]:
-        def after(*words: Any, **named: Any) -> Any:
-            result = call(*words, **named)
+        def after(*arguments: Any, **named: Any) -> Any:
+            result = call(*arguments, **named)
             if not next(left):
                 raise Died
             return result
@@ -216,7 +216,7 @@ def test_two_that_write_one_run_at_once_write_one_run(
     root, create = project("busy"), MlflowClient.create_run
     writers = [Writer(root) for _ in range(2)]
     # Long enough for the other to look for the run, and not find it.
-    monkeypatch.setattr(MlflowClient, "create_run", lambda *words: time.sleep(1) or create(*words))
+    monkeypatch.setattr(MlflowClient, "create_run", lambda *arguments: time.sleep(1) or create(*arguments))
     with ThreadPoolExecutor(2) as pool:
         ids = list(pool.map(lambda writer, one: writer.write(one), writers, reports))
     assert len(set(ids)) == 1

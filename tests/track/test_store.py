@@ -40,9 +40,9 @@ def all_runs(client: Any) -> list[Any]:
 def test_written_twice_it_is_the_same(trained: Path, evaluated: Path, tmp_path: Path, client_of: Any) -> None:
     from pretextbench.track.writer import Writer
 
-    what = stage_records.pretrained(trained, tmp_path)
+    subject = stage_records.pretrained(trained, tmp_path)
     judged = replace(stage_records.evaluated(evaluated, trained), encoder=None)  # see the model's own test
-    reports = [what, judged, stage_records.compared(tmp_path, [trained])]
+    reports = [subject, judged, stage_records.compared(tmp_path, [trained])]
     ids = [[Writer(tmp_path).write(one) for one in reports] for _ in range(2)]
     assert ids[0] == ids[1]
     pretrain, evaluate, compare = ids[0]
@@ -62,7 +62,9 @@ def test_written_twice_it_is_the_same(trained: Path, evaluated: Path, tmp_path: 
     assert (tmp_path / "mlruns" / pretrain / "artifacts" / "evaluate" / "metrics.json").is_file()
 
     # A parameter that changes later becomes a tag, because MLflow cannot change the first; a metric gets a new point.
-    Writer(tmp_path).write(Record(what.key, what.name, {"params.temperature": 0.7}, {"knn": 0.6, "odd": math.nan}))
+    Writer(tmp_path).write(
+        Record(subject.key, subject.name, {"params.temperature": 0.7}, {"knn": 0.6, "odd": math.nan})
+    )
     run = client.get_run(pretrain)
     assert (run.data.params["params.temperature"], run.data.tags["changed.params.temperature"]) == ("0.5", "0.7")
     assert run.data.metrics["knn"] == 0.6

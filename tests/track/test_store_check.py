@@ -72,8 +72,8 @@ def test_folders_are_allowed_where_mlflow_allows_them(monkeypatch: pytest.Monkey
 def test_a_database_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "MySQLdb", None)
     assert problem("mysql://me:secret@host/db", monkeypatch)[0] == "needs a driver that is not installed: MySQLdb"
-    found, remedy = problem("mysql+nonsense://me:secret@host/db", monkeypatch)
-    assert found.startswith("is no address of a database: ")
+    result, remedy = problem("mysql+nonsense://me:secret@host/db", monkeypatch)
+    assert result.startswith("is no address of a database: ")
     assert remedy == store.ALLOWED
 
 
@@ -92,7 +92,7 @@ class Server(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"{}")
 
-    def log_message(self, *words: object) -> None:
+    def log_message(self, *arguments: object) -> None:
         """Print nothing."""
 
 

@@ -56,9 +56,9 @@ def pretrain(**changes: Any) -> Job:
     ],
 )
 def test_steps_are_the_budget_over_the_batch(settings: dict[str, Any], train: int, steps: int) -> None:
-    found = budget(pretrain(**settings), train)
-    assert found == Budget(settings["batch_size"], steps)
-    assert found.images == settings["batch_size"] * steps
+    result = budget(pretrain(**settings), train)
+    assert result == Budget(settings["batch_size"], steps)
+    assert result.images == settings["batch_size"] * steps
 
 
 def test_a_method_may_ask_for_its_own_batch_and_sees_as_many_images() -> None:

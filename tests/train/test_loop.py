@@ -70,8 +70,8 @@ def test_an_interrupted_run_ends_with_the_same_bytes_and_the_same_history(tmp_pa
     with pytest.raises(KeyboardInterrupt):
         whole_run(Queue, tmp_path / "cut", stop=stop, every=3)
     resumed = whole_run(Queue, tmp_path / "cut", every=3)
-    expected, found = whole.method.state_dict(), resumed.method.state_dict()
-    assert all(torch.equal(expected[key], found[key]) for key in expected)
+    expected, result = whole.method.state_dict(), resumed.method.state_dict()
+    assert all(torch.equal(expected[key], result[key]) for key in expected)
     steady = [[{k: row[k] for k in ("step", "images", "lr", "loss")} for row in t.history] for t in (whole, resumed)]
     assert steady[0] == steady[1]
     assert [row["step"] for row in whole.history] == [3, 6, 9, 12]

@@ -13,8 +13,8 @@ from tests.evaluate.fakes import TinyEncoder
 
 def test_convolutions_by_hand() -> None:
     encoder = TinyEncoder()  # 3 x 3 convolutions, 8 px: to 4 channels, to 8 at stride 2, to 16 at stride 2
-    found = work.multiply_adds(lambda: encoder(torch.zeros(1, 3, 8, 8)))
-    assert found == 9 * (3 * 4 * 64 + 4 * 8 * 16 + 8 * 16 * 4)
+    result = work.multiply_adds(lambda: encoder(torch.zeros(1, 3, 8, 8)))
+    assert result == 9 * (3 * 4 * 64 + 4 * 8 * 16 + 8 * 16 * 4)
 
 
 def test_a_resnet_18_has_the_published_ones() -> None:
@@ -26,15 +26,15 @@ def test_a_resnet_18_has_the_published_ones() -> None:
 @pytest.mark.parametrize(("name", "views", "passes"), [("rotation", 1, 4), ("simclr", 2, 2), ("byol", 2, 4)])
 def test_every_pass_of_an_image_is_counted(name: str, views: int, passes: int) -> None:
     """Rotation encodes four turned copies, SimCLR two views, BYOL two views with its network and with the twin."""
-    found = work.measure(build(registry.load(name)))
-    assert found.views == views
-    assert passes <= found.training / found.encoder < passes + 1.5, "and heads, which are small"
+    result = work.measure(build(registry.load(name)))
+    assert result.views == views
+    assert passes <= result.training / result.encoder < passes + 1.5, "and heads, which are small"
 
 
 def test_a_control_that_does_not_train_has_the_pass_of_its_encoder_alone() -> None:
-    found = work.measure(build(registry.load("random")))
-    assert (found.views, found.training) == (0, 0)
-    assert found.encoder > 0
+    result = work.measure(build(registry.load("random")))
+    assert (result.views, result.training) == (0, 0)
+    assert result.encoder > 0
 
 
 def test_the_training_is_left_as_it_was() -> None:

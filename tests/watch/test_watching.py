@@ -130,7 +130,7 @@ def test_a_training_that_diverges_says_so(data: Prepared, tmp_path: Path, monkey
     from pretextbench.train.loop import Training
 
     real = Training.advance
-    broken = lambda self, *words: {name: value * float("nan") for name, value in real(self, *words).items()}  # noqa: E731
+    broken = lambda self, *arguments: {name: value * float("nan") for name, value in real(self, *arguments).items()}  # noqa: E731
     monkeypatch.setattr(Training, "advance", broken)
     with pytest.raises(UserError, match="diverged"):
         train(job("rotation", data), data, tmp_path, watching(data, tmp_path))
