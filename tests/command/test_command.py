@@ -10,7 +10,7 @@ import pytest
 
 from pretextbench.command import methods
 from pretextbench.errors import UserError
-from tests.command.conftest import Said, Type
+from tests.command.conftest import Output, Type
 from tests.conftest import Install
 
 HEAVY = {"torch", "torchvision", "kornia", "lightning_fabric", "numpy", "pandas", "scipy", "sklearn", "matplotlib"}
@@ -62,7 +62,7 @@ def test_what_is_not_understood_is_one_message(arguments: list[str], message: st
     assert result.message.startswith(message)
 
 
-def ending(error: BaseException, typed: Type, monkeypatch: pytest.MonkeyPatch) -> Said:
+def ending(error: BaseException, typed: Type, monkeypatch: pytest.MonkeyPatch) -> Output:
     def raise_it(*args: object, **options: object) -> None:
         raise error
 
