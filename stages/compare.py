@@ -18,7 +18,7 @@ PACKAGES = ("pretextbench", "torch", "kornia", "lightning-fabric", "numpy", "sci
 
 
 def main() -> None:
-    """Rank the encoders of this comparison, and no others that may lie beside them."""
+    """Rank the encoders of this comparison; others in the same folder are ignored."""
     params = parameters()
     names = params.compare.methods + params.compare.controls
     folders = [f"{name}-{seed}" for name in names for seed in params.compare.seeds]

@@ -126,7 +126,7 @@ def main(number: int, meeting: str, target: str) -> None:
 
 
 class Pair(NamedTuple):
-    """What the two processes found, and what they said on the way."""
+    """The results of the two processes, and their error output."""
 
     results: list[dict[str, Tensor]]
     errors: str

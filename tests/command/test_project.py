@@ -24,7 +24,7 @@ def test_outside_the_message_says_how_to_get_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", ["stages", "pipelines"])
 def test_another_dvc_project_is_not_taken_for_one(project: Path, missing: str) -> None:
     (project / missing).rmdir()
-    with pytest.raises(UserError, match=rf"dvc\.yaml is not pretextbench's: there is no {missing}/ beside it"):
+    with pytest.raises(UserError, match=rf"dvc\.yaml is not pretextbench's: the folder has no {missing}/"):
         root()
 
 

@@ -46,14 +46,14 @@ def runs(accuracies, seeds=1, n=500, classes=10, images=32_000, seed=0, seed_sd=
                 worse = tables["linear"][m][s, 0] * (rng.random(n) < 1 - 0.05 * abs(i - 2))
                 predicted[f"linear.{stage}"] = predictions(worse, labels, rng, classes)
                 predicted[f"knn.{stage}"] = predictions(worse * (rng.random(n) < 0.95), labels, rng, classes)
-            predicted |= beside(predicted, tables["linear"][m][s, 0], classes, rng)
+            predicted |= other_predictions(predicted, tables["linear"][m][s, 0], classes, rng)
             for budget in BUDGETS:
                 predicted[f"budget.{budget}"] = predictions(tables[budget][m][s], labels, rng, classes)
             results.append(run(name, s, predicted, n, classes, images))
     return results
 
 
-def beside(predicted, correct, classes, rng):
+def other_predictions(predicted, correct, classes, rng):
     """Predictions of corrupted images (worse with severity), of another data set, and of a fine-tuned network."""
     n, results, same = len(correct), {}, np.random.default_rng(1)  # the images and labels are those of every run
     few = same.permutation(n)[: n // 2]

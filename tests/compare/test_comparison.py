@@ -70,9 +70,9 @@ def test_ties_share_a_letter_and_are_recommended_together():
     by_name = {row.name: row.letters for row in results.rows}
     assert by_name["simclr"] == by_name["rotation"]
     text = recommendation_md(results)
-    assert "**The encoders of" in text.split("cannot be told apart here")[0]
+    assert "**The encoders of" in text.split("cannot be distinguished here")[0]
     assert "took the least time" in text
-    assert "test images" in text.split("What would make it surer")[1]
+    assert "test images" in text.split("What would make the answer surer")[1]
 
 
 def test_different_test_sets_are_refused(plain):

@@ -106,7 +106,7 @@ CASES = [
     layout("lay/hidden", "a class whose name begins with a dot", "a|b/5 .c/6",
            Right(10, "train 10", "a|b", (".c/ 6", "Rename"))),
     layout("lay/beside", "images beside the class folders", "a|b/5 x.png y.png",
-           Right(12, "train 12", "a|b", ("2 image(s) beside",))),
+           Right(12, "train 12", "a|b", ("2 image(s) next to",))),
     layout("lay/unlabelled", "unlabelled/ beside class folders, without splits", "a|b/5 unlabelled/9",
            Right(19, "train 19", "a|b")),
     layout("lay/case", "two spellings of one class", "Cat|cat|dog/4",

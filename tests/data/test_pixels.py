@@ -18,7 +18,7 @@ from pretextbench.params import Prepare
 SIDE, FILES = 16, 12
 Put = Callable[[Path, int], object]
 HIDDEN = "have an alpha that hides nearly all of the picture: it is ignored."
-BANDS = "have bands beside their colour that are no alpha: these bands are left out."
+BANDS = "have bands that are neither colour nor alpha: these bands are left out."
 
 
 def tiff(path: Path, values: np.ndarray, photometric: int = 1, kind: int = 1, extra: tuple[int, ...] = ()) -> None:
@@ -85,8 +85,8 @@ def test_deep_grey_is_scaled_by_the_range_of_the_set(
     for i in range(FILES):
         expected = np.round((values(i).astype(np.float64) - black) * (255 / (white - black)))
         np.testing.assert_array_equal(pixels[f"{i}.tif"], np.repeat(expected[..., None], 3, -1))
-    said = [note for note in card.notes if f"values from {black:,} to {white:,}" in note]
-    assert len(said) == (grey_range is not None)
+    range_notes = [note for note in card.notes if f"values from {black:,} to {white:,}" in note]
+    assert len(range_notes) == (grey_range is not None)
     assert ("grey_range" in (tmp_path / "images" / "card.json").read_text()) == (grey_range is not None)
 
 

@@ -22,9 +22,9 @@ PARAMS = Evaluate(budgets=("10%", "5"), redraws=2, linear_l2=(1e-3, 1e-1), map_i
 UNJUDGED = ["map.csv", "metrics.json", "neighbours.png", "predictions.npz"]
 
 
-def judged(data, encoder=None, params=PARAMS, **beside):
+def judged(data, encoder=None, params=PARAMS, **further):
     """An evaluation of the small encoder."""
-    return protocol.evaluate(protocol.Subject(encoder or TinyEncoder(), params, CPU, **beside), data)
+    return protocol.evaluate(protocol.Subject(encoder or TinyEncoder(), params, CPU, **further), data)
 
 
 @pytest.fixture(scope="module")

@@ -139,7 +139,7 @@ def test_names_are_text_and_never_markup():
         run.predictions[f"robust.{evil}"] = run.predictions["robust.noise"]
     text = report(
         results,
-        said=f"# T\n\n**Use {evil}.** {image}\n\n## H\n\n- <b>a</b>\n",
+        recommendation=f"# T\n\n**Use {evil}.** {image}\n\n## H\n\n- <b>a</b>\n",
         recipe={evil: evil, "more": f"{evil}\n{evil}"},
     )
     page = Page(text)

@@ -1,4 +1,4 @@
-"""The protocols beside the frozen probes, agreement of label-free measures, the cost front, and the curves."""
+"""The protocols other than the frozen probes, agreement of label-free measures, the cost front, and the curves."""
 
 import csv
 import io
@@ -151,7 +151,7 @@ def test_the_agreement_is_told_with_its_interval(comparison):
     assert len(marked) == 1
     assert f"RankMe {marked[0].tau:.2f} ({marked[0].low:.2f} to {marked[0].high:.2f})" in recommendation_md(comparison)
     sure = replace(comparison, agreements=(Agreement("alignment", 1.0, 0.3, 1.0, 0.01),))
-    assert "Here alignment could have stood in for labels" in recommendation_md(sure)
+    assert "Here alignment could have replaced the labels" in recommendation_md(sure)
     unsure = replace(comparison, agreements=(Agreement("alignment", -1.0, -1.0, -0.3, 0.01),))
     assert "do not choose by them" in recommendation_md(unsure), "an order in reverse is no help"
 

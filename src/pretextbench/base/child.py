@@ -1,4 +1,4 @@
-"""Child process that works beside its parent: they talk through a pipe. Ctrl-C is for the parent, which ends it."""
+"""A child process and its pipe to the parent. Ctrl-C reaches the parent alone, which ends the child."""
 
 import multiprocessing
 import signal

@@ -1,7 +1,7 @@
 """The command `pretextbench`: one module per subcommand, each thin over the library.
 
 Modules here import torch, MLflow and the like inside their functions: `pretextbench --help` must answer at once.
-Exit status: 0 done; 2 a mistake of the user or of the machine, told in one message; 1 a fault of ours; 130 Ctrl-C.
+Exit status: 0 done; 2 a mistake of the user or a fault of the machine, with one message; 1 a bug; 130 Ctrl-C.
 """
 
 import sys

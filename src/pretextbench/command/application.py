@@ -1,4 +1,4 @@
-"""The command line as a whole: its subcommands, and how a mistake in it is told."""
+"""The command line as a whole: its subcommands, and the messages of its mistakes."""
 
 import errno
 import io
@@ -65,7 +65,7 @@ def run(argv: list[str] | None = None) -> int:
 
 
 def _misused(error: Any) -> int:
-    """A word of the command line that is not understood: say which, and where the help is."""
+    """Print which argument is not understood, and where the help is."""
     message = error.format_message().strip()
     if not message:  # no words at all: the help has been shown
         return 2

@@ -158,7 +158,7 @@ def warnings(survey: Survey) -> Iterator[str]:
     if train < 500:
         yield (
             f"About {train:,} images to learn from are very few: expect little above the untrained encoder, and wide "
-            "intervals. Thousands are usual; images without labels help too, in a folder unlabelled/ beside train/."
+            "intervals. Thousands are usual; images without labels help too, in a folder unlabelled/ next to train/."
         )
     yield from survey.copies.warnings()
     if survey.near:
@@ -166,7 +166,7 @@ def warnings(survey: Survey) -> Iterator[str]:
     yield from survey.remarks
     if survey.classes and min(survey.classes.values()) < 10:
         small = min(survey.classes, key=lambda name: survey.classes[name])
-        yield f"Class {small!r} has {survey.classes[small]} image(s): too few to be told from the others."
+        yield f"Class {small!r} has {survey.classes[small]} image(s): too few to learn it."
     long = sum(max(h.width, h.height) > 1.5 * min(h.width, h.height) for h in survey.headers) / max(
         1, len(survey.headers)
     )

@@ -30,7 +30,7 @@ class Profile(StrEnum):
 
 
 CORRUPTED = 35  # copies of each image of the views
-PICTURES = 3_000_000  # bytes that a run leaves beside its encoder
+PICTURES = 3_000_000  # bytes that a run writes in addition to its encoder
 COPIES = 2  # in the project, and in DVC's cache or the record
 PARAMETERS = {"resnet10": 4.9e6, "resnet18": 11.2e6, "resnet34": 21.3e6, "resnet50": 23.5e6}  # at width 64
 

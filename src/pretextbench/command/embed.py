@@ -160,7 +160,7 @@ def export(
     hold the network up to that layer; torchvision and timm hold all of it, and the lines take the features from there.
 
     The lines are run first, and their features compared with the encoder's own: where they differ by more than 1e-5 of
-    the largest feature, nothing is written and the exit status is 1. A card beside the file (JSON) says what it is.
+    the largest feature, nothing is written and the exit status is 1. A JSON card next to the file describes it.
 
     **Examples**
 
@@ -176,5 +176,5 @@ def export(
     except DiffersError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"{output}: {folder.name}, {exported.features}, as {to}; beside it {exported.card.name}.")
+    typer.echo(f"{output}: {folder.name}, {exported.features}, as {to}; with its card {exported.card.name}.")
     typer.echo(f"Compared with the original: {exported.agreement}.\n\nTo load it:\n\n{exported.code}")

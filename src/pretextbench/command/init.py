@@ -64,8 +64,8 @@ def init(
     """Look at a folder of images and write the params.yaml that compares methods on them.
 
     Counts images, sizes, modes, classes, duplicates and unreadable files; chooses image size, budget, batch, splits and
-    controls, each with its reason beside it; estimates time, memory and disk on this machine; and says what to type
-    next. The images stay where they are. The file is written whole or not at all.
+    controls, each with its reason; estimates time, memory and disk on this machine; and prints the next
+    commands. The images stay where they are. The file is written whole or not at all.
 
     **Examples**
 

@@ -35,7 +35,7 @@ def root(start: Path | None = None) -> Path:
         raise UserError(f"{base} is not inside a project: neither it nor a folder above it holds dvc.yaml. {GET}")
     missing = [name for name in MARKS[1:] if not (folder / name).is_dir()]
     if missing:
-        raise UserError(f"{folder / MARKS[0]} is not pretextbench's: there is no {missing[0]}/ beside it. {GET}")
+        raise UserError(f"{folder / MARKS[0]} is not pretextbench's: the folder has no {missing[0]}/. {GET}")
     return folder
 
 

@@ -217,7 +217,7 @@ def _decoded(listing: Listing, numbers: Sequence[int]) -> Sample:
 
 
 def _header(path: Path) -> Header | None:
-    """Format, mode and size; None where the file does not say, which decoding it has told already."""
+    """Format, mode and size; None where the header cannot be read; decoding has already reported that."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large images

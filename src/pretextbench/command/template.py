@@ -1,6 +1,6 @@
 """params.yaml with its comments: the file that the project ships, in which chosen values and their reasons are set.
 
-`params.yaml` beside this module is a copy of the one in the project's root, which a user may have edited; a test holds
+`params.yaml` next to this module is a copy of the one in the project's root, which a user may have edited; a test holds
 the two equal.
 """
 

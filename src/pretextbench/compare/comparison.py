@@ -81,7 +81,7 @@ class Row:
     multiply_adds: int  # of one image through the encoder
     training_multiply_adds: int  # of one image in the forward passes of a training step
     notes: tuple[str, ...] = ()  # why a cell is empty
-    letters: str = ""  # rows that share one cannot be told apart
+    letters: str = ""  # rows that share one cannot be distinguished
 
 
 @dataclass(frozen=True)

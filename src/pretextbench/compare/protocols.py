@@ -12,7 +12,7 @@ from scipy import special, stats
 from pretextbench.compare.runs import Run
 from pretextbench.errors import UserError
 
-FEW, TUNED, CORRUPTED, TRANSFER = "budget", "finetune", "corrupted", "transfer"  # kinds beside linear, last and knn
+FEW, TUNED, CORRUPTED, TRANSFER = "budget", "finetune", "corrupted", "transfer"  # kinds other than linear, last and knn
 
 
 class Protocol(str):
@@ -70,14 +70,14 @@ class Measure:
     title: str  # in report.html
     name: str  # in the sentences of recommendation.md
     meaning: str
-    sign: int  # 1 where higher is said to be better, -1 where lower
+    sign: int  # 1 where higher is reported to be better, -1 where lower
 
 
 LABEL_FREE = {  # key in metrics.json and in the CSV -> measure, in the order of the report
-    "rankme": Measure("RankMe", "RankMe", "effective dimensions in use; higher is said to be better", 1),
-    "feature_std": Measure("feature spread", "feature std", "0 is a collapsed encoder; higher is said to be better", 1),
-    "alignment": Measure("alignment", "alignment", "distance of two views of an image; lower is said to be better", -1),
-    "uniformity": Measure("uniformity", "uniformity", "spread over the sphere; lower is said to be better", -1),
+    "rankme": Measure("RankMe", "RankMe", "effective dimensions in use; higher is reported better", 1),
+    "feature_std": Measure("feature spread", "feature std", "0 is a collapsed encoder; higher is reported better", 1),
+    "alignment": Measure("alignment", "alignment", "distance of two views of an image; lower is reported better", -1),
+    "uniformity": Measure("uniformity", "uniformity", "spread over the sphere; lower is reported better", -1),
 }
 FEWEST = 5  # encoders: with fewer the interval would be all of [-1, 1]
 

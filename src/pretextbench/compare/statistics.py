@@ -31,7 +31,7 @@ ODD = 0.01  # level of the F test for a row that is noisier than the others
 
 @dataclass(frozen=True)
 class Judgement:
-    """What can be said of M rows, in their order."""
+    """The results for M rows, in their order."""
 
     accuracy: Floats  # (M,)
     low: Floats  # (M,) ends of the interval
@@ -44,7 +44,7 @@ class Judgement:
 
     @property
     def different(self) -> Bools:
-        """(M, M): pairs that can be told apart."""
+        """(M, M): pairs that differ significantly."""
         return np.asarray(self.corrected < self.level)
 
 
@@ -192,7 +192,7 @@ def holm(p: Floats) -> Floats:
 
 
 def letters(different: Bools) -> list[str]:
-    """Compact letters: two of the M rows share a letter exactly when they cannot be told apart (Piepho 2004)."""
+    """Compact letters: two of the M rows share a letter exactly when they do not differ significantly (Piepho 2004)."""
     groups = [frozenset(range(len(different)))]
     for i, j in zip(*np.triu_indices(len(different), 1), strict=True):
         if different[i, j]:

@@ -145,7 +145,7 @@ def _class(row: Row, split: str, known: set[str]) -> str:
 
 
 def _unlabelled(made: Arrangement, rows: dict[str, list[Row]], shown: dict[str, str]) -> Iterator[str]:
-    """Drop splits that cannot measure; and say how many images beside the class folders have no label."""
+    """Drop splits without labels, and count the images next to the class folders that have no label."""
     for split in ("val", "test"):
         if split in rows and has_no_classes(rows[split], made.classes):
             n = len(rows[split])
@@ -159,4 +159,4 @@ def _unlabelled(made: Arrangement, rows: dict[str, list[Row]], shown: dict[str, 
             )
     loose = Counter(s for s, label in zip(made.splits, made.labels, strict=True) if not label and s != "unlabelled")
     if loose:
-        yield f"{loose.total():,} image(s) beside the class folders have no label."
+        yield f"{loose.total():,} image(s) next to the class folders have no label."

@@ -134,7 +134,7 @@ def _no_masks_inside(rows: Iterable[Row], where: str) -> None:
         if any(is_annotation(folder) for folder in below) and len(below) > 1:
             raise UserError(
                 f"prepare.path: {where}: the class folder {name!r} holds {some(sorted(below - {''}))}: masks or labels "
-                "would count as photographs. Take those folders out, for example into a folder beside the images."
+                "would count as photographs. Take those folders out, for example into a folder next to the images."
             )
 
 

@@ -81,7 +81,7 @@ class Decoder:
             return list(pool.map(self.read_file, paths))
 
     def read_file(self, path: Path) -> tuple[Image | str, Findings]:
-        """One file as a (side, side, 3) RGB array, or why it is refused; and what there is to say of it."""
+        """One file as a (side, side, 3) RGB array, or the reason for its refusal; and the findings about it."""
         findings = Findings()
         try:
             with opened(path) as image:

@@ -1,7 +1,7 @@
 """An image file as Pillow may read it: a regular file of bounded size, whose head costs bounded memory and time.
 
-Formats let a file ask for gigabytes beside its pixels: text, profiles and tags of any length, in any number. So the
-bytes that Pillow reads, and its calls, are counted.
+Formats allow a file gigabytes of text, profiles and tags in addition to its pixels. So the bytes that Pillow reads,
+and its calls, are counted.
 """
 
 import contextlib
@@ -60,9 +60,9 @@ class Metered(io.BufferedReader):
         self.bytes_left -= len(content)
         self.reads_left -= 1
         if self.bytes_left < 0:
-            raise Refusal(f"too large: beside its pixels more than {self.most / MIB:g} MiB of text, profiles or tags")
+            raise Refusal(f"too large: more than {self.most / MIB:g} MiB of text, profiles or tags, pixels not counted")
         if self.reads_left < 0:
-            raise Refusal("too large: beside its pixels text, profiles or tags in tens of thousands of pieces")
+            raise Refusal("too large: tens of thousands of pieces of text, profiles or tags")
         return content
 
     def limit(self, size: int) -> None:
@@ -137,7 +137,7 @@ def _unknown_tiff(stream: Metered) -> str:
 
 
 def extra_bands(image: pil.Image) -> int:
-    """Bands of a TIFF beside its colour and its alpha: Pillow leaves them out."""
+    """Bands of a TIFF that are neither colour nor alpha: Pillow leaves them out."""
     tags = getattr(image, "tag_v2", None)
     if tags is None:
         return 0

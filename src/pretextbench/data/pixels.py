@@ -23,7 +23,7 @@ FLAT_SHARE = 0.01  # of the images
 class Remark(StrEnum):
     """What is done with a picture that many would not expect."""
 
-    bands = "have bands beside their colour that are no alpha: these bands are left out"
+    bands = "have bands that are neither colour nor alpha: these bands are left out"
     hidden = "have an alpha that hides nearly all of the picture: it is ignored"
     partial = "have an alpha that is partial over most of the picture; it is laid over white. If it is another band, \
 write these files without it"
@@ -93,7 +93,7 @@ def rgb(image: pil.Image, scale: GreyRange | None = FULL, findings: Findings | N
 
     `scale` are the grey values that become black and white, of images of more than 8 bits; None where they are to be
     found out. Values outside of it are cut off; only those outside of the full range are refused, where that is the
-    scale. `found` takes what there is to say of the picture.
+    scale. `findings` collects remarks about the picture.
 
     Raises:
         ValueError: the numbers mean nothing.

@@ -15,7 +15,7 @@ from pretextbench.errors import UserError, nearest
 IMAGES, CARD, LABELS, CLASSES = "images.npy", "card.json", "labels.npy", "classes.json"
 FILES = "files.txt"  # a name per image, in the order of the array; next to the labels, since folders are classes
 REFUSED, DUPLICATES = "refused.csv", "duplicates.csv"
-CONFLICTS = "conflicts.csv"  # equal images with different labels, where there are any; beside the labels
+CONFLICTS = "conflicts.csv"  # equal images with different labels, if there are any; next to the labels
 UNLABELLED = -1
 REMEDY = "Run the prepare stage again."
 

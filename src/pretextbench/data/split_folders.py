@@ -49,7 +49,7 @@ def find(rows: Sequence[Row], layout: str, where: str) -> Splits:
 
 
 def _split(base: Row, rows: list[Row], places: list[str], mapping: dict[str, str]) -> Splits:
-    """Rows sorted into splits by their first folder; beside `unlabelled/` alone, all others are of train."""
+    """Rows sorted into splits by their first folder; if `unlabelled/` is the only split, all others are of train."""
     outside = "" if "train" in mapping.values() else "train"
     of = [mapping.get(nfc(row[0]), outside) if len(row) > 1 else outside for row in rows]
     below = [row[1:] if len(row) > 1 and nfc(row[0]) in mapping else row for row in rows]

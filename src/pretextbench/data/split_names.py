@@ -49,7 +49,7 @@ def splits_by_name(names: Collection[str]) -> dict[str, str]:
     no other such words may be there (`trainA`, `trainB`).
 
     Raises:
-        Conflict: `eval` or `holdout` stands beside both `val` and `test`.
+        Conflict: `eval` or `holdout` occurs together with both `val` and `test`.
     """
     groups: defaultdict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
     for name in names:

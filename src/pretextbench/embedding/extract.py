@@ -41,7 +41,7 @@ def gather(path: Path, option: str = "IMAGES", grey_range: tuple[int, int] | Non
     `grey_range` are the values of deep grey images that become black and white, as in the card of the encoder.
 
     Raises:
-        UserError: there is nothing, there are no images, or the prepared data set is damaged; `said` begins
+        UserError: there is nothing, there are no images, or the prepared data set is damaged; `option` begins
             the message.
     """
     if (path / IMAGES).is_file() and (path / CARD).is_file():
@@ -81,7 +81,7 @@ def _prepared(folder: Path) -> Album:
 
 
 def _names(folder: Path, plain: list[str]) -> list[str]:
-    """The names of the files that were prepared, which lie beside the labels; else split and number in it."""
+    """The names of the files that were prepared, which are stored with the labels; else split and number in it."""
     path = folder.parent / "labels" / FILES
     if not os.path.isfile(path):
         return plain

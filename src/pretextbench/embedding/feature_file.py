@@ -1,4 +1,4 @@
-"""Features in a file, with the names of their images: Parquet, or a NumPy array with its names beside it.
+"""Features in a file, with the names of their images: Parquet, or a NumPy array and a file of names.
 
 Parquet: columns `file` (text) and `features` (a list of D float32 per row); the facts about the encoder are JSON under
 the key `pretextbench` of the schema. NumPy: `x.npy` (n, D) float32, `x.files.txt` one name per line, `x.about.json` the
@@ -58,7 +58,7 @@ def check(target: Path) -> None:
 
 @contextlib.contextmanager
 def writing(target: Path, about: Mapping[str, Any], refused: Sequence[tuple[str, str]]) -> Iterator[Writer]:
-    """Yield a writer whose file, and those beside it, appear when the block ends well, and not at all otherwise.
+    """Yield a writer; its file and those that belong to it appear when the block ends well, and otherwise not at all.
 
     `refused` may still grow while the block runs: it is written last.
 
@@ -158,7 +158,7 @@ def read(path: Path) -> Features:
     """The features that `writing` wrote.
 
     Raises:
-        UserError: the file is missing, is something else, or does not belong to the names beside it.
+        UserError: the file is missing, is something else, or does not belong to its file of names.
     """
     check(path)
     try:

@@ -87,7 +87,7 @@ def record(
     scored: Scored,
     files: dict[str, bytes],
 ) -> Evaluation:
-    """Put what was chosen beside what was scored.
+    """Combine the choices with the scores.
 
     Args:
         base: what is known without labels.

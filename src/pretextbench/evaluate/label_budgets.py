@@ -71,7 +71,7 @@ def subset(labels: Ints, text: str, seed: int, redraw: int) -> Ints:
 
 
 def folds(labels: Ints, generator: np.random.Generator) -> Ints:
-    """A stratified fold (n,) in 0..4 for every example; the classes take turns in who gets the odd ones."""
+    """A stratified fold (n,) in 0..4 for every example; the remainders of the classes go to the folds in turn."""
     order = generator.permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]  # shuffled within each class, classes one after another
     fold = np.empty(len(labels), np.int64)

@@ -48,7 +48,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Subject:
-    """Who is judged, how, and on what beside the data set itself."""
+    """The subject of an evaluation: the encoder, the parameters, and the data besides the data set itself."""
 
     encoder: Encoder  # as pretrained; its weights and modes are left as they were
     params: Evaluate
@@ -135,7 +135,7 @@ def _labels(data: Prepared) -> dict[str, Tensor]:
 
 
 def _label_free(subject: Subject, stages: Features) -> dict[str, Any]:
-    """Of the last stage: it is what a user without labels would take."""
+    """Of the last stage, which a user without labels would use."""
     last = list(stages)[-1]
     measured: dict[str, Any] = {"stage": last, **measure(stages[last])}
     if subject.views:

@@ -24,7 +24,7 @@ PAPER = 64  # channels of the first stage, which other libraries take for grante
 
 @dataclass(frozen=True)
 class Plan:
-    """What a library must be told to build the same network."""
+    """The arguments with which another library builds the same network."""
 
     name: str  # resnet18
     block: str  # BasicBlock or Bottleneck: the same word in torchvision and timm

@@ -36,7 +36,7 @@ class Format(Protocol):
         """Write the encoder, in evaluation mode on the CPU, to `path`; `layer` is where its features come from."""
 
     def code(self, encoder: Encoder, card: Card, path: Path, layer: str) -> str:
-        """Python that loads `path` and turns `images` into `features`. It is printed, and it is what is compared."""
+        """Python that loads `path` and turns `images` into `features`. It is printed, and the comparison runs it."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ def compare(original: nn.Module, code: str, side: int) -> Agreement:
 def run(code: str, images: Tensor) -> Tensor:
     """The features (B, D) that the lines make of images (B, 3, H, W) in [0, 1].
 
-    The lines come from this package, out of checked numbers and a quoted path; running them is what makes sure that
-    the lines people are shown are true.
+    The lines come from this package, out of checked numbers and a quoted path. Running them shows that the printed
+    lines are correct.
     """
     names = {"images": images}
     with warnings.catch_warnings():
@@ -149,14 +149,14 @@ class Exported:
     """What was written."""
 
     path: Path
-    card: Path  # JSON beside it
+    card: Path  # JSON next to it
     code: str  # Python that loads it and turns `images` into `features`
     agreement: Agreement
     features: str  # layer and length of the features, in words
 
 
 def export(folder: Path, to: str, target: Path, choose: Callable[[list[str]], tuple[str, str]] = last) -> Exported:
-    """Write the encoder in `folder` to `target` in format `to`, with a card beside it.
+    """Write the encoder in `folder` to `target` in format `to`, and a card next to it.
 
     `choose` gets the names of the layers and returns the one that the features come from, and why it is this one.
 

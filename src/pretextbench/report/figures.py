@@ -160,7 +160,7 @@ def _history(run: Run) -> np.ndarray:
 
 
 def _tall(names: Mapping[str, Any]) -> tuple[float, float]:
-    """Higher where many names stand beside the lines."""
+    """Higher where many names stand next to the lines."""
     return WIDE[0], max(WIDE[1], 80 + TEXT * 1.2 * len(names))
 
 

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing beside it, with the answer on the first screen and its reasons below."""
+"""The report: one self-contained HTML file, with the answer on the first screen and its reasons below."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable(["image", "link", "
 TITLES = {
     "board": "Leaderboard",
     "reasons": "Before you choose",
-    "pairs": "Who beats whom",
+    "pairs": "Differences between all pairs",
     "labels": "With fewer labels",
     "cost": "Cost",
     "others": "Other protocols",
@@ -43,11 +43,11 @@ TITLES = {
     "labelfree": "Without labels",
     "more": "More numbers",
     "audit": "Leak audit",
-    "recipe": "How to get it again",
+    "recipe": "How to reproduce it",
 }
 PICTURES = {
-    "samples.png": "What the method makes of validation images: what it is given, what it says, what is true.",
-    "neighbours.png": "Validation images (left) and the training images that the encoder takes for the most alike.",
+    "samples.png": "The method on validation images: its input, its output and the true answer.",
+    "neighbours.png": "Validation images (left) and the training images that are most similar to the encoder.",
 }
 
 
@@ -64,9 +64,9 @@ def report_html(
     Args:
         comparison: of these runs.
         recommendation: Markdown, as recommend.py writes it.
-        audit: of leaks between the splits; its "said" is one sentence.
+        audit: content of audit.json; `said` is its sentence.
         audit_picture: a PNG of the pairs that were found.
-        recipe: how to get the report again: heading -> text.
+        recipe: how to reproduce the report: heading -> text.
     """
     groups = {
         row.name: sorted((run for run in runs if run.name == row.name), key=lambda run: run.seed)
@@ -175,7 +175,7 @@ def _judged(comparison: Comparison, runs: Sequence[Run], groups: Groups, looks: 
 
 
 def _last_stage(comparison: Comparison) -> list[str]:
-    """What probing the last stage instead of the best costs, in words, where it costs half a point or more."""
+    """The loss from probing the last stage instead of the best, in words, where it is half a point or more."""
     gaps = []
     for row in comparison.rows:
         best, last = comparison.cell(LINEAR, row.name), comparison.cell(LAST, row.name)

@@ -16,9 +16,9 @@ from pretextbench.report.tables import budgets_csv, leaderboard_csv, leaderboard
 
 @dataclass(frozen=True)
 class Appendix:
-    """What the page tells beside the comparison."""
+    """What the page contains besides the comparison."""
 
-    audit: Mapping[str, Any] | None = None  # of the leak audit; `said` is its sentence
+    audit: Mapping[str, Any] | None = None  # content of audit.json; `said` is its sentence
     pairs: bytes | None = None  # PNG of the pairs that it found
     recipe: Mapping[str, str] = field(default_factory=dict)  # heading -> text: how to get the result again
 

@@ -1,4 +1,4 @@
-"""The answer in words: which method to use, by how much, how sure, at what cost, and what would make it surer."""
+"""The recommendation: which method to use, by what margin, with what confidence, at what cost, and how to be surer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ LONGER = "Train for longer before choosing a method: `pretrain.images` is the bu
 def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = None) -> str:
     """Markdown, a page at most. Percentages of test images; differences in percentage points.
 
-    `audit`: what the leak audit found; `said` is its sentence.
+    `audit`: the content of audit.json, with its sentence under the key `said`.
     """
     title = "# Which pretext method should you use on these images?"
     verdict = comparison.verdicts.get(LINEAR)
@@ -35,9 +35,9 @@ def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = 
         ("Beyond frozen features of clean images", sentences.other_protocols(comparison, methods)),
         ("Cost", _cost(comparison, methods)),
         ("Without labels", sentences.label_free(comparison)),
-        ("What would make it surer", surer(comparison, verdict, methods)),
+        ("What would make the answer surer", surer(comparison, verdict, methods)),
         ("Can the test set be trusted?", [audit["said"]] if audit else []),
-        ("What this does not say", _limits(comparison)),
+        ("Limits of this answer", _limits(comparison)),
     ]
     parts = [title]
     for heading, lines in sections:
@@ -48,7 +48,7 @@ def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = 
 
 
 def tied(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[Row]:
-    """The best method, and those that cannot be told apart from it."""
+    """The best method, and those that cannot be distinguished from it."""
     level = 1 - comparison.params.confidence
     return [row for row in methods if row is methods[0] or verdict.p(methods[0].name, row.name) >= level]
 
@@ -57,9 +57,9 @@ def _answer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> lis
     best = methods[0]
     low, high = verdict.interval(best.name) or (0.0, 0.0)
     reach = (
-        f"A linear probe on {best.name}'s {best.layers['linear']} gets {percent(verdict.accuracy(best.name))} % of "
-        f"{comparison.images:,} test images right ({comparison.params.confidence:.0%} interval {percent(low)} to "
-        f"{percent(high)})."
+        f"A linear probe on {best.name}'s {best.layers['linear']} classifies {percent(verdict.accuracy(best.name))} % "
+        f"of {comparison.images:,} test images correctly ({comparison.params.confidence:.0%} interval {percent(low)} "
+        f"to {percent(high)})."
     )
     if RANDOM not in verdict.names:
         return [_choice(comparison, verdict, methods, reach)]
@@ -83,21 +83,23 @@ def _choice(comparison: Comparison, verdict: Verdict, methods: list[Row], reach:
         )
         return f"**{lead}** {reach} {margin}{more_seeds(comparison)}"
     names, cheap = either([row.name for row in group]), min(group, key=lambda row: row.seconds)
-    lead = f"Use {names}: they cannot be told apart here."
+    lead = f"Use {names}: they cannot be distinguished here."
     if one_seed:
-        lead = f"The encoders of {names.replace(' or ', ' and ')} cannot be told apart here; {NOT_YET}."
+        lead = f"The encoders of {names.replace(' or ', ' and ')} cannot be distinguished here; {NOT_YET}."
     least = f"{cheap.name} took the least time ({cheap.seconds:,.0f} s)."
     return f"**{lead}** {reach} {least}{more_seeds(comparison)}"
 
 
 def _supervised(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:
     if SUPERVISED not in verdict.names:
-        return ["The supervised control was not run: whether pretraining is worth it at all is open."]
+        return [
+            "The supervised control was not run, so this report cannot say whether pretraining is worth the effort."
+        ]
     best, accuracy = methods[0], percent(verdict.accuracy(SUPERVISED))
     kind = "encoder without labels" if comparison.one_seed else "method"
     text = f"The same encoder trained with all training labels, on the same budget, gets {accuracy} %."
     if verdict.p(best.name, SUPERVISED) >= 1 - comparison.params.confidence:
-        text += f" The best {kind} cannot be told apart from it."
+        text += f" The best {kind} cannot be distinguished from it."
     elif gap(verdict, best.name, SUPERVISED) > 0:
         text += f" The best {kind} beats it: pretraining pays even with all labels."
     else:
@@ -113,9 +115,9 @@ def _cost(comparison: Comparison, methods: list[Row]) -> list[str]:
     ]
     cheap = [name for name in comparison.front if name != methods[0].name]
     kind, names = ("encoder", "encoders of ") if comparison.one_seed else ("method", "")
-    front = f"No other {kind} is better than {comparison.subject(methods[0].name)} at any price."
+    front = f"No other {kind} is better than {comparison.subject(methods[0].name)} in accuracy or in time."
     if cheap:
-        front = f"Cheaper, and not beaten at their price: {names}{', '.join(cheap)}."
+        front = f"Cheaper, and the most accurate for their time: {names}{', '.join(cheap)}."
     return ["\n".join(lines), front]
 
 
@@ -124,7 +126,7 @@ def _limits(comparison: Comparison) -> list[str]:
     if comparison.one_seed:
         lines.append(
             "- One seed per row: the p values are about these encoders on other test images. Another pretraining of "
-            "the same method may come out differently; with three seeds or more that is counted."
+            "the same method may give a different result; with three seeds or more the intervals include that."
         )
     if comparison.unequal:
         lines.append("- The rows have seen different numbers of images: their order mixes method and budget.")
@@ -136,9 +138,9 @@ def _without_labels(comparison: Comparison) -> list[str]:
     first = comparison.rows[0]
     return [
         f"**There is no recommendation: {comparison.reason or 'no row has predictions'}.** Without labels one can see "
-        "that an encoder collapsed, not that it is useful.",
+        "that an encoder has collapsed, but not whether it is useful.",
         f"The features of {first.name} spread over the most dimensions (RankMe {first.labelfree['rankme']:.1f}). Among "
-        "encoders trained by one method that tends to go with accuracy; across methods it is a weak hint, and an "
-        "untrained encoder can score high.",
-        "A few hundred labelled images are enough for a first answer: sort them into one folder per class, run again.",
+        "encoders trained by one method, a higher RankMe tends to mean a higher accuracy. Across methods it is a weak "
+        "hint, and an untrained encoder can score high.",
+        "For a first answer a few hundred labelled images are enough: sort them into a folder per class and run again.",
     ]

@@ -69,7 +69,7 @@ def column(comparison: Comparison, protocol: Protocol) -> dict[str, Cell]:
 
 
 def other_protocols(comparison: Comparison, runs: Sequence[Run]) -> dict[str, dict[str, Cell]]:
-    """The protocols beside the leaderboard that were asked for: heading -> row -> cell."""
+    """The protocols that were run, apart from those of the leaderboard: heading -> row -> cell."""
     tuned = dict.fromkeys(protocol for run in runs for protocol in fine_tuned(run.metrics))
     wanted = {protocol.heading: protocol for protocol in [*comparison.budgets, *tuned]}
     source = next((run.metrics["transfer"].get("source") for run in runs if "transfer" in run.metrics), None)

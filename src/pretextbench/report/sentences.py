@@ -1,4 +1,4 @@
-"""Sentences that carry a recommendation: numbers in words, other protocols, and what would make the answer surer."""
+"""Sentences of a recommendation: numbers in words, other protocols, and what would make the answer surer."""
 
 from pretextbench.compare import statistics
 from pretextbench.compare.comparison import Comparison, Row, Verdict
@@ -12,7 +12,7 @@ def gap(verdict: Verdict, first: str, second: str) -> float:
 
 
 def against(comparison: Comparison, verdict: Verdict, best: str, reference: str, role: str = "") -> str:
-    """By how much the best row is above another, and how sure that is. `role`: what the other is to the reader."""
+    """The margin of the best row above another, and its p value. `role`: a phrase that describes the other row."""
     points, p = 100 * gap(verdict, best, reference), verdict.p(best, reference)
     side = "above" if points >= 0 else "below"
     named = f"{comparison.subject(reference)}{role and f', {role}'}"
@@ -21,13 +21,13 @@ def against(comparison: Comparison, verdict: Verdict, best: str, reference: str,
 
 
 def more_seeds(comparison: Comparison) -> str:
-    """What to do for an answer about the methods, where every row has one seed; empty otherwise."""
+    """How to get an answer about the methods, where every row has one seed; empty otherwise."""
     if not comparison.one_seed:
         return ""
     first = comparison.rows[0].seeds[0]
     return (
         f" For an answer about the methods, set `compare.seeds: [{first}, {first + 1}, {first + 2}]` in `params.yaml` "
-        "and run again; the encoders that are there are kept."
+        "and run again; existing encoders are kept."
     )
 
 
@@ -47,7 +47,7 @@ def count(number: int, noun: str) -> str:
 
 
 def surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:
-    """What is found as things are, and what it would take to tell the two best apart."""
+    """The difference that these data can detect, and what is needed to distinguish the two best methods."""
     if len(methods) < 2:
         return ["Run at least one more method: a ranking needs two."]
     best, second = methods[0].name, methods[1].name
@@ -62,24 +62,24 @@ def surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[
         (1 - comparison.params.confidence) / pairs,
     )
     text = (
-        f"As things are ({comparison.images:,} test images, {count(seeds, 'seed')} each), a difference of "
+        f"With {comparison.images:,} test images and {count(seeds, 'seed')} each, a difference of "
         f"{100 * needs.detectable:.1f} points between {comparison.subject(best)} and {comparison.subject(second)} "
-        "would be found four times out of five, after correction for all pairs."
+        "would be detected four times out of five, after correction for all pairs."
     )
     points = 100 * gap(verdict, best, second)
     if verdict.p(best, second) < 1 - comparison.params.confidence:
-        pair = "tell the two encoders" if comparison.one_seed else "tell the two"
-        return [f"{text} The {points:.1f} points seen already {pair} apart.", _longer(comparison)]
+        pair = "the two encoders" if comparison.one_seed else "the two"
+        return [f"{text} The observed {points:.1f} points already distinguish {pair}.", _longer(comparison)]
     return [f"{text} {_needed(needs, comparison, points, seeds)}", _longer(comparison)]
 
 
 def _longer(comparison: Comparison) -> str:
-    """What no power computation knows: whether the order holds at a larger budget."""
+    """The question that no power computation answers: whether the order holds at a larger budget."""
     again = sum(row.seconds for row in comparison.rows)
     return (
-        "Whether the order holds for longer pretraining, no statistics can say: run it again at twice the budget "
-        f"(`pretrain.images`), about {_duration(2 * again)} of pretraining per seed. One more seed at this budget "
-        f"costs about {_duration(again)}."
+        "Statistics cannot say whether the order holds for longer pretraining. To find out, run the comparison at "
+        f"twice the budget (`pretrain.images`): about {_duration(2 * again)} of pretraining per seed. One more seed at "
+        f"this budget takes about {_duration(again)}."
     )
 
 
@@ -89,15 +89,15 @@ def _duration(seconds: float) -> str:
 
 def _needed(needs: statistics.Needs, comparison: Comparison, points: float, seeds: int) -> str:
     if points < 0.05:
-        return "The two are equal to the first decimal: nothing would tell them apart, and nothing needs to."
+        return "The two are equal to the first decimal, so there is no difference to detect."
     options = []
     if needs.images is not None and needs.images > comparison.images:
         options.append(f"about {_round(needs.images):,} test images at {count(seeds, 'seed')} each")
     if needs.seeds is not None and needs.seeds > seeds:
         options.append(f"about {count(_round(needs.seeds), 'seed')} each on these test images")
     if not options:
-        return f"For the {points:.1f} points seen it would take more test images and more seeds together."
-    return f"To tell the {points:.1f} points seen apart as often, it would take {either(options)}."
+        return f"To detect the observed {points:.1f} points, both more test images and more seeds are needed."
+    return f"To detect the observed {points:.1f} points as often, {either(options)} are needed."
 
 
 def _round(number: int) -> int:
@@ -107,17 +107,17 @@ def _round(number: int) -> int:
 
 
 def few(comparison: Comparison, methods: list[Row]) -> list[str]:
-    """A line per label budget: who leads, and whether the ranking flips there."""
+    """A line per label budget: which method leads, and whether the ranking flips."""
     lines = []
     for budget, labels in comparison.budgets.items():
         text = leads(comparison, budget, methods)
         granted = "" if labels is None else f" ({labels:,} labels)"
-        lines.append(f"- {budget.heading}{granted}: {text or 'not measured; the leaderboard says why'}.")
+        lines.append(f"- {budget.heading}{granted}: {text or 'not measured; the leaderboard gives the reason'}.")
     return ["\n".join(lines)] if lines else []
 
 
 def other_protocols(comparison: Comparison, methods: list[Row]) -> list[str]:
-    """A line per protocol beside the frozen probes, for those that were run."""
+    """A line per protocol other than the frozen probes, for those that were run."""
     names = {
         Protocol(CORRUPTED): "corrupted test images (mean of all corruptions and severities)",
         Protocol(TRANSFER): "the second data set",
@@ -130,7 +130,7 @@ def other_protocols(comparison: Comparison, methods: list[Row]) -> list[str]:
 
 
 def leads(comparison: Comparison, protocol: Protocol, methods: list[Row]) -> str | None:
-    """Who leads under a protocol, and by how much; None where it was not measured. `methods`: best probe first."""
+    """The leader under a protocol and its margin; None where it was not measured. `methods`: best probe first."""
     verdict = comparison.verdicts.get(protocol)
     names = [row.name for row in methods if verdict and row.name in verdict.names]
     if verdict is None or not names:
@@ -139,7 +139,9 @@ def leads(comparison: Comparison, protocol: Protocol, methods: list[Row]) -> str
     text = f"{comparison.subject(first)} leads with {percent(verdict.accuracy(first))} %"
     if first != best and best in names:
         p = verdict.p(first, best)
-        sure = "the ranking flips" if p < 1 - comparison.params.confidence else "too close to call a flip"
+        sure = (
+            "the ranking flips" if p < 1 - comparison.params.confidence else "too close to say that the ranking flips"
+        )
         above = f"{100 * gap(verdict, first, best):.1f} points above {comparison.subject(best)}"
         return f"{text}, {above} ({p_value(p)}): {sure}"
     if len(names) > 1:
@@ -150,7 +152,7 @@ def leads(comparison: Comparison, protocol: Protocol, methods: list[Row]) -> str
 
 
 def label_free(comparison: Comparison) -> list[str]:
-    """How far the measures that need no label would have told the same story."""
+    """How far the measures that need no labels agree with the accuracies."""
     if not comparison.agreements:
         return []
     taus = [
@@ -160,7 +162,7 @@ def label_free(comparison: Comparison) -> list[str]:
     level = 1 - comparison.params.confidence
     sure = [LABEL_FREE[item.measure].name for item in comparison.agreements if item.p < level and item.tau > 0]
     verdict = (
-        f"Here {either(sure)} could have stood in for labels; that may not hold on other images."
+        f"Here {either(sure)} could have replaced the labels; on other images this may not hold."
         if sure
         else "None of them is shown to rank these encoders as the labels do: do not choose by them."
     )

@@ -85,12 +85,12 @@ def room(names: Sequence[str]) -> float:
 
 
 def short(name: str) -> str:
-    """A name that fits beside a line."""
+    """A name that fits next to a line."""
     return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
 
 
 def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], looks: dict[str, Style]) -> None:
-    """Write each line's name beside its last point (data coordinates); call it when the limits are final."""
+    """Write each line's name next to its last point (data coordinates); call it when the limits are final."""
     names = list(ends)
     points = axes.transData.transform([ends[name] for name in names])
     edge, units = float(axes.bbox.x1), IdentityTransform()

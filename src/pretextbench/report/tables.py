@@ -140,7 +140,7 @@ def caption(comparison: Comparison) -> list[str]:
         reason = comparison.reason or "no row has predictions"
         return [
             f"**No accuracies: {reason}.** Label-free measures of the last stage on {comparison.images:,} validation "
-            "images. They find encoders that collapsed; they do not say which encoder is useful."
+            "images. They detect collapsed encoders; they do not show which encoder is useful."
         ]
     seeds, many = sorted({len(row.seeds) for row in comparison.rows}), not comparison.one_seed
     counted = " to ".join(dict.fromkeys((str(seeds[0]), str(seeds[-1]))))
@@ -150,7 +150,7 @@ def caption(comparison: Comparison) -> list[str]:
         "features; the encoder's stage and the probe's penalty were chosen on validation. "
         f"Pretraining seeds per row: {counted}. Intervals: bootstrap over test images"
         + (" and seeds." if many else ".")
-        + f" Rows that share a letter cannot be told apart (paired tests, Holm, level {level:g})."
+        + f" Rows that share a letter cannot be distinguished (paired tests, Holm, level {level:g})."
     ]
     if not many:
         lines.insert(

@@ -62,7 +62,7 @@ def meaning(check: Check) -> str:
 
 
 def judge(method: Method, checks: Mapping[str, Check]) -> Iterator[Verdict]:
-    """Run the checks in order, each whatever the others said; a verdict as soon as it is there."""
+    """Run all checks in order, whatever their results; yields each verdict at once."""
     for name, check in checks.items():
         started = time.perf_counter()
         state, found, hint = _outcome(check, method)

@@ -1,4 +1,4 @@
-"""What an evaluation asks beside the probes: corrupted images, a second data set, all labels, maps and cost."""
+"""Evaluations other than the probes: corrupted images, a second data set, all labels, maps and cost."""
 
 import csv
 import io
@@ -18,8 +18,8 @@ CPU = torch.device("cpu")
 PARAMS = Evaluate(budgets=("100%",), redraws=2, linear_l2=(1e-3, 1e-1), map_images=0)
 
 
-def judged(data, params=PARAMS, **beside):
-    return protocol.evaluate(protocol.Subject(TinyEncoder(), params, CPU, **beside), data)
+def judged(data, params=PARAMS, **further):
+    return protocol.evaluate(protocol.Subject(TinyEncoder(), params, CPU, **further), data)
 
 
 class Second(FakeData):
