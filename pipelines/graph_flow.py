@@ -193,7 +193,7 @@ def collect(futures: dict[str, PrefectFuture[Outcome]]) -> dict[str, Outcome]:
 
 
 def ending(name: str, end: PrefectFuture[Outcome] | State[Any]) -> Outcome:
-    """How a stage ended: one that needed a failed stage was not run, and a Dask worker may be lost."""
+    """The outcome of a stage: it is not run if a stage that it needs failed, and a Dask worker may be lost."""
     if not isinstance(end, State):
         end.wait()  # reads the state, where the future has one
         if getattr(getattr(end, "wrapped_future", None), "status", "") in {"error", "cancelled", "lost"}:

@@ -69,7 +69,7 @@ def alone(root: Path) -> Lock:
 
 
 def _advice(root: Path, text: str) -> str:
-    """How to end the run that `text` names, the content of its lock."""
+    """Advice on ending the run that `text` names, the content of its lock."""
     number = process_number(text)
     if number:
         return (

@@ -13,7 +13,7 @@ from pretextbench.project import layout
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one stage ended."""
+    """The end of one stage: its state, time and reason."""
 
     stage: str
     state: str  # ran, restored, up to date, failed, stopped, not run

@@ -60,7 +60,7 @@ def speed(policy: Policy, data: Prepared, batch: int) -> dict[str, Any]:
 def derive(
     method: type[PretextMethod[Any]], params: MethodParams, data: Prepared, limits: Augment
 ) -> dict[str, Tensor]:
-    """What the method measures on at most `limits.derive_images` training images, evenly spread over the split."""
+    """The statistics that the method derives from at most `limits.derive_images` training images, evenly spread."""
     torch.manual_seed(Seed(limits.seed).key("derive", data.fingerprint))
     chunks = (as_float(chunk) for chunk in sample(data, limits.derive_images).split(CHUNK))
     return {name: value.contiguous() for name, value in method.derive(params, chunks, data.image_size).items()}

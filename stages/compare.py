@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def recipe(evaluations: list[Path]) -> dict[str, str]:
-    """How to get the result again: what it was made of, in the order in which a reader needs it."""
+    """The recipe to reproduce the result, in the order in which a reader needs it."""
     cards = [read_json(folder / CARD, "Run the pretrain stage of this run.") for folder in evaluations]
     commit = git_commit(layout.root())
     plugins = sorted({f"{card['distribution']} {card['version']}" for card in cards})

@@ -44,7 +44,7 @@ def watching(name: str, seed: int, params: Params, data: Prepared) -> Watching:
 
 
 def complaint(name: str, seed: int, agent: int) -> Path:
-    """Where the workers of an agent (a process of this machine) leave a user's mistake: it tells it, once."""
+    """The file in which the workers of an agent leave a user's mistake; the agent prints it once."""
     return layout.training_scratch(name, seed).with_suffix(f".{socket.gethostname()}-{agent}.error")
 
 

@@ -42,7 +42,7 @@ P = TypeVar("P", bound=MethodParams)
 
 @dataclass(frozen=True)
 class Loss:
-    """What a turn minimises, and the numbers worth a column in the history."""
+    """The loss of one turn, and numbers that become columns of the history."""
 
     total: Tensor  # scalar, carries the gradient
     parts: Mapping[str, Tensor] = field(default_factory=dict)  # scalars, detached by the host
@@ -51,7 +51,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a method sees of one step. There are no labels in it, except for the supervised control."""
+    """The input of one step. It has no labels, except for the supervised control."""
 
     views: tuple[Tensor, ...]  # each (B, 3, H, W), float32 in [0, 1], in the order of the recipe
     index: Tensor  # (B,) int64: which training images these are
@@ -72,7 +72,7 @@ class Player:
 
 @dataclass(frozen=True)
 class Data:
-    """What a method may know about the data set when it is built: never a label."""
+    """Facts about the data set for the constructor of a method; never labels."""
 
     image_size: int  # pixels
     mean: tuple[float, ...]  # per channel, on the [0, 1] scale
@@ -85,7 +85,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Requires:
-    """What a method cannot do without. A pair that lacks it is refused before anything is trained."""
+    """Requirements of a method. A combination that does not meet them is refused before anything is trained."""
 
     encoder: type[Encoder] = Encoder  # class that `build_encoder` must return
     image_size: int = 1  # smallest side of the images, pixels
@@ -148,7 +148,7 @@ class PretextMethod(nn.Module, Generic[P]):
 
     @classmethod
     def derive(cls, params: P, images: Iterator[Tensor], image_size: int) -> dict[str, Tensor]:
-        """What must be measured on the training images before training; `images` yields (B, 3, H, W) in [0, 1]."""
+        """Measure the training images before training; `images` yields (B, 3, H, W) in [0, 1]."""
         return {}
 
     @classmethod
@@ -157,11 +157,11 @@ class PretextMethod(nn.Module, Generic[P]):
         return build(encoder, data.image_size, data.mean, data.std)
 
     def loss(self, batch: Batch) -> Loss:
-        """What to minimise on this batch, for `batch.player`."""
+        """The loss of this batch, for `batch.player`."""
         raise NotImplementedError
 
     def players(self) -> tuple[Player, ...]:
-        """Who moves, in order. Default: one player that owns every trainable parameter."""
+        """The players, in the order of their turns. Default: one player that owns every trainable parameter."""
         trainable = tuple(p for p in self.parameters() if p.requires_grad)
         return (Player("main", trainable, self.params.optimizer),) if trainable else ()
 
@@ -182,7 +182,7 @@ class PretextMethod(nn.Module, Generic[P]):
         return {}
 
     def symptoms(self, health: Mapping[str, float]) -> list[str]:
-        """What is wrong, in words, given the numbers of `health`; empty when nothing is."""
+        """Warnings in words, from the numbers of `health`; empty when all is well."""
         return []
 
     def forward(

@@ -1,4 +1,4 @@
-"""What `init` puts into params.yaml for a folder of images and a machine, each value with its reason."""
+"""The values that `init` chooses for params.yaml, from a folder of images and a machine, each with its reason."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -152,7 +152,7 @@ def _budgets(survey: Survey) -> list[str]:
 
 
 def warnings(survey: Survey) -> Iterator[str]:
-    """What the user should know before any time is spent."""
+    """Warnings for the user before any time is spent."""
     train = training_images(survey)
     yield from survey.warnings
     if train < 500:

@@ -1,4 +1,4 @@
-"""What commands print: text as it is, tables, and one colour scheme for verdicts."""
+"""Output of commands: plain text, tables, and one colour scheme for verdicts."""
 
 import contextlib
 import shutil

@@ -107,7 +107,7 @@ def search_path() -> Finding:
 
 
 def devices() -> Iterator[Finding]:
-    """What torch computes on, and whether in bfloat16."""
+    """The devices that torch can use, and whether they compute in bfloat16."""
     import torch
 
     from pretextbench.train.pretrain import bf16_pays

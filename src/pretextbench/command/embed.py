@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Fit(StrEnum):
-    """How an image that is not square becomes so."""
+    """Conversion of an image that is not square."""
 
     crop = "crop"
     squash = "squash"
@@ -23,7 +23,7 @@ class Fit(StrEnum):
 
 
 class Precision(StrEnum):
-    """What the network computes in."""
+    """Numeric precision of the network."""
 
     fp32 = "fp32"
     bf16 = "bf16"
@@ -108,7 +108,7 @@ def task_of(images: Path, card: "Card", fit: Fit) -> "Task":
 
 
 def about(card: "Card", network: "Embedder", layer: encoder_lookup.Layer, fit: Fit) -> dict[str, Any]:
-    """What a features file says of where its features come from."""
+    """The origin of the features, for the features file."""
     fields = ("method", "seed", "distribution", "version", "weights_sha256", "image_size")
     return {
         **card.model_dump(include=set(fields)),

@@ -138,7 +138,7 @@ def _step(training: Training, sample: np.ndarray, part: int = 1) -> float:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """What a training sets for its process stays as it was: the random generator."""
+    """Restore the random generators that a training changes."""
     state = torch.get_rng_state()
     try:
         yield

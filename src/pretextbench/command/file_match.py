@@ -126,7 +126,7 @@ def _by_end(files: Sequence[str], index: Mapping[str, list[str]], description: s
 def _failure(
     table: Path, root: Path, files: Sequence[str], cleaned: Sequence[str], best: Match, images: Mapping[str, str]
 ) -> str:
-    """What does not match, and how near the best way comes."""
+    """The message for rows that do not match, with the best partial match."""
     if best.matched == len(files):
         return (
             f"{table}: the {len(files):,} rows match images only{best.how}, which is not one thing for all rows, or "

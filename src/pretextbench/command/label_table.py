@@ -203,7 +203,7 @@ def _no_file(table: Path, files: Sequence[str], labels: Sequence[str]) -> None:
 
 
 def _columns_note(head: Sequence[str], file: int, label: int, split: int | None, delimiter: str, headless: bool) -> str:
-    """Which columns are used, where that is not plain."""
+    """A note on the columns that are used, where the choice is not obvious."""
     used = {file, label, split}
     unused = [cell or "(unnamed)" for i, cell in enumerate(head) if i not in used]
     if [head[file], head[label]] == ["file", "label"] and split is None and not unused and delimiter == "commas":

@@ -23,7 +23,7 @@ LONGEST = 150  # bytes of a link's or folder's name, of the 255 that file system
 
 @dataclass(frozen=True)
 class Linked:
-    """What became of a table."""
+    """The result of linking the images of a table."""
 
     labelled: int
     unlabelled: int  # images that the table does not name, or names without a label

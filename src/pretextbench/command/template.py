@@ -57,7 +57,7 @@ def fill(text: str, choices: Iterable[Choice], head: str) -> str:
 
 
 def check(text: str) -> Params:
-    """What `params.load` makes of the text.
+    """The parameters in the text, as `params.load` reads them.
 
     Raises:
         UserError: it has mistakes.

@@ -110,7 +110,7 @@ class Comparison:
         return max(len(row.seeds) for row in self.rows) == 1
 
     def subject(self, name: str) -> str:
-        """What a sentence about a row's accuracy is about: the method, or with one seed the encoder that it made."""
+        """The subject of a sentence about a row's accuracy: the method, or with one seed its encoder."""
         is_method = any(row.name == name and not row.control for row in self.rows)
         return f"{name}'s encoder" if self.one_seed and is_method else name
 

@@ -1,4 +1,4 @@
-"""How sure: intervals of accuracies, paired tests of their differences, correction for many, tie groups.
+"""Statistics of a comparison: intervals, paired tests of differences, correction for their number, tie groups, power.
 
 The data of row m is correct (S_m seeds, R redraws, n test examples); the accuracy is its mean. Three things would come
 out differently another time, and each gets its own draw:
@@ -222,7 +222,7 @@ class Needs:
 
 
 def needs(first: Floats, second: Floats, spread: tuple[float, float], seeds: int, level: float) -> Needs:
-    """What it takes to tell two rows apart, from their (n,) accuracies per test example, averaged over seeds.
+    """Data needed to distinguish two rows, from their (n,) accuracies per test example, averaged over seeds.
 
     Args:
         spread: standard deviation over seeds of each row; nan where there is one seed and it is not known.

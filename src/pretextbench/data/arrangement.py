@@ -78,7 +78,7 @@ def absent_classes(splits: Mapping[str, Sequence[Row]], shown: Mapping[str, str]
 
 @dataclass
 class Arrangement:
-    """What the paths stand for; `splits` and `labels` are parallel to `kept`."""
+    """The split and the class of each path; `splits` and `labels` are parallel to `used`."""
 
     used: list[int]  # numbers of the paths that are used
     splits: list[str]  # train, val, test or unlabelled
@@ -115,7 +115,7 @@ def arrange(paths: Sequence[Path], layout: str, where: str) -> Arrangement:
 
 
 def _outside(splits: Splits) -> list[str]:
-    """What lies outside the splits: how many images, and where."""
+    """A warning about images outside the splits: their number and their folders."""
     places = Counter(place for place, split in zip(splits.places, splits.of, strict=True) if not split)
     if not places:
         return []

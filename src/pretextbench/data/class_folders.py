@@ -1,4 +1,4 @@
-"""Which folders are classes: the rules for one level of folders, and the questions that it may raise.
+"""Class folders: the rules for one level of folders, and the questions that it may raise.
 
 Every function looks at rows: the parts of an image's path below its split, such as ("cat", "1.jpg").
 """
@@ -99,7 +99,7 @@ def classes_of(rows: Sequence[Row], where: str, ask: bool) -> tuple[list[str], l
 
 
 def _dates(folders: Collection[str], flat: bool, where: str) -> str:
-    """What to say of folders by date, which are no classes; where they could be, an error asks."""
+    """A note on folders by date, which are not classes; where they could be classes, an error asks."""
     names = some(sorted(folders))
     if flat:
         raise UserError(
@@ -170,7 +170,7 @@ def _numbered(names: Collection[str]) -> bool:
 
 
 def _same_name(rows: Iterable[Row]) -> list[str]:
-    """What to say of folders with one name in two Unicode forms, and of those that differ only in case or spaces."""
+    """Notes on folders with one name in two Unicode forms, and on those that differ only in case or spaces."""
     raw = {row[0] for row in rows if len(row) > 1}
     twice = [name for name, times in Counter(map(nfc, raw)).items() if times > 1]
     unicode_notes = (
@@ -188,7 +188,7 @@ def alike(classes: Collection[str]) -> list[str]:
 
 
 def _deeper(rows: Sequence[Row]) -> list[str]:
-    """What to say of classes that hold all their images in folders of their own: may be groups, or classes."""
+    """Notes on classes that hold all their images in subfolders, which may be groups or classes."""
     direct = {nfc(row[0]) for row in rows if len(row) == 2}
     inner = sorted({f"{row[0]}/{row[1]}" for row in rows if len(row) > 2 and nfc(row[0]) not in direct})
     if not inner:

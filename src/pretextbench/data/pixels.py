@@ -21,7 +21,7 @@ FLAT_SHARE = 0.01  # of the images
 
 
 class Remark(StrEnum):
-    """What is done with a picture that many would not expect."""
+    """Conversions of a picture that a user may not expect."""
 
     bands = "have bands that are neither colour nor alpha: these bands are left out"
     hidden = "have an alpha that hides nearly all of the picture: it is ignored"
@@ -42,7 +42,7 @@ FULL = GreyRange(0, 65535)
 
 @dataclass
 class Findings:
-    """What the pixels of some images tell; `join` adds those of others."""
+    """Facts about the pixels of some images; `join` adds those of more images."""
 
     remarks: Counter[Remark] = field(default_factory=Counter)  # -> images
     deep: GreyRange | None = None  # values of the grey images of more than 8 bits

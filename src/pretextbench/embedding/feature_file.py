@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Features:
-    """What a features file holds."""
+    """The content of a features file."""
 
     names: list[str]
     values: Floats  # (n, D)

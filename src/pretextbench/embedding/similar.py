@@ -1,4 +1,4 @@
-"""Which images an encoder takes for the most alike: cosine of their features, as a table and as a contact sheet."""
+"""The most similar images for an encoder: cosine of their features, as a table and as a contact sheet."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

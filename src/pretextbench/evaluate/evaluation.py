@@ -58,7 +58,7 @@ Arrays = Mapping[str, npt.NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one encoder is worth. Accuracies are fractions in [0, 1].
+    """The evaluation of one encoder. Accuracies are fractions in [0, 1].
 
     `metrics`, ready for JSON: `labelled` (and `reason` where it is false), `data` (counts, `fingerprint`), `classes`,
     `cost`, `knn` and `linear` (`best`, `last`, and per stage `val`, what was chosen, `test` scores), `budgets` and

@@ -50,7 +50,7 @@ POINTS, PATIENCE = 10, 6  # times that validation is asked; times in a row witho
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a fine-tuned network says, and how it came to be."""
+    """Predictions of a fine-tuned network, and the course of its training."""
 
     probabilities: Floats  # (n, K): of every test image
     labels: int  # labelled training images that it was given, those it was validated on among them
@@ -138,7 +138,7 @@ def finetune(
 
 
 def divide(data: Prepared, rows: Tensor, labels: Tensor, seed: Seed) -> tuple[Part, Part]:
-    """What is learnt from, and what it is validated on: see the top of this file."""
+    """The training and validation examples of a fine-tuning: see the top of this file."""
     train, truth = data.images("train"), labels[rows]
     if len(rows) == int((labels >= 0).sum()):
         val = torch.from_numpy(np.array(data.labels("val")))

@@ -25,7 +25,7 @@ MANY = 500  # labels from which one held-out fold says as much as five do on few
 
 @dataclass(frozen=True)
 class Budget:
-    """How many labels: a share of those there are, or a number per class. Exactly one is set."""
+    """A number of labels: a share of the training labels, or a number per class. Exactly one is set."""
 
     share: float | None
     per_class: int | None
@@ -121,7 +121,7 @@ def _validated(
 
 @dataclass(frozen=True)
 class Few:
-    """What was trained at one label budget, or why nothing was."""
+    """The models of one label budget, or the reason why there are none."""
 
     labels: int = 0  # that the budget granted
     test: tuple[Prediction, ...] = ()  # per redraw

@@ -19,7 +19,7 @@ CHUNK = 2**25  # similarities held at once: 128 MiB
 
 @dataclass(frozen=True)
 class Votes:
-    """What the neighbours say about each query."""
+    """The votes of the neighbours for each query."""
 
     predictions: Tensor  # (n,) int64, on the CPU
     scores: Tensor  # (n, classes) float32, shares of the votes' weight; rows sum to 1
@@ -62,7 +62,7 @@ def _vote(similarity: Tensor, labels: Tensor, classes: int, k: int, temperature:
 
 @dataclass(frozen=True)
 class Bench:
-    """What the probes work on. There are no test labels in it."""
+    """The data of the probes, without test labels."""
 
     features: Mapping[str, Mapping[str, Tensor]]  # split -> stage -> (n, D)
     labels: Mapping[str, Tensor]  # "train" and "val" -> (n,) int64, -1 unlabelled
@@ -73,7 +73,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a probe says about test images."""
+    """Predictions of a probe for test images."""
 
     classes: npt.NDArray[np.int64]  # (n,)
     confidence: npt.NDArray[np.float64] | None = None  # (n,) probability of that class; None for k-NN, which has none
@@ -107,7 +107,7 @@ class Probed:
 
 
 def predict(model: linear.Model, features: Tensor, rows: npt.NDArray[np.int64] | None = None) -> Prediction:
-    """What a linear probe says about (n, D) features, of these rows of the test split."""
+    """Predictions of a linear probe from (n, D) features, for these rows of the test split."""
     return Prediction.of(model.probabilities(features), rows)
 
 

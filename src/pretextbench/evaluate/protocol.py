@@ -63,7 +63,7 @@ class Subject:
             return extract(self.encoder, images, self.device, self.params.batch_size)
 
     def bench(self, data: Prepared, held_out: Features, labels: Mapping[str, Tensor]) -> Bench:
-        """What the probes work on; `held_out` are the features of the validation images."""
+        """The data of the probes; `held_out` are the features of the validation images."""
         cached = {split: held_out if split == "val" else self.features(data.images(split)) for split in SPLITS}
         return Bench(cached, labels, len(data.classes), self.params, self.device)
 

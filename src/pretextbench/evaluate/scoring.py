@@ -112,7 +112,7 @@ def _keys(views: Views) -> dict[str, list[str]]:
 def corrupted(
     encoder: Encoder, views: Views, probed: Probed, device: torch.device, batch_size: int
 ) -> dict[str, Prediction]:
-    """What the probe of the best stage says: `robust.<corruption>.<severity>` -> predictions of `views.rows`."""
+    """Predictions of the probe of the best stage: `robust.<corruption>.<severity>` -> those of `views.rows`."""
     stage, predicted = probed.best, {}
     for images, keys in zip(views.corrupted, _keys(views).values(), strict=True):
         for severity, key in zip(images, keys, strict=True):

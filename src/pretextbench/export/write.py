@@ -75,7 +75,7 @@ def kind(name: str) -> Kind:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the features of the export lie from those of the original, in float32 on the CPU."""
+    """Difference between the features of the export and those of the original, in float32 on the CPU."""
 
     images: int  # drawn scenes: in a batch, one alone, and larger ones
     largest: float  # absolute difference of one number
@@ -146,7 +146,7 @@ def last(layers: list[str]) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """An exported encoder."""
 
     path: Path
     card: Path  # JSON next to it

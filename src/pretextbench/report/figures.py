@@ -202,7 +202,7 @@ def _label_points(
 
 
 def _side(x: float, y: float, width: float, taken: Sequence[Box], frame: Any) -> tuple[str, tuple[float, float], Box]:
-    """Where to write: alignment, place, and the box that the text fills. The first of equals."""
+    """Candidate positions of a text: alignment, place, and the box that it fills. The first of equals wins."""
     tried = []
     sides = (
         ("left", 11, 0),

@@ -16,7 +16,7 @@ from pretextbench.report.tables import budgets_csv, leaderboard_csv, leaderboard
 
 @dataclass(frozen=True)
 class Appendix:
-    """What the page contains besides the comparison."""
+    """Contents of the page besides the comparison."""
 
     audit: Mapping[str, Any] | None = None  # content of audit.json; `said` is its sentence
     pairs: bytes | None = None  # PNG of the pairs that it found

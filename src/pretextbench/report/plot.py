@@ -83,7 +83,7 @@ def _accuracies(axes: Axes, comparison: Comparison, rows: tuple[Row, ...]) -> No
 
 
 def _floor(axes: Axes, comparison: Comparison) -> None:
-    """What an encoder without training reaches: the line to be right of."""
+    """A vertical line at the accuracy of the untrained encoder."""
     floor = comparison.cell(LINEAR, RANDOM)
     if floor is not None:
         axes.axvline(100 * floor, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=0.5)

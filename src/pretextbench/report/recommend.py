@@ -72,7 +72,7 @@ def _answer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> lis
 
 
 def _choice(comparison: Comparison, verdict: Verdict, methods: list[Row], reach: str) -> str:
-    """What to use; with one seed, which encoder did best, as nothing is shown about the methods."""
+    """The method to use. With one seed it is the best encoder, because nothing is shown about the methods."""
     best, group, one_seed = methods[0], tied(comparison, verdict, methods), comparison.one_seed
     if len(methods) == 1:
         return f"**{best.name} is the only method here.** {reach}"

@@ -21,7 +21,7 @@ def against(comparison: Comparison, verdict: Verdict, best: str, reference: str,
 
 
 def more_seeds(comparison: Comparison) -> str:
-    """How to get an answer about the methods, where every row has one seed; empty otherwise."""
+    """Advice for an answer about the methods, if every row has one seed; empty otherwise."""
     if not comparison.one_seed:
         return ""
     first = comparison.rows[0].seeds[0]
@@ -152,7 +152,7 @@ def leads(comparison: Comparison, protocol: Protocol, methods: list[Row]) -> str
 
 
 def label_free(comparison: Comparison) -> list[str]:
-    """How far the measures that need no labels agree with the accuracies."""
+    """The agreement of the label-free measures with the accuracies."""
     if not comparison.agreements:
         return []
     taus = [

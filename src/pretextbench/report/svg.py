@@ -38,7 +38,7 @@ def paint(variable: str) -> str:
 
 @dataclass(frozen=True)
 class Style:
-    """How one row looks in every figure and table of the report."""
+    """Colour, marker and dash of one row in every figure and table of the report."""
 
     hue: str  # CSS variables, of lines and of text
     text: str

@@ -135,7 +135,7 @@ def _cost(row: Row) -> list[str]:
 
 
 def caption(comparison: Comparison) -> list[str]:
-    """What the table shows, in words: protocol, sizes, seeds, what the letters mean, what one seed leaves out."""
+    """A description of the table: protocol, sizes, seeds, the meaning of the letters, and the limits of one seed."""
     if not comparison.verdicts:
         reason = comparison.reason or "no row has predictions"
         return [

@@ -1,4 +1,4 @@
-"""How a method is judged, ours and anyone's: named checks, shipped with the library.
+"""Checks of a method, built in or not: named, and shipped with the library.
 
     import pytest
     from pretextbench import testing

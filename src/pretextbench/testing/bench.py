@@ -1,4 +1,4 @@
-"""What the checks of a plugin share: a method built at small size, and the form of a check and its verdict."""
+"""Shared parts of the checks: a method built at small size, and the form of a check and of its verdict."""
 
 import functools
 import time

@@ -73,7 +73,7 @@ def _simulate(training: Training, views: Batch) -> None:
 
 
 def two_processes(method: Method) -> None:
-    """Where processes communicate, two with half a batch each give the loss and the gradients of one with all of it.
+    """If the loss communicates, two processes with half a batch each give the loss and gradients of one with all of it.
 
     A loss that never asks whether there are other processes cannot communicate: nothing is started for it.
     """
@@ -143,7 +143,7 @@ def _end() -> None:
 
 
 def _answers(pipes: Sequence[Connection]) -> list[dict[str, NDArray[Any]]]:
-    """What each process found, in order of rank.
+    """The results of the processes, in order of rank.
 
     Raises:
         CheckFailed: one failed, or they are not done in time.
