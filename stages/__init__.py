@@ -1,4 +1,4 @@
-"""Stages of dvc.yaml, started by run.sh as `python -m stages NAME`. Thin: read parameters, call the library, write files.
+"""Stages of dvc.yaml, started by run.sh as `python -m stages NAME`: read parameters, call the library, write files.
 
 The packages of this project may be missing in the Python that starts a stage, such as that of the system. Then another
 one continues. So nothing but the standard library is imported first.
