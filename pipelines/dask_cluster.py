@@ -1,4 +1,4 @@
-"""Stages on Dask workers: a cluster on this machine, or one at an address. The extra `dask` brings what it needs."""
+"""Stages on Dask workers: a cluster on this machine, or one at an address. The extra `dask` installs its packages."""
 
 import logging
 from collections import Counter

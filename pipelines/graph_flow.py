@@ -57,7 +57,7 @@ class Plan:
     def body(self) -> State[Any]:
         """The body of the flow: all stages, and the state of the whole."""
         self._begin()
-        # First what always runs (the inventory), and here: what else is stale depends on what it finds.
+        # First the inventory, which always runs, in this process: which other stages are stale depends on its result.
         roots = {node.name for node in self.nodes if node.always and not node.needs}
         first = self._run_first([node for node in self.nodes if node.name in roots])
         self.outcomes |= {name: ending(name, state) for name, state in first.items()}

@@ -47,8 +47,8 @@ class Children:
     def run(self, command: list[str], log: Path, env: dict[str, str], keep: tuple[int, ...] = ()) -> int:
         """Run `command` to its end with its output in `log`; returns its exit status. It inherits `keep` too.
 
-        When `command` alone is killed, what it has started goes on: this is waited for too, so that no second
-        process does the same work.
+        When `command` alone is killed, the processes that it has started continue. They are waited for too, so that no
+        second process does the same work.
 
         Raises:
             Stopping: `stop` was called before it could start.
@@ -112,7 +112,7 @@ class Children:
 
 
 def lives(group: int) -> bool:
-    """Whether a process group has a member that runs; one that has ended and that nobody has reaped does not count."""
+    """Whether a process group has a member that runs; one that has ended and has not been reaped does not count."""
     for number in psutil.pids():
         with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
             if os.getpgid(number) == group and psutil.Process(number).status() != psutil.STATUS_ZOMBIE:

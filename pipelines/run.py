@@ -1,8 +1,8 @@
 """The whole DVC graph as one Prefect flow: `uv run python -m pipelines.run [--jobs N] [--only METHOD] [TARGET ...]`.
 
-DVC says what is stale and keeps what was made; Prefect orders, runs side by side, retries and records. When DVC finds
-nothing to run, Prefect is not started and has no record of it; with `--dry-run` DVC's reasons are printed. Exit status:
-0 all current; 2 a mistake of the user; 1 something failed; 130 and 143 stopped by Ctrl-C and SIGTERM.
+DVC decides what is stale and stores outputs; Prefect orders the stages, runs them in parallel, retries and records.
+When nothing is stale, Prefect is not started and has no record of it; with `--dry-run` DVC's reasons are printed. Exit
+status: 0 all current; 2 a mistake of the user; 1 something failed; 130 and 143 stopped by Ctrl-C and SIGTERM.
 """
 
 import contextlib

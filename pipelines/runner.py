@@ -35,7 +35,7 @@ class StageFailed(Exception):
     """Carries the outcome of a stage that did not end well."""
 
     def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome)  # its arguments, by which pickle sends it
+        super().__init__(outcome)  # its arguments, which pickle sends
         self.outcome = outcome
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class Site:
 
     Prefect's thread pool would count tasks that only wait for others, and an early branch could then hold up all
     threads: so every task gets a thread, and the limit is kept here. A Dask worker has as many threads as it may run
-    stages; its stages inherit `lock`, by which the next run learns that they are still at work.
+    stages; its stages inherit `lock`, so the next run sees that they are still running.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Site:
         if away and order.parcel is None:
             raise UserError(
                 f"The Dask worker works in {away}, another checkout than the one that started the run. Start it in "
-                "that one, or name a DVC remote by which both exchange files: --remote NAME."
+                "that one, or name a DVC remote through which both exchange files: --remote NAME."
             )
         if away and order.parcel:
             lock: Lock | None = checkouts.settle(self.root, order.parcel)
@@ -164,7 +164,7 @@ def where(assigned: dict[str, str], away: str = "") -> str:
 
 
 def announce(root: Path, run: str) -> None:
-    """For the process of the flow: write the id of the run, by which a worker recognises the same checkout."""
+    """For the process of the flow: write the id of the run, so that a worker recognises the same checkout."""
     write_whole(server.folder(root) / HOME, run.encode())
 
 

@@ -1,4 +1,4 @@
-"""The Prefect server of a project: started on demand, stopped when nobody uses it."""
+"""The Prefect server of a project: started on demand, stopped when it is no longer used."""
 
 import http.client
 import os
@@ -110,7 +110,7 @@ def _bypass_proxies() -> None:
 
 
 def await_solitude(home: Path, linger: float, tick: float = 0.5) -> Lock:
-    """For the keeper: return users.lock, held alone, when nobody else has held it for `linger` seconds.
+    """For the keeper: return users.lock, held alone, when no other process has held it for `linger` seconds.
 
     Held, it makes newcomers wait until the keeper has ended; then they start a server of their own.
     """

@@ -98,7 +98,7 @@ def _states(part: Any, texts: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _parameters(dep: Any) -> Iterator[tuple[str, str]]:
-    """Each value that is not what it was when the stage ran."""
+    """Each value that has changed since the stage ran."""
     old, new = dep.hash_info.value or {}, dep.read_params() if dep.exists else {}
     file = "" if str(dep) in (dep.DEFAULT_PARAMS_FILE, str(SETTINGS)) else f"{dep}: "
     for name in dep.params or {**new, **old}:

@@ -133,7 +133,7 @@ def _number(name: str, default: str, most: int) -> int:
 
 
 def own_address(meeting: str) -> str:
-    """The address by which the other nodes reach this machine: that of the interface that leads to the meeting.
+    """The address at which the other nodes reach this machine: that of the interface that leads to the meeting.
 
     Gloo is given the interface too: by itself it takes the one of the host's name, which is often the loopback.
 

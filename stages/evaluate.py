@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def forget_evaluated(name: str, seed: int) -> None:
-    """Free the scratch of a finished training: DVC evaluates what it has committed."""
+    """Remove the scratch of a finished training: DVC has committed it before its evaluation."""
     for folder in checkpoint.finished(layout.training_scratch(name, seed)):
         if checkpoint.same_files(folder, layout.pretrained(name, seed)):
             checkpoint.forget(folder)

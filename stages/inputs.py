@@ -31,7 +31,7 @@ def begin() -> None:
 
 
 def check() -> None:
-    """Refuse to go on where an input is no longer what it was at the start.
+    """Refuse to continue if an input has changed since the start.
 
     Raises:
         UserError: names the inputs.
@@ -82,7 +82,7 @@ def _filled(text: str, item: Sequence[str]) -> str:
 
 
 def _files(place: Path) -> Iterator[Path]:
-    """A file, or the files below a folder; not what DVC ignores, and not what is being written."""
+    """A file, or the files below a folder; without files that DVC ignores, and without files that are being written."""
     if place.is_file():
         yield place
     for folder, below, names in os.walk(place):

@@ -38,7 +38,7 @@ def check_inputs(name: str, seed: int) -> None:
     """Refuse a training whose inputs were changed, and forget it: its copy would be taken for one of the new inputs.
 
     Raises:
-        UserError: an input is no longer what it was at the start.
+        UserError: an input has changed since the start.
     """
     try:
         inputs.check()
@@ -49,7 +49,7 @@ def check_inputs(name: str, seed: int) -> None:
 
 
 def forget_committed(name: str, seed: int) -> None:
-    """Let a training begin anew that DVC asks for although it has committed the last one: `dvc repro --force`."""
+    """Restart a training that DVC repeats although it has committed the last one: `dvc repro --force`."""
     for folder in checkpoint.finished(layout.training_scratch(name, seed)):
         if committed(layout.pretrained(name, seed), folder):
             checkpoint.forget(folder)

@@ -92,7 +92,7 @@ class Section(BaseModel):
 
 
 def _takes_bool(annotation: Any) -> bool:
-    """Whether true and false are values of a type, or of what it holds."""
+    """Whether true and false are values of a type, or of its elements."""
     return annotation in (bool, Any) or any(_takes_bool(part) for part in get_args(annotation))
 
 

@@ -41,7 +41,7 @@ class Prepare(Source):
     fit: Literal["crop", "squash", "pad"] = Field("crop", description="how a non-square image becomes square")
     val_fraction: float = Field(0.1, gt=0, lt=1, description="share of train held out where there is no val split")
     test_fraction: float = Field(0.2, gt=0, lt=1, description="share of all held out where there is no test split")
-    max_images: Positive | None = Field(None, description="use at most so many images, drawn evenly; null = all")
+    max_images: Positive | None = Field(None, description="largest number of images, drawn evenly; null = all")
     max_refused: Fraction = Field(0.01, description="stop when a larger share of the files cannot be read")
     drop_duplicates: bool = Field(False, description="leave out images that equal an earlier one, pixel for pixel")
     seed: RandomSeed = Field(0, description="of the drawn images and of the splits")
@@ -51,4 +51,4 @@ class Prepare(Source):
 class Transfer(Source):
     """A second data set, for evaluation alone; it is brought to the size and cut of the first."""
 
-    max_images: Positive | None = Field(None, description="use at most so many, drawn evenly; null = all")
+    max_images: Positive | None = Field(None, description="largest number of images, drawn evenly; null = all")

@@ -16,7 +16,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from pretextbench.base.names import printable
 from pretextbench.errors import UserError
 
-CHARACTERS = 200_000  # a file of so many takes two seconds to parse
+CHARACTERS = 200_000  # a file of this size takes two seconds to parse
 VALUES, DEPTH = 10_000, 32  # of the tree, every alias replaced by its anchor's content
 DIGITS = 30  # of a number; Python refuses to read 4,300
 CORE = "tag:yaml.org,2002:"

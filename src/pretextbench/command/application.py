@@ -1,4 +1,4 @@
-"""The command line as a whole: its subcommands, and the messages of its mistakes."""
+"""The command line as a whole: its subcommands, and the messages for mistakes."""
 
 import errno
 import io

@@ -13,7 +13,7 @@ USUAL = (0.1, 0.2)  # of train for validation, of all for test
 FEW = 2000  # images below which the shares that validate and test are raised
 ROUND = 8  # image sizes are multiples of it: three stages halve the side
 
-SURER = ("one run of each method; a difference that must hold wants three", "chance has its say in every training")
+SURER = ("one run of each method; for a reliable difference use three", "every training depends on chance")
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,12 @@ def _image_size(survey: Survey, plan: Plan) -> Choice:
 def _splits(survey: Survey) -> Iterator[Choice]:
     for split, usual, share in zip(("val", "test"), USUAL, shares(survey), strict=True):
         if share != usual and not survey.splits[split]:
-            reason = f"{survey.images:,} images are few, and what is held out decides how wide the intervals are"
+            reason = f"{survey.images:,} images are few, and few held-out images make the intervals wide"
             yield Choice("prepare", f"{split}_fraction", share, f"raised from {usual:g}: {reason}")
 
 
 def training_images(survey: Survey, most: int | None = None) -> int:
-    """Images of the training split, about: what cannot be read is taken off."""
+    """Images of the training split, about: without images that cannot be read."""
     val, test = shares(survey)
     share = min(1.0, (most or survey.images) / survey.images) * (1 - survey.refused_share)
     train = survey.splits["train"] * share

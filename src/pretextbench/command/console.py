@@ -29,7 +29,7 @@ def console() -> "Console":
 
 @contextlib.contextmanager
 def progress(out: "Console") -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows what is done: by a spinner on a terminal, elsewhere by lines, if it takes long."""
+    """Yield a function that shows progress: a spinner on a terminal, elsewhere lines if it takes long."""
     start = time.monotonic()
 
     def tell(line: str) -> None:

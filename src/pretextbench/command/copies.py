@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pretextbench.base.names import NAMED, printable
 from pretextbench.data.image_file import Refusal, open_regular, opened, regular
 
-COMPARED = 100_000  # files, at most: the first ones, of which the sizes are looked at
+COMPARED = 100_000  # the largest number of files whose sizes are compared: the first ones
 HEAD = 2**14  # bytes that are read of a file first: images that begin so, and have one size, are mostly equal
 BLOCK = 2**20  # bytes that are held at once
 READ = 2**30  # bytes that are read of all such files, at most

@@ -71,7 +71,7 @@ def _cpuinfo() -> str:
 
 
 def python_seconds() -> float:
-    """Seconds of one core for a piece of Python, of which the start of a stage consists."""
+    """Seconds of one core for a piece of Python, like the start of a stage."""
     return min(_loop() for _ in range(TIMES))
 
 
@@ -83,7 +83,7 @@ def _loop() -> float:
 
 
 def algebra_seconds() -> float:
-    """Seconds of one core for a piece of linear algebra, of which the probes consist."""
+    """Seconds of one core for a piece of linear algebra, like the probes."""
     import numpy as np
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -129,12 +129,12 @@ def description(cost: Estimate, place: Path) -> Iterator[str]:
     load = os.getloadavg()[0]
     yield (
         f"\nTime: about {duration(cost.seconds)} on this machine ({processor_name()}), as busy as it is now (load "
-        f"{load:.1f}); take it as {duration(cost.seconds * LEAST)} to {duration(cost.seconds * MOST)}."
+        f"{load:.1f}); expect {duration(cost.seconds * LEAST)} to {duration(cost.seconds * MOST)}."
     )
     yield f"  training {each}{times}"
-    yield f"  evaluation {duration(cost.evaluation)} for each of them{times}; all the rest {duration(cost.overhead)}"
+    yield f"  evaluation {duration(cost.evaluation)} for each of them{times}; everything else {duration(cost.overhead)}"
     if load > (os.cpu_count() or 1) + 1:
-        yield "  other programs are at work here: when they rest it will be less, when more begin, more."
+        yield "  other programs are running: without them it will take less time, with more of them more."
     import psutil
 
     memory = psutil.virtual_memory()
@@ -144,7 +144,7 @@ def description(cost: Estimate, place: Path) -> Iterator[str]:
     free = shutil.disk_usage(place).free
     yield f"Disk: about {size(cost.disk)}; {size(free)} are free."
     if cost.memory > memory.available or cost.disk > free:
-        yield "warning: that is more than there is. Lower prepare.image_size, prepare.max_images or the batch size."
+        yield "warning: that is more than is available. Lower prepare.image_size, prepare.max_images or the batch size."
 
 
 def duration(seconds: float) -> str:

@@ -60,7 +60,7 @@ def machine() -> Iterator[Finding]:
 
 
 def versions() -> Iterator[Finding]:
-    """Python and what is installed, against the bounds that the distribution states."""
+    """Python and installed packages, compared with the bounds of the distribution."""
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 

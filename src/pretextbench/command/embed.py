@@ -134,7 +134,7 @@ def followed(task: "Task", network: "Embedder", batch_size: int | None) -> "Iter
 
 
 def tell(task: "Task", output: Path, name: str) -> None:
-    """Say what was written, what was not, and where the time went."""
+    """Print the written and the refused files, and how the time was spent."""
     typer.echo(f"{output}: {name}, {task.done:,} images ({task.clock})")
     if task.refused:
         from pretextbench.embedding.extract import first

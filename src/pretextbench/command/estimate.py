@@ -44,7 +44,7 @@ def estimate(
         counts: images of the training split, and of all splits.
         classes: for the supervised control.
         decode: seconds to decode an image here; None where that was not measured.
-        tell: takes a line on what is measured now.
+        tell: receives a line about the measurement in progress.
 
     Raises:
         UserError: a contestant cannot be used or its parameters have mistakes.
@@ -75,9 +75,9 @@ def estimate(
 
 @dataclass(frozen=True)
 class Table:
-    """Seconds of what is not measured: the default run (9,000 images of 32 px) on two busy cores of a server.
+    """Seconds of the parts that are not measured, from the default run (9,000 images of 32 px) on two busy cores.
 
-    `loop` and `fit` say how fast that processor is: another one needs more or less, in proportion.
+    `loop` and `fit` measure the speed of that processor; the seconds of another processor are in proportion.
     """
 
     stage: float  # start and end of a stage: imports, Prefect, DVC, the record

@@ -37,7 +37,7 @@ ADVICE = {  # where the process that does it was ended
 PARAMS, LINKS = "params.yaml", Path("data/labelled")
 NEXT = """
 Next:
-  pretextbench run      trains, measures and compares; Ctrl-C at any time, it goes on from there
+  pretextbench run      trains, measures and compares; Ctrl-C at any time: the next run continues
   pretextbench report   opens the answer"""
 DropDuplicates = Annotated[
     bool, typer.Option("--drop-duplicates", help="Leave out images that equal an earlier one, pixel for pixel.")
@@ -120,7 +120,7 @@ def writable(path: Path, shipped: bytes, force: bool) -> Path | None:
 
 
 def _write(path: Path, choices: "list[Choice]", profile: Profile, backup: Path | None) -> "Params":
-    """Write the shipped params.yaml with these choices, whole or not at all, and say so; returns what it holds."""
+    """Write the shipped params.yaml with these choices, whole or not at all, and print that; returns the parameters."""
     from pretextbench.base.files import write_whole
     from pretextbench.command import template
 

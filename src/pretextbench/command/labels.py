@@ -131,7 +131,7 @@ def _folder(table: Path, label: str) -> str:
 
 
 def _short(name: str, unique: str) -> str:
-    """A name of at most LONGEST bytes; what is cut off is replaced by a digest, and its end is kept."""
+    """A name of at most LONGEST bytes; a digest replaces what is cut off, and the suffix is kept."""
     if len(name.encode(errors="surrogateescape")) <= LONGEST:
         return name
     digest = hashlib.sha256(unique.encode(errors="surrogateescape")).hexdigest()[:12]

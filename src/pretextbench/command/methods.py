@@ -1,4 +1,4 @@
-"""`pretextbench methods`: what is installed, and what each method is."""
+"""`pretextbench methods`: the installed methods, and a description of each."""
 
 import dataclasses
 import json
@@ -82,7 +82,7 @@ def _state(plugin: "Plugin", claims: int) -> State:
 
 
 def _print(listing: list[State]) -> None:
-    rows = table("name", "distribution", "version", "API", "", "what it does, or why it cannot be used")
+    rows = table("name", "distribution", "version", "API", "", "task, or why it cannot be used")
     for state in listing:
         text = plain(state.problem or state.title)
         mark = verdict("fault" if state.problem else "ok")

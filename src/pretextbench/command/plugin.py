@@ -28,7 +28,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program ins
 def check(method: Name = None, as_json: Json = False) -> None:
     """Check that a method keeps the contract: the kit that judges every method, yours and the built-in ones.
 
-    Each check says ok, skipped with the reason, or failed with what was found and what to do. It takes seconds on a
+    Each check is ok, skipped with the reason, or failed with the finding and the remedy. It takes seconds on a
     CPU. Exit status: 0 when nothing failed, 1 when something did, 2 when the method cannot be used at all.
 
     **Examples**
@@ -154,7 +154,7 @@ def _project() -> Path | None:
 
 
 def _near(folder: Path) -> Path:
-    """As seen from the working folder, where it lies below it: what is printed can then be typed."""
+    """The path relative to the working folder if it is below it, so that printed commands can be typed."""
     whole = folder.absolute()
     return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole
 

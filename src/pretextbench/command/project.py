@@ -56,14 +56,14 @@ def become(module: str, arguments: list[str]) -> None:
 def run(targets: list[str] | None, **options: Any) -> None:
     """Bring the comparison up to date: run the stages that a change made stale, and nothing else.
 
-    DVC says what is stale and keeps what was made; Prefect orders, runs side by side and retries. Killed at any moment,
-    the next run goes on from the last checkpoint. Ends with a table of the stages and, if all are current, with the
-    answer of the comparison. Exit status 0 all current, 2 a mistake of yours, 1 something failed, 130 Ctrl-C.
+    DVC decides what is stale and stores outputs; Prefect orders the stages, runs them in parallel and retries. If a run
+    is killed, the next one continues from the last checkpoint. Ends with a table of the stages and, if all are current,
+    with the answer of the comparison. Exit status 0 all current, 2 a mistake of yours, 1 something failed, 130 Ctrl-C.
 
     **Examples**
 
     * `pretextbench run`: everything that is stale
-    * `pretextbench run --jobs 2`: two stages side by side, each with its share of the cores
+    * `pretextbench run --jobs 2`: two stages in parallel, each with its share of the cores
     * `pretextbench run --dry-run`: what is stale, and why
     * `pretextbench run --only rotation`: what this method needs, without the comparison
     * `pretextbench run --dask local`: on Dask workers of this machine

@@ -57,7 +57,7 @@ class Survey:
     decode_seconds: float = 0.0  # per image of the sample
     unused: int = 0  # images that are not used, counted in `ignored` too
     notes: tuple[str, ...] = ()  # how the layout was understood
-    warnings: tuple[str, ...] = ()  # what is not used, and what may be meant otherwise
+    warnings: tuple[str, ...] = ()  # images that are not used, and names that may have another meaning
 
     @property
     def refused_share(self) -> float:
@@ -78,7 +78,7 @@ def look(
     Args:
         root: the folder.
         layout: `prepare.layout`.
-        tell: takes a line on what is done now.
+        tell: receives a line about the current step.
         near: finds near duplicates; the usual one imports torch, which takes seconds.
 
     Raises:
@@ -175,7 +175,7 @@ def _classes(survey: Survey) -> str:
 
 
 def _sample(images: int, most: int) -> list[int]:
-    """Numbers of the images to look at: all, or so many drawn evenly and always the same."""
+    """Numbers of the images in the sample: all, or a fixed number, drawn evenly and always the same."""
     if images <= most:
         return list(range(images))
     return sorted(Seed(0).numpy("survey").choice(images, most, replace=False).tolist())

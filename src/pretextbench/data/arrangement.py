@@ -1,4 +1,4 @@
-"""The layout of a folder of images: which split and which class each path stands for, and what is not used.
+"""The layout of a folder of images: the split and the class of each path, and the images that are not used.
 
 Only names are looked at. Where they can be meant in two ways an error asks, and `prepare.layout` answers.
 """

@@ -23,7 +23,7 @@ from pretextbench.data.pixels import FULL, Findings, GreyRange, rgb
 from pretextbench.data.source import Image
 
 Fit = Literal["crop", "squash", "pad"]
-GAP = 3.0  # a JPEG is decoded, or shrunk by whole factors first, to no less than so many times the wanted side
+GAP = 3.0  # a JPEG is decoded, or shrunk by whole factors first, to no less than this multiple of the wanted side
 CHUNK_BYTES = 32 * 2**20  # of decoded images in flight: memory stays bounded whatever their number and size
 CHUNK_FILES = 1024
 LARGE = 2**24  # pixels: images above it are held one at a time, for each may take gigabytes on its way
@@ -74,8 +74,8 @@ class Decoder:
         return used.low, used.high
 
     def _some(self, pool: ThreadPoolExecutor, paths: Sequence[Path]) -> list[tuple[Image | str, Findings]]:
-        # Pillow warns of what is handled here (large images, odd EXIF or palettes). Filters belong to the whole
-        # process, so they are changed around a chunk, not inside the threads.
+        # Pillow warns about cases that are handled here (large images, odd EXIF or palettes). Filters belong to the
+        # whole process, so they are changed around a chunk, not inside the threads.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return list(pool.map(self.read_file, paths))

@@ -21,7 +21,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # without one it wri
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow knows more, some of them run other programs
 MOST_BYTES = 2 * 2**30  # of a file
 MIB = 2**20
-NOTES = 64 * MIB  # bytes of what is no pixel: text, profiles, tags
+NOTES = 64 * MIB  # bytes of text, profiles and tags
 HEADS = {  # first bytes -> the same for some formats, which Pillow reads in other ways
     b"GIF8": MIB,  # it puts a comment together piece by piece, so that the time grows with the square of the length
     b"\xff\xd8\xff": 32 * MIB,  # the same with EXIF, in larger pieces
@@ -46,7 +46,7 @@ class Metered(io.BufferedReader):
     """A file that Pillow reads; refuses to go on above a number of bytes and of calls."""
 
     bytes_left: float = NOTES
-    most: float = NOTES  # of those, what is not for pixels
+    most: float = NOTES  # of those, bytes that are not pixels
     reads_left: float = math.inf
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -66,7 +66,7 @@ class Metered(io.BufferedReader):
         return content
 
     def limit(self, size: int) -> None:
-        """Set the limits of a file of so many bytes, which depend on its format."""
+        """Set the limits for a file of this size, which depend on its format."""
         head = self.peek(8)
         self.most = next((most for first, most in HEADS.items() if head.startswith(first)), NOTES)
         self.bytes_left, self.reads_left = self.most, READS + size // EACH

@@ -123,7 +123,7 @@ class Pen:
         return distance
 
     def weave(self, across: float, down: float) -> None:
-        """Change the ink to a pattern with so many waves (radians per unit) across and down; 0 makes it stripes."""
+        """Change the ink to a pattern of waves, `across` and `down` (radians per unit); 0 makes it stripes."""
         u = self.draws.uniform
         rate, depth, left, top = u(0.85, 1.15), u(0, 0.55), u(0, 2 * np.pi), u(0, 2 * np.pi)
         wave_x = np.sin(rate * across * self.x + left) if across else 1.0

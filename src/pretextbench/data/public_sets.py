@@ -37,7 +37,7 @@ def listing(params: Prepare) -> Listing:
     """A public data set. Its own test images are the test split; val is taken from train.
 
     Raises:
-        UserError: it is not on the disk and cannot be downloaded, or what is on the disk is damaged.
+        UserError: it is not on the disk and cannot be downloaded, or the files on the disk are damaged.
     """
     root = Path(params.path) if params.path else DOWNLOADS
     parts, classes = READERS[params.source](root, params.image_size)
@@ -64,7 +64,7 @@ def _fitted(part: Part, i: int, params: Prepare) -> Image:
 
 
 def _open(name: str, root: Path, make: Callable[..., Any]) -> Any:
-    """Call `make(download=...)`: without a download first, so that a machine without a network can use what it has."""
+    """Call `make(download=...)`, first without a download: a machine without a network can use existing files."""
     try:
         return make(download=False)
     except (RuntimeError, OSError):  # torchvision: "not found or corrupted"

@@ -108,7 +108,7 @@ class Listing:
     remarks: Callable[[], Iterable[str]] = tuple  # for the user: what the pixels that were read tell
     rescale: Callable[[], tuple[int, int] | None] = lambda: None
     # the range of deep grey images, where all images must be read again: from now on by this range
-    warnings: tuple[str, ...] = ()  # for the user: what is not used and why, and what may be meant otherwise
+    warnings: tuple[str, ...] = ()  # for the user: images that are not used, and names that may have another meaning
 
 
 MAX_VISITS = 100  # of one folder, through links: folders that all link to each other have factorially many paths

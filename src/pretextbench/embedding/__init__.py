@@ -1,1 +1,1 @@
-"""Features of anyone's images, kept in a file, and the images that they take for alike."""
+"""Features of any images, saved to a file, and searches for similar images."""

@@ -136,7 +136,7 @@ class Embedder:
         return pool(maps[self.layer], list(maps.values())[-1].shape[1])
 
     def batch_size(self, side: int) -> int:
-        """Images (side x side) of a batch where nobody says: bounded memory, and small enough for a CPU's caches."""
+        """Default number of images (side x side) in a batch: bounded memory, and small enough for a CPU's caches."""
         pixels = PIXELS["cpu" if self.device.type == "cpu" else "other"]
         return max(4, pixels // side**2)
 

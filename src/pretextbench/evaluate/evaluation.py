@@ -61,7 +61,7 @@ class Evaluation:
     """The evaluation of one encoder. Accuracies are fractions in [0, 1].
 
     `metrics`, ready for JSON: `labelled` (and `reason` where it is false), `data` (counts, `fingerprint`), `classes`,
-    `cost`, `knn` and `linear` (`best`, `last`, and per stage `val`, what was chosen, `test` scores), `budgets` and
+    `cost`, `knn` and `linear` (`best`, `last`, and per stage `val`, the choices, `test` scores), `budgets` and
     `finetune` (per budget `labels`, `redraws`, `top1` or the `reason` why there is none), `robustness` and `transfer`
     where they were asked for, `labelfree`, and up to 100 classes `confusion` (linear, best
     stage), which can be counted from `predictions`.
@@ -90,7 +90,7 @@ def record(
     """Combine the choices with the scores.
 
     Args:
-        base: what is known without labels.
+        base: the metrics that need no labels.
         labels: of train and val.
         probed: k-NN and linear, at every stage.
         extras: the other protocols: metrics and arrays of each; one without metrics was not asked for.

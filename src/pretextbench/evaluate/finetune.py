@@ -186,7 +186,7 @@ def _train(
         loss.backward()
         optimizer.step()
         if step + 1 in due:
-            _check_finite(loss, params)  # not at every step: reading makes a GPU wait, and what is NaN stays NaN
+            _check_finite(loss, params)  # not at every step: reading makes a GPU wait, and NaN stays NaN
             if len(held.rows) and watch.see((step + 1) * batch, *validate(network, held, params, device), network):
                 return watch
     return watch if len(held.rows) else Watch(network.state_dict(), best_at=steps * batch)

@@ -1,4 +1,4 @@
-"""Probes with few labels: the subsets, and what is fitted and chosen on them."""
+"""Probes with few labels: the subsets, and the fits and choices on them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -125,7 +125,7 @@ class Few:
 
     labels: int = 0  # that the budget granted
     test: tuple[Prediction, ...] = ()  # per redraw
-    detail: tuple[dict[str, Any], ...] = ()  # per redraw: what was chosen
+    detail: tuple[dict[str, Any], ...] = ()  # per redraw: the choices
     reason: str | None = None
 
 

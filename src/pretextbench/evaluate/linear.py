@@ -6,9 +6,9 @@ in coordinates where L-BFGS has an easy time. With X'X/n = V diag(v) V', the Hes
 of V, so U = V' W / s with s = (v/K + l2)^(-1/2) makes it about the identity. The optimum is the same one, the number of
 iterations falls several times (the badly conditioned features of narrow encoders are the usual case), and directions
 that the training images do not span drop out, where W is zero at the optimum anyway. The loss and its gradient are
-computed on the device, for so many images at once that their logits stay small. SciPy's L-BFGS walks, in one thread of
-the CPU. Of many classes the vectors are long, and this would take longer than the loss does: torch's L-BFGS walks then,
-on the device. (Building any of torch's optimizers imports its compiler, which takes 4 to 9 seconds.)
+computed on the device, for few enough images at once that their logits stay small. SciPy's L-BFGS takes the steps, in
+one thread of the CPU. With many classes the vectors are long, and this would take longer than the loss does: then
+torch's L-BFGS takes the steps, on the device. (Building any of torch's optimizers imports its compiler, which takes 4 to 9 seconds.)
 """
 
 import contextlib

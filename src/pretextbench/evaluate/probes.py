@@ -92,7 +92,7 @@ class Probed:
 
     val: dict[str, float] = field(default_factory=dict)  # stage -> accuracy on validation, first to last
     test: dict[str, Prediction] = field(default_factory=dict)  # stage -> predictions
-    detail: dict[str, dict[str, Any]] = field(default_factory=dict)  # stage -> what was chosen, and how it converged
+    detail: dict[str, dict[str, Any]] = field(default_factory=dict)  # stage -> the choices, and how the fit converged
     models: dict[str, linear.Model] = field(default_factory=dict)  # stage -> the linear probe; empty for k-NN
 
     @property

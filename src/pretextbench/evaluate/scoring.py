@@ -21,7 +21,7 @@ BINS = 15  # of the calibration error (Guo 2017)
 
 
 def confusion(labels: Ints, predictions: Ints, classes: int) -> Ints:
-    """(classes, classes) counts: row = the label, column = what was predicted."""
+    """(classes, classes) counts: row = the label, column = the prediction."""
     from sklearn.metrics import confusion_matrix  # type: ignore[import-untyped]  # the map's t-SNE imports it anyway
 
     return np.asarray(confusion_matrix(labels, predictions, labels=np.arange(classes)), np.int64)
@@ -68,7 +68,7 @@ class Scored:
     labels: Ints  # (n,)
     rows: dict[str, Ints]  # name -> those of `index` that it speaks of: all, or fewer for the corrupted ones
     truth: dict[str, Ints]  # name -> their labels
-    predictions: dict[str, Ints]  # name -> what it says of them
+    predictions: dict[str, Ints]  # name -> predicted classes
     scores: dict[str, dict[str, Any]]  # name -> see scores.scores
     classes: int
     fingerprint: str  # of images and test labels: equal exactly when two evaluations are comparable
@@ -81,7 +81,7 @@ class Scored:
 def score_test(data: Prepared, predictions: Mapping[str, Prediction]) -> Scored | None:
     """Score predictions of the test split; None when no test image has a label.
 
-    Call it once per data set, last: what it returns may be reported and must not be chosen by. A prediction that speaks
+    Call it once per data set, last: the results may be reported but must not decide anything. A prediction that speaks
     of no labelled image is left out.
     """
     labels, classes = data.labels("test"), len(data.classes)

@@ -67,7 +67,7 @@ def prefect_answers(url: str, timeout: float) -> bool:
 
 
 def _login(address: Address) -> dict[str, str]:
-    """The header by which Prefect's client would introduce itself."""
+    """The login header that Prefect's client would send."""
     if key := os.environ.get("PREFECT_API_KEY"):
         return {"Authorization": f"Bearer {key}"}
     pair = os.environ.get("PREFECT_API_AUTH_STRING") or (f"{address.user}:{address.password}" if address.user else "")

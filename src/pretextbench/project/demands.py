@@ -1,6 +1,6 @@
 """Demands of the parameters on the machine and on the data: what cannot work is refused before anything is trained.
 
-The inventory checks what is known before an image is read, the end of the stage `prepare` what the prepared data show.
+The inventory checks what is known before an image is read; the end of the stage `prepare` checks the prepared data.
 """
 
 import os
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FEW_PROCESSES = 8  # trainings of several processes on a CPU, whatever its cores: a try before a real run
 UNLABELLED = -1  # in the array of labels
-LEAST_VALIDATION = 2  # images of which the label-free measures can be computed
+LEAST_VALIDATION = 2  # images that the label-free measures need
 
 
 def refuse(mistakes: Iterable[str]) -> None:
@@ -60,7 +60,7 @@ def of_parameters(params: Params, entries: Mapping[str, Entry]) -> Iterator[str]
 
 
 def of_batch(name: str, batch: int, params: Pretrain, images: int | None = None) -> Iterator[str]:
-    """Why a method cannot train with batches of this size, on so many training images (None: not known yet)."""
+    """The reason why a method cannot train with this batch size and number of training images (None: not known yet)."""
     parts = params.accumulate * params.devices * params.nodes
     if images is not None and batch > images:
         yield (
@@ -75,7 +75,7 @@ def of_batch(name: str, batch: int, params: Pretrain, images: int | None = None)
 
 
 def of_devices(params: Pretrain, gpus: int) -> Iterator[str]:
-    """Why this machine, with so many GPUs that torch can use, cannot train as `pretrain` asks."""
+    """The reason why this machine, with this number of usable GPUs, cannot train as `pretrain` asks."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = max(FEW_PROCESSES, cores)
     if params.accelerator == "gpu" and not gpus:

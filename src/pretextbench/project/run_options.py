@@ -26,11 +26,11 @@ class Option(NamedTuple):
 OPTIONS = (
     Option("only", str, "The stages of one method, and what they need.", "METHOD"),
     Option("methods", str, "The same for several methods.", "A,B"),
-    Option("dry_run", bool, "Say what would run and why, and run nothing.", default=False),
-    Option("jobs", int, "Stages side by side, at most [from cores and devices].", minimum=1),
+    Option("dry_run", bool, "List what would run and why, and run nothing.", default=False),
+    Option("jobs", int, "Largest number of stages in parallel [from cores and devices].", minimum=1),
     Option("dask", str, "Stages on Dask workers: `local`, or a scheduler's address tcp://HOST:8786.", "WHERE"),
-    Option("retries", int, "Attempts after a failure that is no mistake of yours.", minimum=0, default=2),
-    Option("remote", str, "Exchange files by this DVC remote.", "NAME"),
+    Option("retries", int, "Attempts after a failure that is not a mistake of yours.", minimum=0, default=2),
+    Option("remote", str, "Exchange files through this DVC remote.", "NAME"),
 )
 
 

@@ -80,7 +80,7 @@ def check_versions(stage: str) -> None:
     if differing:
         raise UserError(
             f"The inventory of this run was made with other versions: {'; '.join(differing)}. Install the same ones, "
-            "or run `dvc repro` again: it makes the results of this stage anew."
+            "or run `dvc repro` again: it repeats this stage."
         )
 
 

@@ -93,7 +93,7 @@ def _file(name: str, path: str, status: os.stat_result) -> File:
 def digest(folder: Path, cache: Path, tell: Callable[[str], object] = print) -> dict[str, Any]:
     """Number and bytes of all files below `folder`, and a hash over their names and the contents of the images.
 
-    A missing folder counts as empty; the prepare stage says what is wrong with it.
+    A missing folder counts as empty; the prepare stage reports it.
 
     Args:
         folder: the source.

@@ -1,4 +1,4 @@
-"""The figures of the report, as inline SVG: each takes what was measured and is None where nothing was."""
+"""The figures of the report, as inline SVG; each is None if its numbers were not measured."""
 
 import csv
 import math

@@ -151,7 +151,7 @@ def _cost(row: Row) -> list[str]:
 
 
 def labelfree(comparison: Comparison) -> dict[str, Any]:
-    """The measures of every row, and how far they rank the rows as the labels do."""
+    """The measures of every row, and their agreement with the order by labels."""
     shown = [name for name in LABEL_FREE if name in comparison.rows[0].labelfree]
     rows = {
         row.name: [f"{row.labelfree[name]:.3g}".replace("-", MINUS) if name in row.labelfree else "" for name in shown]

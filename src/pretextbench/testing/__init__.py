@@ -7,8 +7,8 @@
     def test_contract(check):
         testing.CHECKS[check](MyMethod)
 
-Each check raises CheckFailed, which says what was found and what to do, or CheckSkipped, which says why it cannot be
-made here (pytest takes it for a skip). They run in seconds on a CPU. `judge` runs all of them and returns verdicts, as
+Each check raises CheckFailed, which has the finding and the remedy, or CheckSkipped, which says why it cannot be made
+here (pytest takes it for a skip). They run in seconds on a CPU. `judge` runs all of them and returns verdicts, as
 `pretextbench check` does.
 """
 

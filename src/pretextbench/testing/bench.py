@@ -27,7 +27,7 @@ KIT = Path(__file__).parent
 
 
 class CheckFailed(UserError):
-    """A method broke the contract: what was found, and in `hint` what to do."""
+    """A method broke the contract; `found` is the finding and `hint` the remedy."""
 
     def __init__(self, found: str, hint: str) -> None:
         super().__init__(f"{found}. {hint}.")
@@ -132,7 +132,7 @@ def build(
 
 
 def advance(training: Training, steps: int) -> list[float]:
-    """Take so many steps of the real loop on the tiny data set; returns the losses of the first player."""
+    """Take steps of the real loop on the tiny data set; returns the losses of the first player."""
     training.module.train()
     pixels, losses = images(size=training.method.data.image_size), []
     for _ in range(steps):

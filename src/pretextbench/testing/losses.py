@@ -41,7 +41,7 @@ def _well_formed(loss: Loss, where: str) -> None:
 
 
 def gradients_reach(method: Method) -> None:
-    """After a player's turn each of its parameters has a finite gradient; no parameter is owned twice or by nobody."""
+    """After a player's turn each of its parameters has a finite gradient; every parameter has exactly one owner."""
     training = build(method)
     owned = [id(p) for player in training.players for p in player.parameters]
     hint = "Let players() give each parameter to one"

@@ -92,7 +92,7 @@ def parameters_documented(method: Method) -> None:
 def described(method: Method) -> None:
     """The class has a docstring and names its reference."""
     own = (method.__doc__ or "").strip()
-    require(bool(own), "the class has no docstring", "Say in a sentence what the network is and what is minimised")
+    require(bool(own), "the class has no docstring", "Describe in a sentence the network and what is minimised")
     require(bool(method.reference), "`reference` is empty", "Name the paper, or say that there is none")
 
 
@@ -120,7 +120,7 @@ SHOWN = 8  # images in the batch
 
 @contextmanager
 def _examined(method: Method, function: str) -> Iterator[tuple[PretextMethod, Batch]]:  # type: ignore[type-arg]
-    """The method in evaluation mode and a batch; afterwards its state must be what it was."""
+    """The method in evaluation mode and a batch; its state must not change."""
     training = build(method)
     training.method.eval()
     views, before = batch(training, SHOWN), {k: v.clone() for k, v in training.method.state_dict().items()}

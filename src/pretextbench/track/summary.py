@@ -31,7 +31,7 @@ def settings(card: Mapping[str, Any]) -> dict[str, Scalar]:
 
 
 def tags(card: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of a run, by which it is searched."""
+    """The tags of a run, for searches."""
     names = (
         "method",
         "seed",

@@ -27,7 +27,7 @@ from pretextbench.track.spool import history
 
 KEY = "pretextbench.key"
 EXPERIMENT_TAG = "pretextbench"  # tag of the experiments of this library
-DONE = "pretextbench.done."  # + part: key of what was written, so that a second delivery repeats nothing
+DONE = "pretextbench.done."  # + part: key of the written record, so that a second delivery repeats nothing
 REPORTED = "pretextbench.told."  # + stage: time (ms) of its report that is written; an older report is ignored
 TABLES = "mlflow.loggedArtifacts"  # tag in which MLflow looks for tables
 BATCH = 500  # metrics per request; the servers' limit is 1000
