@@ -8,8 +8,8 @@ iterations falls several times (the badly conditioned features of narrow encoder
 that the training images do not span drop out, where W is zero at the optimum anyway. The loss and its gradient are
 computed on the device, for few enough images at once that their logits stay small. SciPy's L-BFGS takes the steps, in
 one thread of the CPU. With many classes the vectors are long, and this would take longer than the loss does: then
-torch's L-BFGS takes the steps, on the device. (Building any of torch's optimizers imports its compiler, which takes 4 to
-9 seconds.)
+torch's L-BFGS takes the steps, on the device. (Building any of torch's optimizers imports its compiler, which takes
+4 to 9 seconds.)
 """
 
 import contextlib
