@@ -59,7 +59,7 @@ def tsne(x: Tensor, seed: int) -> np.ndarray:
 
 
 QUERIES, NEIGHBOURS = 8, 8
-RIGHT, WRONG = (0.0, 0.45, 0.70), (0.84, 0.37, 0.0)  # blue and vermilion: told apart with any colour vision
+RIGHT, WRONG = (0.0, 0.45, 0.70), (0.84, 0.37, 0.0)  # blue and vermilion: distinguishable with any colour vision
 Images = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
