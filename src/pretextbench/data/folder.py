@@ -1,21 +1,171 @@
-"""A user's folder of images as a source: splits and labels come from its layout, without opening a file.
+"""A user's folder of images as a source: the split and the class of each path, without opening a file.
 
-The rules are in `arrangement`, `split_folders` and `class_folders`, and in words in the README of this folder.
+Only names are looked at. Where they can be meant in two ways an error asks, and `prepare.layout` answers. More rules are
+in `split_folders` and `class_folders`; the README of this folder has all of them in words.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from pretextbench.base.names import printable
-from pretextbench.data.arrangement import Arrangement, arrange
-from pretextbench.data.class_folders import some
+from pretextbench.data import split_folders
+from pretextbench.data.class_folders import LAYOUT, Row, classes_of, first_folders, is_container, some, stripped
 from pretextbench.data.decode import Decoder, Fit
 from pretextbench.data.source import Image, Listing, Walk, advice, explore, pictures
+from pretextbench.data.split_folders import Splits
 from pretextbench.data.split_names import nfc
-from pretextbench.errors import UserError
+from pretextbench.errors import UserError, nearest
+
+REMEDY = (
+    "Rename these folders as in train/, add their classes to train/, or take them out. Your folders can stay as they "
+    "are: a folder of links is enough."
+)
+
+
+def has_no_classes(rows: Sequence[Row], classes: Collection[str]) -> bool:
+    """Whether a split has no class folder at all: its images lie flat, or in one folder that is no class."""
+    folders = set(first_folders(rows))
+    return not folders or (folders.isdisjoint(classes) and len(folders) == 1 and is_container(*folders))
+
+
+def check_classes(
+    splits: Mapping[str, Sequence[Row]], shown: Mapping[str, str], classes: Sequence[str], where: str
+) -> None:
+    """Compare the class folders of val and test with those of train.
+
+    Raises:
+        UserError: a split has a class folder that train lacks, for example in another case; or train has none.
+    """
+    strange: Counter[tuple[str, str]] = Counter()
+    for split, rows in splits.items():
+        if split in ("val", "test") and not has_no_classes(rows, classes):
+            strange += Counter({(split, name): n for name, n in first_folders(rows).items() if name not in classes})
+    if not strange:
+        return
+    if not classes:
+        names = some(f"{shown[split]}{name}/" for split, name in strange)
+        raise UserError(
+            f"prepare.path: {where} has class folders in {names} but none in {shown['train']}: there is nothing to "
+            "learn the classes from. Make class folders in train/ too, or give `prepare.layout: none`."
+        )
+    listed = some((f"{shown[split]}{name}/ ({n:,} images){_alike(name, classes)}" for (split, name), n in
+                   strange.items()), 8)  # fmt: skip
+    raise UserError(
+        f"prepare.path: {where} has classes that {shown['train']} does not have, which no method could learn: "
+        f"{listed}. {REMEDY}"
+    )
+
+
+def _alike(name: str, classes: Sequence[str]) -> str:
+    """A hint at the class that is meant: the same but for case and spaces, or nearly the same."""
+    for known in classes:
+        if known.casefold().split() == name.casefold().split():
+            return f", which is {known}/ in train but for case or spaces"
+    hint = nearest(name, classes).strip()
+    return f" - {hint[:1].lower()}{hint[1:]}" if hint else ""
+
+
+def absent_classes(splits: Mapping[str, Sequence[Row]], shown: Mapping[str, str], classes: Sequence[str]) -> list[str]:
+    """Sentences on classes of train that a split with labels does not have: they are not measured there."""
+    notes = []
+    for split in ("val", "test"):
+        rows = splits.get(split, ())
+        missing = sorted(set(classes) - set(first_folders(rows)))
+        if rows and missing and not has_no_classes(rows, classes):
+            notes.append(
+                f"{shown[split]} has no image of {len(missing)} of the {len(classes)} classes: {some(missing)}."
+            )
+    return notes
+
+
+@dataclass
+class Arrangement:
+    """The split and the class of each path; `splits` and `labels` are parallel to `used`."""
+
+    used: list[int]  # numbers of the paths that are used
+    splits: list[str]  # train, val, test or unlabelled
+    labels: list[str]  # name of the class, "" where there is none
+    classes: list[str]
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def arrange(paths: Sequence[Path], layout: str, where: str) -> Arrangement:
+    """Understand the paths of all images below a folder; `layout` is `prepare.layout`, `where` names the folder.
+
+    Raises:
+        UserError: the names can be meant in two ways, or contradict each other; says which and what to do.
+    """
+    splits = split_folders.find([path.parts for path in paths], layout, where)
+    used = [i for i, split in enumerate(splits.of) if split]
+    made = Arrangement(used, [splits.of[i] for i in used], [], [])
+    made.notes += splits.notes
+    made.warnings += _outside(splits)
+    rows = [splits.rows[i] for i in used]
+    if layout in ("none", "last"):
+        by_parent = [nfc(row[-2]) if len(row) > 1 else "" for row in rows]
+        unlabelled = [layout == "none" or split == "unlabelled" for split in made.splits]
+        made.labels = ["" if without else name for name, without in zip(by_parent, unlabelled, strict=True)]
+        made.classes = sorted({label for label in made.labels if label})
+    else:
+        _label(made, rows, splits.shown, layout, "/".join((where, *splits.base)))
+    if made.classes:
+        made.notes.insert(0, f"{len(made.classes)} classes, from the names of the folders: {some(made.classes, 10)}.")
+    else:
+        made.notes.append(f"No labels: the layout has none. {LAYOUT}")
+    return made
+
+
+def _outside(splits: Splits) -> list[str]:
+    """A warning about images outside the splits: their number and their folders."""
+    places = Counter(place for place, split in zip(splits.places, splits.of, strict=True) if not split)
+    if not places:
+        return []
+    listed = some(f"{place} {n:,}" for place, n in places.most_common())
+    return [f"{places.total():,} images lie outside train/, val/ and test/ and were passed over: {listed}."]
+
+
+def _label(made: Arrangement, inner: list[Row], shown: dict[str, str], layout: str, where: str) -> None:
+    """Fill in the labels; images of a test or val split without any label are dropped, since they measure nothing."""
+    groups: defaultdict[str, list[Row]] = defaultdict(list)
+    for row, split in zip(inner, made.splits, strict=True):
+        groups[split].append(row)
+    train = stripped(groups["train"])
+    made.classes, notes = classes_of(train, where, ask=layout == "auto")
+    rows = {split: train if split == "train" else stripped(below, made.classes) for split, below in groups.items()}
+    check_classes(rows, shown, made.classes, where)
+    made.notes += notes + absent_classes(rows, shown, made.classes)
+    known, queues = set(made.classes), {split: iter(below) for split, below in rows.items()}
+    made.labels = [_class(next(queues[split]), split, known) for split in made.splits]
+    if made.classes:
+        made.warnings += _unlabelled(made, rows, shown)
+
+
+def _class(row: Row, split: str, known: set[str]) -> str:
+    name = nfc(row[0]) if len(row) > 1 and split != "unlabelled" else ""
+    return name if name in known else ""
+
+
+def _unlabelled(made: Arrangement, rows: dict[str, list[Row]], shown: dict[str, str]) -> Iterator[str]:
+    """Drop splits without labels, and count the images next to the class folders that have no label."""
+    for split in ("val", "test"):
+        if split in rows and has_no_classes(rows[split], made.classes):
+            n = len(rows[split])
+            keep = [i for i, name in enumerate(made.splits) if name != split]
+            made.used = [made.used[i] for i in keep]
+            made.splits, made.labels = [made.splits[i] for i in keep], [made.labels[i] for i in keep]
+            yield (
+                f"{n:,} images in {shown[split]} have no labels, so nothing can be measured on them: they are not "
+                f"used, and a {split} split is held out from {shown['train']}. To train on them, move them to "
+                "unlabelled/."
+            )
+    loose = Counter(s for s, label in zip(made.splits, made.labels, strict=True) if not label and s != "unlabelled")
+    if loose:
+        yield f"{loose.total():,} image(s) next to the class folders have no label."
 
 
 def listing(root: Path, side: int, fit: Fit, layout: str = "auto") -> Listing:
