@@ -1,7 +1,7 @@
 """A user's folder of images as a source: the split and the class of each path, without opening a file.
 
-Only names are looked at. Where they can be meant in two ways an error asks, and `prepare.layout` answers. More rules are
-in `split_folders` and `class_folders`; the README of this folder has all of them in words.
+Only names are looked at. Where they can be meant in two ways an error asks, and `prepare.layout` answers. More rules
+are in `split_folders` and `class_folders`; the README of this folder has all of them in words.
 """
 
 from collections import Counter, defaultdict
