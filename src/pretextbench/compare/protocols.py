@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import special
 
 from pretextbench.compare.runs import Run
 from pretextbench.errors import UserError
@@ -105,6 +105,8 @@ def agreement(
     count = len(values)
     if count < FEWEST:
         return None
+    from scipy import stats  # 1 s to import, and a small comparison does not come here
+
     result = stats.kendalltau([LABEL_FREE[measure].sign * value for value in values], accuracies)
     if math.isnan(result.statistic):
         return None

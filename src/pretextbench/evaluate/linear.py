@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
@@ -130,6 +129,7 @@ Objective = Callable[[Tensor], tuple[float, Tensor]]  # point -> value, gradient
 
 def _walk(objective: Objective, start: Tensor, steps: int) -> tuple[Tensor, float, int]:
     """Minimise by SciPy's L-BFGS; returns the point, the value and the iterations."""
+    from scipy.optimize import minimize  # 1 s to import; a training, which watches by k-NN alone, does not need it
 
     def on_vectors(flat: Floats) -> tuple[float, Floats]:
         value, gradient = objective(torch.from_numpy(flat).to(start.device).view_as(start))

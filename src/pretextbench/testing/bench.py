@@ -128,7 +128,13 @@ def build(
     pretrain = Pretrain(images=steps * BATCH, batch_size=BATCH, precision="fp32", accelerator=accelerator)
     plugin = Plugin(getattr(method, "__name__", "method"), "under:test", "under-test", "0")
     job = Job(plugin, "0", method, params, ENCODER, pretrain, recipe, facts.derived, seed)
-    return Training(job, facts, start_fabric(pretrain))
+    return Training(job, facts, _devices(accelerator))
+
+
+@functools.cache
+def _devices(accelerator: Literal["cpu", "gpu"]) -> Any:  # a Fabric, whose home is train/
+    """The devices of all trainings of this process: at each start Fabric asks every distribution for plugins, 0.1 s."""
+    return start_fabric(Pretrain(precision="fp32", accelerator=accelerator))
 
 
 def advance(training: Training, steps: int) -> list[float]:

@@ -55,5 +55,6 @@ def log(run_id: str, folder: Path, key: str, layer: str = "") -> str:
             input_example=example,
             pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}"],  # inferring them takes 10 s
             serialization_format="pt2",
+            validate_serving_input=False,  # it would load the model again to predict the example, and only warn
         )
     return str(info.model_uri)
