@@ -1,36 +1,24 @@
 """Barlow Twins' loss against a scalar loop, closed forms and lightly; planted collapse and repeated dimensions."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from lightly.loss import BarlowTwinsLoss
 from pretext_barlow_twins import BarlowTwins, Params, barlow
-from torch import Tensor
 
-from pretextbench.encoder import build
 from pretextbench.errors import UserError
-from pretextbench.method import Batch, Data
-from pretextbench.params import EncoderParams
+from pretextbench.method import Batch
 
-SIDE = 16
-FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
+Make = Callable[..., Any]
 
 
-def pair(n: int = 7, dim: int = 5) -> tuple[Tensor, Tensor]:
-    draw = torch.Generator().manual_seed(0)
-    z1, z2 = (torch.randn(n, dim, generator=draw, dtype=torch.float64) for _ in range(2))
-    return z1, z2
-
-
-def method(**params: object) -> BarlowTwins:
-    torch.manual_seed(0)
-    return BarlowTwins(Params(**params), build(EncoderParams(width=4), SIDE, FACTS.mean, FACTS.std), FACTS)
-
-
-def batch(n: int = 8) -> Batch:
-    x = torch.rand(n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    return Batch((x, (x + 0.05).clamp(0, 1)), torch.arange(n))
+@pytest.fixture
+def method(built: Make) -> Make:
+    """`method(**params)`: always with the same weights."""
+    return lambda **params: built(BarlowTwins, Params(**params))
 
 
 def loop(z1: list[list[float]], z2: list[list[float]], redundancy: float) -> float:
@@ -51,13 +39,13 @@ def loop(z1: list[list[float]], z2: list[list[float]], redundancy: float) -> flo
 
 
 @pytest.mark.parametrize("redundancy", [0.0, 5.1e-3, 1.0])
-def test_equals_the_equations(redundancy: float) -> None:
+def test_equals_the_equations(redundancy: float, pair: Make) -> None:
     z1, z2 = pair()
     expected = loop(z1.tolist(), z2.tolist(), redundancy)
     assert float(barlow(z1, z2, redundancy)[0]) == pytest.approx(expected, abs=1e-12)
 
 
-def test_lightly_agrees() -> None:
+def test_lightly_agrees(pair: Make) -> None:
     """A second opinion, value and gradients."""
     z1, z2 = (z.requires_grad_() for z in pair(16, 8))
     ours, theirs = barlow(z1, z2, 5e-3)[0], BarlowTwinsLoss(lambda_param=5e-3)(z1, z2)
@@ -66,7 +54,7 @@ def test_lightly_agrees() -> None:
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-10)
 
 
-def test_closed_forms() -> None:
+def test_closed_forms(pair: Make) -> None:
     """Constant: D. All dimensions equal: lambda D (D - 1). Whitened equal views: about 0."""
     dim, redundancy = 6, 0.01
     constant = torch.ones(8, dim, dtype=torch.float64)
@@ -77,31 +65,31 @@ def test_closed_forms() -> None:
     assert float(barlow(white, white, redundancy)[0]) < 1e-8
 
 
-def test_scale_and_shift_of_a_dimension_change_nothing() -> None:
+def test_scale_and_shift_of_a_dimension_change_nothing(pair: Make) -> None:
     z1, z2 = pair(64)
     affine = z1 * torch.tensor([2.0, 0.5, 3.0, 1.0, 7.0], dtype=torch.float64) + 4
     torch.testing.assert_close(barlow(affine, z2, 0.01), barlow(z1, z2, 0.01), rtol=0, atol=1e-4)
 
 
-def test_the_loss_is_scaled() -> None:
+def test_the_loss_is_scaled(method: Make, batch: Make) -> None:
     whole, part = (method(scale=scale).loss(batch()).total for scale in (1.0, 0.1))
     torch.testing.assert_close(whole, 10 * part)
 
 
-def test_half_precision_does_not_reach_the_loss() -> None:
+def test_half_precision_does_not_reach_the_loss(pair: Make) -> None:
     z1, z2 = (z.to(torch.bfloat16) for z in pair(64, 32))
     with torch.autocast("cpu", torch.bfloat16):
         low = barlow(z1, z2, 0.01)
     torch.testing.assert_close(low, barlow(z1.float(), z2.float(), 0.01))
 
 
-def test_a_single_image_is_refused() -> None:
+def test_a_single_image_is_refused(method: Make, batch: Make) -> None:
     with pytest.raises(UserError, match="'barlow-twins' needs at least 2 images in each batch of a process, found 1"):
         method().loss(batch(1))
 
 
 @torch.no_grad()
-def test_a_collapse_and_repeated_dimensions_are_named() -> None:
+def test_a_collapse_and_repeated_dimensions_are_named(method: Make, batch: Make) -> None:
     dead = method().eval()
     dead.head[-1].weight.zero_()
     symptoms = dead.symptoms(dead.health(batch()))
@@ -109,13 +97,15 @@ def test_a_collapse_and_repeated_dimensions_are_named() -> None:
     assert any("views do not correlate" in line for line in symptoms)
     repeated = method().eval()
     repeated.head[-1].weight.copy_(repeated.head[-1].weight[:1].expand_as(repeated.head[-1].weight))
-    assert any("dimensions repeat each other" in line for line in repeated.symptoms(repeated.health(batch())))
+    image, _ = batch().views
+    alike = Batch((image, (image + 0.05).clamp(0, 1)), torch.arange(8))  # of other images no dimensions correlate
+    assert any("dimensions repeat each other" in line for line in repeated.symptoms(repeated.health(alike)))
     assert dead.symptoms({"projection_std": 1.0, "across": 0.05, "diagonal": 0.9}) == []
 
 
 @torch.no_grad()
-def test_show_draws_views_cosines_and_correlations() -> None:
+def test_show_draws_views_cosines_and_correlations(method: Make, batch: Make) -> None:
     views, cosines, correlations = method().eval().show(batch(4))
-    assert views.images.shape == (4, 2, 3, SIDE, SIDE)
+    assert views.images.shape == (4, 2, 3, 16, 16)
     assert cosines.images.shape == (1, 1, 3, 8, 8)
     assert correlations.images.shape == (1, 1, 3, 64, 64)

@@ -1,36 +1,23 @@
 """BYOL's loss against a scalar loop and lightly; the target's gradient, schedule and steps; a planted collapse."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from lightly.loss import NegativeCosineSimilarity
 from pretext_byol import BYOL, Params, distance
-from torch import Tensor
 
-from pretextbench.encoder import build
-from pretextbench.method import Batch, Data
-from pretextbench.params import EncoderParams
+from pretextbench.method import Batch
 
-SIDE = 16
-FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
+Make = Callable[..., Any]
 
 
-def pair(n: int = 7, dim: int = 5) -> tuple[Tensor, Tensor]:
-    draw = torch.Generator().manual_seed(0)
-    z1, z2 = (torch.randn(n, dim, generator=draw, dtype=torch.float64) for _ in range(2))
-    return z1, z2
-
-
-def method(**params: object) -> BYOL:
-    torch.manual_seed(0)
-    return BYOL(Params(**params), build(EncoderParams(width=4), SIDE, FACTS.mean, FACTS.std), FACTS)
-
-
-def batch(n: int = 8) -> Batch:
-    """Views that differ: a loss of a view with itself is another number."""
-    x, y = torch.rand(2, n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    return Batch((x, y), torch.arange(n))
+@pytest.fixture
+def method(built: Make) -> Make:
+    """`method(**params)`: always with the same weights."""
+    return lambda **params: built(BYOL, Params(**params))
 
 
 def cosine(a: list[float], b: list[float]) -> float:
@@ -38,7 +25,7 @@ def cosine(a: list[float], b: list[float]) -> float:
     return dot / math.sqrt(math.fsum(x * x for x in a)) / math.sqrt(math.fsum(y * y for y in b))
 
 
-def test_equals_the_equation() -> None:
+def test_equals_the_equation(pair: Make) -> None:
     p, z = pair()
     rows = zip(p.tolist(), z.tolist(), strict=True)
     assert float(distance(p, z)) == pytest.approx(math.fsum(2 - 2 * cosine(a, b) for a, b in rows) / 7, abs=1e-12)
@@ -47,7 +34,7 @@ def test_equals_the_equation() -> None:
     assert float(distance(p, z)) == pytest.approx(float((a - b).square().sum(1).mean()), abs=1e-12)
 
 
-def test_lightly_agrees() -> None:
+def test_lightly_agrees(pair: Make) -> None:
     """A second opinion: 2 + 2 of its negative cosine, value and gradient."""
     p, z = (x.requires_grad_() for x in pair(16, 8))
     ours, theirs = distance(p, z), 2 + 2 * NegativeCosineSimilarity()(p, z.detach())
@@ -56,7 +43,7 @@ def test_lightly_agrees() -> None:
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
 
 
-def test_no_gradient_reaches_the_target() -> None:
+def test_no_gradient_reaches_the_target(pair: Make, method: Make, batch: Make) -> None:
     p, z = (x.requires_grad_() for x in pair())
     distance(p, z).backward()
     assert z.grad is None
@@ -67,7 +54,7 @@ def test_no_gradient_reaches_the_target() -> None:
     assert all(p.grad is not None for part in trained for p in part.parameters())
 
 
-def test_the_loss_is_the_sum_over_both_directions_and_symmetric() -> None:
+def test_the_loss_is_the_sum_over_both_directions_and_symmetric(method: Make, batch: Make) -> None:
     whole = method()
     whole.eval()
     views = batch()
@@ -78,14 +65,14 @@ def test_the_loss_is_the_sum_over_both_directions_and_symmetric() -> None:
     torch.testing.assert_close(whole.loss(views).total, distance(p1, t2) + distance(p2, t1))
 
 
-def test_the_target_is_no_copy_of_the_prediction_head() -> None:
+def test_the_target_is_no_copy_of_the_prediction_head(method: Make) -> None:
     whole = method()
     assert sum(p.numel() for p in whole.twin.parameters()) == sum(
         p.numel() for part in (whole.encoder, whole.projector) for p in part.parameters()
     )
 
 
-def test_the_target_moves_after_a_step_and_never_in_the_loss() -> None:
+def test_the_target_moves_after_a_step_and_never_in_the_loss(method: Make, batch: Make) -> None:
     whole = method(momentum=0.9)
     with torch.no_grad():
         for p in whole.encoder.parameters():
@@ -102,7 +89,7 @@ def test_the_target_moves_after_a_step_and_never_in_the_loss() -> None:
     assert all(torch.equal(p, q) for p, q in zip(whole.twin.parameters(), stopped, strict=True))
 
 
-def test_half_precision_does_not_reach_the_loss() -> None:
+def test_half_precision_does_not_reach_the_loss(pair: Make) -> None:
     p, z = (x.to(torch.bfloat16) for x in pair(64, 32))
     with torch.autocast("cpu", torch.bfloat16):
         low = distance(p, z)
@@ -110,7 +97,7 @@ def test_half_precision_does_not_reach_the_loss() -> None:
 
 
 @torch.no_grad()
-def test_a_collapse_is_named() -> None:
+def test_a_collapse_is_named(method: Make, batch: Make) -> None:
     """All projections are one vector and the prediction meets it: the loss is zero, and nothing else tells."""
     dead = method().eval()
     for network in (dead.projector, dead.twin.copies[1], dead.predictor):
@@ -124,7 +111,7 @@ def test_a_collapse_is_named() -> None:
 
 
 @torch.no_grad()
-def test_show_draws_the_views_and_their_cosines() -> None:
+def test_show_draws_the_views_and_their_cosines(method: Make, batch: Make) -> None:
     views, cosines = method().eval().show(batch(4))
-    assert views.images.shape == (4, 2, 3, SIDE, SIDE)
+    assert views.images.shape == (4, 2, 3, 16, 16)
     assert cosines.images.shape == (1, 1, 3, 8, 8)

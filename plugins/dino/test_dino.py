@@ -1,6 +1,9 @@
 """DINO's loss against a scalar loop and lightly; teacher, centre and schedules over steps; planted collapses."""
 
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -8,14 +11,10 @@ from lightly.loss import DINOLoss
 from pretext_dino import DINO, Params, targets
 from torch import Tensor
 
-from pretextbench.encoder import build
 from pretextbench.errors import UserError
-from pretextbench.method import Batch, Data
-from pretextbench.params import EncoderParams
 from pretextbench.parts import cross_view_entropy
 
-SIDE = 16
-FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
+Make = Callable[..., Any]
 
 
 def outputs(views: int, n: int = 7, count: int = 5, seed: int = 0) -> Tensor:
@@ -23,15 +22,16 @@ def outputs(views: int, n: int = 7, count: int = 5, seed: int = 0) -> Tensor:
     return 2 * torch.rand(views, n, count, generator=draw, dtype=torch.float64) - 1
 
 
-def method(**params: object) -> DINO:
-    torch.manual_seed(0)
-    return DINO(Params(**params), build(EncoderParams(width=4), SIDE, FACTS.mean, FACTS.std), FACTS)
+@pytest.fixture
+def batch(batch: Make) -> Make:
+    """`batch(n, progress=0.5, seed=1)`: two global and four local crops."""
+    return partial(batch, sides=(16, 16, 8, 8, 8, 8), progress=0.5)
 
 
-def batch(n: int = 8, progress: float = 0.5) -> Batch:
-    draw = torch.Generator().manual_seed(1)
-    sides = (SIDE, SIDE, 8, 8, 8, 8)
-    return Batch(tuple(torch.rand(n, 3, side, side, generator=draw) for side in sides), torch.arange(n), progress)
+@pytest.fixture
+def method(built: Make) -> Make:
+    """`method(**params)`: always with the same weights."""
+    return lambda **params: built(DINO, Params(**params))
 
 
 def softmax(row: list[float], temperature: float) -> list[float]:
@@ -53,7 +53,7 @@ def test_equals_the_equation() -> None:
     assert float(result) == pytest.approx(total / 6 / 7, abs=1e-12)
 
 
-def test_lightly_agrees_over_steps() -> None:
+def test_lightly_agrees_over_steps(method: Make) -> None:
     """A second opinion on loss and gradient, and on the centre that each step leaves to the next."""
     second_opinion, whole = DINOLoss(output_dim=25, teacher_temp=0.04).double(), method().double()
     for seed in range(3):
@@ -67,7 +67,7 @@ def test_lightly_agrees_over_steps() -> None:
         torch.testing.assert_close(whole.centre, second_opinion.center[0, 0], rtol=0, atol=1e-12)
 
 
-def test_the_centre_follows_by_the_closed_form_whatever_accumulate_is() -> None:
+def test_the_centre_follows_by_the_closed_form_whatever_accumulate_is(method: Make) -> None:
     """Of equal batches of mean m, from 0: (1 - 0.9^n) m; rows of two parts are averaged into one update."""
     whole, parts = method(), method()
     mean = torch.linspace(-1, 1, 25)
@@ -78,7 +78,7 @@ def test_the_centre_follows_by_the_closed_form_whatever_accumulate_is() -> None:
     torch.testing.assert_close(parts.centre, whole.centre)
 
 
-def test_the_loss_stages_the_centre_and_moves_nothing() -> None:
+def test_the_loss_stages_the_centre_and_moves_nothing(method: Make, batch: Make) -> None:
     whole = method()
     whole.centre.fill_(0.3)
     before = [p.clone() for p in whole.teacher.parameters()]
@@ -88,7 +88,7 @@ def test_the_loss_stages_the_centre_and_moves_nothing() -> None:
     torch.testing.assert_close(loss.staged["centre"], whole.taught(batch().views).mean((0, 1))[None])
 
 
-def test_the_loss_is_that_of_the_crops_and_the_teacher_sees_global_ones_alone() -> None:
+def test_the_loss_is_that_of_the_crops_and_the_teacher_sees_global_ones_alone(method: Make, batch: Make) -> None:
     whole = method().eval()
     views = batch(progress=0.15)
     t = torch.stack([whole.teacher(view) for view in views.views[:2]])
@@ -99,10 +99,10 @@ def test_the_loss_is_that_of_the_crops_and_the_teacher_sees_global_ones_alone() 
     seen = []
     whole.teacher.copies[0].register_forward_pre_hook(lambda _, x: seen.append(tuple(x[0].shape)))
     whole.loss(views)
-    assert seen == [(16, 3, SIDE, SIDE)]
+    assert seen == [(16, 3, 16, 16)]
 
 
-def test_no_gradient_reaches_the_teacher() -> None:
+def test_no_gradient_reaches_the_teacher(method: Make, batch: Make) -> None:
     whole = method()
     whole.loss(batch()).total.backward()
     assert all(p.grad is None for p in whole.teacher.parameters())
@@ -110,7 +110,7 @@ def test_no_gradient_reaches_the_teacher() -> None:
     assert all(float(p.grad.abs().sum()) > 0 for part in trained for p in part.parameters())
 
 
-def test_the_teacher_follows_all_three_networks_with_a_momentum_that_rises_to_one() -> None:
+def test_the_teacher_follows_all_three_networks_with_a_momentum_that_rises_to_one(method: Make) -> None:
     whole = method(momentum=0.9)
     before = [p.clone() for p in whole.teacher.parameters()]
     networks = (whole.encoder, whole.head, whole.last)
@@ -127,14 +127,14 @@ def test_the_teacher_follows_all_three_networks_with_a_momentum_that_rises_to_on
     assert all(torch.equal(p, q) for p, q in zip(whole.teacher.parameters(), stopped, strict=True))
 
 
-def test_the_schedule_of_the_teachers_temperature() -> None:
+def test_the_schedule_of_the_teachers_temperature(method: Make) -> None:
     whole = method()
     result = [whole.teacher_temperature(progress) for progress in (0.0, 0.15, 0.3, 1.0)]
     assert result == pytest.approx([0.04, 0.055, 0.07, 0.07])
     assert method(teacher_warmup=0.0).teacher_temperature(0.0) == pytest.approx(0.07)
 
 
-def test_the_last_layer_is_weight_normalised_and_stands_still_at_the_start() -> None:
+def test_the_last_layer_is_weight_normalised_and_stands_still_at_the_start(method: Make, batch: Make) -> None:
     for progress, moves in ((0.0, False), (0.049, False), (0.05, True)):
         whole = method()
         z = torch.randn(4, 128, generator=torch.Generator().manual_seed(0))
@@ -163,9 +163,11 @@ def test_half_precision_does_not_reach_the_targets() -> None:
         ({"local_size": 17}, 8, "A local crop of 17 px is larger than the images, which have 16 px"),
     ],
 )
-def test_what_makes_no_sense_is_refused(params: dict[str, object], images: int, message: str) -> None:
+def test_what_makes_no_sense_is_refused(
+    params: dict[str, object], images: int, message: str, method: Make, batch: Make
+) -> None:
     def attempt() -> None:
-        DINO.recipe(Params(**params), SIDE)
+        DINO.recipe(Params(**params), 16)
         method(**params).loss(batch(images))
 
     with pytest.raises(UserError, match=message):
@@ -173,7 +175,7 @@ def test_what_makes_no_sense_is_refused(params: dict[str, object], images: int, 
 
 
 @torch.no_grad()
-def test_collapses_are_named() -> None:
+def test_collapses_are_named(method: Make, batch: Make) -> None:
     """The student one vector; the teacher uniform, of loss ln K; the teacher of one output."""
     dead, uniform, single = (method().eval() for _ in range(3))
     dead.head[-1].weight.zero_()
@@ -188,8 +190,8 @@ def test_collapses_are_named() -> None:
 
 
 @torch.no_grad()
-def test_show_draws_crops_cosines_and_outputs() -> None:
+def test_show_draws_crops_cosines_and_outputs(method: Make, batch: Make) -> None:
     crops, cosines, prototypes = method().eval().show(batch(4))
-    assert crops.images.shape == (4, 6, 3, SIDE, SIDE)
+    assert crops.images.shape == (4, 6, 3, 16, 16)
     assert cosines.images.shape == (1, 1, 3, 8, 8)
-    assert prototypes.images.shape == (6, 4, 3, SIDE, SIDE)
+    assert prototypes.images.shape == (6, 4, 3, 16, 16)

@@ -1,6 +1,9 @@
 """LeJEPA's terms against scalar loops and lightly; both regularisers; a planted collapse."""
 
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -8,28 +11,26 @@ from lightly.loss.lejepa_loss import lejepa_invariance_loss
 from pretext_lejepa import LeJEPA, Params, invariance, regularisation
 from torch import Tensor
 
-from pretextbench.encoder import build
 from pretextbench.errors import UserError
-from pretextbench.method import Batch, Data
-from pretextbench.params import EncoderParams
 from pretextbench.parts import sigreg, visreg
 
-SIDE = 16
-FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
+Make = Callable[..., Any]
 
 
 def embeddings(views: int = 4, n: int = 7, dim: int = 5) -> Tensor:
     return torch.randn(views, n, dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def method(**params: object) -> LeJEPA:
-    torch.manual_seed(0)
-    return LeJEPA(Params(**params), build(EncoderParams(width=4), SIDE, FACTS.mean, FACTS.std), FACTS)
+@pytest.fixture
+def batch(batch: Make) -> Make:
+    """`batch(n)`: four global crops."""
+    return partial(batch, sides=(16, 16, 16, 16))
 
 
-def batch(n: int = 8, sides: tuple[int, ...] = (SIDE, SIDE, SIDE, SIDE)) -> Batch:
-    draw = torch.Generator().manual_seed(1)
-    return Batch(tuple(torch.rand(n, 3, side, side, generator=draw) for side in sides), torch.arange(n))
+@pytest.fixture
+def method(built: Make) -> Make:
+    """`method(**params)`: always with the same weights."""
+    return lambda **params: built(LeJEPA, Params(**params))
 
 
 @pytest.mark.parametrize("centres", [2, 4])
@@ -59,7 +60,7 @@ def test_each_view_is_regularised_by_itself(name: str, statistic: object) -> Non
 
 
 @pytest.mark.parametrize(("regulariser", "weight"), [("sigreg", 0.02), ("visreg", 0.6)])
-def test_the_loss_is_the_weighted_sum(regulariser: str, weight: float) -> None:
+def test_the_loss_is_the_weighted_sum(regulariser: str, weight: float, method: Make, batch: Make) -> None:
     for given in (None, 0.3):
         loss = method(regulariser=regulariser, weight=given).loss(batch())
         share = weight if given is None else given
@@ -67,15 +68,15 @@ def test_the_loss_is_the_weighted_sum(regulariser: str, weight: float) -> None:
         torch.testing.assert_close(loss.total, expected)
 
 
-def test_directions_are_drawn_anew_at_every_call() -> None:
+def test_directions_are_drawn_anew_at_every_call(method: Make, batch: Make) -> None:
     whole = method().eval()
     first, second = (whole.loss(batch()).parts["sigreg"] for _ in range(2))
     assert not torch.equal(first, second)
 
 
-def test_local_crops_meet_the_centre_of_the_global_ones() -> None:
+def test_local_crops_meet_the_centre_of_the_global_ones(method: Make, batch: Make) -> None:
     whole = method(global_views=2, local_views=2).eval()
-    crops = batch(4, (SIDE, SIDE, 8, 8))
+    crops = batch(4, sides=(16, 16, 8, 8))
     z = whole.project(crops.views)
     assert z.shape == (4, 4, 64)
     torch.testing.assert_close(whole.loss(crops).parts["invariance"], invariance(z, 2))
@@ -91,14 +92,14 @@ def test_half_precision_does_not_reach_the_terms() -> None:
     torch.testing.assert_close(low, (invariance(z.float(), 2), regularisation(z.float(), directions.float())))
 
 
-def test_a_single_image_is_refused() -> None:
+def test_a_single_image_is_refused(method: Make, batch: Make) -> None:
     with pytest.raises(UserError, match="'lejepa' needs at least 2 images in each batch of a process, found 1"):
         method().loss(batch(1))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("regulariser", ["sigreg", "visreg"])
-def test_a_collapse_is_named(regulariser: str) -> None:
+def test_a_collapse_is_named(regulariser: str, method: Make, batch: Make) -> None:
     dead = method(regulariser=regulariser).eval()
     dead.head[-1].weight.zero_()
     symptoms = dead.symptoms(dead.health(batch()))
@@ -109,7 +110,7 @@ def test_a_collapse_is_named(regulariser: str) -> None:
 
 
 @torch.no_grad()
-def test_embeddings_that_shrink_evenly_are_named() -> None:
+def test_embeddings_that_shrink_evenly_are_named(method: Make, batch: Make) -> None:
     """On the unit sphere they look spread: their size alone tells it."""
     small = method().eval()
     small.head[-1].weight.mul_(1e-3)
@@ -119,7 +120,7 @@ def test_embeddings_that_shrink_evenly_are_named() -> None:
 
 
 @torch.no_grad()
-def test_show_draws_the_crops_and_their_cosines() -> None:
+def test_show_draws_the_crops_and_their_cosines(method: Make, batch: Make) -> None:
     crops, cosines = method().eval().show(batch(4))
-    assert crops.images.shape == (4, 4, 3, SIDE, SIDE)
+    assert crops.images.shape == (4, 4, 3, 16, 16)
     assert cosines.images.shape == (1, 1, 3, 8, 8)

@@ -1,6 +1,9 @@
 """MoCo's losses against scalar loops and lightly; keys, queue, groups and steps; bad settings; a planted collapse."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pretext_moco
 import pytest
@@ -10,30 +13,17 @@ from pretext_moco import MoCo, Params, groups, in_groups, with_queue, within_bat
 from torch import Tensor, nn
 
 from pretextbench.base.section import parse
-from pretextbench.encoder import build
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
-from pretextbench.params import EncoderParams
 
-SIDE, TAU = 16, 0.2
-FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
-
-
-def rows(*counts: int, dim: int = 5) -> list[Tensor]:
-    draw = torch.Generator().manual_seed(0)
-    return [torch.randn(n, dim, generator=draw, dtype=torch.float64) for n in counts]
+Make = Callable[..., Any]
+TAU = 0.2
 
 
-def method(data: Data = FACTS, **params: object) -> MoCo:
-    torch.manual_seed(0)
-    own = Params(**{"queue": 24, "norm_groups": 2, **params})
-    return MoCo(own, build(EncoderParams(width=4), SIDE, data.mean, data.std), data)
-
-
-def batch(n: int = 8) -> Batch:
-    """Views that differ: a loss of a view with itself is another number."""
-    x, y = torch.rand(2, n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    return Batch((x, y), torch.arange(n))
+@pytest.fixture
+def method(built: Make) -> Make:
+    """`method(data, **params)`: always with the same weights."""
+    return lambda *data, **params: built(MoCo, Params(**{"queue": 24, "norm_groups": 2, **params}), *data)
 
 
 def cosine(a: list[float], b: list[float]) -> float:
@@ -46,20 +36,20 @@ def cross_entropy(query: list[float], keys: list[list[float]], own: int) -> floa
     return -math.log(powers[own] / math.fsum(powers))
 
 
-def test_v2_equals_equation_1() -> None:
+def test_v2_equals_equation_1(rows: Make) -> None:
     q, k, queue = rows(6, 6, 9)
     queue = nn.functional.normalize(queue, dim=1)
     terms = [cross_entropy(a, [b, *queue.tolist()], 0) for a, b in zip(q.tolist(), k.tolist(), strict=True)]
     assert float(with_queue(q, k, queue, TAU)) == pytest.approx(math.fsum(terms) / 6, abs=1e-12)
 
 
-def test_v3_equals_algorithm_1() -> None:
+def test_v3_equals_algorithm_1(rows: Make) -> None:
     q, k = rows(6, 6)
     terms = [2 * TAU * cross_entropy(a, k.tolist(), i) for i, a in enumerate(q.tolist())]
     assert float(within_batch(q, k, TAU)) == pytest.approx(math.fsum(terms) / 6, abs=1e-12)
 
 
-def test_lightly_agrees() -> None:
+def test_lightly_agrees(rows: Make) -> None:
     """A second opinion on both forms, value and gradient: NT-Xent against a bank of keys."""
     q, k, queue = rows(6, 6, 9)
     q.requires_grad_()
@@ -82,7 +72,7 @@ def test_lightly_agrees() -> None:
         torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
 
 
-def test_known_values() -> None:
+def test_known_values(rows: Make) -> None:
     """Equal vectors cost ln(K + 1); against a random queue aligned pairs cost what the Gaussian limit says."""
     one = torch.ones(4, 128, dtype=torch.float64)
     assert float(with_queue(one, one, nn.functional.normalize(one, dim=1), TAU)) == pytest.approx(math.log(5))
@@ -93,7 +83,7 @@ def test_known_values() -> None:
     assert found == pytest.approx(limit, rel=0.02)
 
 
-def test_two_processes_equal_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_equal_one(monkeypatch: pytest.MonkeyPatch, rows: Make) -> None:
     """v3: each process has half of the queries and the keys of all; the mean of the losses, with gradient."""
     q, k = rows(6, 6)
     q.requires_grad_()
@@ -110,7 +100,7 @@ def test_two_processes_equal_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("form", ["v2", "v3"])
-def test_no_gradient_reaches_the_keys(form: str) -> None:
+def test_no_gradient_reaches_the_keys(form: str, rows: Make, method: Make, batch: Make) -> None:
     q, k, queue = (x.requires_grad_() for x in rows(6, 6, 9))
     (with_queue(q, k, queue.detach(), TAU) + within_batch(q, k, TAU)).backward()
     assert k.grad is None
@@ -121,7 +111,7 @@ def test_no_gradient_reaches_the_keys(form: str) -> None:
     assert (whole.predictor is None) == (form == "v2")
 
 
-def test_v3_is_symmetric_and_takes_each_view_to_the_keys_of_the_other() -> None:
+def test_v3_is_symmetric_and_takes_each_view_to_the_keys_of_the_other(method: Make, batch: Make) -> None:
     whole, views = method(form="v3").eval(), batch()
     total = whole.loss(views).total
     torch.testing.assert_close(total, whole.loss(Batch(views.views[::-1], views.index)).total)
@@ -130,7 +120,7 @@ def test_v3_is_symmetric_and_takes_each_view_to_the_keys_of_the_other() -> None:
     torch.testing.assert_close(total, within_batch(q1, k2, TAU) + within_batch(q2, k1, TAU))
 
 
-def test_a_batch_enters_the_queue_after_the_step() -> None:
+def test_a_batch_enters_the_queue_after_the_step(method: Make, batch: Make) -> None:
     """It never meets its own keys; the first one fills the queue, a later one replaces the oldest keys."""
     whole, views = method(), batch()
     before = whole.queue.rows.clone()
@@ -145,7 +135,9 @@ def test_a_batch_enters_the_queue_after_the_step() -> None:
 
 
 @pytest.mark.parametrize(("form", "late"), [("v2", 0.9), ("v3", 1.0)])
-def test_the_keys_network_moves_once_per_step_and_never_in_the_loss(form: str, late: float) -> None:
+def test_the_keys_network_moves_once_per_step_and_never_in_the_loss(
+    form: str, late: float, method: Make, batch: Make
+) -> None:
     whole = method(form=form, momentum=0.9)
     with torch.no_grad():
         for p in [*whole.encoder.parameters(), *whole.projector.parameters()]:
@@ -178,10 +170,10 @@ def test_batch_norm_sees_one_group_at_a_time() -> None:
     torch.testing.assert_close(in_groups(norm, x, parts), expected)
 
 
-def test_bad_settings_are_refused_in_one_sentence() -> None:
+def test_bad_settings_are_refused_in_one_sentence(method: Make, batch: Make, facts: Data) -> None:
     with pytest.raises(UserError, match="`queue` of 64 keys is shorter than a batch of 128 images"):
         parse(Params, {"queue": 64, "batch_size": 128}, "params.yaml")
-    known = Data(SIDE, FACTS.mean, FACTS.std, images=100, batch=32)
+    known = replace(facts, batch=32)
     with pytest.raises(UserError, match="The queue of method 'moco', of 24 embeddings, is shorter than a batch of 32"):
         method(known)
     method(known, form="v3")  # it has no queue
@@ -192,7 +184,7 @@ def test_bad_settings_are_refused_in_one_sentence() -> None:
         method(norm_groups=4).loss(batch(4))
 
 
-def test_half_precision_does_not_reach_the_loss() -> None:
+def test_half_precision_does_not_reach_the_loss(rows: Make) -> None:
     q, k, queue = (x.to(torch.bfloat16) for x in rows(16, 16, 32))
     with torch.autocast("cpu", torch.bfloat16):
         low = with_queue(q, k, queue, 0.05), within_batch(q, k, 0.05)
@@ -202,7 +194,7 @@ def test_half_precision_does_not_reach_the_loss() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("form", ["v2", "v3"])
-def test_a_collapse_is_named(form: str) -> None:
+def test_a_collapse_is_named(form: str, method: Make, batch: Make) -> None:
     dead = method(form=form, queue=512).eval()
     for weight in (dead.projector[0].weight, dead.twin.copies[1][0].weight):
         weight.zero_()
@@ -213,9 +205,9 @@ def test_a_collapse_is_named(form: str) -> None:
 
 
 @torch.no_grad()
-def test_show_draws_views_cosines_and_the_hardest_keys() -> None:
+def test_show_draws_views_cosines_and_the_hardest_keys(method: Make, batch: Make) -> None:
     views, cosines, queue = method().eval().show(batch(4))
-    assert views.images.shape == (4, 2, 3, SIDE, SIDE)
+    assert views.images.shape == (4, 2, 3, 16, 16)
     assert cosines.images.shape == (1, 1, 3, 8, 8)
     assert queue.images.shape == (1, 1, 3, 4, 17)
     negatives = queue.images[0, 0, 0, :, 1:]

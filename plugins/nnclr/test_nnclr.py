@@ -1,6 +1,9 @@
 """NNCLR's loss against a scalar loop and lightly; neighbours, queue and gradients; bad settings; planted collapses."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pretext_nnclr
 import pytest
@@ -8,32 +11,20 @@ import torch
 from lightly.loss import NTXentLoss
 from lightly.models.modules import NNMemoryBankModule
 from pretext_nnclr import NNCLR, Params, cross_entropy, nearest
-from torch import Tensor, nn
+from torch import nn
 
 from pretextbench.base.section import parse
-from pretextbench.encoder import build
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
-from pretextbench.params import EncoderParams
 
-SIDE, TAU = 16, 0.2
-FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
-
-
-def rows(*counts: int, dim: int = 5) -> list[Tensor]:
-    draw = torch.Generator().manual_seed(0)
-    return [torch.randn(n, dim, generator=draw, dtype=torch.float64) for n in counts]
+Make = Callable[..., Any]
+TAU = 0.2
 
 
-def method(data: Data = FACTS, **params: object) -> NNCLR:
-    torch.manual_seed(0)
-    return NNCLR(Params(**{"queue": 24, **params}), build(EncoderParams(width=4), SIDE, data.mean, data.std), data)
-
-
-def batch(n: int = 8) -> Batch:
-    """Views that differ: a loss of a view with itself is another number."""
-    x, y = torch.rand(2, n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    return Batch((x, y), torch.arange(n))
+@pytest.fixture
+def method(built: Make) -> Make:
+    """`method(data, **params)`: always with the same weights."""
+    return lambda *data, **params: built(NNCLR, Params(**{"queue": 24, **params}), *data)
 
 
 def cosine(a: list[float], b: list[float]) -> float:
@@ -49,14 +40,14 @@ def expected(neighbours: list[list[float]], predictions: list[list[float]]) -> f
     return math.fsum(terms) / len(terms)
 
 
-def test_equals_the_equation() -> None:
+def test_equals_the_equation(rows: Make) -> None:
     neighbours, p = rows(6, 6)
     assert float(cross_entropy(neighbours, p, TAU)) == pytest.approx(
         expected(neighbours.tolist(), p.tolist()), abs=1e-12
     )
 
 
-def test_lightly_agrees() -> None:
+def test_lightly_agrees(rows: Make) -> None:
     """A second opinion: its lookup, and its NT-Xent of each neighbour against a bank of the other predictions."""
     z, bank, p = rows(6, 40, 6)
     queue = nn.functional.normalize(bank, dim=1)
@@ -73,7 +64,7 @@ def test_lightly_agrees() -> None:
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e3])
-def test_the_nearest_has_the_largest_cosine(scale: float) -> None:
+def test_the_nearest_has_the_largest_cosine(scale: float, rows: Make) -> None:
     """Whatever the length of z; a loop over the queue."""
     z, bank = rows(7, 30)
     queue = nn.functional.normalize(bank, dim=1)
@@ -81,7 +72,7 @@ def test_the_nearest_has_the_largest_cosine(scale: float) -> None:
     assert nearest(z * scale, queue).tolist() == by_hand
 
 
-def test_a_queue_of_the_batch_gives_info_nce() -> None:
+def test_a_queue_of_the_batch_gives_info_nce(rows: Make) -> None:
     """Each vector is its own neighbour then, and the loss is the one between z1 and p2."""
     z, p = rows(6, 6)
     queue = nn.functional.normalize(z, dim=1)
@@ -91,7 +82,7 @@ def test_a_queue_of_the_batch_gives_info_nce() -> None:
     assert float(cross_entropy(one, one, TAU)) == pytest.approx(math.log(6))
 
 
-def test_two_processes_equal_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_equal_one(monkeypatch: pytest.MonkeyPatch, rows: Make) -> None:
     """Each has half of the neighbours and the predictions of all; the mean of the losses."""
     neighbours, p = rows(6, 6)
     whole, halves = cross_entropy(neighbours, p, TAU), []
@@ -103,7 +94,7 @@ def test_two_processes_equal_one(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(torch.stack(halves).mean(), whole, rtol=0, atol=1e-12)
 
 
-def test_the_gradient_comes_through_the_prediction_alone() -> None:
+def test_the_gradient_comes_through_the_prediction_alone(rows: Make, method: Make, batch: Make) -> None:
     neighbours, p = (x.requires_grad_() for x in rows(6, 6))
     cross_entropy(neighbours, p, TAU).backward()
     assert neighbours.grad is None
@@ -114,7 +105,7 @@ def test_the_gradient_comes_through_the_prediction_alone() -> None:
     assert not whole.queue.rows.requires_grad
 
 
-def test_the_loss_is_half_of_each_direction() -> None:
+def test_the_loss_is_half_of_each_direction(method: Make, batch: Make) -> None:
     whole, views = method().eval(), batch()
     z1, z2 = whole.project(views.views)
     n1, n2 = (whole.queue.rows[nearest(z, whole.queue.rows)] for z in (z1, z2))
@@ -126,7 +117,7 @@ def test_the_loss_is_half_of_each_direction() -> None:
     assert isinstance(whole.projector[-1], nn.BatchNorm1d)
 
 
-def test_the_first_view_enters_the_queue_after_the_step() -> None:
+def test_the_first_view_enters_the_queue_after_the_step(method: Make, batch: Make) -> None:
     """Of length 1, with its picture in the same row; a batch never finds itself."""
     whole, views = method().eval(), batch()
     before = whole.queue.rows.clone()
@@ -142,16 +133,16 @@ def test_the_first_view_enters_the_queue_after_the_step() -> None:
         assert torch.equal(queue.rows[8:16], staged[name].to(queue.rows.dtype))
 
 
-def test_bad_settings_are_refused_in_one_sentence() -> None:
+def test_bad_settings_are_refused_in_one_sentence(method: Make, batch: Make, facts: Data) -> None:
     with pytest.raises(UserError, match="`queue` of 64 images is shorter than a batch of 128 images"):
         parse(Params, {"queue": 64, "batch_size": 128}, "params.yaml")
     with pytest.raises(UserError, match="The queue of method 'nnclr', of 24 embeddings, is shorter than a batch of 32"):
-        method(Data(SIDE, FACTS.mean, FACTS.std, images=100, batch=32))
+        method(replace(facts, batch=32))
     with pytest.raises(UserError, match="'nnclr' needs at least 2 images in each batch of a process, found 1"):
         method().loss(batch(1))
 
 
-def test_half_precision_does_not_reach_loss_and_lookup() -> None:
+def test_half_precision_does_not_reach_loss_and_lookup(rows: Make) -> None:
     neighbours, p = (x.to(torch.bfloat16) for x in rows(16, 16))
     with torch.autocast("cpu", torch.bfloat16):
         low = cross_entropy(neighbours, p, 0.05)
@@ -165,7 +156,7 @@ def test_half_precision_does_not_reach_loss_and_lookup() -> None:
 
 
 @torch.no_grad()
-def test_a_collapse_is_named() -> None:
+def test_a_collapse_is_named(method: Make, batch: Make) -> None:
     dead = method().eval()
     dead.projector[-1].weight.zero_()
     dead.projector[-1].bias.fill_(1.0)
@@ -178,11 +169,11 @@ def test_a_collapse_is_named() -> None:
 
 
 @torch.no_grad()
-def test_show_draws_each_view_with_its_neighbour() -> None:
+def test_show_draws_each_view_with_its_neighbour(method: Make, batch: Make) -> None:
     """After a step on these images the nearest of the queue is the image itself, with cosine 1."""
     whole, views = method().eval(), batch()
     whole.after_step(0.0, whole.loss(views).staged)
     *_, found = whole.show(views)
-    assert found.images.shape == (8, 2, 3, SIDE, SIDE)
+    assert found.images.shape == (8, 2, 3, 16, 16)
     torch.testing.assert_close(found.images[:, 1], views.views[0], rtol=0, atol=1e-3)
     assert {row[1] for row in found.captions} == {"1.00"}

@@ -11,17 +11,15 @@ from pretextbench.method import Batch, Data
 from pretextbench.params import EncoderParams
 
 torch.set_num_threads(1)  # the networks here are too small to share
-SIDE = 16
-FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
 
 
 @pytest.fixture
-def method() -> Callable[..., SimCLR]:
+def method(facts: Data) -> Callable[..., SimCLR]:
     """`method(**params)`: always with the same weights."""
 
     def method(**params: object) -> SimCLR:
         torch.manual_seed(0)
-        return SimCLR(Params(**params), build(EncoderParams(width=8), SIDE, FACTS.mean, FACTS.std), FACTS)
+        return SimCLR(Params(**params), build(EncoderParams(width=8), facts.image_size, facts.mean, facts.std), facts)
 
     return method
 
@@ -32,7 +30,7 @@ def views() -> Callable[..., Batch]:
 
     def views(n: int = 8) -> Batch:
         draw = torch.Generator().manual_seed(1)
-        x = torch.rand(n, 3, SIDE, SIDE, generator=draw)
+        x = torch.rand(n, 3, 16, 16, generator=draw)
         return Batch((x, (x + 0.1 * torch.rand(x.shape, generator=draw)).clamp(0, 1)), torch.arange(n))
 
     return views

@@ -1,6 +1,8 @@
 """SimSiam's loss against a scalar loop and lightly; the stopped gradient; the heads; a planted collapse."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,31 +12,16 @@ from lightly.models.modules import SimSiamPredictionHead, SimSiamProjectionHead
 from pretext_simsiam import Params, SimSiam, closeness
 from torch import Tensor, nn
 
-from pretextbench.encoder import build
 from pretextbench.errors import UserError
-from pretextbench.method import Batch, Data
-from pretextbench.params import EncoderParams
+from pretextbench.method import Batch
 
-SIDE = 16
-FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
+Make = Callable[..., Any]
 
 
-def pair(n: int = 7, dim: int = 5) -> tuple[Tensor, Tensor]:
-    draw = torch.Generator().manual_seed(0)
-    z1, z2 = (torch.randn(n, dim, generator=draw, dtype=torch.float64) for _ in range(2))
-    return z1, z2
-
-
-def method(**params: object) -> SimSiam:
-    torch.manual_seed(0)
-    own = Params(**{"head_dim": 64, "head_hidden": 16, **params})
-    return SimSiam(own, build(EncoderParams(width=4), SIDE, FACTS.mean, FACTS.std), FACTS)
-
-
-def batch(n: int = 8) -> Batch:
-    """Views that differ: a loss of a view with itself is another number."""
-    x, y = torch.rand(2, n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    return Batch((x, y), torch.arange(n))
+@pytest.fixture
+def method(built: Make) -> Make:
+    """`method(**params)`: always with the same weights."""
+    return lambda **params: built(SimSiam, Params(**{"head_dim": 64, "head_hidden": 16, **params}))
 
 
 def cosine(a: list[float], b: list[float]) -> float:
@@ -42,7 +29,7 @@ def cosine(a: list[float], b: list[float]) -> float:
     return dot / math.sqrt(math.fsum(x * x for x in a)) / math.sqrt(math.fsum(y * y for y in b))
 
 
-def test_equals_the_equation() -> None:
+def test_equals_the_equation(pair: Make) -> None:
     p, z = pair()
     terms = [-cosine(a, b) for a, b in zip(p.tolist(), z.tolist(), strict=True)]
     assert float(closeness(p, z)) == pytest.approx(math.fsum(terms) / 7, abs=1e-12)
@@ -50,7 +37,7 @@ def test_equals_the_equation() -> None:
     assert float(closeness(p, -p)) == pytest.approx(1, abs=1e-12)
 
 
-def test_lightly_agrees() -> None:
+def test_lightly_agrees(pair: Make) -> None:
     """A second opinion: value and gradient of its negative cosine, with the gradient stopped by hand."""
     p, z = (x.requires_grad_() for x in pair(16, 8))
     ours, theirs = closeness(p, z), NegativeCosineSimilarity()(p, z.detach())
@@ -59,7 +46,7 @@ def test_lightly_agrees() -> None:
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
 
 
-def test_the_gradient_is_stopped() -> None:
+def test_the_gradient_is_stopped(pair: Make, method: Make, batch: Make) -> None:
     """No gradient of z; that of the encoder is the one of fixed targets, and another one without the stop."""
     p, z = (x.requires_grad_() for x in pair())
     closeness(p, z).backward()
@@ -79,7 +66,7 @@ def test_the_gradient_is_stopped() -> None:
     assert float((found - gradient(z1, z2)).norm() / found.norm()) > 0.01
 
 
-def test_the_loss_is_symmetric_and_the_mean_of_both_directions() -> None:
+def test_the_loss_is_symmetric_and_the_mean_of_both_directions(method: Make, batch: Make) -> None:
     whole, views = method().eval(), batch()
     z1, z2 = whole.project(views.views)
     both = (closeness(whole.predictor(z1), z2) + closeness(whole.predictor(z2), z1)) / 2
@@ -92,7 +79,7 @@ def layers(head: nn.Module) -> list[str]:
     return [f"{type(k).__name__} {k.affine}" if isinstance(k, nn.BatchNorm1d) else type(k).__name__ for k in kinds]
 
 
-def test_the_heads_are_those_of_the_paper() -> None:
+def test_the_heads_are_those_of_the_paper(method: Make) -> None:
     """Layer for layer those of lightly: the projection ends with a norm without scale, the prediction with none."""
     whole = method()
     assert layers(whole.projector) == layers(SimSiamProjectionHead(32, 64, 64))
@@ -102,20 +89,20 @@ def test_the_heads_are_those_of_the_paper() -> None:
     assert whole.projector[-2].bias is None
 
 
-def test_half_precision_does_not_reach_the_loss() -> None:
+def test_half_precision_does_not_reach_the_loss(pair: Make) -> None:
     p, z = (x.to(torch.bfloat16) for x in pair(64, 32))
     with torch.autocast("cpu", torch.bfloat16):
         low = closeness(p, z)
     torch.testing.assert_close(low, closeness(p.float(), z.float()))
 
 
-def test_a_batch_of_one_is_refused() -> None:
+def test_a_batch_of_one_is_refused(method: Make, batch: Make) -> None:
     with pytest.raises(UserError, match="'simsiam' needs at least 2 images in each batch of a process, found 1"):
         method().loss(batch(1))
 
 
 @torch.no_grad()
-def test_a_collapse_is_named() -> None:
+def test_a_collapse_is_named(method: Make, batch: Make) -> None:
     """All projections are one vector, and the prediction meets it: the loss is at its best, and the spread is zero."""
     dead = method().eval()
     dead.projector[-1].running_mean.fill_(-1.0)
@@ -131,7 +118,7 @@ def test_a_collapse_is_named() -> None:
 
 
 @torch.no_grad()
-def test_show_draws_the_views_and_their_cosines() -> None:
+def test_show_draws_the_views_and_their_cosines(method: Make, batch: Make) -> None:
     views, cosines = method().eval().show(batch(4))
-    assert views.images.shape == (4, 2, 3, SIDE, SIDE)
+    assert views.images.shape == (4, 2, 3, 16, 16)
     assert cosines.images.shape == (1, 1, 3, 8, 8)

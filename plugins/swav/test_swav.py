@@ -1,7 +1,10 @@
 """SwAV's loss against a scalar loop and lightly; assignments, prototypes and queue over steps; planted collapses."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -10,14 +13,11 @@ from pretext_swav import Params, SwAV
 from torch import Tensor
 
 from pretextbench import testing
-from pretextbench.encoder import build
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
-from pretextbench.params import EncoderParams
 from pretextbench.parts import cross_view_entropy, sinkhorn
 
-SIDE = 16
-FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
+Make = Callable[..., Any]
 
 
 def scores(views: int = 4, n: int = 7, count: int = 5) -> Tensor:
@@ -28,15 +28,16 @@ def assigned(values: Tensor, views: int = 2) -> Tensor:
     return torch.stack([sinkhorn(s, 0.05) for s in values[:views]])
 
 
-def method(**params: object) -> SwAV:
-    torch.manual_seed(0)
-    return SwAV(Params(**params), build(EncoderParams(width=4), SIDE, FACTS.mean, FACTS.std), FACTS)
+@pytest.fixture
+def batch(batch: Make) -> Make:
+    """`batch(n, progress=0.5, seed=1)`: two global and four local crops."""
+    return partial(batch, sides=(16, 16, 8, 8, 8, 8), progress=0.5)
 
 
-def batch(n: int = 8, progress: float = 0.5, seed: int = 1) -> Batch:
-    draw = torch.Generator().manual_seed(seed)
-    sides = (SIDE, SIDE, 8, 8, 8, 8)
-    return Batch(tuple(torch.rand(n, 3, side, side, generator=draw) for side in sides), torch.arange(n), progress)
+@pytest.fixture
+def method(built: Make) -> Make:
+    """`method(data, **params)`: always with the same weights."""
+    return lambda *data, **params: built(SwAV, Params(**params), *data)
 
 
 def step(whole: SwAV, views: Batch) -> None:
@@ -93,7 +94,7 @@ def test_assignments_carry_no_gradient() -> None:
     assert q.grad is None
 
 
-def test_the_loss_is_that_of_the_crops() -> None:
+def test_the_loss_is_that_of_the_crops(method: Make, batch: Make) -> None:
     whole = method().eval()
     views = batch()
     z = whole.head(torch.cat([whole.encoder(view) for view in views.views]))
@@ -101,7 +102,7 @@ def test_the_loss_is_that_of_the_crops() -> None:
     torch.testing.assert_close(whole.loss(views).total, cross_view_entropy(assigned(s), s, 0.1), rtol=1e-5, atol=1e-5)
 
 
-def test_prototypes_have_length_one_after_each_step_and_stand_still_at_the_start() -> None:
+def test_prototypes_have_length_one_after_each_step_and_stand_still_at_the_start(method: Make, batch: Make) -> None:
     for progress, moves in ((0.0, False), (0.049, False), (0.05, True)):
         whole = method()
         before = whole.prototypes.weight.detach().clone()
@@ -111,7 +112,7 @@ def test_prototypes_have_length_one_after_each_step_and_stand_still_at_the_start
         assert (float((after - before).abs().max()) > 1e-4) == moves
 
 
-def test_the_queue_joins_when_it_is_full_and_after_the_loss_alone() -> None:
+def test_the_queue_joins_when_it_is_full_and_after_the_loss_alone(method: Make, batch: Make) -> None:
     whole = method(queue=16)
     views, later = batch(), batch(seed=2)
     first = whole.loss(views)
@@ -155,23 +156,24 @@ def test_the_queues_do_not_depend_on_parts_and_processes() -> None:
         ({"local_size": 17}, 8, "A local crop of 17 px is larger than the images, which have 16 px"),
     ],
 )
-def test_what_makes_no_sense_is_refused(params: dict[str, object], images: int, message: str) -> None:
+def test_what_makes_no_sense_is_refused(
+    params: dict[str, object], images: int, message: str, method: Make, batch: Make
+) -> None:
     def attempt() -> None:
-        SwAV.recipe(Params(**params), SIDE)
+        SwAV.recipe(Params(**params), 16)
         step(method(**params), batch(images))
 
     with pytest.raises(UserError, match=message):
         attempt()
 
 
-def test_a_queue_shorter_than_a_batch_is_refused_before_any_step() -> None:
-    encoder = build(EncoderParams(width=4), SIDE, FACTS.mean, FACTS.std)
+def test_a_queue_shorter_than_a_batch_is_refused_before_any_step(method: Make, facts: Data) -> None:
     with pytest.raises(UserError, match="The queue of method 'swav', of 4 embeddings, is shorter than a batch of 8"):
-        SwAV(Params(queue=4), encoder, replace(FACTS, batch=8))
+        method(replace(facts, batch=8), queue=4)
 
 
 @torch.no_grad()
-def test_collapses_are_named() -> None:
+def test_collapses_are_named(method: Make, batch: Make) -> None:
     """All embeddings one vector; all prototypes one vector; one prototype for all images."""
     dead, uniform, single = (method(temperature=t).eval() for t in (0.1, 0.1, 0.01))
     dead.head[-1].weight.zero_()
@@ -185,8 +187,8 @@ def test_collapses_are_named() -> None:
 
 
 @torch.no_grad()
-def test_show_draws_crops_cosines_and_prototypes() -> None:
+def test_show_draws_crops_cosines_and_prototypes(method: Make, batch: Make) -> None:
     crops, cosines, prototypes = method().eval().show(batch(4))
-    assert crops.images.shape == (4, 6, 3, SIDE, SIDE)
+    assert crops.images.shape == (4, 6, 3, 16, 16)
     assert cosines.images.shape == (1, 1, 3, 8, 8)
-    assert prototypes.images.shape == (6, 4, 3, SIDE, SIDE)
+    assert prototypes.images.shape == (6, 4, 3, 16, 16)

@@ -1,37 +1,24 @@
 """VICReg's terms against scalar loops, numpy, closed forms and lightly; a planted collapse."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from lightly.loss import VICRegLoss
 from pretext_vicreg import Params, VICReg, terms
-from torch import Tensor
 
-from pretextbench.encoder import build
 from pretextbench.errors import UserError
-from pretextbench.method import Batch, Data
-from pretextbench.params import EncoderParams
 
-SIDE = 16
-FACTS = Data(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), images=100)
+Make = Callable[..., Any]
 
 
-def pair(n: int = 7, dim: int = 5) -> tuple[Tensor, Tensor]:
-    draw = torch.Generator().manual_seed(0)
-    z1, z2 = (torch.randn(n, dim, generator=draw, dtype=torch.float64) for _ in range(2))
-    return z1, z2
-
-
-def method(**params: object) -> VICReg:
-    torch.manual_seed(0)
-    return VICReg(Params(**params), build(EncoderParams(width=4), SIDE, FACTS.mean, FACTS.std), FACTS)
-
-
-def batch(n: int = 8) -> Batch:
-    x = torch.rand(n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    return Batch((x, (x + 0.05).clamp(0, 1)), torch.arange(n))
+@pytest.fixture
+def method(built: Make) -> Make:
+    """`method(**params)`: always with the same weights."""
+    return lambda **params: built(VICReg, Params(**params))
 
 
 def variance_loop(z: list[list[float]]) -> float:
@@ -57,7 +44,7 @@ def covariance_loop(z: list[list[float]]) -> float:
 
 
 @pytest.mark.parametrize("scaling", ["official", "paper"])
-def test_equals_the_equations(scaling: str) -> None:
+def test_equals_the_equations(scaling: str, pair: Make) -> None:
     z1, z2 = pair()
     a, b = z1.tolist(), z2.tolist()
     distances = [math.fsum((x - y) ** 2 for x, y in zip(p, q, strict=True)) for p, q in zip(a, b, strict=True)]
@@ -70,14 +57,14 @@ def test_equals_the_equations(scaling: str) -> None:
     assert [float(term) for term in terms(z1, z2, scaling)] == pytest.approx(expected, abs=1e-12)
 
 
-def test_covariance_is_that_of_numpy() -> None:
+def test_covariance_is_that_of_numpy(pair: Make) -> None:
     z, _ = pair()
     c = np.cov(z.numpy(), rowvar=False)
     expected = (c**2).sum() - (np.diag(c) ** 2).sum()
     assert float(terms(z, z)[2]) == pytest.approx(2 * expected / 5, abs=1e-12)
 
 
-def test_lightly_agrees() -> None:
+def test_lightly_agrees(pair: Make) -> None:
     """A second opinion on the weighted sum, value and gradients, under the scaling of the authors' code."""
     z1, z2 = (z.requires_grad_() for z in pair(16, 8))
     invariance, variance, covariance = terms(z1, z2)
@@ -99,14 +86,14 @@ def test_nothing_is_left_where_all_is_as_wanted() -> None:
     assert [float(term) for term in terms(z, z)] == pytest.approx([0, 0, 0], abs=1e-12)
 
 
-def test_a_shift_changes_the_invariance_alone() -> None:
+def test_a_shift_changes_the_invariance_alone(pair: Make) -> None:
     z1, z2 = pair()
     before, after = terms(z1, z2), terms(z1 + 3, z2)
     torch.testing.assert_close(after[1:], before[1:], rtol=0, atol=1e-12)
     assert after[0] > before[0] + 1
 
 
-def test_the_loss_is_the_weighted_sum() -> None:
+def test_the_loss_is_the_weighted_sum(method: Make, batch: Make) -> None:
     whole = method(invariance=2.0, variance=3.0, covariance=4.0)
     loss = whole.loss(batch())
     parts = loss.parts
@@ -114,7 +101,7 @@ def test_the_loss_is_the_weighted_sum() -> None:
     torch.testing.assert_close(loss.total, expected)
 
 
-def test_half_precision_does_not_reach_the_terms() -> None:
+def test_half_precision_does_not_reach_the_terms(pair: Make) -> None:
     z1, z2 = (z.to(torch.bfloat16) for z in pair(64, 32))
     with torch.autocast("cpu", torch.bfloat16):
         low = terms(z1, z2)
@@ -122,13 +109,13 @@ def test_half_precision_does_not_reach_the_terms() -> None:
     torch.testing.assert_close(low, terms(z1.float(), z2.float()))
 
 
-def test_a_single_image_is_refused() -> None:
+def test_a_single_image_is_refused(method: Make, batch: Make) -> None:
     with pytest.raises(UserError, match="'vicreg' needs at least 2 images in each batch of a process, found 1"):
         method().loss(batch(1))
 
 
 @torch.no_grad()
-def test_a_collapse_is_named() -> None:
+def test_a_collapse_is_named(method: Make, batch: Make) -> None:
     sound, dead = method().eval(), method().eval()
     dead.head[-1].weight.zero_()
     symptoms = dead.symptoms(dead.health(batch()))
@@ -140,7 +127,7 @@ def test_a_collapse_is_named() -> None:
     assert float(terms(spread, spread)[1]) < 0.1
 
 
-def test_show_draws_the_views_and_their_cosines() -> None:
+def test_show_draws_the_views_and_their_cosines(method: Make, batch: Make) -> None:
     views, cosines = method().eval().show(batch(4))
-    assert views.images.shape == (4, 2, 3, SIDE, SIDE)
+    assert views.images.shape == (4, 2, 3, 16, 16)
     assert cosines.images.shape == (1, 1, 3, 8, 8)
