@@ -1,6 +1,7 @@
 """Which code a stage runs: the closure of its imports, as far as that code can change what the stage writes."""
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -83,13 +84,25 @@ def modules() -> dict[str, Path]:
 
 def imports(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
     """Modules of `known` that a file imports, also inside functions; not what only type checkers see."""
-    for node in _run(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _statements(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif node.module:
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"
                 yield from [name] if name in known else [node.module] if node.module in known else []
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    """A file, parsed once for all tests."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _statements(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """The import statements of a file."""
+    return [node for node in _run(_tree(path)) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def _run(tree: ast.AST) -> Iterator[ast.AST]:
@@ -103,8 +116,8 @@ def _run(tree: ast.AST) -> Iterator[ast.AST]:
 
 def packages(stage: str, known: Mapping[str, Path]) -> set[str]:
     """Distributions of other people whose version can change what a stage writes; an unknown import is a KeyError."""
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in closure(stage, known) if not _draws(path)]
-    names = {name.partition(".")[0] for tree in trees for name in _imported(tree)}
+    paths = [path for path in closure(stage, known) if not _draws(path)]
+    names = {name.partition(".")[0] for path in paths for name in _imported(path)}
     foreign = names - sys.stdlib_module_names - SOURCES.keys() - HARMLESS.keys()
     return {PACKAGES[name] for name in foreign}
 
@@ -113,11 +126,11 @@ def _draws(path: Path) -> bool:
     return path in {modules()[name] for name in PICTURES}
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
-    for node in _run(tree):
+def _imported(path: Path) -> Iterator[str]:
+    for node in _statements(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif node.module:
             yield node.module
 
 
@@ -145,7 +158,7 @@ def closure(stage: str, known: Mapping[str, Path]) -> set[Path]:
 
 def _docstrings(known: Mapping[str, Path]) -> set[Path]:
     """Modules without code."""
-    return {path for path in known.values() if len(ast.parse(path.read_text(encoding="utf-8")).body) < 2}
+    return {path for path in known.values() if len(_tree(path).body) < 2}
 
 
 def watched(deps: list[str], known: Mapping[str, Path]) -> set[Path]:
