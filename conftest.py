@@ -9,12 +9,16 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 CORES_PER_SUITE = 8  # more workers would start more servers than they save time
-SPREAD = ("tests/test_contract.py", "tests/testing/test_testing.py", "tests/export/test_export.py")  # nothing is shared
+SPREAD = "tests/test_contract.py"  # nothing is shared
+KIT = "tests/testing/test_testing.py"
 FIRST = ("test_pipeline", "test_guide", "test_agent", "test_docs_commands", "test_outage")  # the longest files
 
 
 class ByFile(LoadScopeScheduling):
-    """The tests of a file share fixtures, so they go to one worker; those of `SPREAD` go to any."""
+    """The tests of a file share fixtures, so they go to one worker; those of `SPREAD` go to any.
+
+    Checks in two processes go with those of `KIT`: to start the two costs as much as thirty other checks.
+    """
 
     def __init__(self, config: pytest.Config, log: Any = None) -> None:
         config.option.loadscopereorder = False  # the order is that of `pytest_collection_modifyitems`
@@ -22,7 +26,9 @@ class ByFile(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return nodeid if path in SPREAD else path
+        if nodeid.endswith("two_processes]"):
+            return KIT
+        return nodeid if path == SPREAD else path
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
