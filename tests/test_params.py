@@ -65,14 +65,20 @@ def test_parameters_cannot_be_changed_afterwards() -> None:
             "pretrian: {}",
             "pretrian: unknown key. Did you mean 'pretrain'? Allowed: prepare, augment, encoder, pretrain,",
         ),
-        ("encoder: {widht: 3}", "encoder.widht: unknown key. Did you mean 'width'? Allowed: name, width, stem."),
+        (
+            "encoder: {widht: 3}",
+            "encoder.widht: unknown key. Did you mean 'width'? Allowed: name, width, stem, patch, depth.",
+        ),
         (
             "prepare: {synthetic: {trian: 3}}",
             "prepare.synthetic.trian: unknown key. Did you mean 'train'? Allowed:",
         ),
-        ("encoder: {zzz: 3}", "encoder.zzz: unknown key. Allowed: name, width, stem."),
+        ("encoder: {zzz: 3}", "encoder.zzz: unknown key. Allowed: name, width, stem, patch, depth."),
         ("1: 2", "1: Keys should be strings"),
-        ("encoder: {name: resnet19}", "encoder.name: Input should be 'resnet10', 'resnet18', 'resnet34' or 'resnet50'"),
+        (
+            "encoder: {name: resnet19}",
+            "encoder.name: Input should be 'resnet10', 'resnet18', 'resnet34', 'resnet50', 'vit-",
+        ),
         ("prepare: {source: imagenet}", "prepare.source: Input should be 'synthetic', 'folder', 'cifar10'"),
         ("encoder: {width: wide}", "encoder.width: Input should be a valid integer, unable to parse"),
         (
@@ -135,7 +141,7 @@ def test_parameters_cannot_be_changed_afterwards() -> None:
         ("transfer: {path: photos}", "transfer: `path` is 'photos', with no source. Set `source: folder`, or"),
         ("pretrain: {clip: 12:30:45}", "pretrain.clip: Input should be a valid number, unable to parse"),
         ("'a\\x1b[31m\\n': 1".replace("'", '"'), "a\\x1b[31m\\n: unknown key. Allowed: prepare,"),
-        ('encoder: {"\\u202eb": 1}', "encoder.\\u202eb: unknown key. Allowed: name, width, stem."),
+        ('encoder: {"\\u202eb": 1}', "encoder.\\u202eb: unknown key. Allowed: name, width, stem, patch, depth."),
         ("[1, 2]", "the file: Input should be a valid dictionary"),
         ("3", "the file: Input should be a valid dictionary"),
         ("hello", "the file: Input should be a valid dictionary"),

@@ -57,6 +57,7 @@ PACKAGES = {  # import name -> distribution, of what can change a number; the ot
     "numpy": "numpy",
     "PIL": "pillow",
     "scipy": "scipy",
+    "timm": "timm",
     "torch": "torch",
 }
 HARMLESS = {  # import name -> why another version of it changes no number

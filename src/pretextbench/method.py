@@ -104,9 +104,10 @@ class Requires:
                 f"prepare.image_size, {otherwise}"
             )
         if encoder is not None and not isinstance(encoder, self.encoder):
+            such = f", such as {self.encoder.example}" if self.encoder.example else ""
             raise UserError(
                 f"Method {name!r} needs an encoder of kind {self.encoder.__name__}, found {type(encoder).__name__}. "
-                f"Set encoder.name to one of that kind, {otherwise}"
+                f"Set encoder.name to one of that kind{such}, {otherwise}"
             )
         if self.colour and not colour:
             raise UserError(

@@ -12,6 +12,7 @@ from pretextbench.base.section import (
     LabelBudgets,
     MethodName,
     OneLine,
+    Patch,
     Positive,
     RandomSeed,
     Section,
@@ -45,9 +46,36 @@ class Augment(Section):
 class EncoderParams(Section):
     """The one backbone that every method shares."""
 
-    name: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = Field("resnet10", description="depth and block")
-    width: int = Field(16, ge=4, le=256, description="channels of the first stage; 64 is the paper's")
+    name: Literal["resnet10", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small", "vit-base"] = Field(
+        "resnet10", description="depth and block of a residual network, or size of a vision transformer"
+    )
+    width: int = Field(16, ge=4, le=256, description="channels of a residual network's first stage (papers: 64)")
     stem: Literal["auto", "small", "large"] = Field("auto", description="small: 3x3 stride 1; auto: small up to 64 px")
+    patch: Patch = Field("auto", description="pixels on a side of a transformer's patch; auto: 64 to 256 patches")
+    depth: int | None = Field(None, ge=1, le=48, description="blocks of a transformer; null = 12, as in the papers")
+
+    @property
+    def transformer(self) -> bool:
+        """Whether the name is that of a vision transformer."""
+        return self.name.startswith("vit-")
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Distributions that the network comes from, besides this one and torch."""
+        return ("timm",) if self.transformer else ()
+
+    @model_validator(mode="after")
+    def _belong_to_the_architecture(self) -> Self:
+        foreign, kind = (("width", "stem"), "residual networks")
+        if not self.transformer:
+            foreign, kind = (("patch", "depth"), "vision transformers")
+        for name in foreign:
+            if (value := getattr(self, name)) != (usual := type(self).model_fields[name].default):
+                usual = "null" if usual is None else usual
+                raise ValueError(
+                    f"`{name}` is for {kind}, found {value!r} with name {self.name!r}. Leave it out, or set {usual}"
+                )
+        return self
 
 
 class OptimizerParams(Section):

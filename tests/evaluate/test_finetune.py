@@ -34,6 +34,23 @@ def test_the_encoder_given_is_left_as_it_was_bit_for_bit():
     assert all(p.grad is None for p in encoder.parameters())
 
 
+def test_parameters_that_the_encoder_exempts_are_not_decayed(monkeypatch):
+    """Planted: the first convolution, where a transformer names its positions."""
+    groups, build = [], optim.build
+
+    def spy(*values, **settings):
+        optimizer = build(*values, **settings)
+        groups.extend([tuple(p.shape) for p in group["params"]] for group in optimizer.param_groups)
+        return optimizer
+
+    monkeypatch.setattr(optim, "build", spy)
+    monkeypatch.setattr(TinyEncoder, "no_weight_decay", lambda self: {"a.weight"}, raising=False)
+    tune(Colours())
+    decayed, plain = groups
+    assert (4, 3, 3, 3) in plain
+    assert {len(shape) for shape in decayed} == {2, 4}
+
+
 def test_the_draws_are_those_of_seed_and_name_and_no_others():
     def say(seed=0, name="10%.0"):
         return tune(Colours(), params=SHORT.model_copy(update={"seed": seed}), name=name).probabilities

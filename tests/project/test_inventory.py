@@ -3,7 +3,7 @@
 import pytest
 
 from pretextbench import registry
-from pretextbench.encoder import Encoder, ResNet
+from pretextbench.encoder import Encoder, ResNet, TokenEncoder
 from pretextbench.errors import UserError
 from pretextbench.method import Requires
 from pretextbench.params import Params
@@ -35,12 +35,24 @@ def take_stock_of(requires: Requires, monkeypatch: pytest.MonkeyPatch, method: t
     ("requires", "message"),
     [
         (Requires(encoder=Tokens), "'rotation' needs an encoder of kind Tokens, found ResNet.*encoder.name"),
+        (Requires(encoder=TokenEncoder), "'rotation' needs an encoder of kind TokenEncoder.*such as vit-tiny, or take"),
         (Requires(image_size=33), "'rotation' needs images of at least 33 px, found 32 px.*prepare.image_size"),
     ],
 )
 def test_a_pair_that_cannot_work_is_refused(requires: Requires, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=message):
         take_stock_of(requires, monkeypatch)
+
+
+def test_a_patch_that_does_not_divide_the_images_is_one_sentence() -> None:
+    """And not one for each method and control."""
+    encoder = {"name": "vit-tiny", "depth": 1}
+    take_stock(Params(compare={"methods": ("rotation",)}, encoder={**encoder, "patch": 8}), {})
+    with pytest.raises(
+        UserError, match=r"\Aencoder.patch is 5 px, which does not divide images of 32 px.*\Z"
+    ) as caught:
+        take_stock(Params(compare={"methods": ("rotation",)}, encoder={**encoder, "patch": 5}), {})
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["jigsaw", "relative-location"])

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW
 
-from pretextbench.params import OptimizerParams
-from pretextbench.train.optim import ETA, LARS, build, rate, set_rate
+from pretextbench.encoder import build as build_encoder
+from pretextbench.params import EncoderParams, OptimizerParams
+from pretextbench.train.optim import ETA, LARS, build, exempt, rate, set_rate
 
 DECAY, MOMENTUM = 1e-2, 0.9
 RATES = [0.1 * (k + 1) / 5 for k in range(5)] + [0.05 * (1 + math.cos(math.pi * k / 15)) for k in range(15)]
@@ -138,6 +139,26 @@ def test_vectors_are_not_decayed(name: str, kind: type) -> None:
         assert weights["betas"] == vectors["betas"] == (0.7, 0.8)
     else:
         assert weights["momentum"] == vectors["momentum"] == 0.8
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lars"])
+def test_positions_and_tokens_are_not_decayed(name: str) -> None:
+    """What a module exempts, at any depth; with LARS it has no trust ratio either: a step is the rate long."""
+    module = nn.Sequential(
+        build_encoder(EncoderParams(name="vit-tiny", depth=1), 16, (0.5,) * 3, (0.2,) * 3), network()
+    )
+    optimizer = build(module.parameters(), OptimizerParams(name=name, lr=0.3), undecayed=exempt(module))
+    decayed, plain = ({id(p) for p in group["params"]} for group in optimizer.param_groups)
+    names = {name: id(p) for name, p in module.named_parameters()}
+    kept = {name for name, key in names.items() if key in plain}
+    assert {"0.network.pos_embed", "0.network.cls_token", "0.network.norm.weight", "1.3.bias"} <= kept
+    assert {name for name in names if "weight" in name and "norm" not in name and name != "1.1.weight"} == {
+        name for name, key in names.items() if key in decayed
+    }
+    positions = module[0].network.pos_embed
+    before, positions.grad = positions.detach().clone(), torch.ones_like(positions)
+    optimizer.step()
+    torch.testing.assert_close(before - positions.detach(), torch.full_like(positions, 0.3))
 
 
 def test_sgd_is_nesterovs_when_asked() -> None:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from pretextbench.base.names import printable
 from pretextbench.errors import UserError, nearest
@@ -64,6 +64,14 @@ LabelBudgets = Annotated[
     tuple[Annotated[str, AfterValidator(_label_budget_as_written)], ...], AfterValidator(_distinct_budgets)
 ]
 
+
+def _patch(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and 1 <= value <= 256):
+        return value
+    raise ValueError("Input should be 'auto' or a number of pixels from 1 to 256")
+
+
+Patch = Annotated[Literal["auto"] | int, PlainValidator(_patch)]  # one message, where a union would give two
 
 Model = TypeVar("Model", bound=BaseModel)
 

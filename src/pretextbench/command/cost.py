@@ -33,6 +33,7 @@ CORRUPTED = 35  # copies of each image of the views
 PICTURES = 3_000_000  # bytes that a run writes in addition to its encoder
 COPIES = 2  # in the project, and in DVC's cache or the record
 PARAMETERS = {"resnet10": 4.9e6, "resnet18": 11.2e6, "resnet34": 21.3e6, "resnet50": 23.5e6}  # at width 64
+BLOCK = {"vit-tiny": 0.45e6, "vit-small": 1.8e6, "vit-base": 7.1e6}  # parameters of a block; the others are few
 
 
 def size(count: float) -> str:
@@ -49,7 +50,9 @@ def disk(params: "Params", images: int) -> int:
 
 
 def encoder(params: "EncoderParams") -> float:
-    """Bytes of the weights, about: they grow with the square of the width."""
+    """Bytes of the weights, about: they grow with the square of a residual network's width."""
+    if params.name in BLOCK:
+        return 4 * BLOCK[params.name] * (params.depth or 12)
     return 4 * PARAMETERS[params.name] * (params.width / 64) ** 2
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ class Encoder(nn.Module):
     transforms act on real pixels and an exported encoder needs no recipe beside it.
     """
 
+    example: ClassVar[str] = ""  # a name in params.yaml that gives an encoder of this class, for messages
     dim: int  # of the pooled vector
     channels: dict[str, int]  # stage name -> channels of its map, in order
 
@@ -57,3 +59,37 @@ class Encoder(nn.Module):
         """The average of the last stage over space: (B, dim)."""
         maps = list(self.stages(x).values())
         return maps[-1].mean((2, 3))
+
+
+class TokenEncoder(Encoder):
+    """An encoder that cuts images into patches, one token each, and can encode any of them without the others.
+
+    A method that drops tokens asks for this class in `requires`. The last map of `stages` is what `encode` makes of all
+    tokens of `embed`, without the prefix.
+    """
+
+    example = "vit-tiny"
+    patch: int  # pixels on a side of a patch
+    prefix: int  # tokens that are no patch, such as the class token: `encode` puts them in front
+
+    @property
+    def grid(self) -> int:
+        """Patches on a side of an image of `image_size`; their number is the square.
+
+        Raises:
+            ValueError: the encoder has no `image_size` yet.
+        """
+        if self.image_size is None:
+            raise ValueError("This encoder has no image_size, so it has no grid yet. Give it to Encoder.")
+        return self.image_size // self.patch
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Tokens (B, N, D) of the patches of images (B, 3, H, W) in [0, 1], row by row, with their positions added.
+
+        A token depends on no pixel outside its patch.
+        """
+        raise NotImplementedError
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Any n tokens of `embed`, (B, n, D), through all blocks and the last norm: (B, prefix + n, D), in order."""
+        raise NotImplementedError

@@ -169,7 +169,7 @@ def _train(
     batch = min(BATCH, len(learn.rows))  # two at least, and each is full: one image is too few for a batch norm
     steps = max(1, params.finetune_images // batch)
     schedule = OptimizerParams(name="adamw", lr=params.finetune_lr, weight_decay=WEIGHT_DECAY, warmup=WARMUP)
-    optimizer = optim.build(network.parameters(), schedule)
+    optimizer = optim.build(network.parameters(), schedule, undecayed=optim.exempt(network))
     augmenter = Augmenter(Supervised.recipe(SupervisedParams(), size), size)
     order, batches, truth = Order(len(learn.rows), batch, seed), Batches(learn.images, device, "auto"), learn.labels
     due, watch = {round(steps * k / POINTS) for k in range(1, POINTS + 1)}, Watch()

@@ -61,7 +61,7 @@ def take_stock(params: Params, known: Mapping[str, Entry]) -> dict[str, Entry]:
         except UserError as error:
             mistakes.append(str(error))
     if mistakes:
-        raise UserError("\n".join(mistakes))
+        raise UserError("\n".join(dict.fromkeys(mistakes)))  # what is wrong with the encoder is wrong for all of them
     return entries
 
 

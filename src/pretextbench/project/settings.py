@@ -4,7 +4,8 @@ The stages take their parameters from this file and not from params.yaml: DVC re
 edit of params.yaml while stages run waits for the next run. DVC watches sections of it:
 
 * one per section of params.yaml, defaults filled in, without operational fields;
-* `versions.STAGE`: the distributions that can change the bytes which that stage writes.
+* `versions.STAGE`: the distributions that can change the bytes which that stage writes; the library of the encoder is
+  one of them where the encoder is not this library's own.
 
 The digest of the code that trains an encoder is here too: the key of a checkpoint contains it. This module is light,
 because a stage reads the digest before it imports that code: an edit in the moments between must not go unseen.
@@ -14,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,19 @@ VERSIONS = {  # stage -> distributions; tests/test_watched.py compares them with
     "evaluate": (*ARRAYS, "scipy"),
     "compare": ("numpy", "scipy"),
 }
+ENCODING = ("pretrain", "evaluate")  # stages that compute with the encoder
 TEXT = "params_yaml"  # no stage of dvc.yaml watches it: a comment and an operational field change no result
 
 
 def settings(text: str, params: Params) -> dict[str, Any]:
     """The content of the file for a params.yaml with this text, which gives these parameters."""
     sections = {section: getattr(params, section).decisive() for section in SECTIONS}
-    versions = {stage: {name: public(installed(name)) for name in names} for stage, names in VERSIONS.items()}
+    versions = {stage: {name: public(installed(name)) for name in _names(stage, params)} for stage in VERSIONS}
     return {**sections, "versions": versions, TEXT: text}
+
+
+def _names(stage: str, params: Params) -> tuple[str, ...]:
+    return (*VERSIONS[stage], *(params.encoder.libraries if stage in ENCODING else ()))
 
 
 def read() -> dict[str, Any]:
@@ -92,8 +98,15 @@ def _differences(wanted: dict[str, str]) -> Iterator[str]:
 
 @cache
 def installed(name: str) -> str:
-    """The version of a distribution, with the label of its build."""
-    return version(name)
+    """The version of a distribution, with the label of its build.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        return version(name)
+    except PackageNotFoundError as error:
+        raise UserError(f"{name} is not installed, and params.yaml needs it. Install it: uv sync.") from error
 
 
 def public(number: str) -> str:

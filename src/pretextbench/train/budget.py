@@ -45,7 +45,8 @@ class Job:
             "data": data_sha256,
             "derived": {name: _digest(value) for name, value in self.derived.items()},
             "library": [version("pretextbench"), code_digest()],
-            "versions": [installed(name) for name in VERSIONS["pretrain"]],  # with build: +cpu adds in another order
+            # With the label of the build: +cpu adds in another order.
+            "versions": [installed(name) for name in (*VERSIONS["pretrain"], *self.encoder.libraries)],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -65,7 +65,8 @@ class Training:
         if not self.players:  # nothing to train: only the move to the device
             return self.fabric.to_device(self.method.requires_grad_(False)), []
         gpu = self.fabric.device.type == "cuda"
-        optimizers = [optim.build(player.parameters, player.optimizer, fused=gpu) for player in self.players]
+        exempt = optim.exempt(self.method)
+        optimizers = [optim.build(player.parameters, player.optimizer, gpu, exempt) for player in self.players]
         module, *wrapped = self.fabric.setup(self.method, *optimizers)
         return module, wrapped
 

@@ -1,7 +1,7 @@
 """Optimizers of the players and the one learning-rate schedule."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import torch
@@ -18,11 +18,12 @@ class LARS(Optimizer):
 
     Per tensor: g' = g + wd w; trust = eta |w| / |g'|; v = m v + lr trust g'; w -= v. The learning rate is inside the
     buffer, which differs from the variants that keep it outside whenever the rate changes. Biases and normalisation
-    parameters (one dimension) take plain momentum: no decay, no trust ratio.
+    parameters (one dimension) take plain momentum: no decay, no trust ratio; so do groups with `trust` False.
     """
 
     def __init__(self, params: Iterable[Any], lr: float, momentum: float, weight_decay: float) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "eta": ETA})
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "eta": ETA, "trust": True}
+        super().__init__(params, defaults)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -33,7 +34,7 @@ class LARS(Optimizer):
                     self._move(w, w.grad, group)
 
     def _move(self, w: Tensor, g: Tensor, group: dict[str, Any]) -> None:
-        if w.ndim > 1:
+        if w.ndim > 1 and group["trust"]:
             g = g.add(w, alpha=group["weight_decay"])
             w_norm, g_norm = w.norm(), g.norm()
             g = g * torch.where((w_norm > 0) & (g_norm > 0), group["eta"] * w_norm / g_norm, 1.0)
@@ -44,17 +45,25 @@ class LARS(Optimizer):
         w.sub_(v)
 
 
-def build(parameters: Iterable[nn.Parameter], params: OptimizerParams, fused: bool = False) -> Optimizer:
-    """The optimizer of one player; biases and normalisation parameters are not decayed.
+def build(
+    parameters: Iterable[nn.Parameter],
+    params: OptimizerParams,
+    fused: bool = False,
+    undecayed: Collection[int] = frozenset(),
+) -> Optimizer:
+    """The optimizer of one player; biases, normalisation parameters and those of `undecayed` are not decayed.
 
     Args:
         fused: a step as one kernel where torch has it, for parameters that will be on a GPU.
+        undecayed: identities of parameters; see `exempt`.
     """
     weights: list[nn.Parameter] = []
     vectors: list[nn.Parameter] = []
     for p in parameters:
-        (weights if p.ndim > 1 else vectors).append(p)
+        (weights if p.ndim > 1 and id(p) not in undecayed else vectors).append(p)
     groups: list[dict[str, Any]] = [{"params": weights}, {"params": vectors, "weight_decay": 0.0}]
+    if params.name == "lars":
+        groups[1]["trust"] = False
     groups = [group for group in groups if group["params"]]
     if params.name == "adamw":
         return AdamW(groups, lr=params.lr, betas=params.betas, weight_decay=params.weight_decay, fused=fused)
@@ -62,6 +71,21 @@ def build(parameters: Iterable[nn.Parameter], params: OptimizerParams, fused: bo
         return LARS(groups, params.lr, params.momentum, params.weight_decay)
     decay, nesterov = params.weight_decay, params.nesterov
     return SGD(groups, params.lr, params.momentum, weight_decay=decay, nesterov=nesterov, fused=fused)
+
+
+def exempt(network: nn.Module) -> frozenset[int]:
+    """Identities of the parameters of a network that its modules exempt from weight decay.
+
+    A module with a method `no_weight_decay`, as timm's models have, returns the names of such parameters: positions,
+    class and mask tokens.
+    """
+    found: set[int] = set()
+    for module in network.modules():
+        names: set[str] = getattr(module, "no_weight_decay", set)()
+        if names:
+            own = dict(module.named_parameters())
+            found |= {id(own[name]) for name in names if name in own}
+    return frozenset(found)
 
 
 def rate(step: int, steps: int, params: OptimizerParams) -> float:
