@@ -21,6 +21,7 @@ def test_there_are_methods():
     assert {
         "simclr",
         "vicreg",
+        "mae",
         "barlow-twins",
         "byol",
         "lejepa",

@@ -13,6 +13,15 @@ from pretextbench.parts.pairs import (
     pair_pictures,
     require_images,
 )
+from pretextbench.parts.patches import (
+    Mask,
+    TokenDecoder,
+    patchify,
+    random_mask,
+    take,
+    unpatchify,
+    visible_patches,
+)
 from pretextbench.parts.prototypes import (
     Prototypes,
     dominant_prototype,
@@ -26,9 +35,10 @@ from pretextbench.parts.queue import Queue
 from pretextbench.parts.twin import Twin, cosine_momentum
 
 __all__ = [
-    "MultiCropParams", "PairParams", "Prototypes", "Queue", "Twin", "collapse", "cosine_momentum", "crop_pictures",
-    "cross_correlation", "cross_view_entropy", "dominant_prototype", "encode", "encode_crops", "entropies",
-    "in_float32", "mlp", "off_diagonal", "pair_health", "pair_pictures", "prototype_count", "prototype_pictures",
-    "random_directions", "require_images", "sigreg", "sinkhorn", "uniform_predictions", "variance_and_covariance",
+    "Mask", "MultiCropParams", "PairParams", "Prototypes", "Queue", "TokenDecoder", "Twin", "collapse",
+    "cosine_momentum", "crop_pictures", "cross_correlation", "cross_view_entropy", "dominant_prototype", "encode",
+    "encode_crops", "entropies", "in_float32", "mlp", "off_diagonal", "pair_health", "pair_pictures", "patchify",
+    "prototype_count", "prototype_pictures", "random_directions", "random_mask", "require_images", "sigreg",
+    "sinkhorn", "take", "uniform_predictions", "unpatchify", "variance_and_covariance", "visible_patches",
     "visreg",
 ]  # fmt: skip

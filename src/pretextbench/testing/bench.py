@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from pretextbench.augment.pipeline import Augmenter, as_float
+from pretextbench.encoder import TokenEncoder
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data, PretextMethod
 from pretextbench.params import EncoderParams, MethodParams, Pretrain
@@ -92,6 +93,7 @@ def _where(error: Exception) -> str:
 
 IMAGES, SIZE, BATCH = 64, 32, 16  # images in all, pixels, images per step
 ENCODER = EncoderParams(name="resnet10", width=8)
+TOKENS = EncoderParams(name="vit-tiny", depth=2)  # for methods that need tokens
 
 
 @functools.cache
@@ -117,8 +119,12 @@ def build(
     steps: int = 4,
     size: int = SIZE,
     accelerator: Literal["cpu", "gpu"] = "cpu",
+    encoder: EncoderParams | None = None,
 ) -> Training:
-    """A tiny training of `method` in float32 on images of `size` pixels, at step 0."""
+    """A tiny training of `method` in float32 on images of `size` pixels, at step 0.
+
+    `encoder`: None is a small residual network, or a small vision transformer for a method that needs tokens.
+    """
     params = params or default_params(method)
     recipe = method.recipe(params, size)
     torch.manual_seed(0)
@@ -127,7 +133,8 @@ def build(
     params = params.model_copy(update={"batch_size": BATCH})
     pretrain = Pretrain(images=steps * BATCH, batch_size=BATCH, precision="fp32", accelerator=accelerator)
     plugin = Plugin(getattr(method, "__name__", "method"), "under:test", "under-test", "0")
-    job = Job(plugin, "0", method, params, ENCODER, pretrain, recipe, facts.derived, seed)
+    encoder = encoder or (TOKENS if issubclass(method.requires.encoder, TokenEncoder) else ENCODER)
+    job = Job(plugin, "0", method, params, encoder, pretrain, recipe, facts.derived, seed)
     return Training(job, facts, _devices(accelerator))
 
 
