@@ -1,6 +1,7 @@
 """Every installed method passes every check of the kit, and trains as it did when its curve was written down."""
 
 import json
+import math
 import runpy
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 
 from pretextbench import registry, testing
+from pretextbench.encoder import TokenEncoder
+from pretextbench.params import EncoderParams
 from pretextbench.testing.bench import advance, build
 
 CONTROLS = {"random", "supervised"}  # they are not pretext methods: one learns nothing, one learns from labels
@@ -61,6 +64,19 @@ def test_loss_curve(name):
     allowed = [min(0.3, 2e-5 * 4**step) for step in range(STEPS)]
     off = [abs(a - b) / abs(b) for a, b in zip(result, expected, strict=True)]
     assert all(x <= limit for x, limit in zip(off, allowed, strict=True)), [f"{x:.0e}" for x in off]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_a_vision_transformer(name):
+    """Two steps: the losses are finite and every weight of the encoder moves. Another encoder is refused in words."""
+    method = registry.load(name)
+    training = build(method, encoder=EncoderParams(name="vit-tiny", depth=1, patch=8))
+    assert isinstance(training.method.encoder, TokenEncoder)
+    before = {key: p.detach().clone() for key, p in training.method.encoder.named_parameters()}
+    losses = advance(training, 2)
+    assert len(losses) == 2
+    assert all(map(math.isfinite, losses))
+    assert [key for key, p in training.method.encoder.named_parameters() if torch.equal(p, before[key])] == []
 
 
 def test_curves_are_written_with_the_threads_they_are_read_with(monkeypatch):

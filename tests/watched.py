@@ -43,7 +43,6 @@ NEUTRAL_IN = {  # the same for one stage
         "pretextbench.encoders": "no network is built",
         "pretextbench.distributed": "no network is built",
         "pretextbench.measures": "no network is built",
-        "pretextbench.parts.patches": "no network is built",
     },
     "pretrain": PICTURES,
     "evaluate": {

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from pretext_colorization import lab, symptoms
 from pretext_colorization.bins import Code, coloured, soft_cross_entropy, weights
-from pretextbench.encoder import Encoder, ResNet
+from pretextbench.encoder import Encoder, build
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod, Requires
 from pretextbench.params import EncoderParams, MethodParams, OptimizerParams
@@ -89,13 +90,19 @@ class Target:
         return (values * self.shown).sum() / self.shown.sum().clamp_min(1)
 
 
-class LightnessResNet(ResNet):
-    """The shared network on L / 100 in its three channels: downstream it sees of an image what it saw in training."""
+class Lightness(Encoder):
+    """An encoder on L / 100 in its three channels: downstream it sees of an image what it saw in training."""
 
     def normalise(self, x: Tensor) -> Tensor:
         """sRGB (B, 3, H, W) to lightness, less the data set's mean, by its deviation."""
         grey = (lab.lightness(x) / 100).expand(-1, 3, -1, -1)
         return super().normalise(grey).contiguous(memory_format=torch.channels_last)
+
+
+@cache
+def on_lightness(kind: type[Encoder]) -> type[Encoder]:
+    """The class of encoders of a kind that see lightness alone."""
+    return type(f"Lightness{kind.__name__}", (Lightness, kind), {})
 
 
 class Colorization(PretextMethod[Params]):
@@ -132,7 +139,9 @@ class Colorization(PretextMethod[Params]):
     @classmethod
     def build_encoder(cls, params: Params, encoder: EncoderParams, data: Data) -> Encoder:
         """The shared backbone, and what it looks at."""
-        return LightnessResNet(encoder, data.image_size, data.mean, data.std)
+        shared = build(encoder, data.image_size, data.mean, data.std)
+        shared.__class__ = on_lightness(type(shared))
+        return shared
 
     @classmethod
     def recipe(cls, params: Params, image_size: int) -> Recipe:
