@@ -41,7 +41,7 @@ def test_maps_are_those_of_timm(side: int) -> None:
     encoder, x = network().double().eval(), images(side=side)
     with torch.no_grad():
         maps = encoder.stages(x)
-        final, expected = encoder.network.forward_intermediates(encoder.normalise(x), indices=[0, 1, 2])
+        final, expected = encoder.network.forward_intermediates(encoder.normalise(x), indices=[0, 1, 2], norm=True)
         whole = encoder.network.forward_features(encoder.normalise(x))
     assert list(maps) == list(encoder.channels) == ["block1", "block2", "block3", "block4"]
     for ours, theirs in zip(maps.values(), expected, strict=False):
@@ -57,6 +57,14 @@ def test_maps_come_after_every_quarter_of_the_blocks(depth: int, ends: list[int]
         assert list(encoder.shapes.values()) == [(192, 8)] * len(ends)
     assert list(encoder.channels) == [f"block{end}" for end in ends]
     assert (encoder.dim, encoder.grid, encoder.prefix, encoder.patch) == (192, 8, 1, 4)
+
+
+def test_a_graph_of_it_takes_any_number_of_images() -> None:
+    """As the record of a run stores it: `torch.export`, with the number of images left open."""
+    encoder, batch = network(depth=1).eval(), torch.export.Dim("batch")
+    graph = torch.export.export(encoder, (images(2, dtype=torch.float32),), dynamic_shapes=({0: batch},)).module()
+    x = images(5, dtype=torch.float32)
+    torch.testing.assert_close(graph(x), encoder(x))
 
 
 def test_all_tokens_encoded_are_the_last_map() -> None:

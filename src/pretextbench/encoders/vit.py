@@ -52,7 +52,7 @@ class VisionTransformer(TokenEncoder):
     """A vision transformer (Dosovitskiy 2021) with a class token and learnt positions; no dropout, no drop path.
 
     Images of other sizes than `image_size` get resampled positions, and are padded with the data set's mean colour to
-    whole patches. The last map is that after the last norm, as `encode` gives it; the earlier ones are not normalised.
+    whole patches. All maps are taken behind the network's last norm, the last one as `encode` gives it.
     """
 
     def __init__(self, params: EncoderParams, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -78,7 +78,7 @@ class VisionTransformer(TokenEncoder):
 
     def _with_prefix(self, tokens: Tensor) -> Tensor:
         first = self.network.cls_token + self.network.pos_embed[:, : self.prefix]
-        return torch.cat([first.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], 1)
+        return torch.cat([first.expand(tokens.shape[0], -1, -1).to(tokens.dtype), tokens], 1)
 
     def stages(self, x: Tensor) -> dict[str, Tensor]:
         """Maps (B, D, h, w) after every quarter of the blocks, by the number of blocks: block3, block6, ..."""
@@ -87,8 +87,8 @@ class VisionTransformer(TokenEncoder):
         for name in self.channels:
             end = int(name.removeprefix("block"))
             tokens, begin = self.network.blocks[begin:end](tokens), end
-            shown = self.network.norm(tokens) if end == len(self.network.blocks) else tokens
-            maps[name] = shown[:, self.prefix :].transpose(1, 2).unflatten(2, (height, width))
+            patches = self.network.norm(tokens)[:, self.prefix :]
+            maps[name] = patches.transpose(1, 2).unflatten(2, (height, width))
         return maps
 
 
