@@ -7,8 +7,10 @@ from pretextbench.encoder import Encoder, ResNet, TokenEncoder
 from pretextbench.errors import UserError
 from pretextbench.method import Requires
 from pretextbench.params import Params
-from pretextbench.project.inventory import take_stock
+from pretextbench.project.inventory import TRANSFORMER, take_stock
 from tests.faults import Sound
+
+ONE_BLOCK = {"name": "vit-tiny", "depth": 1}
 
 
 class Tokens(Encoder):
@@ -46,13 +48,41 @@ def test_a_pair_that_cannot_work_is_refused(requires: Requires, message: str, mo
 
 def test_a_patch_that_does_not_divide_the_images_is_one_sentence() -> None:
     """And not one for each method and control."""
-    encoder = {"name": "vit-tiny", "depth": 1}
-    take_stock(Params(compare={"methods": ("rotation",)}, encoder={**encoder, "patch": 8}), {})
+    take_stock(Params(compare={"methods": ("rotation",)}, encoder={**ONE_BLOCK, "patch": 8}), {})
     with pytest.raises(
         UserError, match=r"\Aencoder.patch is 5 px, which does not divide images of 32 px.*\Z"
     ) as caught:
-        take_stock(Params(compare={"methods": ("rotation",)}, encoder={**encoder, "patch": 5}), {})
+        take_stock(Params(compare={"methods": ("rotation",)}, encoder={**ONE_BLOCK, "patch": 5}), {})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "own", "name", "lr"),
+    [
+        ("resnet10", {}, "sgd", 0.1),
+        ("vit-tiny", {}, "adamw", 1e-3),
+        ("vit-tiny", {"optimizer": {"name": "sgd", "lr": 0.1}}, "sgd", 0.1),
+        ("vit-tiny", {"batch_size": 64}, "adamw", 1e-3),
+    ],
+)
+def test_a_transformer_has_an_optimizer_of_its_own_for_all_methods(
+    encoder: str, own: dict[str, object], name: str, lr: float
+) -> None:
+    """Where params.yaml gives none; it is in the record of the run. Rotation's is SGD."""
+    depth = 1 if encoder == "vit-tiny" else None
+    compare = {"methods": ("rotation", "simclr")}
+    params = Params(encoder={"name": encoder, "depth": depth}, compare=compare, methods={"rotation": own})
+    stock = take_stock(params, {})
+    optimizer = stock["rotation"]["params"]["optimizer"]
+    assert (optimizer["name"], optimizer["lr"]) == (name, lr)
+    if encoder == "vit-tiny":
+        assert stock["simclr"]["params"]["optimizer"] == stock["supervised"]["params"]["optimizer"]
+        assert stock["simclr"]["params"]["optimizer"] == TRANSFORMER.model_dump(mode="json")
+
+
+def test_a_method_that_needs_tokens_keeps_its_own_optimizer() -> None:
+    stock = take_stock(Params(encoder=ONE_BLOCK, compare={"methods": ("mae",), "controls": ()}), {})
+    assert stock["mae"]["params"]["optimizer"]["lr"] == 1.5e-3
 
 
 @pytest.mark.parametrize("name", ["jigsaw", "relative-location"])

@@ -12,13 +12,12 @@ import torch
 
 from pretextbench import registry
 from pretextbench.augment.pipeline import as_float
-from pretextbench.base.section import parse
 from pretextbench.command import cost
 from pretextbench.command.cost import CORRUPTED, Estimate, disk
 from pretextbench.encoder import build
 from pretextbench.method import Data
 from pretextbench.params import Params
-from pretextbench.project.inventory import contestants
+from pretextbench.project.inventory import contestants, own_parameters
 from pretextbench.train.budget import Job
 from pretextbench.train.loop import Training
 from pretextbench.train.pretrain import start_fabric
@@ -113,7 +112,7 @@ def _training(name: str, params: Params, sample: np.ndarray, train: int, classes
 
 def _build(name: str, params: Params, sample: np.ndarray, train: int, classes: int) -> Training:
     method = registry.load(name)
-    own = parse(method.Params, params.methods.get(name) or {}, "params.yaml", f"methods.{name}")
+    own = own_parameters(name, method, params)
     side, alone = params.prepare.image_size, params.pretrain.model_copy(update={"devices": 1})
     chunks = iter([as_float(torch.from_numpy(sample))])
     derived = method.derive(own, chunks, side)

@@ -14,9 +14,10 @@ from typing import Any
 from pretextbench import registry
 from pretextbench.base.section import parse
 from pretextbench.errors import UserError, nearest
-from pretextbench.params import MethodParams, Params
+from pretextbench.params import MethodParams, OptimizerParams, Params
 
 Entry = dict[str, Any]
+TRANSFORMER = OptimizerParams(name="adamw", lr=1e-3, weight_decay=0.05, warmup=0.1)  # of a vision transformer
 MANY = 10**9  # training images, where it is not known how many there are
 CONTRACT = (
     "params.py",
@@ -79,10 +80,27 @@ def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
     if fingerprint in known:
         return known[fingerprint]
     method = registry.load(name)
-    own = parse(method.Params, raw, "params.yaml", f"methods.{name}")
+    own = own_parameters(name, method, params)
     _check_pair(name, method, own, params)
     colour = {"colour": True} if method.requires.colour else {}  # needed
     return {**facts, **colour, "params": own.model_dump(mode="json"), "fingerprint": fingerprint}
+
+
+def own_parameters(name: str, method: Any, params: Params) -> MethodParams:
+    """The parameters of a method in params.yaml, with defaults filled in.
+
+    On a vision transformer all methods have one default of the optimizer: their own are for residual networks. A method
+    that needs tokens keeps its own.
+
+    Raises:
+        UserError: the parameters have mistakes.
+    """
+    from pretextbench.encoder import TokenEncoder  # here: it imports torch, as the method does
+
+    raw = dict(params.methods.get(name) or {})
+    if params.encoder.transformer and not issubclass(method.requires.encoder, TokenEncoder):
+        raw.setdefault("optimizer", TRANSFORMER.model_dump())
+    return parse(method.Params, raw, "params.yaml", f"methods.{name}")
 
 
 def _check_pair(name: str, method: Any, own: MethodParams, params: Params) -> None:
