@@ -79,6 +79,19 @@ def test_parameters_cannot_be_changed_afterwards() -> None:
             "encoder: {name: resnet19}",
             "encoder.name: Input should be 'resnet10', 'resnet18', 'resnet34', 'resnet50', 'vit-",
         ),
+        (
+            "encoder: {name: tim/resnet18}",
+            "encoder.name: Input should be 'resnet10', 'resnet18', 'resnet34', 'resnet50',",
+        ),
+        ("encoder: {name: timm/../x}", "encoder.name: Input should be 'resnet10', 'resnet18', 'resnet34', 'resnet50',"),
+        (
+            "encoder: {name: timm/resnet18, width: 64}",
+            "encoder: `width` is for residual networks, found 64 with name 'timm/resnet18'. Leave it out, or set 16.",
+        ),
+        (
+            "encoder: {name: torchvision/resnet18, stem: large}",
+            "encoder: `stem` is for residual networks, found 'large' with name 'torchvision/resnet18'. Leave it out",
+        ),
         ("prepare: {source: imagenet}", "prepare.source: Input should be 'synthetic', 'folder', 'cifar10'"),
         ("encoder: {width: wide}", "encoder.width: Input should be a valid integer, unable to parse"),
         (

@@ -13,10 +13,19 @@ def build(params: EncoderParams, image_size: int, mean: Sequence[float], std: Se
     """The encoder that params.yaml asks for, freshly initialised from torch's global generator.
 
     Raises:
-        UserError: the patch does not fit the image size, or the library of the architecture is not installed.
+        UserError: the patch does not fit the image size, the network is not known, its library is not installed, or it
+            takes no images of this size.
     """
-    if params.transformer:
-        from pretextbench.encoders.vit import VisionTransformer  # here: it imports timm
+    if params.transformer:  # imports take seconds, here and below
+        from pretextbench.encoders.vit import VisionTransformer
 
         return VisionTransformer(params, image_size, mean, std)
+    if params.name.startswith("timm/"):
+        from pretextbench.encoders.timm_encoder import TimmEncoder
+
+        return TimmEncoder(params.name, image_size, mean, std)
+    if params.name.startswith("torchvision/"):
+        from pretextbench.encoders.torchvision_encoder import TorchvisionEncoder
+
+        return TorchvisionEncoder(params.name, image_size, mean, std)
     return ResNet(params, image_size, mean, std)

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pretextbench.base.section import (
     NAME,
     Count,
+    EncoderName,
     Fraction,
     LabelBudgets,
     MethodName,
@@ -46,8 +47,8 @@ class Augment(Section):
 class EncoderParams(Section):
     """The one backbone that every method shares."""
 
-    name: Literal["resnet10", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small", "vit-base"] = Field(
-        "resnet10", description="depth and block of a residual network, or size of a vision transformer"
+    name: EncoderName = Field(
+        "resnet10", description="a residual network, a vision transformer, timm/NAME or torchvision/NAME"
     )
     width: int = Field(16, ge=4, le=256, description="channels of a residual network's first stage (papers: 64)")
     stem: Literal["auto", "small", "large"] = Field("auto", description="small: 3x3 stride 1; auto: small up to 64 px")
@@ -62,14 +63,16 @@ class EncoderParams(Section):
     @property
     def libraries(self) -> tuple[str, ...]:
         """Distributions that the network comes from, besides this one and torch."""
-        return ("timm",) if self.transformer else ()
+        library, slash, _ = self.name.partition("/")
+        return ("timm",) if self.transformer else (library,) if slash else ()
 
     @model_validator(mode="after")
     def _belong_to_the_architecture(self) -> Self:
-        foreign, kind = (("width", "stem"), "residual networks")
-        if not self.transformer:
-            foreign, kind = (("patch", "depth"), "vision transformers")
+        of_resnets, of_transformers = ("width", "stem"), ("patch", "depth")
+        foreign = of_resnets if self.libraries else ()
+        foreign += () if self.transformer else of_transformers
         for name in foreign:
+            kind = "residual networks" if name in of_resnets else "vision transformers"
             if (value := getattr(self, name)) != (usual := type(self).model_fields[name].default):
                 usual = "null" if usual is None else usual
                 raise ValueError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pretextbench.command import main
-from tests import encoders
+from tests import encoder_files
 from tests.embedding.test_gather import paint
 
 CHECKOUT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ def typed(capfd: pytest.CaptureFixture[str]) -> Type:
 def trained(project: Path) -> Path:
     """A project with encoders of two methods, a control, an evaluation and a leaderboard; and photos/, two broken."""
     for run in ("simclr-1", "simclr-0", "rotation-2", "random-0"):
-        folder = encoders.write(project / "runs" / "pretrain" / run)
+        folder = encoder_files.write(project / "runs" / "pretrain" / run)
         card = json.loads((folder / "encoder.json").read_text())
         name, _, seed = run.rpartition("-")  # the method stays "random", which can be built here
         (folder / "encoder.json").write_text(json.dumps(card | {"seed": int(seed), "control": name == "random"}))

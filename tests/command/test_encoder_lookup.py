@@ -7,7 +7,7 @@ import pytest
 
 from pretextbench.command import encoder_lookup
 from pretextbench.errors import UserError
-from tests import encoders
+from tests import encoder_files
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_a_word_stands_for_an_encoder_of_the_project(trained: Path, name: str, r
 
 
 def test_a_folder_is_itself_also_outside_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoders.write(tmp_path / "mine")
+    encoder_files.write(tmp_path / "mine")
     monkeypatch.chdir(tmp_path)
     assert encoder_lookup.find("mine") == Path("mine")
 
@@ -89,7 +89,7 @@ def test_the_leaderboard_names_the_layer_of_all_seeds(trained: Path) -> None:
 def test_without_a_ranked_layer_it_is_the_last_and_the_reason_is_told(trained: Path, tmp_path: Path) -> None:
     """An old project, one without labels, and an encoder that was copied away."""
     evaluation = trained / "runs" / "evaluate" / "simclr-0" / "metrics.json"
-    elsewhere = encoders.write(tmp_path / "mine")
+    elsewhere = encoder_files.write(tmp_path / "mine")
     for folder, reason in (
         (encoder_lookup.find("rotation"), "this encoder was not evaluated, so none is ranked"),
         (encoder_lookup.find("simclr"), "there were no labels to rank them by"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import encoders
+from tests import encoder_files
 from tests.command.conftest import CHECKOUT, Type
 from tests.embedding.test_gather import paint
 
@@ -20,7 +20,7 @@ def blocks() -> list[tuple[str, str]]:
 
 @pytest.mark.slow
 def test_the_guide_does_what_it_says(project: Path, typed: Type) -> None:
-    encoders.write(project / "runs" / "pretrain" / "simclr-0")
+    encoder_files.write(project / "runs" / "pretrain" / "simclr-0")
     card = project / "runs" / "pretrain" / "simclr-0" / "encoder.json"
     card.write_text(card.read_text().replace('"control": true', '"control": false'))
     (project / "reports").mkdir()

@@ -18,7 +18,7 @@ from pretextbench.export import models, write
 from pretextbench.export.graphs import DEPRECATED
 from pretextbench.export.write import KINDS, LIMIT, Agreement, DiffersError, compare, export, run, scenes
 from pretextbench.train import encoder_folder
-from tests import encoders
+from tests import encoder_files
 from tests.conftest import Install
 from tests.train.test_encoder_folder import OWN_BACKBONE, card
 
@@ -48,7 +48,7 @@ def target(folder: Path, to: str) -> Path:
 
 @pytest.mark.parametrize(("design", "to"), exports())
 def test_every_design_keeps_its_features(tmp_path: Path, design: Design, to: str) -> None:
-    folder = encoders.write(tmp_path / "encoder", *design)
+    folder = encoder_files.write(tmp_path / "encoder", *design)
     exported = export(folder, to, target(tmp_path, to))
     assert exported.agreement.relative <= LIMIT
     features(folder, exported.code)
@@ -81,7 +81,7 @@ def test_another_layer_gives_the_features_of_the_evaluation(
     tmp_path: Path, design: Design, layer: str, to: str
 ) -> None:
     """For torchvision and timm the state dict is the whole encoder, and the lines take the features from the layer."""
-    folder = encoders.write(tmp_path / "encoder", *design)
+    folder = encoder_files.write(tmp_path / "encoder", *design)
     encoder, card = encoder_folder.load(folder)
     exported = export(folder, to, target(tmp_path, to), lambda _: (layer, "the ranked one"))
     names: dict[str, object] = {"images": torch.rand(3, 3, card.image_size, card.image_size)}
@@ -101,7 +101,7 @@ def test_another_layer_gives_the_features_of_the_evaluation(
 def test_onnx_is_one_checked_file_with_free_sizes(tmp_path: Path) -> None:
     import onnx
 
-    folder = encoders.write(tmp_path / "encoder", "resnet10", 16)
+    folder = encoder_files.write(tmp_path / "encoder", "resnet10", 16)
     exported = export(folder, "onnx", tmp_path / "it.onnx")
     features(folder, exported.code)
     graph = onnx.load(tmp_path / "it.onnx").graph
@@ -116,19 +116,19 @@ def test_onnx_is_one_checked_file_with_free_sizes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_timm_knows_the_statistics_and_the_size(tmp_path: Path) -> None:
     for design in (*QUICK, ("resnet18", 64, "large")):
-        folder = encoders.write(tmp_path / "encoder", *design, side=24)
+        folder = encoder_files.write(tmp_path / "encoder", *design, side=24)
         names: dict[str, object] = {"images": torch.rand(1, 3, 24, 24)}
         exec(export(folder, "timm", tmp_path / "it.safetensors").code, names)
         config = names["config"]
         assert isinstance(config, dict)
         assert config["input_size"] == (3, 24, 24)
-        assert config["mean"] == pytest.approx(encoders.MEAN)
-        assert config["std"] == pytest.approx(encoders.STD)
+        assert config["mean"] == pytest.approx(encoder_files.MEAN)
+        assert config["std"] == pytest.approx(encoder_files.STD)
 
 
 def test_the_lines_name_what_the_libraries_have(tmp_path: Path) -> None:
     def lines(to: str, *design: object) -> str:
-        encoder, card = encoder_folder.load(encoders.write(tmp_path / "e", *design))  # type: ignore[arg-type]
+        encoder, card = encoder_folder.load(encoder_files.write(tmp_path / "e", *design))  # type: ignore[arg-type]
         return KINDS[to].form.code(encoder, card, tmp_path / "it", "layer4")
 
     assert "torchvision.models.resnet18()" in lines("torchvision", "resnet18", 64, "large")
@@ -140,13 +140,13 @@ def test_the_lines_name_what_the_libraries_have(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("to", [name for name in KINDS if name != "onnx"])
 def test_the_card_says_what_it_is(tmp_path: Path, to: str) -> None:
-    folder = encoders.write(tmp_path / "encoder", side=16)
+    folder = encoder_files.write(tmp_path / "encoder", side=16)
     exported = export(folder, to, target(tmp_path, to))
     facts = json.loads(exported.card.read_text())
     original = encoder_folder.read_card(folder)
     assert facts["weights_sha256"] == original.weights_sha256
     assert (facts["method"], facts["seed"], facts["image_size"], facts["dim"]) == ("random", 0, 16, 32)
-    assert facts["mean"] == pytest.approx(encoders.MEAN)
+    assert facts["mean"] == pytest.approx(encoder_files.MEAN)
     assert "\n".join(facts["load"]) == exported.code
     assert ("in the file" in facts["normalisation"]) == (to == "torchscript")
     assert facts["versions"]["torch"]
@@ -163,7 +163,7 @@ def test_features_that_differ_are_not_written(tmp_path: Path, monkeypatch: pytes
         return tensors
 
     monkeypatch.setattr(models, "weights", wrong)
-    folder = encoders.write(tmp_path / "encoder")
+    folder = encoder_files.write(tmp_path / "encoder")
     with pytest.raises(DiffersError, match=r"was not written: .*largest absolute difference"):
         export(folder, "torchvision", tmp_path / "it.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
@@ -199,7 +199,7 @@ def test_a_backbone_of_a_methods_own_goes_where_it_can(tmp_path: Path, install: 
 
 
 def test_mistakes_are_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = encoders.write(tmp_path / "encoder")
+    folder = encoder_files.write(tmp_path / "encoder")
     weights = (folder / encoder_folder.WEIGHTS).read_bytes()
     for to, name, said in (
         ("onx", "it.onnx", r"no format 'onx'\. Did you mean 'onnx'\? Allowed: torchvision, timm"),

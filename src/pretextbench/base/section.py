@@ -23,6 +23,22 @@ MethodName = Annotated[str, Field(pattern=NAME, max_length=64)]  # longer names 
 SourceName = Literal["synthetic", "folder", "cifar10", "cifar100", "stl10", "imagenette"]
 
 
+NETWORKS = ("resnet10", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small", "vit-base")  # of this project
+LIBRARIES = ("timm", "torchvision")  # import names, which are those of the distributions too
+
+
+def _network(name: str) -> str:
+    library, slash, network = name.partition("/")
+    foreign = slash and library in LIBRARIES and re.fullmatch(r"[a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)*", network)
+    if name not in NETWORKS and not foreign:
+        own = ", ".join(map(repr, NETWORKS))
+        raise ValueError(f"Input should be {own}, timm/NAME or torchvision/NAME.{nearest(name, NETWORKS)}".rstrip("."))
+    return name
+
+
+EncoderName = Annotated[str, AfterValidator(_network)]
+
+
 def distinct(values: Values) -> Values:
     """Return the values as they are.
 

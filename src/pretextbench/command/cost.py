@@ -34,6 +34,7 @@ PICTURES = 3_000_000  # bytes that a run writes in addition to its encoder
 COPIES = 2  # in the project, and in DVC's cache or the record
 PARAMETERS = {"resnet10": 4.9e6, "resnet18": 11.2e6, "resnet34": 21.3e6, "resnet50": 23.5e6}  # at width 64
 BLOCK = {"vit-tiny": 0.45e6, "vit-small": 1.8e6, "vit-base": 7.1e6}  # parameters of a block; the others are few
+FOREIGN = 25e6  # parameters of a network of another library, where it is not built: as a ResNet-50 or a ViT-S
 
 
 def size(count: float) -> str:
@@ -41,18 +42,23 @@ def size(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
-def disk(params: "Params", images: int) -> int:
-    """Bytes that a comparison holds: the prepared array, the views, and every run with its encoder and pictures."""
+def disk(params: "Params", images: int, weights: float | None = None) -> int:
+    """Bytes that a comparison holds: the prepared array, the views, and every run with its encoder and pictures.
+
+    `weights`: bytes of an encoder's weights; None: as `encoder` has them.
+    """
     runs = len(params.compare.seeds) * (len(params.compare.methods) + len(params.compare.controls))
     square = 3 * params.prepare.image_size**2
     copies = images + (CORRUPTED + 2) * params.augment.view_images
-    return int(COPIES * (square * copies + runs * (2 * encoder(params.encoder) + PICTURES)))
+    return int(COPIES * (square * copies + runs * (2 * (weights or encoder(params.encoder)) + PICTURES)))
 
 
 def encoder(params: "EncoderParams") -> float:
     """Bytes of the weights, about: they grow with the square of a residual network's width."""
     if params.name in BLOCK:
         return 4 * BLOCK[params.name] * (params.depth or 12)
+    if "/" in params.name:
+        return 4 * FOREIGN
     return 4 * PARAMETERS[params.name] * (params.width / 64) ** 2
 
 

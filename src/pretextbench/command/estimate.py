@@ -14,7 +14,7 @@ from pretextbench import registry
 from pretextbench.augment.pipeline import as_float
 from pretextbench.command import cost
 from pretextbench.command.cost import CORRUPTED, Estimate, disk
-from pretextbench.encoder import build
+from pretextbench.encoder import Encoder, build
 from pretextbench.method import Data
 from pretextbench.params import Params
 from pretextbench.project.inventory import contestants, own_parameters
@@ -54,8 +54,10 @@ def estimate(
     for name in contestants(params):
         tell(f"measuring a training step of {name}")
         training[name] = _training(name, params, sample, train, classes)
+    network = build(params.encoder, params.prepare.image_size, *GREY)
+    weights = 4.0 * sum(p.numel() for p in network.parameters()) if params.encoder.libraries else None
     forward, slower, slower_fit = (
-        _forward(params, sample),
+        _forward(params, network, sample),
         cost.python_seconds() / TABLE.loop,
         cost.algebra_seconds() / TABLE.fit,
     )
@@ -63,11 +65,11 @@ def estimate(
     runs = len(training) * len(params.compare.seeds)
     return Estimate(
         training,
-        slower_fit * TABLE.evaluation * images * _dim(params) / TABLE.dim + forward * (images + views),
+        slower_fit * TABLE.evaluation * images * network.dim / TABLE.dim + forward * (images + views),
         slower * TABLE.stage * (2 * runs + len(training) + 5) + (decode or slower * TABLE.decode) * images,
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
         torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
-        disk(params, images),
+        disk(params, images, weights),
         len(params.compare.seeds),
     )
 
@@ -145,10 +147,10 @@ def _undisturbed() -> Iterator[None]:
         torch.set_rng_state(state)
 
 
-def _forward(params: Params, sample: np.ndarray) -> float:
+def _forward(params: Params, network: Encoder, sample: np.ndarray) -> float:
     """Seconds per image of an encoder that is only read out."""
     device = start_fabric(params.pretrain.model_copy(update={"devices": 1})).device
-    encoder = build(params.encoder, params.prepare.image_size, *GREY).to(device).eval()
+    encoder = network.to(device).eval()
     batch = as_float(torch.from_numpy(sample[:128])).to(device)
     seconds = []
     with torch.no_grad():
@@ -157,7 +159,3 @@ def _forward(params: Params, sample: np.ndarray) -> float:
             encoder(batch)
             seconds.append(time.perf_counter() - start)
     return min(seconds[1:]) / len(batch)
-
-
-def _dim(params: Params) -> int:
-    return build(params.encoder, params.prepare.image_size, *GREY).dim

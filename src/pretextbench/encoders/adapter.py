@@ -1,0 +1,112 @@
+"""Networks of other libraries as encoders: what the adapters of timm and torchvision share."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from pretextbench.encoders.interface import Encoder
+from pretextbench.errors import UserError
+
+STAGES = 4  # maps that are kept of a network, as of the residual networks
+USUAL = 224  # pixels at which the resolutions of a network without a size of its own are compared
+
+
+class Adapter(Encoder):
+    """A network of another library: maps of its stages, at its own input size, under its own names of weights.
+
+    `network` is the library's network without a classifier; its state dict is what the library loads.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        image_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        side: int | None,
+    ) -> None:
+        """Choose the stages, without computing anything and without drawing a random number.
+
+        Args:
+            name: as in params.yaml, for messages.
+            network: the library's network, freshly initialised.
+            image_size: side of the images in pixels.
+            mean: per channel, on the [0, 1] scale, as `std`.
+            std: see `mean`.
+            side: to which images are resized, in pixels; None: the network takes any size.
+
+        Raises:
+            UserError: the network gives no maps, or takes no images of this size.
+        """
+        super().__init__(mean, std, image_size)
+        self.name, self.network, self.side = name, network, side
+        self.channels: dict[str, int] = {}
+        shapes = self._shapes(side or USUAL)
+        self.channels = {stage: shapes[stage][0] for stage in spread(shapes)}
+        self.dim = list(self.channels.values())[-1]
+        if side is None:
+            self._shapes(image_size)
+
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
+        """Maps (B, C, h, w) of the stages in `channels`; of all stages while that is empty. `x` is normalised."""
+        raise NotImplementedError
+
+    def stages(self, x: Tensor) -> dict[str, Tensor]:
+        """Feature maps (B, C, h, w) of up to four stages, by name, first to last."""
+        if self.side is not None and x.shape[-2:] != (self.side, self.side):
+            x = F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True)
+        return self.maps(self.normalise(x))
+
+    def _shapes(self, side: int) -> dict[str, tuple[int, int]]:
+        """Channels and side of every map for images of `side`, from shapes alone: on torch's device `meta`."""
+        call = _Maps(self.eval())
+        tensors = {
+            name: tensor.detach().to("meta")
+            for name, tensor in itertools.chain(call.named_parameters(), call.named_buffers())
+        }
+        try:
+            with torch.no_grad():
+                maps = functional_call(call, tensors, (torch.empty(1, 3, side, side, device="meta"),))
+            shapes = {name: (int(m.shape[1]), int(m.shape[-1])) for name, m in maps.items()}
+        except Exception as error:  # any network may refuse a size in its own way
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise UserError(
+                f"encoder.name: {self.name} gives no feature maps of images of {side} px ({reason}). Raise "
+                "prepare.image_size, to a multiple of 32 if it is none, or choose another encoder."
+            ) from error
+        self.train()
+        return shapes
+
+
+class _Maps(nn.Module):
+    """The maps of an adapter as what is called, so that its tensors can be exchanged for the call."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        super().__init__()
+        self.adapter = adapter
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) -> maps by name."""
+        return self.adapter.maps(x)
+
+
+def spread(shapes: Mapping[str, tuple[int, int]]) -> list[str]:
+    """The stages that are kept: the last one of each of the last four resolutions.
+
+    Of a network with one resolution, such as a vision transformer, four that lie evenly, the last one among them.
+    """
+    names, count = list(shapes), len(shapes)
+    last = {side: name for name, (_, side) in shapes.items()}
+    if len(last) == 1:
+        return list(dict.fromkeys(names[max((i + 1) * count // STAGES, 1) - 1] for i in range(STAGES)))
+    return [name for name in names if name in last.values()][-STAGES:]
+
+
+def tidy(module: str) -> str:
+    """The name of a stage from that of a module: `blocks_2` of `blocks.2`, because keys of metrics have dots."""
+    return module.replace(".", "_")

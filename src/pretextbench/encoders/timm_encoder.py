@@ -1,0 +1,102 @@
+"""Encoders of timm: `timm/NAME` or `timm/NAME.TAG` in params.yaml, where NAME is one of `timm.list_models()`.
+
+timm is imported when an encoder of it is built, and not before: it is an extra, and takes seconds.
+"""
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+from pretextbench.encoders.adapter import Adapter, tidy
+from pretextbench.errors import UserError, nearest
+
+MISSING = (
+    "encoder.name: {name} is a network of timm, which is not installed. Install it with `uv sync --extra encoders` (or "
+    "`pip install timm`), or choose one of the residual networks."
+)
+
+
+def timm(name: str) -> ModuleType:
+    """The library, for the encoder called `name`.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import timm as library
+    except ImportError:
+        raise UserError(MISSING.format(name=name)) from None
+    return library
+
+
+def known(name: str) -> ModuleType:
+    """The library, if it has the architecture and the tag of `timm/NAME.TAG`.
+
+    Raises:
+        UserError: it has not; the nearest name or the tags are named.
+    """
+    library = timm(name)
+    architecture, _, tag = name.removeprefix("timm/").partition(".")
+    if not library.is_model(architecture):
+        hint = nearest(architecture, library.list_models())
+        raise UserError(
+            f"encoder.name: timm {library.__version__} has no network {architecture!r}.{hint} `timm.list_models()` "
+            "lists all."
+        )
+    tags = [full.partition(".")[2] for full in library.list_pretrained(architecture + ".*")]
+    if tag and tag not in tags:
+        raise UserError(
+            f"encoder.name: timm {library.__version__} has no weights {tag!r} of {architecture}.{nearest(tag, tags)} "
+            f"Allowed: {', '.join(tags) or 'none'}."
+        )
+    return library
+
+
+class TimmEncoder(Adapter):
+    """A network of timm, by its `forward_intermediates`; tokens become maps, without class and register tokens.
+
+    The last map equals `forward_features`: with the final norm of tokens, with the last convolution of an
+    EfficientNet. Its average is the pooled vector; a class token would be read in `maps`, from `final`.
+    """
+
+    def __init__(self, name: str, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        model = known(name).create_model(name.removeprefix("timm/"), num_classes=0)
+        config = model.pretrained_cfg
+        side = int(config["input_size"][-1]) if config.get("fixed_input_size") else None
+        self.names: list[str] = [tidy(info["module"]) for info in _features(model)]
+        self.norm = {"norm": True}  # the final norm, on the maps that take it
+        super().__init__(name, model, image_size, mean, std, side)
+
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
+        """See `Adapter.maps`."""
+        wanted = [i for i, name in enumerate(self.names) if not self.channels or name in self.channels]
+        final, maps = self._intermediates(x, wanted)
+        named = dict(zip((self.names[i] for i in wanted), maps, strict=True))
+        if final.ndim == 4:  # a map, not tokens
+            final = final.permute(0, 3, 1, 2) if getattr(self.network, "output_fmt", "NCHW") == "NHWC" else final
+            last = self.names[-1]
+            same = last in named and named[last].shape == final.shape
+            named[last if same else FINAL] = final
+        return named
+
+    def _intermediates(self, x: Tensor, wanted: list[int]) -> tuple[Tensor, list[Tensor]]:
+        model: Any = self.network
+        try:
+            final, maps = model.forward_intermediates(x, indices=wanted, **self.norm)
+        except AssertionError:
+            if not self.norm:
+                raise
+            self.norm = {}  # some families refuse the option
+            final, maps = model.forward_intermediates(x, indices=wanted)
+        return final, maps
+
+
+FINAL = "features"  # the stage behind the last one that timm lists, where there is one
+
+
+def _features(model: nn.Module) -> list[dict[str, Any]]:
+    """What timm says of the stages of a network."""
+    info: Any = model.feature_info
+    return list(getattr(info, "info", info))
