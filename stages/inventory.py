@@ -26,6 +26,7 @@ def main() -> None:
     params = parse_text(text, str(layout.PARAMS))
     for data in (params.prepare, params.transfer):
         layout.borrow(data.path)
+    layout.borrow(params.encoder.weights)
     entries = take_stock(params, _checked())
     demands.refuse([*demands.of_parameters(params, entries), *_of_machine(params.pretrain)])
     write_whole(layout.checked(), json.dumps({entry["fingerprint"]: entry for entry in entries.values()}).encode())

@@ -25,7 +25,8 @@ def train(name: str, seed: int) -> Card:
     work = job(name, seed, params)
     data = Prepared(layout.IMAGES, layout.LABELS if work.method.uses_labels else None)
     scratch = layout.training_scratch()
-    return pretrain(work, data, layout.pretrained(name, seed), scratch, observer=watching(name, seed, params, data))
+    observer = watching(name, seed, params, data)
+    return pretrain(work, data, layout.pretrained(name, seed), scratch, observer=observer, tell=print)
 
 
 def job(name: str, seed: int, params: Params) -> Job:

@@ -67,13 +67,16 @@ def test_parameters_cannot_be_changed_afterwards() -> None:
         ),
         (
             "encoder: {widht: 3}",
-            "encoder.widht: unknown key. Did you mean 'width'? Allowed: name, width, stem, patch, depth.",
+            "encoder.widht: unknown key. Did you mean 'width'? Allowed: name, width, stem, patch, depth, weights, mean, std.",
         ),
         (
             "prepare: {synthetic: {trian: 3}}",
             "prepare.synthetic.trian: unknown key. Did you mean 'train'? Allowed:",
         ),
-        ("encoder: {zzz: 3}", "encoder.zzz: unknown key. Allowed: name, width, stem, patch, depth."),
+        (
+            "encoder: {zzz: 3}",
+            "encoder.zzz: unknown key. Allowed: name, width, stem, patch, depth, weights, mean, std.",
+        ),
         ("1: 2", "1: Keys should be strings"),
         (
             "encoder: {name: resnet19}",
@@ -92,6 +95,16 @@ def test_parameters_cannot_be_changed_afterwards() -> None:
             "encoder: {name: torchvision/resnet18, stem: large}",
             "encoder: `stem` is for residual networks, found 'large' with name 'torchvision/resnet18'. Leave it out",
         ),
+        (
+            "encoder: {weights: pretrained}",
+            "encoder: `weights: pretrained` names weights of timm or torchvision, and resnet10 is a network of this",
+        ),
+        (
+            "encoder: {name: timm/resnet18.a1_in1k, weights: a2_in1k}",
+            "encoder: `name: timm/resnet18.a1_in1k` and `weights: a2_in1k` name different weights; name one.",
+        ),
+        ("encoder: {mean: [0.5, 0.5, 0.5]}", "encoder: give both `mean` and `std`, or none."),
+        ("encoder: {mean: [127, 0, 0], std: [1, 1, 1]}", "encoder.mean.0: Input should be less than or equal to 1"),
         ("prepare: {source: imagenet}", "prepare.source: Input should be 'synthetic', 'folder', 'cifar10'"),
         ("encoder: {width: wide}", "encoder.width: Input should be a valid integer, unable to parse"),
         (
@@ -154,7 +167,10 @@ def test_parameters_cannot_be_changed_afterwards() -> None:
         ("transfer: {path: photos}", "transfer: `path` is 'photos', with no source. Set `source: folder`, or"),
         ("pretrain: {clip: 12:30:45}", "pretrain.clip: Input should be a valid number, unable to parse"),
         ("'a\\x1b[31m\\n': 1".replace("'", '"'), "a\\x1b[31m\\n: unknown key. Allowed: prepare,"),
-        ('encoder: {"\\u202eb": 1}', "encoder.\\u202eb: unknown key. Allowed: name, width, stem, patch, depth."),
+        (
+            'encoder: {"\\u202eb": 1}',
+            "encoder.\\u202eb: unknown key. Allowed: name, width, stem, patch, depth, weights, mean, std.",
+        ),
         ("[1, 2]", "the file: Input should be a valid dictionary"),
         ("3", "the file: Input should be a valid dictionary"),
         ("hello", "the file: Input should be a valid dictionary"),

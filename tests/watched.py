@@ -21,6 +21,7 @@ PLUGIN_API = (
 )  # that any method imports
 NEUTRAL = {  # module or package -> why an edit of it cannot change a number; the closure does not go on from here
     "pretextbench.errors": "messages of mistakes",
+    "pretextbench.base.encoder_params": "checks parameters; their values are watched through runs/settings.json",
     "pretextbench.base.files": "writes bytes whole and reads them, and does not choose them",
     "pretextbench.base.quiet": "switches of other tools",
     "pretextbench.base.section": "checks parameters; their values are watched through runs/settings.json",

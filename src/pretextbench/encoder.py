@@ -23,7 +23,7 @@ def build(params: EncoderParams, image_size: int, mean: Sequence[float], std: Se
     if params.name.startswith("timm/"):
         from pretextbench.encoders.timm_encoder import TimmEncoder
 
-        return TimmEncoder(params.name, image_size, mean, std)
+        return TimmEncoder(params.tagged_name, image_size, mean, std)
     if params.name.startswith("torchvision/"):
         from pretextbench.encoders.torchvision_encoder import TorchvisionEncoder
 

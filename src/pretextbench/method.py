@@ -129,6 +129,9 @@ class PretextMethod(nn.Module, Generic[P]):
     Params: ClassVar[type[MethodParams]] = MethodParams
     reference: ClassVar[str] = ""  # author, year, title, where to find it
     requires: ClassVar[Requires] = Requires()  # of encoder and images; the default takes any
+    uses_weights: ClassVar[bool] = (
+        True  # whether the encoder starts from encoder.weights of params.yaml, if there are any
+    )
     uses_labels: ClassVar[bool] = False  # the registry refuses it to anyone but the library's own control
 
     def __init_subclass__(cls) -> None:

@@ -5,15 +5,14 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from pretextbench.base.encoder_params import EncoderParams
 from pretextbench.base.section import (
     NAME,
     Count,
-    EncoderName,
     Fraction,
     LabelBudgets,
     MethodName,
     OneLine,
-    Patch,
     Positive,
     RandomSeed,
     Section,
@@ -42,43 +41,6 @@ class Augment(Section):
         description="test images that are corrupted for the robustness curves, and validation images for alignment",
     )
     seed: RandomSeed = Field(0, description="of the contact sheet, the views and what the methods derive")
-
-
-class EncoderParams(Section):
-    """The one backbone that every method shares."""
-
-    name: EncoderName = Field(
-        "resnet10", description="a residual network, a vision transformer, timm/NAME or torchvision/NAME"
-    )
-    width: int = Field(16, ge=4, le=256, description="channels of a residual network's first stage (papers: 64)")
-    stem: Literal["auto", "small", "large"] = Field("auto", description="small: 3x3 stride 1; auto: small up to 64 px")
-    patch: Patch = Field("auto", description="pixels on a side of a transformer's patch; auto: 64 to 256 patches")
-    depth: int | None = Field(None, ge=1, le=48, description="blocks of a transformer; null = 12, as in the papers")
-
-    @property
-    def transformer(self) -> bool:
-        """Whether the name is that of a vision transformer."""
-        return self.name.startswith("vit-")
-
-    @property
-    def libraries(self) -> tuple[str, ...]:
-        """Distributions that the network comes from, besides this one and torch."""
-        library, slash, _ = self.name.partition("/")
-        return ("timm",) if self.transformer else (library,) if slash else ()
-
-    @model_validator(mode="after")
-    def _belong_to_the_architecture(self) -> Self:
-        of_resnets, of_transformers = ("width", "stem"), ("patch", "depth")
-        foreign = of_resnets if self.libraries else ()
-        foreign += () if self.transformer else of_transformers
-        for name in foreign:
-            kind = "residual networks" if name in of_resnets else "vision transformers"
-            if (value := getattr(self, name)) != (usual := type(self).model_fields[name].default):
-                usual = "null" if usual is None else usual
-                raise ValueError(
-                    f"`{name}` is for {kind}, found {value!r} with name {self.name!r}. Leave it out, or set {usual}"
-                )
-        return self
 
 
 class OptimizerParams(Section):

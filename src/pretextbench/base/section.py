@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pretextbench.base.names import printable
 from pretextbench.errors import UserError, nearest
@@ -21,22 +21,6 @@ OneLine = Annotated[  # a name that other programs take: no quotes, slashes, lin
 NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"  # of a method: it becomes a folder, a DVC stage and a YAML key
 MethodName = Annotated[str, Field(pattern=NAME, max_length=64)]  # longer names of files are made of it
 SourceName = Literal["synthetic", "folder", "cifar10", "cifar100", "stl10", "imagenette"]
-
-
-NETWORKS = ("resnet10", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small", "vit-base")  # of this project
-LIBRARIES = ("timm", "torchvision")  # import names, which are those of the distributions too
-
-
-def _network(name: str) -> str:
-    library, slash, network = name.partition("/")
-    foreign = slash and library in LIBRARIES and re.fullmatch(r"[a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)*", network)
-    if name not in NETWORKS and not foreign:
-        own = ", ".join(map(repr, NETWORKS))
-        raise ValueError(f"Input should be {own}, timm/NAME or torchvision/NAME.{nearest(name, NETWORKS)}".rstrip("."))
-    return name
-
-
-EncoderName = Annotated[str, AfterValidator(_network)]
 
 
 def distinct(values: Values) -> Values:
@@ -80,14 +64,6 @@ LabelBudgets = Annotated[
     tuple[Annotated[str, AfterValidator(_label_budget_as_written)], ...], AfterValidator(_distinct_budgets)
 ]
 
-
-def _patch(value: Any) -> Any:
-    if value == "auto" or (isinstance(value, int) and 1 <= value <= 256):
-        return value
-    raise ValueError("Input should be 'auto' or a number of pixels from 1 to 256")
-
-
-Patch = Annotated[Literal["auto"] | int, PlainValidator(_patch)]  # one message, where a union would give two
 
 Model = TypeVar("Model", bound=BaseModel)
 

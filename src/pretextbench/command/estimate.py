@@ -48,6 +48,8 @@ def estimate(
     Raises:
         UserError: a contestant cannot be used or its parameters have mistakes.
     """
+    encoder = params.encoder.model_copy(update={"weights": None})  # costs the same, and nothing is downloaded for it
+    params = params.model_copy(update={"encoder": encoder})
     train, images = counts
     sample = resized(pixels, params.prepare.image_size)
     training = {}

@@ -1,7 +1,8 @@
 """Networks of other libraries as encoders: what the adapters of timm and torchvision share."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,20 @@ from pretextbench.encoders.interface import Encoder
 from pretextbench.errors import UserError
 
 STAGES = 4  # maps that are kept of a network, as of the residual networks
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and standard deviation, on the [0, 1] scale
 USUAL = 224  # pixels at which the resolutions of a network without a size of its own are compared
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Weights that a library has for a network; it downloads them, or takes them from its cache."""
+
+    name: str  # as the library writes it
+    mean: tuple[float, ...]  # that the weights were made with, on the [0, 1] scale
+    std: tuple[float, ...]
+    licence: str  # as the library states it
+    place: str  # of the file, for a person who downloads it on another machine
+    load: Callable[[], Mapping[str, Tensor]]  # the library's own call
 
 
 class Adapter(Encoder):
@@ -54,6 +68,19 @@ class Adapter(Encoder):
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:
         """Maps (B, C, h, w) of the stages in `channels`; of all stages while that is empty. `x` is normalised."""
+        raise NotImplementedError
+
+    @property
+    def usual(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Mean and standard deviation of the images on which the library trains this network, on the [0, 1] scale."""
+        raise NotImplementedError
+
+    def offer(self, tag: str) -> Offer:
+        """The weights called `tag`; `pretrained` stands for the usual ones.
+
+        Raises:
+            UserError: the library has no such weights.
+        """
         raise NotImplementedError
 
     def stages(self, x: Tensor) -> dict[str, Tensor]:

@@ -3,13 +3,12 @@
 timm is imported when an encoder of it is built, and not before: it is an extra, and takes seconds.
 """
 
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from pretextbench.encoders.adapter import Adapter, tidy
+from pretextbench.encoders.adapter import Adapter, Offer, tidy
 from pretextbench.errors import UserError, nearest
 
 MISSING = (
@@ -18,7 +17,7 @@ MISSING = (
 )
 
 
-def timm(name: str) -> ModuleType:
+def timm(name: str) -> Any:
     """The library, for the encoder called `name`.
 
     Raises:
@@ -31,7 +30,7 @@ def timm(name: str) -> ModuleType:
     return library
 
 
-def known(name: str) -> ModuleType:
+def known(name: str) -> Any:
     """The library, if it has the architecture and the tag of `timm/NAME.TAG`.
 
     Raises:
@@ -68,6 +67,31 @@ class TimmEncoder(Adapter):
         self.names: list[str] = [tidy(info["module"]) for info in _features(model)]
         self.norm = {"norm": True}  # the final norm, on the maps that take it
         super().__init__(name, model, image_size, mean, std, side)
+
+    @property
+    def usual(self) -> tuple[Sequence[float], Sequence[float]]:
+        """See `Adapter.usual`."""
+        config: Any = self.network.pretrained_cfg
+        return config["mean"], config["std"]
+
+    def offer(self, tag: str) -> Offer:
+        """See `Adapter.offer`. The network is named with its tag where it has to be one."""
+        config: Any = self.network.pretrained_cfg
+        if not (config.get("hf_hub_id") or config.get("url") or config.get("file")):
+            raise UserError(
+                f"encoder.weights: timm has no weights of {self.name}. Give the path of a file, or set null."
+            )
+        name = self.name.removeprefix("timm/")
+
+        def load() -> Mapping[str, Tensor]:
+            loaded: nn.Module = timm(self.name).create_model(name, pretrained=True, num_classes=0)
+            return loaded.state_dict()
+
+        place = (
+            f"model.safetensors of huggingface.co/{config['hf_hub_id']}" if config.get("hf_hub_id") else config["url"]
+        )
+        licence = config.get("license") or "not stated by timm"
+        return Offer(self.name, tuple(config["mean"]), tuple(config["std"]), licence, place, load)
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:
         """See `Adapter.maps`."""

@@ -3,15 +3,14 @@
 torchvision is imported when an encoder of it is built, and not before: that takes seconds.
 """
 
-from collections.abc import Iterator, Sequence
-from types import ModuleType
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretextbench.encoders.adapter import Adapter, tidy
+from pretextbench.encoders.adapter import IMAGENET, Adapter, Offer, tidy
 from pretextbench.errors import UserError, nearest
 
 HEADS = ("fc", "classifier", "head", "heads")  # names of classifiers
@@ -21,7 +20,7 @@ BRANCHED = {"googlenet", "inception_v3"}  # with losses in the middle, and scale
 SIDES = {"maxvit_t": 224}  # pixels; a network that takes one size and does not keep it
 
 
-def known(name: str) -> ModuleType:
+def known(name: str) -> Any:
     """torchvision's models, if `torchvision/NAME` is one of them that can be an encoder.
 
     Raises:
@@ -56,6 +55,31 @@ class TorchvisionEncoder(Adapter):
         self.channels_last = architecture.startswith("swin")
         super().__init__(
             name, model, image_size, mean, std, SIDES.get(architecture, getattr(model, "image_size", None))
+        )
+
+    @property
+    def usual(self) -> tuple[Sequence[float], Sequence[float]]:
+        """See `Adapter.usual`: all weights of torchvision are made with ImageNet's."""
+        return IMAGENET
+
+    def offer(self, tag: str) -> Offer:
+        """See `Adapter.offer`."""
+        weights = known(self.name).get_model_weights(self.name.removeprefix("torchvision/"))
+        names = [entry.name for entry in weights]
+        if tag != "pretrained" and tag not in names:
+            raise UserError(
+                f"encoder.weights: torchvision has no weights {tag!r} of {self.name}.{nearest(tag, names)} Allowed: "
+                f"{', '.join(names)}."
+            )
+        chosen = weights.DEFAULT if tag == "pretrained" else weights[tag]
+        transforms, licence = chosen.transforms(), chosen.meta.get("license", "not stated by torchvision")
+
+        def load() -> Mapping[str, Tensor]:
+            tensors: Mapping[str, Tensor] = chosen.get_state_dict(progress=False, check_hash=True, weights_only=True)
+            return tensors
+
+        return Offer(
+            f"{self.name} {chosen.name}", tuple(transforms.mean), tuple(transforms.std), licence, chosen.url, load
         )
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:

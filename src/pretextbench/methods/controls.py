@@ -14,6 +14,7 @@ class Random(PretextMethod[MethodParams]):
 
     api_version = 1
     reference = "the control every comparison needs; strong on small images (Saxe 2011)"
+    uses_weights = False
 
     def players(self) -> tuple[()]:
         """No player: nothing is trained."""

@@ -47,6 +47,12 @@ def of_parameters(params: Params, entries: Mapping[str, Entry]) -> Iterator[str]
                 f"A batch of {batch} in {parts} part(s) leaves one image at a time to method {name!r}: nothing to "
                 f"compare it with, and no statistics for a batch norm. Use a batch of {2 * parts} or more."
             )
+    start = params.encoder.weights_file
+    if start and start.resolve().is_relative_to(layout.PRETRAINED.resolve()):
+        yield (
+            f"encoder.weights: {params.encoder.weights!r} is an output of this comparison, which it removes and makes "
+            "again. Copy it to a folder outside of runs/."
+        )
     if params.transfer.source == "folder" and params.transfer.path and not Path(params.transfer.path).exists():
         yield f"transfer.path: {params.transfer.path!r} does not exist. Correct it, or set `source: null`."
     if params.prepare.source == "synthetic":

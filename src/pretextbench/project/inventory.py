@@ -21,6 +21,7 @@ TRANSFORMER = OptimizerParams(name="adamw", lr=1e-3, weight_decay=0.05, warmup=0
 MANY = 10**9  # training images, where it is not known how many there are
 CONTRACT = (
     "params.py",
+    "base/encoder_params.py",
     "base/source_params.py",
     "base/section.py",
     "method.py",
@@ -74,7 +75,13 @@ def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
         "target": plugin.target,
         "source_hash": registry.source_hash(plugin),
     }
-    target = [params.encoder.decisive(), params.prepare.image_size, params.pretrain.batch_size, _images(params)]
+    target = [
+        params.encoder.decisive(),
+        params.encoder.start_sha256(),
+        params.prepare.image_size,
+        params.pretrain.batch_size,
+        _images(params),
+    ]
     text = json.dumps([name, facts, raw, target, version("pretextbench")], sort_keys=True, default=str)
     fingerprint = hashlib.sha256(text.encode() + _contract()).hexdigest()
     if fingerprint in known:
@@ -111,6 +118,7 @@ def _check_pair(name: str, method: Any, own: MethodParams, params: Params) -> No
     """
     import torch  # here, with the method: not needed when all entries are known
 
+    from pretextbench.encoders import weights
     from pretextbench.method import Data
 
     size = params.prepare.image_size
@@ -124,6 +132,8 @@ def _check_pair(name: str, method: Any, own: MethodParams, params: Params) -> No
             encoder = method.build_encoder(own, params.encoder, data)
             method.requires.check(name, size, encoder)
             method(own, encoder, data)
+        if method.uses_weights:
+            weights.check(encoder, params.encoder)
     except UserError:
         raise
     except Exception:  # not the user's: the stages of the method, which have the data, show it in full

@@ -43,6 +43,8 @@ TEXT = "params_yaml"  # no stage of dvc.yaml watches it: a comment and an operat
 def settings(text: str, params: Params) -> dict[str, Any]:
     """The content of the file for a params.yaml with this text, which gives these parameters."""
     sections = {section: getattr(params, section).decisive() for section in SECTIONS}
+    if digest := params.encoder.start_sha256():
+        sections["encoder"]["start_sha256"] = digest
     versions = {stage: {name: public(installed(name)) for name in _names(stage, params)} for stage in VERSIONS}
     return {**sections, "versions": versions, TEXT: text}
 
@@ -106,7 +108,9 @@ def installed(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError as error:
-        raise UserError(f"{name} is not installed, and params.yaml needs it. Install it: uv sync.") from error
+        raise UserError(
+            f"{name} is not installed, and params.yaml needs it. Install it: uv sync --extra encoders."
+        ) from error
 
 
 def public(number: str) -> str:

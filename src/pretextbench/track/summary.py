@@ -46,8 +46,11 @@ def tags(card: Mapping[str, Any]) -> dict[str, str]:
         "images_seen",
     )
     plugin, network = f"{card['distribution']}=={card['version']}", card["encoder"]
+    start = {"start_sha256": card["start_sha256"]} if card.get("start_sha256") else {}
     derived = {"plugin": plugin, "kind": "encoder", "encoder": f"{network.get('name')}-{network.get('width')}"}
-    return {name: str(card[name]) for name in names} | derived | {COLOUR: colour(card["method"], card["control"])}
+    return (
+        {name: str(card[name]) for name in names} | derived | start | {COLOUR: colour(card["method"], card["control"])}
+    )
 
 
 def dataset(images: Path) -> dict[str, str] | None:

@@ -34,11 +34,15 @@ class Job:
         """The name of the run's checkpoint; it changes with everything that can change the resulting weights.
 
         `data_sha256`: of the images and, for a control that uses them, of the labels.
+
+        Raises:
+            UserError: the file of the start weights cannot be read.
         """
         content = {
             "plugin": [self.plugin.name, self.plugin.version, self.source_hash],
             "params": self.params.model_dump(mode="json"),
             "encoder": self.encoder.decisive(),
+            "start": self.encoder.start_sha256() if self.method.uses_weights else "",
             "pretrain": self.pretrain.decisive(),
             "recipe": self.recipe.model_dump(mode="json"),
             "seed": self.seed,

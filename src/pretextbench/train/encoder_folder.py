@@ -55,6 +55,7 @@ class Card(BaseModel):
     data_sha256: str  # of the prepared images
     grey_range: tuple[int, int] | None = None  # of deep grey images, by which they were scaled; None: 0 and 65535
     training: str = ""  # names all that determined the training: see budget.Job.key
+    start_sha256: str = ""  # of the weights from which training started: of their file; see encoders.weights
     monitored: bool = False  # k-NN on validation labels was watched meanwhile; it chose nothing
     weights_sha256: str = ""
     versions: dict[str, str]
@@ -65,7 +66,7 @@ def save(encoder: Encoder, card: Card, folder: Path) -> Card:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
     write_whole(folder / WEIGHTS, as_bytes(weights))
     card = card.model_copy(update={"weights_sha256": sha256(folder / WEIGHTS)})
-    left_out = None if card.grey_range else {"grey_range"}
+    left_out = {name for name in ("grey_range", "start_sha256") if not getattr(card, name)}  # as in earlier cards
     write_whole(folder / CARD, (card.model_dump_json(indent=2, exclude=left_out) + "\n").encode())
     return card
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from pretextbench.augment.pipeline import Augmenter, as_float
 from pretextbench.base.seed import Seed
 from pretextbench.distributed import join, mean, synchronised
+from pretextbench.encoders import weights
 from pretextbench.errors import UserError
 from pretextbench.method import Data, PretextMethod
 from pretextbench.train import cuda_graphs, optim
@@ -55,6 +56,7 @@ class Training:
         torch.manual_seed(self.seed.key("weights"))
         encoder = self.job.method.build_encoder(self.job.params, self.job.encoder, data)
         self.job.method.requires.check(self.job.plugin.name, data.image_size, encoder)
+        self.start = weights.start(encoder, self.job.encoder, self.job.method.uses_weights)
         method = self.job.method(self.job.params, encoder, data).to(memory_format=torch.channels_last)
         synchronised(method, self.fabric.device)
         if self.job.pretrain.compile:

@@ -9,7 +9,7 @@ import logging
 import os
 import resource
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -103,14 +103,20 @@ def facts(data: Prepared, job: Job) -> Data:
 
 
 def pretrain(
-    job: Job, data: Prepared, folder: Path, scratch: Path, show: bool = True, observer: Observer | None = None
+    job: Job,
+    data: Prepared,
+    folder: Path,
+    scratch: Path,
+    show: bool = True,
+    observer: Observer | None = None,
+    tell: Callable[[str], object] = str,
 ) -> Card:
     """Train `job` on the training split and write encoder, card, history, pictures and health into `folder`.
 
     After a kill at any moment, the next call with the same job, data and `scratch` continues from the last checkpoint.
     The outputs of a finished training stay in `scratch` and are copied instead of trained again, until
     `checkpoint.forget` removes them.
-    `observer` is called on rank 0 and changes nothing.
+    `observer` is called on rank 0 and changes nothing; `tell` takes the report of the start weights.
 
     Raises:
         UserError: the budget does not fit the data, one image is too few for a batch norm, the loss is no longer
@@ -124,6 +130,8 @@ def pretrain(
         training = Training(job, facts(data, job), fabric, labels, checkpoint.key)
         training.work = work.measure(training)
         if fabric.is_global_zero:
+            if training.start:
+                tell(str(training.start))
             checkpoint.remove_stale()
         stream = Batches(data.images("train"), fabric.device, job.pretrain.resident)
         with failures_reported(observer if fabric.is_global_zero else None) as reporter:
@@ -162,7 +170,7 @@ def save_finished(training: Training, data: Prepared, checkpoint: Checkpoint) ->
 
 def describe(training: Training, data: Prepared) -> Card:
     """The card of a finished run."""
-    job, device = training.job, training.fabric.device
+    job, device, start = training.job, training.fabric.device, training.start
     images = training.steps * training.budget.batch
     return Card(
         method=job.plugin.name,
@@ -174,8 +182,8 @@ def describe(training: Training, data: Prepared) -> Card:
         params=job.params.model_dump(mode="json"),
         encoder=job.encoder,
         image_size=data.image_size,
-        mean=data.mean,
-        std=data.std,
+        mean=job.encoder.mean or (start.mean if start else data.mean),
+        std=job.encoder.std or (start.std if start else data.std),
         parameters=sum(p.numel() for p in training.method.encoder.parameters()),
         views=training.work.views,
         multiply_adds=training.work.encoder,
@@ -192,6 +200,7 @@ def describe(training: Training, data: Prepared) -> Card:
         data_sha256=data.fingerprint,
         grey_range=data.grey_range,
         training=training.key,
+        start_sha256=start.sha256 if start else "",
         monitored=training.monitored,
         versions={name: version(name) for name in ("torch", "kornia", "lightning-fabric", "pretextbench")},
     )
