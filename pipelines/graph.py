@@ -119,7 +119,7 @@ def targets(methods: Iterable[str], stages: Iterable[str]) -> list[str]:
         UserError: a method is not part of the comparison, or params.yaml has a mistake.
     """
     compare = load(layout.PARAMS).compare
-    known = compare.methods + compare.controls
+    known = compare.methods + compare.controls + compare.references
     items = set[str]()
     for name in methods:
         if name not in known:
@@ -127,5 +127,5 @@ def targets(methods: Iterable[str], stages: Iterable[str]) -> list[str]:
                 f"There is no method {name!r} in this comparison.{nearest(name, known)} Its methods and controls are "
                 f"{', '.join(known)}; more are listed under compare.methods in params.yaml."
             )
-        items |= {name, *(f"{name}-{seed}" for seed in compare.seeds)}
+        items |= {name, *(f"{name}-{seed}" for seed in (*compare.seeds, 0))}
     return [stage for stage in stages if stage.partition("@")[2] in items]

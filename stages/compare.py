@@ -22,6 +22,7 @@ def main() -> None:
     params = parameters()
     names = params.compare.methods + params.compare.controls
     folders = [f"{name}-{seed}" for name in names for seed in params.compare.seeds]
+    folders += [f"{name}-0" for name in params.compare.references]
     evaluations = layout.EVALUATED
     runs = read(evaluations, folders)
     appendix = Appendix.read(layout.AUDIT, recipe([evaluations / folder for folder in folders]))

@@ -131,6 +131,9 @@ class Evaluate(Section):
     seed: RandomSeed = Field(0, description="of the subsets, the fine-tuning and the maps")
 
 
+Control = Literal["random", "untouched", "supervised"]
+
+
 class Compare(Section):
     """The rows of the comparison and the statistics of their differences."""
 
@@ -138,8 +141,11 @@ class Compare(Section):
     methods: Annotated[tuple[MethodName, ...], AfterValidator(distinct)] = Field(
         ("simclr", "rotation"), description="pretext methods, by entry-point name"
     )
-    controls: Annotated[tuple[Literal["random", "supervised"], ...], AfterValidator(distinct)] = Field(
+    controls: Annotated[tuple[Control, ...], AfterValidator(distinct)] = Field(
         ("random", "supervised"), description="rows that are not pretext methods"
+    )
+    references: Annotated[tuple[MethodName, ...], AfterValidator(distinct)] = Field(
+        (), description="encoders that are evaluated as they are, by their name under `references`"
     )
     seeds: Annotated[tuple[RandomSeed, ...], AfterValidator(distinct)] = Field(
         (0,), min_length=1, description="one run per method and seed"
@@ -153,6 +159,8 @@ class Compare(Section):
     def _at_least_one_row(self) -> Self:
         if not self.methods + self.controls:
             raise ValueError("`methods` and `controls` are both empty: there is nothing to compare")
+        if both := set(self.references) & {*self.methods, *self.controls}:
+            raise ValueError(f"`references` has a name that a method or control has: {', '.join(sorted(both))}")
         return self
 
 
@@ -170,6 +178,18 @@ class Params(Section):
     methods: dict[MethodName, dict[str, Any] | None] = Field(
         default_factory=dict, description="parameters of the methods; each method checks its own"
     )
+    references: dict[MethodName, EncoderParams] = Field(
+        default_factory=dict, description="encoders that are evaluated as they are, each as the section `encoder`"
+    )
+
+    @model_validator(mode="after")
+    def _references_are_described(self) -> Self:
+        if missing := [name for name in self.compare.references if name not in self.references]:
+            raise ValueError(
+                f"compare.references names {', '.join(missing)}, which the section `references` does not have. "
+                f"Add it there, for example `references: {{{missing[0]}: {{name: resnet18}}}}`"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -89,7 +89,7 @@ def run(name, seed, predicted, n=500, classes=10, images=32_000):
     return Run(
         name=name,
         seed=seed,
-        control=name in ("random", "supervised"),
+        kind="control" if name in ("random", "supervised") else "method",
         metrics=metrics,
         predictions=predicted,
         images_seen=0 if idle else images,

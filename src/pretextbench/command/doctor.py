@@ -152,7 +152,7 @@ def parameters(place: Path, quick: bool) -> Iterator[Finding]:
     except UserError as error:
         yield Finding("params.yaml", "fault", str(error), "correct it, or `pretextbench init --images DIR --force`")
         return
-    compared = (*params.compare.methods, *params.compare.controls)
+    compared = (*params.compare.methods, *params.compare.controls, *params.compare.references)
     yield Finding("params.yaml", "ok", f"{', '.join(compared)}; {len(params.compare.seeds)} seed(s)")
     folder = place / (params.prepare.path or "")
     if params.prepare.source == "folder" and not folder.is_dir():

@@ -18,7 +18,7 @@ from pretextbench.compare.protocols import (
     protocols,
     right,
 )
-from pretextbench.compare.runs import RANDOM, Run, by_name, check_budgets, check_same_test
+from pretextbench.compare.runs import RANDOM, UNTOUCHED, Kind, Run, by_name, check_budgets, check_same_test
 from pretextbench.compare.statistics import Judgement, judge, letters
 from pretextbench.params import Compare
 
@@ -41,18 +41,26 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Verdict:
-    """The rows that have predictions under one protocol, judged against each other."""
+    """The methods and controls that have predictions under one protocol, judged against each other.
+
+    A reference has another encoder. It is in no test of methods, so it is judged by itself.
+    """
 
     names: tuple[str, ...]
     judgement: Judgement
     examples: Mapping[str, Floats]  # name -> (n,) share of seeds and redraws that get each test image right
+    references: Mapping[str, "Verdict"] = field(default_factory=dict)  # name -> the verdict on it alone
 
     def accuracy(self, name: str) -> float | None:
         """Test accuracy of a row, a fraction; None where it has no predictions."""
+        if name in self.references:
+            return self.references[name].accuracy(name)
         return float(self.judgement.accuracy[self.names.index(name)]) if name in self.names else None
 
     def interval(self, name: str) -> tuple[float, float] | None:
         """The ends of its interval; None where it has no predictions."""
+        if name in self.references:
+            return self.references[name].interval(name)
         if name not in self.names:
             return None
         i = self.names.index(name)
@@ -65,10 +73,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Row:
-    """One method or control, over its seeds."""
+    """One method, control or reference, over its seeds."""
 
     name: str
-    control: bool
+    kind: Kind
     seeds: tuple[int, ...]
     layers: Mapping[str, str]  # "linear", "knn", "transfer" -> stage chosen on validation over all seeds; "last"
     labelfree: Mapping[str, float]
@@ -81,7 +89,18 @@ class Row:
     multiply_adds: int  # of one image through the encoder
     training_multiply_adds: int  # of one image in the forward passes of a training step
     notes: tuple[str, ...] = ()  # why a cell is empty
-    letters: str = ""  # rows that share one cannot be distinguished
+    letters: str = ""  # rows that share one cannot be distinguished; a reference has none
+    encoder: str = ""  # architecture of a reference
+
+    @property
+    def control(self) -> bool:
+        """Whether it is no pretext method, so that no sentence on methods is about it."""
+        return self.kind != "method"
+
+    @property
+    def title(self) -> str:
+        """Its name, and what it is where it is no method: `random (control)`."""
+        return f"{self.name} ({self.kind})" if self.control else self.name
 
 
 @dataclass(frozen=True)
@@ -142,7 +161,8 @@ def compare(runs: Sequence[Run], params: Compare, seed: int = 0) -> Comparison:
     verdicts = {}
     for protocol, keys in protocols(metrics, {name: row.layers for name, row in rows.items()}).items():
         if correct := right(groups, keys):
-            verdicts[protocol] = _verdict(correct, params, Seed(seed).numpy("compare", protocol))
+            alone = {name for name, row in rows.items() if row.kind == "reference"}
+            verdicts[protocol] = _verdict(correct, alone, params, Seed(seed).numpy("compare", protocol))
     comparison = Comparison(
         _ranked(rows, verdicts),
         params,
@@ -164,17 +184,19 @@ def _ranked(rows: Mapping[str, Row], verdicts: Mapping[Protocol, Verdict]) -> tu
     best_first = np.argsort(-linear.judgement.accuracy, kind="stable")
     shared = letters(linear.judgement.different[np.ix_(best_first, best_first)])
     ranked = [replace(rows[linear.names[i]], letters=group) for i, group in zip(best_first, shared, strict=True)]
-    return (*ranked, *(row for name, row in rows.items() if name not in linear.names))
+    ranked = sorted([*ranked, *map(rows.__getitem__, linear.references)], key=lambda r: -(linear.accuracy(r.name) or 0))
+    return (*ranked, *(row for name, row in rows.items() if linear.accuracy(name) is None))
 
 
 def _front(comparison: Comparison) -> tuple[str, ...]:
-    free = [row for row in comparison.rows if not row.control or row.name == RANDOM]
+    free = [row for row in comparison.rows if not row.control or row.name in (RANDOM, UNTOUCHED)]
     points = {row.name: (row.seconds, comparison.cell(LINEAR, row.name)) for row in free}
     return tuple(front({name: (c, worth) for name, (c, worth) in points.items() if worth is not None}))
 
 
 def _agreements(comparison: Comparison) -> tuple[Agreement, ...]:
-    judged = [row for row in comparison.rows if comparison.cell(LINEAR, row.name) is not None]
+    same = [row for row in comparison.rows if row.kind != "reference"]  # agreement is one within an encoder
+    judged = [row for row in same if comparison.cell(LINEAR, row.name) is not None]
     worth = [comparison.cell(LINEAR, row.name) or 0.0 for row in judged]
     measures = [name for name in LABEL_FREE if all(name in row.labelfree for row in judged)]
     confidence = comparison.params.confidence
@@ -194,7 +216,8 @@ def _row(name: str, group: Sequence[Run]) -> Row:
     measures = [key for key, value in free[0].items() if isinstance(value, float | int)]
     return Row(
         name=name,
-        control=group[0].control,
+        kind=group[0].kind,
+        encoder=group[0].encoder if group[0].kind == "reference" else "",
         seeds=tuple(run.seed for run in group),
         layers=best_layers(group),
         labelfree={key: float(np.mean([measured[key] for measured in free])) for key in measures},
@@ -210,7 +233,13 @@ def _row(name: str, group: Sequence[Run]) -> Row:
     )
 
 
-def _verdict(correct: Mapping[str, Floats], params: Compare, generator: np.random.Generator) -> Verdict:
-    judgement = judge(list(correct.values()), params.confidence, params.resamples, generator)
-    examples = {name: table.mean((0, 1)) for name, table in correct.items()}
-    return Verdict(tuple(correct), judgement, examples)
+def _verdict(
+    correct: Mapping[str, Floats], alone: set[str], params: Compare, generator: np.random.Generator
+) -> Verdict:
+    """The rows of one encoder against each other, and those in `alone` each by itself."""
+    family = {name: table for name, table in correct.items() if name not in alone} or correct
+    judgement = judge(list(family.values()), params.confidence, params.resamples, generator)
+    examples = {name: table.mean((0, 1)) for name, table in family.items()}
+    others = [name for name in correct if name not in family]
+    references = {name: _verdict({name: correct[name]}, set(), params, generator) for name in others}
+    return Verdict(tuple(family), judgement, examples, references)

@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,17 @@ from pretextbench.project import layout
 METRICS, PREDICTIONS, CARD = layout.METRICS, "predictions.npz", layout.CARD
 WRITTEN_BY = "Run the {} stage of this run; it writes it."
 MIB = 2**20
+Kind = Literal["method", "control", "reference"]
+KINDS: tuple[Kind, ...] = get_args(Kind)  # in the order of the rows before they are ranked
 
 
 @dataclass(frozen=True)
 class Run:
-    """One method at one seed."""
+    """One method, control or reference at one seed."""
 
     name: str
     seed: int
-    control: bool
+    kind: Kind
     metrics: dict[str, Any]  # see evaluate.record.Evaluation
     predictions: dict[str, npt.NDArray[np.int64]]  # ditto; empty where there are none
     images_seen: int
@@ -35,6 +37,7 @@ class Run:
     views: int = 0  # of an image, that a training step sees
     multiply_adds: int = 0  # of one image through the encoder
     training_multiply_adds: int = 0  # of one image in the forward passes of a training step
+    encoder: str = ""  # architecture
     missing: str | None = None  # why there are no predictions, if there should be some
     folder: Path | None = None  # of the evaluation: pictures, map and history lie there
 
@@ -64,9 +67,9 @@ def _read(folder: Path) -> Run:
             missing = f"{folder.name}/{PREDICTIONS} cannot be read ({type(error).__name__})"
     try:
         return Run(
-            name=card["method"],
+            name=card.get("row") or card["method"],
             seed=card["seed"],
-            control=card["control"],
+            kind="reference" if card.get("row") else "control" if card["control"] else "method",
             metrics=metrics,
             predictions=predictions,
             images_seen=card["images_seen"],
@@ -77,6 +80,7 @@ def _read(folder: Path) -> Run:
             views=card["views"],
             multiply_adds=card["multiply_adds"],
             training_multiply_adds=card["training_multiply_adds"],
+            encoder=card["encoder"]["name"],
             missing=missing,
             folder=folder,
         )
@@ -84,17 +88,17 @@ def _read(folder: Path) -> Run:
         raise UserError(f"{folder / CARD} says nothing of {error}. Run the pretrain stage again.") from error
 
 
-RANDOM = "random"  # the control that is not trained
+RANDOM, UNTOUCHED = "random", "untouched"  # the controls that are not trained
 SAME = ("index", "label", "robust.index", "robust.label", "transfer.index", "transfer.label")  # in all predictions
 ROUNDING = 0.01  # budgets that differ by less are equal: a budget is spent in whole batches
 
 
 def by_name(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """The runs of each row: methods first, then controls, seeds in order."""
+    """The runs of each row: methods first, then controls, then references; seeds in order."""
     if not runs:
         raise UserError("There is nothing to compare: no runs were given. Name methods or controls in `compare`.")
     groups: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: (run.control, run.name, run.seed)):
+    for run in sorted(runs, key=lambda run: (KINDS.index(run.kind), run.name, run.seed)):
         group = groups.setdefault(run.name, [])
         if any(run.seed == earlier.seed for earlier in group):
             raise UserError(f"The run {run.name}-{run.seed} is there twice. Give each method and seed once.")
@@ -104,9 +108,8 @@ def by_name(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 def check_budgets(groups: Mapping[str, list[Run]], allowed: bool) -> bool:
     """Whether budgets differ; an encoder that was not trained has none."""
-    seen = {
-        f"{run.name}-{run.seed}": run.images_seen for group in groups.values() for run in group if run.name != RANDOM
-    }
+    trained = [run for group in groups.values() for run in group if run.kind != "reference"]
+    seen = {f"{run.name}-{run.seed}": run.images_seen for run in trained if run.name not in (RANDOM, UNTOUCHED)}
     if not seen or max(seen.values()) - min(seen.values()) <= ROUNDING * max(seen.values()):
         return False
     if not allowed:

@@ -1,4 +1,4 @@
-"""The two controls, trained and evaluated like any method: the floor and the ceiling of a budget."""
+"""The controls, trained and evaluated like any method: the floor and the ceiling of a budget."""
 
 import torch.nn.functional as F
 from torch import nn
@@ -19,6 +19,12 @@ class Random(PretextMethod[MethodParams]):
     def players(self) -> tuple[()]:
         """No player: nothing is trained."""
         return ()
+
+
+class Untouched(Random):
+    """The encoder as it comes: start weights that nothing has changed. The score that continued training must beat."""
+
+    reference = "the control for 'does training on these images help at all?'"
 
 
 class SupervisedParams(MethodParams):

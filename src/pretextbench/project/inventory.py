@@ -9,12 +9,12 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pretextbench import registry
 from pretextbench.base.section import parse
 from pretextbench.errors import UserError, nearest
-from pretextbench.params import MethodParams, OptimizerParams, Params
+from pretextbench.params import Control, MethodParams, OptimizerParams, Params
 
 Entry = dict[str, Any]
 TRANSFORMER = OptimizerParams(name="adamw", lr=1e-3, weight_decay=0.05, warmup=0.1)  # of a vision transformer
@@ -42,7 +42,7 @@ def contestants(params: Params) -> tuple[str, ...]:
             raise UserError(
                 f"params.yaml: methods.{name}: no such method.{nearest(name, installed)} Installed: {known}."
             )
-    both = set(params.compare.methods) & {"random", "supervised"}
+    both = set(params.compare.methods) & {*get_args(Control)}
     if both:
         raise UserError(f"params.yaml: compare.methods names {sorted(both)}, which belong under compare.controls.")
     return params.compare.methods + params.compare.controls

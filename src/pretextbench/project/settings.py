@@ -21,10 +21,11 @@ from typing import Any
 
 from pretextbench import registry
 from pretextbench.errors import UserError
-from pretextbench.params import Params, load, parse_text
+from pretextbench.params import EncoderParams, Params, load, parse_text
 from pretextbench.project import layout
 
 SECTIONS = ("prepare", "augment", "encoder", "pretrain", "evaluate", "compare")  # that dvc.yaml watches
+REFERENCES = "references"  # each one is watched by itself
 ARRAYS = ("kornia", "numpy", "torch")
 VERSIONS = {  # stage -> distributions; tests/test_watched.py compares them with the imports
     "prepare": ("numpy", "pillow"),
@@ -33,6 +34,7 @@ VERSIONS = {  # stage -> distributions; tests/test_watched.py compares them with
     "views": ARRAYS,
     "augment": ARRAYS,
     "pretrain": (*ARRAYS, "lightning-fabric"),
+    "reference": (*ARRAYS, "lightning-fabric"),
     "evaluate": (*ARRAYS, "scipy"),
     "compare": ("numpy", "scipy"),
 }
@@ -45,8 +47,15 @@ def settings(text: str, params: Params) -> dict[str, Any]:
     sections = {section: getattr(params, section).decisive() for section in SECTIONS}
     if digest := params.encoder.start_sha256():
         sections["encoder"]["start_sha256"] = digest
+    sections[REFERENCES] = {name: _reference(params.references[name]) for name in params.compare.references}
     versions = {stage: {name: public(installed(name)) for name in _names(stage, params)} for stage in VERSIONS}
     return {**sections, "versions": versions, TEXT: text}
+
+
+def _reference(encoder: EncoderParams) -> dict[str, Any]:
+    """What makes a reference stale: its section, the file of its weights, and the libraries that it comes from."""
+    versions = {name: public(installed(name)) for name in encoder.libraries}
+    return encoder.decisive() | {"start_sha256": encoder.start_sha256(), "versions": versions}
 
 
 def _names(stage: str, params: Params) -> tuple[str, ...]:

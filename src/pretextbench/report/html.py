@@ -135,7 +135,8 @@ def _facts(comparison: Comparison) -> list[str]:
 
 def _board(comparison: Comparison) -> dict[str, Any]:
     verdict = comparison.verdicts[LINEAR]
-    low, high = 100 * verdict.judgement.low.min(), 100 * verdict.judgement.high.max()
+    intervals = [interval for row in comparison.rows if (interval := verdict.interval(row.name))]
+    low, high = 100 * min(start for start, _ in intervals), 100 * max(end for _, end in intervals)
     reach = max(high - low, 2.0)
     ends = max(low - 0.05 * reach, 0), min(high + 0.05 * reach, 100)
     ticks = [

@@ -26,7 +26,7 @@ def leaderboard_png(comparison: Comparison) -> bytes:
         _accuracies(axes, comparison, rows)
     else:
         _ranks(axes, comparison, rows)
-    axes.set_yticks(range(len(rows)), [f"{row.name}\n(control)" if row.control else row.name for row in rows])
+    axes.set_yticks(range(len(rows)), [row.title.replace(" (", "\n(") for row in rows])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.tick_params(length=0, labelsize=10, labelcolor=INK)
     axes.xaxis.grid(True, color=FAINT, linewidth=0.8)

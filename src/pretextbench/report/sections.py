@@ -86,7 +86,7 @@ def forest(comparison: Comparison, ends: tuple[float, float], ticks: Sequence[fl
         return round(100 * (100 * fraction - low) / (high - low), 2)
 
     rows = {}
-    for name in verdict.names:
+    for name in (*verdict.names, *verdict.references):
         start, end = (place(x) for x in verdict.interval(name) or (0, 0))
         rows[name] = {"at": place(verdict.accuracy(name) or 0), "start": start, "width": round(end - start, 2)}
     floor = verdict.accuracy(RANDOM)

@@ -30,7 +30,7 @@ def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
     low, high = (linear.interval(row.name) if linear else None) or (None, None)
     record: dict[str, Cell] = {
         "name": row.name,
-        "kind": "control" if row.control else "method",
+        "kind": row.kind,
         "seeds": len(row.seeds),
         "knn": comparison.cell(KNN, row.name),
         "knn_layer": row.layers.get("knn"),
@@ -102,7 +102,7 @@ def _cells(comparison: Comparison, row: Row) -> list[str]:
     interval = comparison.verdicts[LINEAR].interval(row.name) if LINEAR in comparison.verdicts else None
     few = [percent(comparison.cell(name, row.name)) for name in _further(comparison)]
     return [
-        f"{row.name} (control)" if row.control else row.name,
+        row.title,
         percent(comparison.cell(LINEAR, row.name)),
         f"{percent(interval[0])} to {percent(interval[1])}" if interval else "",
         row.letters,
@@ -120,7 +120,7 @@ def _unjudged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     header = ["", *measures, "images seen", "views", "M multiply-adds", "seconds", "images/s", "peak MiB", "parameters"]
     return header, [
         [
-            f"{row.name} (control)" if row.control else row.name,
+            row.title,
             *(f"{row.labelfree[measure]:.3g}" for measure in measures),
             *_cost(row),
         ]

@@ -16,7 +16,7 @@ COLOUR = "mlflow.runColor"  # MLflow's own tag
 
 def identity(card: Mapping[str, Any]) -> tuple[str, str]:
     """Key and name of the run of an encoder. The key contains the hash of the weights."""
-    name = f"{card['method']}-{card['seed']}"
+    name = f"{card.get('row') or card['method']}-{card['seed']}"
     return f"{name}-{card['weights_sha256']}", name
 
 

@@ -29,6 +29,7 @@ class Job:
     recipe: Recipe
     derived: Mapping[str, Tensor]
     seed: int
+    row: str = ""  # name in the comparison, where it is not the method's: of a reference
 
     def key(self, *data_sha256: str) -> str:
         """The name of the run's checkpoint; it changes with everything that can change the resulting weights.

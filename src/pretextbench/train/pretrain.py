@@ -125,7 +125,7 @@ def pretrain(
     fabric = start_fabric(job.pretrain)
     labels = np.array(data.labels("train")) if job.method.uses_labels else None
     digests = [] if labels is None else [hashlib.sha256(labels.tobytes()).hexdigest()]
-    checkpoint = Checkpoint(scratch / f"{job.plugin.name}-{job.seed}" / job.key(data.fingerprint, *digests))
+    checkpoint = Checkpoint(scratch / f"{job.row or job.plugin.name}-{job.seed}" / job.key(data.fingerprint, *digests))
     if not fabric.broadcast(checkpoint.finished.is_dir()):
         training = Training(job, facts(data, job), fabric, labels, checkpoint.key)
         training.work = work.measure(training)
@@ -174,6 +174,7 @@ def describe(training: Training, data: Prepared) -> Card:
     images = training.steps * training.budget.batch
     return Card(
         method=job.plugin.name,
+        row=job.row,
         seed=job.seed,
         control=job.method.uses_labels or not training.players,
         distribution=job.plugin.distribution,
