@@ -6,7 +6,7 @@ python -m stages reference NAME
 import argparse
 import dataclasses
 
-from pretextbench import registry, track
+from pretextbench import registry
 from pretextbench.data.prepared import Prepared
 from pretextbench.errors import UserError
 from pretextbench.methods.controls import Untouched
@@ -14,9 +14,9 @@ from pretextbench.params import Params, Pretrain
 from pretextbench.project import layout
 from pretextbench.project.settings import parameters
 from pretextbench.recipe import Recipe
+from pretextbench.track.stage_records import record_pretrain
 from pretextbench.train.budget import Job
 from pretextbench.train.pretrain import pretrain
-from pretextbench.track.stage_records import record_pretrain
 from stages import inputs
 
 

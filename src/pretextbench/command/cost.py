@@ -50,7 +50,9 @@ def disk(params: "Params", images: int, weights: float | None = None) -> int:
     runs = len(params.compare.seeds) * (len(params.compare.methods) + len(params.compare.controls))
     square = 3 * params.prepare.image_size**2
     copies = images + (CORRUPTED + 2) * params.augment.view_images
-    networks = runs * (weights or encoder(params.encoder)) + sum(encoder(params.references[x]) for x in params.compare.references)
+    networks = runs * (weights or encoder(params.encoder)) + sum(
+        encoder(params.references[x]) for x in params.compare.references
+    )
     runs += len(params.compare.references)
     return int(COPIES * (square * copies + 2 * networks + runs * PICTURES))
 
