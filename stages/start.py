@@ -33,6 +33,7 @@ STAGES = {
     "views": Traits(),
     "augment": Traits(),
     "pretrain": Traits(records=True),
+    "reference": Traits(records=True),
     "evaluate": Traits(records=True, encoder=True),
     "compare": Traits(records=True),
 }

@@ -67,7 +67,7 @@ def test_parameters_cannot_be_changed_afterwards() -> None:
         ),
         (
             "encoder: {widht: 3}",
-            "encoder.widht: unknown key. Did you mean 'width'? Allowed: name, width, stem, patch, depth, weights, mean, std.",
+            "encoder.widht: unknown key. Did you mean 'width'? Allowed: name, width, stem, patch, depth, weights, mean",
         ),
         (
             "prepare: {synthetic: {trian: 3}}",

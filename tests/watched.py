@@ -46,6 +46,7 @@ NEUTRAL_IN = {  # the same for one stage
         "pretextbench.measures": "no network is built",
     },
     "pretrain": PICTURES,
+    "reference": PICTURES,
     "evaluate": {
         **PICTURES,
         "pretextbench.method": "the class that controls derive from; nothing of it runs",

@@ -141,7 +141,10 @@ def on_disk(run, root):
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps(run.metrics))
     np.savez_compressed(folder / "predictions.npz", **run.predictions)
-    card = {"method": run.name, "seed": run.seed, "control": run.control, "parameters": run.parameters}
+    card = {"method": run.name, "seed": run.seed, "control": run.kind != "method", "parameters": run.parameters}
+    card["encoder"] = {"name": run.encoder}
+    if run.kind == "reference":
+        card |= {"method": "untouched", "row": run.name}
     card |= {"views": run.views, "multiply_adds": run.multiply_adds}
     card["training_multiply_adds"] = run.training_multiply_adds
     card |= {"images_seen": run.images_seen, "seconds": run.seconds, "images_per_second": run.images_per_second}

@@ -140,7 +140,7 @@ class Colorization(PretextMethod[Params]):
     def build_encoder(cls, params: Params, encoder: EncoderParams, data: Data) -> Encoder:
         """The shared backbone, and what it looks at."""
         shared = build(encoder, data.image_size, data.mean, data.std)
-        shared.__class__ = on_lightness(type(shared))
+        shared.__class__ = on_lightness(type(shared))  # type: ignore[arg-type]  # mypy: of `object.__hash__`
         return shared
 
     @classmethod

@@ -107,7 +107,8 @@ def own_parameters(name: str, method: Any, params: Params) -> MethodParams:
     raw = dict(params.methods.get(name) or {})
     if params.encoder.transformer and not issubclass(method.requires.encoder, TokenEncoder):
         raw.setdefault("optimizer", TRANSFORMER.model_dump())
-    return parse(method.Params, raw, "params.yaml", f"methods.{name}")
+    own: MethodParams = parse(method.Params, raw, "params.yaml", f"methods.{name}")
+    return own
 
 
 def _check_pair(name: str, method: Any, own: MethodParams, params: Params) -> None:

@@ -31,6 +31,8 @@ def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = 
     sections = [
         ("", _answer(comparison, verdict, methods)),
         ("Against supervised training", _supervised(comparison, verdict, methods)),
+        ("Against the start weights as they are", sentences.untouched(comparison, verdict, methods)),
+        ("Encoders of others, as they are", sentences.references(comparison, verdict)),
         ("With few labels", sentences.few(comparison, methods)),
         ("Beyond frozen features of clean images", sentences.other_protocols(comparison, methods)),
         ("Cost", _cost(comparison, methods)),

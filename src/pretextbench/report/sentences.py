@@ -3,6 +3,7 @@
 from pretextbench.compare import statistics
 from pretextbench.compare.comparison import Comparison, Row, Verdict
 from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LINEAR, TRANSFER, TUNED, Protocol
+from pretextbench.compare.runs import UNTOUCHED
 from pretextbench.report.tables import percent
 
 
@@ -149,6 +150,39 @@ def leads(comparison: Comparison, protocol: Protocol, methods: list[Row]) -> str
         points, p = 100 * gap(verdict, first, second), verdict.p(first, second)
         return f"{text}, {points:.1f} points above {comparison.subject(second)} ({p_value(p)})"
     return text
+
+
+def untouched(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:
+    """Whether training on these images helped the encoder that was there before; empty without start weights."""
+    if UNTOUCHED not in verdict.names:
+        return []
+    level = 1 - comparison.params.confidence
+    lines = [f"- {against(comparison, verdict, row.name, UNTOUCHED)}" for row in methods]
+    better = [row for row in methods if gap(verdict, row.name, UNTOUCHED) > 0]
+    helped = [row.name for row in better if verdict.p(row.name, UNTOUCHED) < level]
+    start = f"The start weights as they are get {percent(verdict.accuracy(UNTOUCHED))} %."
+    answer = (
+        f"Continued training is shown to help with {either(helped)}."
+        if helped
+        else ("Continued training is not shown to help: use the start weights as they are.")
+    )
+    return [f"{start} {answer}", "\n".join(lines)]
+
+
+def references(comparison: Comparison, verdict: Verdict) -> list[str]:
+    """The encoders of others, with their architecture and size. They are no answer to which method is better."""
+    rows = [row for row in comparison.rows if row.name in verdict.references]
+    if not rows:
+        return []
+    lines = []
+    for row in rows:
+        low, high = verdict.interval(row.name) or (0.0, 0.0)
+        lines.append(
+            f"- {row.name} ({row.encoder}, {row.parameters:,} parameters, {row.multiply_adds / 1e6:,.0f} million "
+            f"multiply-adds per image): {percent(verdict.accuracy(row.name))} % ({percent(low)} to {percent(high)})."
+        )
+    note = "They have other architectures and were trained on other images, so they do not compare methods."
+    return ["\n".join(lines), note]
 
 
 def label_free(comparison: Comparison) -> list[str]:

@@ -142,7 +142,8 @@ def caption(comparison: Comparison) -> list[str]:
             f"**No accuracies: {reason}.** Label-free measures of the last stage on {comparison.images:,} validation "
             "images. They detect collapsed encoders; they do not show which encoder is useful."
         ]
-    seeds, many = sorted({len(row.seeds) for row in comparison.rows}), not comparison.one_seed
+    trained = [row for row in comparison.rows if row.kind != "reference"]
+    seeds, many = sorted({len(row.seeds) for row in trained or comparison.rows}), not comparison.one_seed
     counted = " to ".join(dict.fromkeys((str(seeds[0]), str(seeds[-1]))))
     level = round(1 - comparison.params.confidence, 6)
     lines = [

@@ -67,7 +67,7 @@ def save(encoder: Encoder, card: Card, folder: Path) -> Card:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
     write_whole(folder / WEIGHTS, as_bytes(weights))
     card = card.model_copy(update={"weights_sha256": sha256(folder / WEIGHTS)})
-    left_out = {name for name in ("grey_range", "row", "start_sha256") if not getattr(card, name)}  # as in earlier cards
+    left_out = {name for name in ("grey_range", "row", "start_sha256") if not getattr(card, name)}
     write_whole(folder / CARD, (card.model_dump_json(indent=2, exclude=left_out) + "\n").encode())
     return card
 
