@@ -15,7 +15,7 @@ from pretextbench.base.yaml_file import read_text
 from pretextbench.params import Pretrain, Source, parse_text
 from pretextbench.project import demands, layout, source_files
 from pretextbench.project.environment import on_worker
-from pretextbench.project.inventory import Entry, take_stock
+from pretextbench.project.inventory import Entry, check_references, take_stock
 from pretextbench.project.settings import installed, settings
 from pretextbench.project.source_files import digest
 
@@ -27,9 +27,10 @@ def main() -> None:
     for data in (params.prepare, params.transfer):
         layout.borrow(data.path)
     layout.borrow(params.encoder.weights)
-    entries = take_stock(params, _checked())
+    entries = take_stock(params, known := _checked())
+    checked = [*entries.values(), *check_references(params, known).values()]
     demands.refuse([*demands.of_parameters(params, entries), *_of_machine(params.pretrain)])
-    write_whole(layout.checked(), json.dumps({entry["fingerprint"]: entry for entry in entries.values()}).encode())
+    write_whole(layout.checked(), json.dumps({entry["fingerprint"]: entry for entry in checked}).encode())
     public = {name: {k: v for k, v in entry.items() if k != "fingerprint"} for name, entry in entries.items()}
     source = {
         "files": _files(params.prepare, "prepare"),

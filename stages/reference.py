@@ -42,6 +42,6 @@ def job(name: str, params: Params) -> Job:
         known = ", ".join(params.references) or "none"
         raise UserError(f"There is no reference {name!r} in params.yaml. Its section `references` has: {known}.")
     plugin = registry.find("untouched")
-    alone = Pretrain(accelerator=params.pretrain.accelerator, precision="fp32")
+    alone = Pretrain(images=1, batch_size=1, accelerator=params.pretrain.accelerator, precision="fp32")
     work = Job(plugin, "", Untouched, Untouched.Params(), params.references[name], alone, Recipe(), {}, 0)
     return dataclasses.replace(work, row=name)

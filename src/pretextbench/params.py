@@ -183,6 +183,15 @@ class Params(Section):
     )
 
     @model_validator(mode="after")
+    def _untouched_has_weights(self) -> Self:
+        if "untouched" in self.compare.controls and not self.encoder.weights:
+            raise ValueError(
+                "compare.controls has `untouched`, the start weights as they are, and encoder.weights is null. "
+                "Name weights there, or take `untouched` out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _references_are_described(self) -> Self:
         if missing := [name for name in self.compare.references if name not in self.references]:
             raise ValueError(

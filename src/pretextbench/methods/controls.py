@@ -25,6 +25,7 @@ class Untouched(Random):
     """The encoder as it comes: start weights that nothing has changed. The score that continued training must beat."""
 
     reference = "the control for 'does training on these images help at all?'"
+    uses_weights = True
 
 
 class SupervisedParams(MethodParams):

@@ -93,6 +93,35 @@ def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
     return {**facts, **colour, "params": own.model_dump(mode="json"), "fingerprint": fingerprint}
 
 
+def check_references(params: Params, known: Mapping[str, Entry]) -> dict[str, Entry]:
+    """One entry per reference: its encoder, which can be built and takes its weights.
+
+    Raises:
+        UserError: the first that cannot be built.
+    """
+    return {name: _reference(name, params, known) for name in params.compare.references}
+
+
+def _reference(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
+    encoder, size = params.references[name], params.prepare.image_size
+    facts = {"encoder": encoder.decisive(), "start_sha256": encoder.start_sha256()}
+    text = json.dumps([name, facts, size, version("pretextbench")], sort_keys=True)
+    fingerprint = hashlib.sha256(text.encode() + _contract()).hexdigest()
+    if fingerprint not in known:
+        import torch  # not needed when all entries are known
+
+        from pretextbench.encoder import build
+        from pretextbench.encoders import weights
+
+        try:
+            with torch.device("meta"):
+                network = build(encoder, size, (0.5,) * 3, (0.25,) * 3)
+            weights.check(network, encoder)
+        except UserError as error:
+            raise UserError(f"references.{name}: {error}") from None
+    return {**facts, "fingerprint": fingerprint}
+
+
 def own_parameters(name: str, method: Any, params: Params) -> MethodParams:
     """The parameters of a method in params.yaml, with defaults filled in.
 
