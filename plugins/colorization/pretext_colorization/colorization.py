@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 import torch
@@ -99,10 +98,11 @@ class Lightness(Encoder):
         return super().normalise(grey).contiguous(memory_format=torch.channels_last)
 
 
-@cache
-def on_lightness(kind: type[Encoder]) -> type[Encoder]:
-    """The class of encoders of a kind that see lightness alone."""
-    return type(f"Lightness{kind.__name__}", (Lightness, kind), {})
+def on_lightness(encoder: Encoder) -> Encoder:
+    """The same encoder, of a class of its own kind that sees lightness alone."""
+    kind = type(encoder)
+    encoder.__class__ = type(f"Lightness{kind.__name__}", (Lightness, kind), {})
+    return encoder
 
 
 class Colorization(PretextMethod[Params]):
@@ -139,9 +139,7 @@ class Colorization(PretextMethod[Params]):
     @classmethod
     def build_encoder(cls, params: Params, encoder: EncoderParams, data: Data) -> Encoder:
         """The shared backbone, and what it looks at."""
-        shared = build(encoder, data.image_size, data.mean, data.std)
-        shared.__class__ = on_lightness(type(shared))  # type: ignore[arg-type]  # mypy: of `object.__hash__`
-        return shared
+        return on_lightness(build(encoder, data.image_size, data.mean, data.std))
 
     @classmethod
     def recipe(cls, params: Params, image_size: int) -> Recipe:

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretextbench.encoder import Encoder
+from pretextbench.encoder import Encoder, TokenEncoder
+from pretextbench.errors import UserError
 from pretextbench.evaluate.features import LayerFeatures
 from pretextbench.train.encoder_folder import Card
 
@@ -62,7 +63,16 @@ class TorchScript:
     """A TorchScript file, which loads in C++ and in Python without this library."""
 
     def write(self, encoder: Encoder, card: Card, path: Path, layer: str) -> None:
-        """A trace: an encoder has no branches that depend on the pixels."""
+        """A trace: an encoder has no branches that depend on the pixels.
+
+        Raises:
+            UserError: it is a vision transformer, whose trace would take images of one size alone.
+        """
+        if isinstance(encoder, TokenEncoder):
+            raise UserError(
+                "--to torchscript: the trace of a vision transformer would take images of one size alone. Export it "
+                "as timm or onnx."
+            )
         example = torch.rand(2, 3, card.image_size, card.image_size, generator=torch.Generator().manual_seed(0))
         with warnings.catch_warnings(), torch.no_grad():
             warnings.filterwarnings("ignore", DEPRECATED)

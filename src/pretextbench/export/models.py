@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pretextbench.encoder import Encoder, ResNet
 from pretextbench.encoders.resnet import DESIGNS, BasicBlock
+from pretextbench.encoders.vit import VisionTransformer
 from pretextbench.errors import UserError
 from pretextbench.evaluate.features import LayerFeatures
 from pretextbench.export.graphs import INPUT
@@ -65,8 +66,10 @@ def residual(encoder: Encoder, name: str) -> ResNet:
     """The encoder, if it is the shared residual network.
 
     Raises:
-        UserError: it is a backbone of a method's own, which no other library knows.
+        UserError: it is a vision transformer, or a backbone of a method's own, which no other library knows.
     """
+    if type(encoder) is VisionTransformer:
+        raise UserError(f"--to {name}: this encoder is a vision transformer of timm. Export it as timm or onnx.")
     if type(encoder) is not ResNet:
         raise UserError(
             f"--to {name}: this encoder is a {type(encoder).__name__}, a backbone of its method's own, which {name} "
@@ -158,13 +161,18 @@ class Timm:
 
     def write(self, encoder: Encoder, card: Card, path: Path, layer: str) -> None:
         """A state dict without the last layer, under timm's names."""
-        save_file(weights(residual(encoder, "timm")), path)
+        if type(encoder) is VisionTransformer:
+            save_file({name: value.contiguous() for name, value in encoder.network.state_dict().items()}, path)
+        else:
+            save_file(weights(residual(encoder, "timm")), path)
 
     def code(self, encoder: Encoder, card: Card, path: Path, layer: str) -> str:
         """Python that loads `path` and turns `images` into `features`."""
-        design = plan(card.encoder, residual(encoder, "timm").small)
         side = card.image_size
         facts = f"mean={tuple(rounded(card.mean))}, std={tuple(rounded(card.std))}, input_size=(3, {side}, {side})"
+        if type(encoder) is VisionTransformer:
+            return "\n".join(_transformer(encoder, facts, path, layer))
+        design = plan(card.encoder, residual(encoder, "timm").small)
         return "\n".join(
             [
                 "import timm, torch",
@@ -186,6 +194,29 @@ class Timm:
                 *readout(encoder, layer),
             ]
         )
+
+
+def _transformer(encoder: VisionTransformer, facts: str, path: Path, layer: str) -> list[str]:
+    """Python that loads a vision transformer, whose maps all have one size, and takes the features of a layer."""
+    sizes = f"patch_size={encoder.patch}, embed_dim={encoder.dim}, depth={len(encoder.network.blocks)}"
+    heads, index = encoder.network.blocks[0].attn.num_heads, int(layer.removeprefix("block")) - 1
+    return [
+        "import timm, torch",
+        "from safetensors.torch import load_file",
+        "from torchvision.transforms.v2 import Normalize",
+        "",
+        f"facts = dict({facts}, crop_pct=1.0)",
+        f"sizes = dict(img_size={encoder.image_size}, {sizes}, num_heads={heads})",
+        "anysize = dict(dynamic_img_size=True, dynamic_img_pad=True)",
+        "model = timm.models.VisionTransformer(num_classes=0, **sizes, **anysize)",
+        "model.pretrained_cfg = facts",
+        f"model.load_state_dict(load_file({str(path)!r}))",
+        "config = timm.data.resolve_model_data_config(model)  # for timm.data.create_transform(**config)",
+        "normalise = Normalize(config['mean'], config['std'])",
+        "with torch.no_grad():",
+        f"    maps = model.eval().forward_intermediates(normalise(images), indices=[{index}], norm=True)[1]  # {INPUT}",
+        "features = maps[0].mean((2, 3))",
+    ]
 
 
 def _timm_model(design: Plan) -> list[str]:
