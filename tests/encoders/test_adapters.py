@@ -78,6 +78,12 @@ def test_features_are_those_of_timm(name: str, stages: list[str], own: int | Non
     else:
         equal(last, whole.permute(0, 3, 1, 2) if whole.shape[-1] == encoder.dim else whole)
         equal(encoder(images()), last.mean((2, 3)))
+    if own:
+        exact = torch.rand(1, 3, own, own)
+        equal(
+            encoder.stages(exact)[stages[0]],
+            twin.forward_intermediates(normalize(exact, MEAN, STD), norm=True)[1][modules.index(stages[0])],
+        )
     assert encoder.shapes == {stage: (m.shape[1], m.shape[-1]) for stage, m in ours.items()}
     assert encoder.channels == {stage: m.shape[1] for stage, m in ours.items()}
 

@@ -83,9 +83,13 @@ class Adapter(Encoder):
         """
         raise NotImplementedError
 
+    def readout(self, stage: str) -> list[str]:
+        """Python that takes `maps`, (B, C, h, w) of a stage, out of the library's `model`, from images `sized`."""
+        raise NotImplementedError
+
     def stages(self, x: Tensor) -> dict[str, Tensor]:
         """Feature maps (B, C, h, w) of up to four stages, by name, first to last."""
-        if self.side is not None and x.shape[-2:] != (self.side, self.side):
+        if self.side is not None:  # also images of that size, which stay as they are: a traced graph takes any
             x = F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True)
         return self.maps(self.normalise(x))
 

@@ -98,12 +98,27 @@ class TimmEncoder(Adapter):
         wanted = [i for i, name in enumerate(self.names) if not self.channels or name in self.channels]
         final, maps = self._intermediates(x, wanted)
         named = dict(zip((self.names[i] for i in wanted), maps, strict=True))
-        if final.ndim == 4:  # a map, not tokens
-            final = final.permute(0, 3, 1, 2) if getattr(self.network, "output_fmt", "NCHW") == "NHWC" else final
+        self.final_is_map = final.ndim == 4  # and not tokens
+        if self.final_is_map:
+            final = final.permute(0, 3, 1, 2) if self._channels_last else final
             last = self.names[-1]
             same = last in named and named[last].shape == final.shape
             named[last if same else FINAL] = final
         return named
+
+    def readout(self, stage: str) -> list[str]:
+        """See `Adapter.readout`."""
+        index = self.names.index(stage) if stage in self.names else len(self.names) - 1
+        norm = "".join(f", {name}={value}" for name, value in self.norm.items())
+        lines = [f"final, (maps,) = model.eval().forward_intermediates(normalise(sized), indices=[{index}]{norm})"]
+        if stage == list(self.channels)[-1] and self.final_is_map:
+            lines.append("maps = final.permute(0, 3, 1, 2)" if self._channels_last else "maps = final")
+        return lines
+
+    @property
+    def _channels_last(self) -> bool:
+        """Whether the last map of the network is (B, h, w, C)."""
+        return getattr(self.network, "output_fmt", "NCHW") == "NHWC"
 
     def _intermediates(self, x: Tensor, wanted: list[int]) -> tuple[Tensor, list[Tensor]]:
         model: Any = self.network

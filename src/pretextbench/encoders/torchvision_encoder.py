@@ -51,6 +51,7 @@ class TorchvisionEncoder(Adapter):
         for head in HEADS:
             if hasattr(model, head):
                 setattr(model, head, nn.Identity())
+        self.nodes: dict[str, str] = {}  # stage -> name of the module, found by the first pass
         self.last_is_relu = architecture.startswith("densenet")  # a function there, not a module
         self.channels_last = architecture.startswith("swin")
         super().__init__(
@@ -92,6 +93,16 @@ class TorchvisionEncoder(Adapter):
             named[last] = F.relu(named[last])
         return {name: feature_map for name, feature_map in named.items() if not self.channels or name in self.channels}
 
+    def readout(self, stage: str) -> list[str]:
+        """See `Adapter.readout`."""
+        node = "relu" if self.last_is_relu and stage == list(self.channels)[-1] else self.nodes[stage]
+        lines = [f"maps = create_feature_extractor(model.eval(), {{{node!r}: 'maps'}})(normalise(sized))['maps']"]
+        if self.channels_last:
+            lines.append("maps = maps.permute(0, 3, 1, 2)")
+        if node.startswith("encoder."):
+            lines.append("maps = maps[:, 1:].transpose(1, 2).unflatten(2, (round((maps.shape[1] - 1) ** 0.5), -1))")
+        return lines
+
     def _chain(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """What comes out of each module in turn."""
         for name, module in self.network.named_children():
@@ -100,7 +111,9 @@ class TorchvisionEncoder(Adapter):
             parts = module.named_children() if name in FOLDED else [("", module)]
             for part, step in parts:
                 x = step(x)
-                yield tidy(f"{name}.{part}" if part else name), x
+                node = f"{name}.{part}" if part else name
+                self.nodes[tidy(node)] = node
+                yield tidy(node), x
 
     def _tokens(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """The patches of a vision transformer, as maps: of each layer, and behind the final norm."""
@@ -110,7 +123,9 @@ class TorchvisionEncoder(Adapter):
         x = encoder.dropout(x + encoder.pos_embedding)
         for name, layer in encoder.layers.named_children():
             x = layer(x)
+            self.nodes[tidy(name)] = f"encoder.layers.{name}"
             yield tidy(name), self._grid(x)
+        self.nodes["ln"] = "encoder.ln"
         yield "ln", self._grid(encoder.ln(x))
 
     @staticmethod

@@ -17,6 +17,7 @@ from pretextbench.encoders.vit import VisionTransformer
 from pretextbench.errors import UserError
 from pretextbench.evaluate.features import LayerFeatures
 from pretextbench.export.graphs import INPUT
+from pretextbench.export.networks import of_library, timm_lines, torchvision_lines
 from pretextbench.params import EncoderParams
 from pretextbench.train.encoder_folder import Card
 
@@ -78,8 +79,9 @@ def residual(encoder: Encoder, name: str) -> ResNet:
     return encoder
 
 
-def weights(encoder: ResNet) -> dict[str, Tensor]:
-    """Its tensors under torchvision's names, which are timm's too; the statistics of the images are left out."""
+def weights(encoder: Encoder) -> dict[str, Tensor]:
+    """Its tensors under the names of its library; the statistics of the images are left out."""
+    encoder = getattr(encoder, "network", encoder)
     return {name: value.contiguous() for name, value in encoder.state_dict().items() if name not in ("mean", "std")}
 
 
@@ -111,10 +113,12 @@ class Torchvision:
 
     def write(self, encoder: Encoder, card: Card, path: Path, layer: str) -> None:
         """A state dict without the last layer, under torchvision's names."""
-        save_file(weights(residual(encoder, "torchvision")), path)
+        save_file(weights(of_library(encoder, "torchvision") or residual(encoder, "torchvision")), path)
 
     def code(self, encoder: Encoder, card: Card, path: Path, layer: str) -> str:
         """Python that loads `path` and turns `images` into `features`."""
+        if network := of_library(encoder, "torchvision"):
+            return torchvision_lines(network, card, path, layer)
         design = plan(card.encoder, residual(encoder, "torchvision").small)
         return "\n".join(
             [
@@ -164,10 +168,12 @@ class Timm:
         if type(encoder) is VisionTransformer:
             save_file({name: value.contiguous() for name, value in encoder.network.state_dict().items()}, path)
         else:
-            save_file(weights(residual(encoder, "timm")), path)
+            save_file(weights(of_library(encoder, "timm") or residual(encoder, "timm")), path)
 
     def code(self, encoder: Encoder, card: Card, path: Path, layer: str) -> str:
         """Python that loads `path` and turns `images` into `features`."""
+        if network := of_library(encoder, "timm"):
+            return timm_lines(network, card, path, layer)
         side = card.image_size
         facts = f"mean={tuple(rounded(card.mean))}, std={tuple(rounded(card.std))}, input_size=(3, {side}, {side})"
         if type(encoder) is VisionTransformer:
