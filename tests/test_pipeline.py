@@ -7,13 +7,17 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from pretextbench.errors import UserError
+from tests import training_here
 from tests.checkout import TINY, Project, checkout, copied, stages_of_the_first_run
 
 pytestmark = pytest.mark.slow
@@ -23,7 +27,7 @@ pytestmark = pytest.mark.slow
 def project(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy of the finished comparison, which the tests below change one after the other.
 
-    Its stages have no flow of Prefect's, which takes seconds of each: those of the finished comparison had.
+    Its stages have no flow of Prefect's, which takes seconds of each: some of the finished comparison had.
     """
     made = copied(finished, tmp_path_factory.mktemp("project") / "copy")
     made.env["PRETEXTBENCH_RECORDED"] = "1"
@@ -69,10 +73,16 @@ def test_another_machine_pulls_a_finished_comparison_and_runs_nothing(project: P
     """A second checkout gets dvc.lock and, by a remote, every output: the inventory runs, and the report is there."""
     there = checkout(tmp_path / "there", Path(project.env["PYTHONPATH"]))
     shutil.copy(project.root / "dvc.lock", there.root)
-    for where, verb in ((project, "push"), (there, "pull")):
-        for words in (["remote", "add", "--local", "shared", str(tmp_path / "remote")], [verb, "--remote", "shared"]):
-            done = where.run("dvc", *words)
-            assert done.returncode == 0, done.stderr
+    name = ("remote", "add", "--local", "shared", str(tmp_path / "remote"))
+    for where, words in (
+        (project, name),
+        (project, ("push", "--remote", "shared")),
+        (there, ("pull", "--remote", "shared")),
+    ):
+        if words[0] == "pull":
+            shutil.copy(project.root / ".dvc/config.local", there.root / ".dvc")
+        done = where.run("dvc", *words)
+        assert done.returncode == 0, done.stderr
     assert there.repro() == ["inventory"]
     assert there.run("dvc", "status").stdout.strip() == "inventory:\n\talways changed"
     reports = {path.name: path.read_bytes() for path in (project.root / "reports").iterdir()}
@@ -80,33 +90,23 @@ def test_another_machine_pulls_a_finished_comparison_and_runs_nothing(project: P
     assert {path.name: path.read_bytes() for path in (there.root / "reports").iterdir()} == reports
 
 
-def test_the_encoder_opens_from_mlflow_in_a_fresh_process(project: Project) -> None:
-    code = (
-        "import mlflow, torch, json\n"
-        "from pretextbench.train import encoder_folder\nfrom pathlib import Path\n"
-        f"mlflow.set_tracking_uri('sqlite:///{project.root / 'mlflow.db'}')\n"
-        "runs = mlflow.search_runs(search_all_experiments=True, output_format='list')\n"
-        "run = next(r for r in runs if r.info.run_name == 'mean-colour-0')\n"
-        "parent = next(r for r in runs if r.data.tags.get('kind') == 'comparison')\n"
-        "mine = f\"source_run_id='{run.info.run_id}'\"\n"
-        "model = mlflow.search_logged_models([run.info.experiment_id], mine, output_format='list')[0]\n"
-        "there = mlflow.pytorch.load_model(model.model_uri)\n"
-        "here, _ = encoder_folder.load(Path('runs/pretrain/mean-colour-0'))\n"
-        "from pretextbench.evaluate.features import LayerFeatures\n"
-        "here = LayerFeatures(here, model.tags['layer'])\n"
-        "x = torch.rand(3, 3, 32, 32)\n"
-        "gap = float((there(x) - here(x)).abs().max().detach())\n"
-        "print(json.dumps({'gap': gap, 'metrics': sorted(run.data.metrics), 'tags': run.data.tags,"
-        " 'parent': parent.info.run_id}))\n"
-    )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=project.root, env=project.env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["gap"] < 1e-5
-    assert {"train/loss", "linear", "knn"} <= set(told["metrics"])
-    assert told["tags"]["plugin"] == "pretext-mean-colour==0.1.0"
-    assert told["tags"]["mlflow.parentRunId"] == told["parent"]
+def test_a_stage_that_trains_is_a_flow_run(project: Project) -> None:
+    with closing(sqlite3.connect(project.root / ".prefect/prefect.db")) as server:
+        runs = dict(server.execute("select name, state_type from flow_run").fetchall())
+    assert runs == {name: "COMPLETED" for name in ("prepare", "augment mean-colour", "pretrain mean-colour-0")}
+
+
+def test_the_record_has_the_numbers_of_the_encoder_and_names_its_plugin(project: Project) -> None:
+    """That its model opens, in a fresh process: tests/test_docs_commands.py and tests/track/test_store.py."""
+    with closing(sqlite3.connect(project.root / "mlflow.db")) as store:
+        ids = dict(store.execute("select name, run_uuid from runs").fetchall())
+        parents = store.execute("select run_uuid from tags where key = 'kind' and value = 'comparison'").fetchall()
+        (own,) = ((ids["mean-colour-0"],),)
+        metrics = {key for (key,) in store.execute("select key from latest_metrics where run_uuid = ?", own)}
+        tags = dict(store.execute("select key, value from tags where run_uuid = ?", own).fetchall())
+    assert {"train/loss", "linear", "knn"} <= metrics
+    assert tags["plugin"] == "pretext-mean-colour==0.1.0"
+    assert [(tags["mlflow.parentRunId"],)] == parents
 
 
 def cached(project: Project) -> set[Path]:
@@ -118,8 +118,9 @@ def test_editing_a_methods_source_makes_that_method_and_the_comparison_stale(pro
     site = Path(project.env["PYTHONPATH"]) / "pretext_mean_colour.py"
     source = site.read_text()
     site.write_text(source + "# an edit that changes nothing\n")
-    assert stale(project) >= {"augment@mean-colour", "pretrain@mean-colour-0"}
-    assert not [stage for stage in stale(project) if "random" in stage or stage == "prepare"]
+    edited = stale(project)
+    assert edited >= {"augment@mean-colour", "pretrain@mean-colour-0"}
+    assert not [stage for stage in edited if "random" in stage or stage == "prepare"]
     site.write_text(source)
     assert stale(project) == set()
 
@@ -187,34 +188,45 @@ TWO = TINY.replace("images: 64,", "images: 64, devices: 2, accelerator: cpu,").r
 
 def test_two_devices_have_nothing_to_do_for_a_control_that_does_not_train(project: Project) -> None:
     project.settle(TWO)
-    done = project.run("stages", "pretrain", "random", "0")
-    assert done.returncode == 0, done.stderr[-3000:]
+    card = project.root / "runs/pretrain/random-0/encoder.json"
+    card.unlink()
+    training_here.train(project, "random")
+    assert json.loads(card.read_text())["images_seen"] == 0
 
 
-def test_a_mistake_in_a_process_of_two_is_one_message(project: Project) -> None:
+def test_a_mistake_in_a_process_of_two_is_one_message(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     project.settle(TWO.replace("batch_size: 16", "batch_size: 15"))
-    done = project.run("stages", "pretrain", "mean-colour", "0")
-    assert done.returncode == 2
-    assert "error: A batch of 15 images does not divide into 2 equal parts" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.count("does not divide") == 1
+    with pytest.raises(UserError, match=r"^A batch of 15 images does not divide into 2 equal parts"):
+        training_here.train(project, "mean-colour")
+    written = "".join(capfd.readouterr())
+    assert "Traceback" not in written
+    assert "does not divide" not in written, "the stage prints the message"
     project.settle(TINY.replace("crop_min: 0.5", "crop_min: 0.9"))
 
 
+FIRST, REPRO = ("stages", "inventory"), ("dvc", "repro")  # what DVC starts first; it starts nothing after a failure
+
+
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("command", "wrong", "said"),
     [
-        (TINY.replace("crop_min", "crop_mim"), "methods.mean-colour.crop_mim: unknown key. Did you mean 'crop_min'?"),
-        (TINY.replace("crop_min: 0.5", "crop_min: 2"), "crop_min: Input should be less than or equal"),
-        (TINY.replace("images: 64", "images: -1"), "pretrain.images: Input should be greater than 0 (found -1)"),
-        (TINY.replace("prepare: {", "prepare: {source: folder, path: nowhere, "), "nowhere"),
+        (
+            FIRST,
+            TINY.replace("crop_min", "crop_mim"),
+            "methods.mean-colour.crop_mim: unknown key. Did you mean 'crop_min'?",
+        ),
+        (FIRST, TINY.replace("crop_min: 0.5", "crop_min: 2"), "crop_min: Input should be less than or equal"),
+        (FIRST, TINY.replace("images: 64", "images: -1"), "pretrain.images: Input should be greater than 0 (found -1)"),
+        (REPRO, TINY.replace("prepare: {", "prepare: {source: folder, path: nowhere, "), "nowhere"),
     ],
     ids=["unknown-key", "range", "type", "missing-folder"],
 )
-def test_a_users_mistake_is_one_message_and_costs_nothing(project: Project, wrong: str, said: str) -> None:
+def test_a_users_mistake_is_one_message_and_costs_nothing(
+    project: Project, command: tuple[str, ...], wrong: str, said: str
+) -> None:
     before = (project.root / "reports/leaderboard.csv").read_bytes()
     project.write_params(wrong)
-    done = project.run("dvc", "repro")
+    done = project.run(*command)
     project.write_params(TINY.replace("crop_min: 0.5", "crop_min: 0.9"))
     assert done.returncode != 0
     assert said in done.stdout + done.stderr

@@ -5,10 +5,12 @@ The second checkout shares nothing with the first: it has copies of what the sta
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from pretextbench.errors import UserError
 from pretextbench.params import Pretrain
 from pretextbench.train.pretrain import start_fabric
 from stages import agent
+from tests import training_here
 from tests.checkout import Project, checkout, copied
 from tests.ports import free_port
 
@@ -88,19 +91,22 @@ class Machines:
             if hasattr(self, name):
                 getattr(self, name).settle(params)
 
-    def start(self, wait: int = 120) -> "tuple[subprocess.Popen[str], subprocess.Popen[str]]":
-        """The stage in the first checkout, and the other node in the second."""
-        place = f"127.0.0.1:{free_port()}"
-        env = {**self.one.env, agent.RENDEZVOUS: place, agent.WAIT: str(wait)}
-        pair = []
-        for project, words in ((self.two, ["stages.agent"]), (self.one, ["stages", "pretrain"])):
-            command = [sys.executable, "-m", *words, "rotation", "0"]
-            pair.append(
-                subprocess.Popen(
-                    command, cwd=project.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-                )
-            )
-        return pair[1], pair[0]
+    def first(self, place: str, wait: int = 120) -> None:
+        """The first node, in this process."""
+        training_here.train(self.one, "rotation", **{agent.RENDEZVOUS: place, agent.WAIT: str(wait)})
+
+    def stage(self, place: str) -> "subprocess.Popen[str]":
+        """The first node, as the stage that DVC starts."""
+        return self._start(self.one, place, 120, "stages", "pretrain")
+
+    def other(self, place: str, wait: int = 120) -> "subprocess.Popen[str]":
+        """The second node, in the second checkout."""
+        return self._start(self.two, place, wait, "stages.agent")
+
+    def _start(self, project: Project, place: str, wait: int, *words: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", *words, "rotation", "0"]
+        env, pipe = {**self.one.env, agent.RENDEZVOUS: place, agent.WAIT: str(wait)}, subprocess.PIPE
+        return subprocess.Popen(command, cwd=project.root, env=env, stdout=pipe, stderr=pipe, text=True)
 
     def weights(self) -> str:
         card = json.loads((self.one.root / "runs/pretrain/rotation-0/encoder.json").read_text())
@@ -122,33 +128,30 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
 
 
 @pytest.mark.slow
-def test_two_nodes_are_two_devices_and_a_lost_node_costs_no_step(machines: Machines) -> None:
+def test_two_nodes_are_two_devices_and_a_lost_node_costs_no_step(
+    machines: Machines, capfd: pytest.CaptureFixture[str]
+) -> None:
     """One node of two devices, then two nodes of one, of which one is killed: the same bytes in the end."""
     machines.write(PARAMS.replace("TOGETHER", "devices: 2"))
-    done = machines.one.run("stages", "pretrain", "rotation", "0")
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "Warning" not in done.stderr
+    training_here.train(machines.one, "rotation")
+    assert "Warning" not in "".join(capfd.readouterr())
     assert not list((machines.one.root / ".scratch/pretrain").rglob("*.error"))
     expected = machines.weights()
     shutil.rmtree(machines.one.root / "runs/pretrain/rotation-0")
     machines.write(TWO_NODES)
 
-    first, second = machines.start()
-    end = time.monotonic() + 600  # on a machine that others use as well
-    while not list(machines.one.root.glob(".scratch/pretrain/rotation-0/*/checkpoint.pt")):
-        assert time.monotonic() < end
-        assert first.poll() is None, ended(first)
-        time.sleep(0.01)
-    for child in Path(f"/proc/{second.pid}/task/{second.pid}/children").read_text().split():
-        os.kill(int(child), signal.SIGKILL)
-    second.kill()
-    code, said = ended(first)
-    assert code == 2, said[-3000:]
-    assert said.splitlines()[-1].startswith("error: rotation-0 ended on one of 2 nodes before its time")
+    place, end = f"127.0.0.1:{free_port()}", time.monotonic() + 600  # on a machine that others use as well
+    second = machines.other(place)
+    killer = threading.Thread(target=kill_when_it_has_begun, args=(machines, second, end))
+    killer.start()
+    with pytest.raises(UserError, match=r"^rotation-0 ended on one of 2 nodes before its time"):
+        machines.first(place)
+    killer.join()
     ended(second)
+    assert second.returncode == -signal.SIGKILL
 
-    first, second = machines.start()
-    for process in (first, second):
+    place = f"127.0.0.1:{free_port()}"
+    for process in (machines.stage(place), machines.other(place)):
         code, said = ended(process)
         assert code == 0, said[-3000:]
     assert machines.weights() == expected
@@ -156,25 +159,46 @@ def test_two_nodes_are_two_devices_and_a_lost_node_costs_no_step(machines: Machi
     assert not list(machines.two.root.glob(".scratch/pretrain/rotation-0/*"))
 
 
+def kill_when_it_has_begun(machines: Machines, second: "subprocess.Popen[str]", end: float) -> None:
+    """Kill the second node, its agent and its worker, when the first checkpoint is there."""
+    while not list(machines.one.root.glob(".scratch/pretrain/rotation-0/*/checkpoint.pt")):
+        if time.monotonic() > end or second.poll() is not None:
+            break  # the test says so
+        time.sleep(0.01)
+    for child in Path(f"/proc/{second.pid}/task/{second.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
+    second.kill()
+
+
+NOBODY = (
+    r"rotation-0 wants 2 nodes \(pretrain\.nodes\), and they did not all meet at 127\.0\.0\.1:\d+ "
+    r"within 4 s \(PRETEXTBENCH_NODE_WAIT\)"
+)
+
+
 @pytest.mark.slow
-def test_a_node_that_does_not_come_is_one_message(machines: Machines) -> None:
+def test_a_node_that_does_not_come_is_one_message(machines: Machines, capfd: pytest.CaptureFixture[str]) -> None:
     machines.write(TWO_NODES)
-    for survivor in (0, 1):
-        pair = machines.start(wait=4)
-        pair[1 - survivor].kill()
-        ended(pair[1 - survivor])
-        code, said = ended(pair[survivor])
-        assert code == 2, said[-3000:]
-        assert "error: rotation-0 wants 2 nodes (pretrain.nodes), and they did not all meet at 127.0.0.1:" in said
-        assert "within 4 s (PRETEXTBENCH_NODE_WAIT)" in said
-        assert "Traceback" not in said
+    with pytest.raises(UserError, match=f"^{NOBODY}"):
+        machines.first(f"127.0.0.1:{free_port()}", wait=4)
+    assert "Traceback" not in "".join(capfd.readouterr())
+    code, said = ended(machines.other(f"127.0.0.1:{free_port()}", wait=4))
+    assert code == 2, said[-3000:]
+    assert re.search(f"^error: {NOBODY}", said, re.M)
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow
-def test_a_mistake_is_told_once_on_each_node(machines: Machines) -> None:
+def test_a_mistake_is_told_once_on_each_node(machines: Machines, capfd: pytest.CaptureFixture[str]) -> None:
     machines.write(TWO_NODES.replace("batch_size: 16", "batch_size: 15"))
-    for process in machines.start():
-        code, said = ended(process)
-        assert code == 2, said[-3000:]
-        assert said.count("A batch of 15 images does not divide into 2 equal parts") == 1
-        assert "Traceback" not in said
+    place = f"127.0.0.1:{free_port()}"
+    second = machines.other(place)
+    with pytest.raises(UserError, match=r"^A batch of 15 images does not divide into 2 equal parts"):
+        machines.first(place)
+    written = "".join(capfd.readouterr())
+    assert "Traceback" not in written
+    assert "does not divide" not in written, "the stage prints the message"
+    code, said = ended(second)
+    assert code == 2, said[-3000:]
+    assert said.count("A batch of 15 images does not divide into 2 equal parts") == 1
+    assert "Traceback" not in said

@@ -76,7 +76,7 @@ class TorchScript:
         example = torch.rand(2, 3, card.image_size, card.image_size, generator=torch.Generator().manual_seed(0))
         with warnings.catch_warnings(), torch.no_grad():
             warnings.filterwarnings("ignore", DEPRECATED)
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # of checks of shapes; the result is compared
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]  # shapes
             torch.jit.save(torch.jit.trace(network(encoder, layer), example), path)
 
     def code(self, encoder: Encoder, card: Card, path: Path, layer: str) -> str:
