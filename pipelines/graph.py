@@ -21,6 +21,7 @@ logging.getLogger("dvc.progress").setLevel(logging.CRITICAL)  # no bars of DVC's
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]  # without the switch, stages side by side refuse each other
 TRAINING = "pretrain.devices"  # in dvc.yaml, of stages that train
 BUSY = re.compile(r"'([^'\n]+)' is busy, it is being blocked by:\n((?: *\(PID \d+\): .*\n?)+)")
+MISSING = re.compile(r"Could not find '[\w.]+'")  # of a parameter that dvc.yaml names
 PROCESS = re.compile(r"\(PID (\d+)\): (.*)")
 WITHOUT_GIT = (
     "This copy has no .git, and DVC wants one. Clone the repository, or type `git init` here, or "
@@ -74,6 +75,8 @@ def explained(text: str) -> str:
             f"{match[1]} is in use by {names}, perhaps left behind by a run that was killed. Wait until it has ended, "
             f"or end it with `kill {numbers}`; the next run continues"
         )
+    if MISSING.search(text):
+        return f"{text}: dvc.yaml makes its stages from it. Add it to params.yaml; an empty list is `[]`"
     return f"{text}. {WITHOUT_GIT}" if text.endswith("is not a git repository") else text
 
 

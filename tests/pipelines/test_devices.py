@@ -132,7 +132,8 @@ def test_the_pipeline_says_what_needs_devices(toy: Toy) -> None:
     root = toy((server.CODE / "dvc.yaml").read_text())
     (root / "runs").mkdir()
     (root / "runs/methods.json").write_text('{"simclr": {}, "random": {}}')
-    params = "compare: {methods: [simclr], controls: [random], seeds: [0]}\nprepare: {}\naugment: {}\nencoder: {}\n"
+    params = "compare: {methods: [simclr], controls: [random], references: [], seeds: [0]}\n"
+    params += "prepare: {}\naugment: {}\nencoder: {}\n"
     for training, expected in (
         ("devices: 3", 3),
         ("images: 5", 1),
