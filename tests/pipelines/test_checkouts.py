@@ -17,7 +17,7 @@ from pipelines import checkouts
 from pretextbench.errors import UserError
 from pretextbench.project import lockfile
 from pretextbench.project.locks import take
-from tests.pipelines.conftest import CODE, Toy, pipeline, results, wait_for
+from tests.pipelines.conftest import CODE, Toy, lay_out, pipeline, results, wait_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise")  # from pygtrie, which DVC uses
 # Every stage leaves a mark, which is no output: it tells in which checkout it ran.
@@ -45,12 +45,16 @@ stages:
 
 
 @pytest.fixture
-def two(toy: Toy, tmp_path: Path) -> tuple[Path, Path]:
+def two(toy: Toy) -> tuple[Path, Path]:
     """Two checkouts of one project that share a remote and nothing else; the first has other parameters."""
-    home = toy(DIAMOND)
+    return lay_out_both(toy(DIAMOND))
+
+
+def lay_out_both(home: Path) -> tuple[Path, Path]:
+    """Give the project in `home` a remote and parameters, and make the second checkout below it."""
     with (home / ".dvc/config").open("a") as config:
-        config.write(f"['remote \"shared\"']\n    url = {tmp_path / 'remote'}\n")
-    away = tmp_path / "away"
+        config.write(f"['remote \"shared\"']\n    url = {home / 'remote'}\n")
+    away = home / "away"
     away.mkdir()
     for name in (".dvc", "dvc.yaml"):
         (shutil.copytree if (home / name).is_dir() else shutil.copy)(home / name, away / name)
@@ -59,10 +63,12 @@ def two(toy: Toy, tmp_path: Path) -> tuple[Path, Path]:
     return home, away
 
 
-@pytest.fixture
-def worker(two: tuple[Path, Path]) -> Iterator[str]:
-    """The address of a scheduler whose one worker was started in the second checkout."""
-    _, away = two
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path, str]]:
+    """Two checkouts, and the address of a scheduler whose one worker was started in the second; for all tests here."""
+    folder = tmp_path_factory.mktemp("served")
+    lay_out(folder, DIAMOND)
+    home, away = lay_out_both(folder)
     messages, log = away / "scheduler.json", away / "dask.log"
     with log.open("w") as stream:
         processes = []
@@ -75,7 +81,7 @@ def worker(two: tuple[Path, Path]) -> Iterator[str]:
     while "Registered to" not in log.read_text():
         assert time.monotonic() < end, log.read_text()
         time.sleep(0.1)
-    yield re.findall(r"tcp://[\d.:]+", messages.read_text())[0]
+    yield home, away, re.findall(r"tcp://[\d.:]+", messages.read_text())[0]
     for process in reversed(processes):
         process.terminate()
         process.wait(30)
@@ -91,10 +97,32 @@ def status(root: Path) -> str:
 
 
 @pytest.mark.slow
-def test_stages_run_in_the_other_checkout_and_the_first_is_current(
-    two: tuple[Path, Path], worker: str, server_url: str
+def test_other_code_and_no_remote_are_refused(
+    served: tuple[Path, Path, str], server_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home, away = two
+    home, away, worker = served
+    done = pipeline(home, server_url, "--dask", worker)
+    assert done.returncode == 2
+    assert results(done)["prepare"] == "failed"
+    assert f"works in {os.uname().nodename}:{away}, another checkout" in done.stderr
+    assert "--remote NAME" in done.stderr
+    (away / "dvc.yaml").write_text(DIAMOND + "# an edit\n")
+    done = pipeline(home, server_url, "--dask", worker, "--remote", "shared")
+    assert done.returncode == 2
+    assert f"prepare: The checkout {away} has other code than the one that started the run: dvc.yaml." in done.stderr
+    assert results(done)["compare"] == "not run"
+    assert marks(away) == set()
+    (away / "dvc.yaml").write_text(DIAMOND)
+    monkeypatch.chdir(home)
+    with pytest.raises(UserError, match=r"There is no DVC remote 'shard' here\. Found: shared\."):
+        checkouts.check_remote("shard", workers=True)
+
+
+@pytest.mark.slow
+def test_stages_run_in_the_other_checkout_and_the_first_is_current(
+    served: tuple[Path, Path, str], server_url: str
+) -> None:
+    home, away, worker = served
     arguments, record = ("--dask", worker, "--remote", "shared"), "http://127.0.0.1:9"
     done = pipeline(home, server_url, *arguments, MLFLOW_TRACKING_URI=record)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
@@ -115,25 +143,6 @@ def test_stages_run_in_the_other_checkout_and_the_first_is_current(
     assert again.returncode == 0, again.stderr
     assert {name: state for name, state in results(again).items() if state == "up to date"} == {"prepare": "up to date"}
     assert (home / "report").read_text() == "p\nsize: 8\n" * 2
-
-
-@pytest.mark.slow
-def test_other_code_and_no_remote_are_refused(two: tuple[Path, Path], worker: str, server_url: str) -> None:
-    home, away = two
-    done = pipeline(home, server_url, "--dask", worker)
-    assert done.returncode == 2
-    assert results(done)["prepare"] == "failed"
-    assert f"works in {os.uname().nodename}:{away}, another checkout" in done.stderr
-    assert "--remote NAME" in done.stderr
-    (away / "dvc.yaml").write_text(DIAMOND + "# an edit\n")
-    done = pipeline(home, server_url, "--dask", worker, "--remote", "shared")
-    assert done.returncode == 2
-    assert f"prepare: The checkout {away} has other code than the one that started the run: dvc.yaml." in done.stderr
-    assert results(done)["compare"] == "not run"
-    assert marks(away) == set()
-    unknown = pipeline(home, server_url, "--dask", worker, "--remote", "shard")
-    assert unknown.returncode == 2
-    assert "There is no DVC remote 'shard' here. Found: shared." in unknown.stderr
 
 
 @pytest.mark.slow
