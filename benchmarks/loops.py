@@ -15,7 +15,8 @@ from pretextbench.params import EncoderParams, Pretrain
 from pretextbench.train import optim
 from pretextbench.train.batches import Batches
 from pretextbench.train.budget import Job
-from pretextbench.train.loop import Log, Training
+from pretextbench.train.history import Log
+from pretextbench.train.loop import Training
 from pretextbench.train.pretrain import start_fabric
 
 IMAGES = 2000

@@ -81,6 +81,15 @@ class Pretrain(Section):
     devices: int = Field(1, ge=1, le=1024, description="processes on each machine, one per device")
     nodes: int = Field(1, ge=1, le=1024, description="machines that train one encoder together")
     compile: bool = Field(False, description="torch.compile the encoder: pays on GPUs, not on small CPU networks")
+    freeze: float | None = Field(
+        None, ge=0, lt=1, description="share of the steps in which the encoder rests; null = 0.1 with start weights"
+    )
+    encoder_rate: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="share of the learning rate for the encoder; null = 0.1 with start weights, else 1",
+    )
     clip: float | None = Field(None, ge=1e-6, le=1e6, description="largest norm of the gradient; null = no clipping")
     resident: Literal["auto", "always", "never"] = Field("auto", description="keep the images on the device")
     checkpoint_seconds: float = Field(30, ge=0, description="seconds between checkpoints, written with a history row")

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from pretextbench.augment.pipeline import Augmenter, as_float
 from pretextbench.base.seed import Seed
-from pretextbench.distributed import join, mean, synchronised
+from pretextbench.distributed import join, synchronised
 from pretextbench.encoders import weights
 from pretextbench.errors import UserError
 from pretextbench.method import Data, PretextMethod
@@ -26,9 +26,10 @@ from pretextbench.train import cuda_graphs, optim
 from pretextbench.train.batches import Batches, Order, seed_device, send_to_device
 from pretextbench.train.budget import Budget, Job, budget, too_few
 from pretextbench.train.checkpoint import Checkpoint
+from pretextbench.train.history import History, Log
 from pretextbench.train.work import Work
 
-History = list[dict[str, float]]
+FROZEN, CONTINUED = 0.1, 0.1  # with start weights: share of the steps, and of the encoder's learning rate
 
 
 class Training:
@@ -52,6 +53,12 @@ class Training:
         """Steps of the whole run; 0 for a method without players."""
         return self.budget.steps if self.players else 0
 
+    @property
+    def resting(self) -> int:
+        """Steps at the start in which the encoder's weights rest, so that new heads do not spoil start weights."""
+        freeze = self.job.pretrain.freeze
+        return round((FROZEN if freeze is None and self.start else freeze or 0.0) * self.steps)
+
     def _build(self, data: Data) -> PretextMethod[Any]:
         torch.manual_seed(self.seed.key("weights"))
         encoder = self.job.method.build_encoder(self.job.params, self.job.encoder, data)
@@ -67,8 +74,11 @@ class Training:
         if not self.players:  # nothing to train: only the move to the device
             return self.fabric.to_device(self.method.requires_grad_(False)), []
         gpu = self.fabric.device.type == "cuda"
-        exempt = optim.exempt(self.method)
-        optimizers = [optim.build(player.parameters, player.optimizer, gpu, exempt) for player in self.players]
+        exempt, share = optim.exempt(self.method), self.job.pretrain.encoder_rate or (CONTINUED if self.start else 1.0)
+        slow = {id(p) for p in self.method.encoder.parameters()}
+        optimizers = [
+            optim.build(player.parameters, player.optimizer, gpu, exempt, slow, share) for player in self.players
+        ]
         module, *wrapped = self.fabric.setup(self.method, *optimizers)
         return module, wrapped
 
@@ -92,6 +102,9 @@ class Training:
                 name = "loss" if player is self.players[0] else f"loss_{player.name}"
                 for key, value in {name: total, **named}.items():
                     values[key] = values.get(key, 0) + value.detach() / parts
+            if self.step < self.resting:
+                for parameter in self.method.encoder.parameters():
+                    parameter.grad = None
             if self.job.pretrain.clip:
                 self.fabric.clip_gradients(self.module, optimizer, max_norm=self.job.pretrain.clip)
             optimizer.step()
@@ -159,61 +172,6 @@ class Observer:
 
     def fail(self, message: str) -> None:
         """Called when a `UserError` ends the training."""
-
-
-class Log:
-    """Rows of history.csv, and the check that every loss is finite.
-
-    Losses stay on the device until a row is due: reading each one would make a GPU wait at every step.
-    """
-
-    def __init__(self, training: Training) -> None:
-        self.training, self.pending = training, list[dict[str, Tensor]]()
-        self.since, self.first = time.perf_counter(), training.step
-
-    def go_on(self) -> None:
-        """Exclude the time since the last row from the training's seconds."""
-        self.since = time.perf_counter()
-
-    def add(self, values: dict[str, Tensor]) -> None:
-        """Keep one step's numbers."""
-        self.pending.append(values)
-
-    def flush(self) -> dict[str, float]:
-        """Check the steps since the last row, average them into a new row, and start again.
-
-        Raises:
-            UserError: a loss was not finite; names method, step and the numbers of the batch's images.
-        """
-        stacked = {key: torch.stack([values[key].float() for values in self.pending]) for key in self.pending[0]}
-        table = {key: mean(value).cpu() for key, value in stacked.items()}  # over processes
-        self._check(table)
-        training, now = self.training, time.perf_counter()
-        seconds = now - self.since
-        training.seconds += seconds
-        row = {
-            "step": training.step,
-            "images": training.step * training.budget.batch,
-            "seconds": round(training.seconds, 3),
-            "images_per_second": round(len(self.pending) * training.budget.batch / seconds, 1),
-            "lr": optim.rate(training.step - 1, training.steps, training.players[0].optimizer),
-            **{key: float(value.mean()) for key, value in table.items()},
-        }
-        training.history.append(row)
-        self.pending, self.since, self.first = [], now, training.step
-        return row
-
-    def _check(self, table: dict[str, Tensor]) -> None:
-        losses = {key: value for key, value in table.items() if key.startswith("loss")}
-        for key, value in losses.items():
-            bad = (~value.isfinite()).nonzero()
-            if len(bad):
-                step = self.first + int(bad[0])
-                name, loss = self.training.job.plugin.name, float(value[bad[0]])
-                raise UserError(
-                    f"Method {name!r} diverged: {key} is {loss} at step {step} of {self.training.steps}. Lower its "
-                    f"optimizer.lr or set pretrain.clip. Images of that batch: {self.training.share(step).tolist()}."
-                )
 
 
 def run(

@@ -1,7 +1,7 @@
 """Optimizers of the players and the one learning-rate schedule."""
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -50,27 +50,39 @@ def build(
     params: OptimizerParams,
     fused: bool = False,
     undecayed: Collection[int] = frozenset(),
+    slow: Collection[int] = frozenset(),
+    share: float = 1.0,
 ) -> Optimizer:
     """The optimizer of one player; biases, normalisation parameters and those of `undecayed` are not decayed.
 
     Args:
         fused: a step as one kernel where torch has it, for parameters that will be on a GPU.
         undecayed: identities of parameters; see `exempt`.
+        slow: identities of parameters that get `share` of the learning rate: those of the encoder.
+        share: of the learning rate, for continued training.
     """
-    weights: list[nn.Parameter] = []
-    vectors: list[nn.Parameter] = []
-    for p in parameters:
-        (weights if p.ndim > 1 and id(p) not in undecayed else vectors).append(p)
-    groups: list[dict[str, Any]] = [{"params": weights}, {"params": vectors, "weight_decay": 0.0}]
-    if params.name == "lars":
-        groups[1]["trust"] = False
-    groups = [group for group in groups if group["params"]]
+    groups = list(_groups(list(parameters), params.name == "lars", undecayed, slow, share))
     if params.name == "adamw":
         return AdamW(groups, lr=params.lr, betas=params.betas, weight_decay=params.weight_decay, fused=fused)
     if params.name == "lars":
         return LARS(groups, params.lr, params.momentum, params.weight_decay)
     decay, nesterov = params.weight_decay, params.nesterov
     return SGD(groups, params.lr, params.momentum, weight_decay=decay, nesterov=nesterov, fused=fused)
+
+
+def _groups(
+    parameters: list[nn.Parameter], lars: bool, undecayed: Collection[int], slow: Collection[int], share: float
+) -> Iterator[dict[str, Any]]:
+    """Those with the whole rate, then those with a share of it; of each the decayed ones, then the others."""
+    whole = [p for p in parameters if id(p) not in slow or share == 1.0]
+    part = [p for p in parameters if id(p) in slow and share != 1.0]
+    for alike, own in ((whole, {}), (part, {"share": share})):
+        weights = [p for p in alike if p.ndim > 1 and id(p) not in undecayed]
+        vectors = [p for p in alike if p.ndim <= 1 or id(p) in undecayed]
+        if weights:
+            yield {"params": weights, **own}
+        if vectors:
+            yield {"params": vectors, "weight_decay": 0.0, **({"trust": False} if lars else {}), **own}
 
 
 def exempt(network: nn.Module) -> frozenset[int]:
@@ -100,6 +112,6 @@ def rate(step: int, steps: int, params: OptimizerParams) -> float:
 
 
 def set_rate(optimizer: Optimizer, lr: float) -> None:
-    """Give every group of the optimizer this learning rate."""
+    """Give every group of the optimizer this learning rate, or its share of it."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("share", 1.0)

@@ -1,9 +1,7 @@
 """Pretraining of one method under the budget: a folder with its encoder, history, pictures and health."""
 
 import contextlib
-import csv
 import hashlib
-import io
 import json
 import logging
 import os
@@ -31,7 +29,8 @@ from pretextbench.train.batches import Batches
 from pretextbench.train.budget import Job, batch_size
 from pretextbench.train.checkpoint import Checkpoint
 from pretextbench.train.encoder_folder import Card
-from pretextbench.train.loop import History, Observer, Training, run
+from pretextbench.train.history import as_csv
+from pretextbench.train.loop import Observer, Training, run
 
 PICTURE_IMAGES, HEALTH_IMAGES = 8, 256  # validation images in the pictures and in the health measures
 
@@ -205,16 +204,6 @@ def describe(training: Training, data: Prepared) -> Card:
         monitored=training.monitored,
         versions={name: version(name) for name in ("torch", "kornia", "lightning-fabric", "pretextbench")},
     )
-
-
-def as_csv(history: History) -> str:
-    """The history as a table: one row per logged stretch of steps, one column per number."""
-    columns = list(dict.fromkeys(key for row in history for key in row)) or ["step"]
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return stream.getvalue()
 
 
 def write_diagnosis(training: Training, data: Prepared, out: Path) -> Diagnosis:

@@ -1,0 +1,83 @@
+"""History of a training: rows of numbers over logged stretches of steps, and the check that every loss is finite."""
+
+import csv
+import io
+import time
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pretextbench.distributed import mean
+from pretextbench.errors import UserError
+from pretextbench.train import optim
+
+if TYPE_CHECKING:
+    from pretextbench.train.loop import Training
+
+History = list[dict[str, float]]
+
+
+class Log:
+    """Rows of history.csv, and the check that every loss is finite.
+
+    Losses stay on the device until a row is due: reading each one would make a GPU wait at every step.
+    """
+
+    def __init__(self, training: "Training") -> None:
+        self.training, self.pending = training, list[dict[str, Tensor]]()
+        self.since, self.first = time.perf_counter(), training.step
+
+    def go_on(self) -> None:
+        """Exclude the time since the last row from the training's seconds."""
+        self.since = time.perf_counter()
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        """Keep one step's numbers."""
+        self.pending.append(values)
+
+    def flush(self) -> dict[str, float]:
+        """Check the steps since the last row, average them into a new row, and start again.
+
+        Raises:
+            UserError: a loss was not finite; names method, step and the numbers of the batch's images.
+        """
+        stacked = {key: torch.stack([values[key].float() for values in self.pending]) for key in self.pending[0]}
+        table = {key: mean(value).cpu() for key, value in stacked.items()}  # over processes
+        self._check(table)
+        training, now = self.training, time.perf_counter()
+        seconds = now - self.since
+        training.seconds += seconds
+        row = {
+            "step": training.step,
+            "images": training.step * training.budget.batch,
+            "seconds": round(training.seconds, 3),
+            "images_per_second": round(len(self.pending) * training.budget.batch / seconds, 1),
+            "lr": optim.rate(training.step - 1, training.steps, training.players[0].optimizer),
+            **{key: float(value.mean()) for key, value in table.items()},
+        }
+        training.history.append(row)
+        self.pending, self.since, self.first = [], now, training.step
+        return row
+
+    def _check(self, table: dict[str, Tensor]) -> None:
+        losses = {key: value for key, value in table.items() if key.startswith("loss")}
+        for key, value in losses.items():
+            bad = (~value.isfinite()).nonzero()
+            if len(bad):
+                step = self.first + int(bad[0])
+                name, loss = self.training.job.plugin.name, float(value[bad[0]])
+                raise UserError(
+                    f"Method {name!r} diverged: {key} is {loss} at step {step} of {self.training.steps}. Lower its "
+                    f"optimizer.lr or set pretrain.clip. Images of that batch: {self.training.share(step).tolist()}."
+                )
+
+
+def as_csv(history: History) -> str:
+    """The history as a table: one row per logged stretch of steps, one column per number."""
+    columns = list(dict.fromkeys(key for row in history for key in row)) or ["step"]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return stream.getvalue()
