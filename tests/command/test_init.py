@@ -140,7 +140,7 @@ def test_the_estimate_is_of_the_run_that_is_asked_for(tmp_path: Path, project: P
     assert cost.seconds == pytest.approx(sum(cost.training.values()) + 4 * cost.evaluation + cost.overhead)
     result = typed("init", "--images", tmp_path / "images")
     assert result.code == 0
-    assert re.search(r"Time: about .* take it as .* to .*\n  training simclr .*, rotation .*, supervised ", result.out)
+    assert re.search(r"Time: about .* expect .* to .*\n  training simclr .*, rotation .*, supervised ", result.out)
     assert "Memory: about" in result.out
     assert "Disk: about" in result.out
 
