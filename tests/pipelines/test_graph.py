@@ -80,7 +80,7 @@ def test_a_pipeline_with_a_mistake_is_refused(toy: Toy, graph) -> None:  # type:
 @pytest.mark.slow
 def test_a_parameter_that_the_graph_needs_is_named(toy: Toy, graph) -> None:  # type: ignore[no-untyped-def]
     """A params.yaml written before `compare.references` was there."""
-    toy(DIAMOND.replace("[a, b]", "${compare.references}"))
+    toy(DIAMOND.replace("[a, b]", '"${compare.references}"'))
     with pytest.raises(UserError, match=r"'compare.references'.* Add it to params\.yaml; an empty list is `\[\]`"):
         graph.read([])
 
