@@ -181,7 +181,7 @@ def references(comparison: Comparison, verdict: Verdict) -> list[str]:
             f"- {row.name} ({row.encoder}, {row.parameters:,} parameters, {row.multiply_adds / 1e6:,.0f} million "
             f"multiply-adds per image): {percent(verdict.accuracy(row.name))} % ({percent(low)} to {percent(high)})."
         )
-    note = "They have other architectures and were trained on other images, so they do not compare methods."
+    note = "They have other architectures or other weights than the methods' encoder, so they do not compare methods."
     return ["\n".join(lines), note]
 
 
