@@ -13,7 +13,7 @@ from pretextbench.encoder import TokenEncoder
 from pretextbench.params import EncoderParams
 from pretextbench.testing.bench import advance, build
 
-CONTROLS = {"random", "supervised"}  # they are not pretext methods: one learns nothing, one learns from labels
+CONTROLS = {"random", "untouched", "supervised"}  # no pretext methods: two learn nothing, one learns from labels
 METHODS = sorted(set(registry.available()) - CONTROLS)
 GOLDEN = Path(__file__).parent / "golden"
 STEPS = 20
