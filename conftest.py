@@ -9,8 +9,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 # Fixtures of the plugins' tests. They are not in plugins/, whose folders are all members of uv's workspace: a
-# `__pycache__` there would stop every `uv run`.
-pytest_plugins = ("tests.pair_fixtures",)
+# `__pycache__` there would stop every `uv run`. A copy of the project may have no tests/.
+pytest_plugins = ("tests.pair_fixtures",) if (Path(__file__).parent / "tests").is_dir() else ()
 CORES_PER_SUITE = 8  # more workers would start more servers than they save time
 SPREAD = "tests/test_contract.py"  # nothing is shared
 KIT = "tests/testing/test_testing.py"
