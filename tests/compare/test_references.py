@@ -59,6 +59,11 @@ def test_a_reference_may_have_one_seed_and_no_budget() -> None:
     assert "seeds per row: 3." in leaderboard_md(ranked)
 
 
+def test_the_advice_on_seeds_is_about_the_trained_rows() -> None:
+    results = [run if run.kind == "reference" else replace(run, seed=5) for run in with_reference()]
+    assert "`compare.seeds: [5, 6, 7]`" in recommendation_md(compare(results, PARAMS))
+
+
 def test_the_words_name_its_architecture_and_recommend_a_method(comparison: Comparison) -> None:
     text = recommendation_md(comparison)
     assert text.index("**simclr's encoder did best here") < text.index("## Encoders of others, as they are")

@@ -25,7 +25,7 @@ def more_seeds(comparison: Comparison) -> str:
     """Advice for an answer about the methods, if every row has one seed; empty otherwise."""
     if not comparison.one_seed:
         return ""
-    first = comparison.rows[0].seeds[0]
+    first = next(row for row in comparison.rows if row.kind != "reference").seeds[0]
     return (
         f" For an answer about the methods, set `compare.seeds: [{first}, {first + 1}, {first + 2}]` in `params.yaml` "
         "and run again; existing encoders are kept."
