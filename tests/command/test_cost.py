@@ -1,14 +1,19 @@
 """The estimate is made for the processor at hand: a slower one needs more, in proportion."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from pretextbench.command import cost, estimate
-from pretextbench.params import Params
+from pretextbench.params import Params, Pretrain
+from pretextbench.train.loop import Training
+from pretextbench.train.pretrain import start_fabric
 
 
 def seconds(
@@ -43,3 +48,28 @@ def test_the_processor_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert cost.processor_name() == f"Fast 9000 CPU, {os.cpu_count()} cores"
     monkeypatch.setattr(cost, "CPUINFO", tmp_path / "nowhere")
     assert cost.processor_name().endswith(f", {os.cpu_count()} cores")
+
+
+def test_a_rehearsed_step_is_a_training_step_that_moves_nothing() -> None:
+    sample = np.random.default_rng(0).integers(0, 255, (16, 16, 16, 3), np.uint8)
+    params = Params(pretrain=Pretrain(images=160, batch_size=16, precision="fp32", accelerator="cpu", clip=1.0))
+    rehearsal = estimate._build("simclr", params, sample, 16, 0)
+    training = Training(rehearsal.job, rehearsal.method.data, start_fabric(rehearsal.job.pretrain))
+    before = [p.clone() for p in rehearsal.method.parameters()]
+    index = training.share(0)
+    losses = [t.advance(index, torch.from_numpy(sample[index]))["loss"] for t in (rehearsal, training)]
+    assert torch.equal(*losses)
+    for mine, moved, start in zip(rehearsal.method.parameters(), training.method.parameters(), before, strict=True):
+        assert torch.equal(mine, start)
+        assert not torch.equal(mine, moved)
+        torch.testing.assert_close(mine.grad, moved.grad, rtol=0, atol=0)
+
+
+def test_an_estimate_does_not_import_the_compiler_of_torch() -> None:
+    """It would take longer than everything that is measured."""
+    code = (
+        "import sys, numpy; from pretextbench.command.estimate import estimate; from pretextbench.params import *;"
+        "estimate(Params(pretrain=Pretrain(images=16, batch_size=8), compare=Compare(methods=['simclr'], controls=[])),"
+        "numpy.zeros((16, 8, 8, 3), numpy.uint8), (16, 16), 0); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,13 +14,13 @@ from pretextbench import registry
 from pretextbench.augment.pipeline import as_float
 from pretextbench.command import cost
 from pretextbench.command.cost import CORRUPTED, Estimate, disk
+from pretextbench.command.rehearsal import Rehearsal
 from pretextbench.encoder import Encoder, build
 from pretextbench.method import Data
 from pretextbench.params import Params
 from pretextbench.project.inventory import contestants, own_parameters
 from pretextbench.train.budget import Job
-from pretextbench.train.loop import Training
-from pretextbench.train.pretrain import start_fabric
+from pretextbench.train.pretrain import device_and_precision
 
 STEPS, ENOUGH = 3, 0.4  # timed steps, and seconds of a step above which half a batch tells enough
 LEAST_IMAGES = 8  # of a part of a batch: norms over fewer would fail
@@ -114,7 +114,7 @@ def _training(name: str, params: Params, sample: np.ndarray, train: int, classes
     return training.steps * statistics.median(seconds) / params.pretrain.devices
 
 
-def _build(name: str, params: Params, sample: np.ndarray, train: int, classes: int) -> Training:
+def _build(name: str, params: Params, sample: np.ndarray, train: int, classes: int) -> Rehearsal:
     method = registry.load(name)
     own = own_parameters(name, method, params)
     side, alone = params.prepare.image_size, params.pretrain.model_copy(update={"devices": 1})
@@ -123,10 +123,10 @@ def _build(name: str, params: Params, sample: np.ndarray, train: int, classes: i
     facts = Data(side, *GREY, train, derived, classes if method.uses_labels else 0)
     labels = np.arange(train) % classes if method.uses_labels else None
     job = Job(registry.find(name), "", method, own, params.encoder, alone, method.recipe(own, side), derived, 0)
-    return Training(job, facts, start_fabric(alone), labels)
+    return Rehearsal(job, facts, labels)
 
 
-def _step(training: Training, sample: np.ndarray, part: int = 1) -> float:
+def _step(training: Rehearsal, sample: np.ndarray, part: int = 1) -> float:
     """Seconds of a training step on a batch, or on a part of it: half, an eighth."""
     start = time.perf_counter()
     index = training.share(training.step)
@@ -151,7 +151,7 @@ def _undisturbed() -> Iterator[None]:
 
 def _forward(params: Params, network: Encoder, sample: np.ndarray) -> float:
     """Seconds per image of an encoder that is only read out."""
-    device = start_fabric(params.pretrain.model_copy(update={"devices": 1})).device
+    device, _ = device_and_precision(params.pretrain.model_copy(update={"devices": 1}))
     encoder = network.to(device).eval()
     batch = as_float(torch.from_numpy(sample[:128])).to(device)
     seconds = []

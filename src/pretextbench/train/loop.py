@@ -8,11 +8,10 @@ bytes of an uninterrupted one.
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
@@ -29,13 +28,18 @@ from pretextbench.train.checkpoint import Checkpoint
 from pretextbench.train.history import History, Log
 from pretextbench.train.work import Work
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 FROZEN, CONTINUED = 0.1, 0.1  # with start weights: share of the steps, and of the encoder's learning rate
 
 
 class Training:
     """One run of one method: built from a job, stepped by `run`, saved and restored whole."""
 
-    def __init__(self, job: Job, facts: Data, fabric: Fabric, labels: np.ndarray | None = None, key: str = "") -> None:
+    def __init__(
+        self, job: Job, facts: Data, fabric: "Fabric", labels: np.ndarray | None = None, key: str = ""
+    ) -> None:
         self.job, self.fabric, self.seed, self.key = job, fabric, Seed(job.seed), key  # key: see Job.key
         self.labels = None if labels is None else torch.from_numpy(labels).to(fabric.device)  # of the training images
         self.budget: Budget = budget(job, facts.images)

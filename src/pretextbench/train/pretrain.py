@@ -10,11 +10,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from pretextbench.augment.pipeline import Augmenter, as_float
 from pretextbench.base.files import whole_folder, write_whole
@@ -31,6 +30,9 @@ from pretextbench.train.checkpoint import Checkpoint
 from pretextbench.train.encoder_folder import Card
 from pretextbench.train.history import as_csv
 from pretextbench.train.loop import Observer, Training, run
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 PICTURE_IMAGES, HEALTH_IMAGES = 8, 256  # validation images in the pictures and in the health measures
 
@@ -50,16 +52,26 @@ def bf16_pays(device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def start_fabric(params: Pretrain) -> Fabric:
-    """Devices, processes and precision as params.yaml asks for them.
+def device_and_precision(params: Pretrain) -> tuple[torch.device, bool]:
+    """The device that params.yaml asks for, and whether it computes in bfloat16.
 
     Raises:
-        UserError: an accelerator or a number of devices is asked for that the machine does not have, or another number
-            of processes was started than devices and nodes ask for.
+        UserError: an accelerator or a number of devices is asked for that the machine does not have.
     """
     refuse(of_devices(params, torch.cuda.device_count()))
     device = torch.device("cuda" if params.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
-    bf16 = params.precision == "bf16" or (params.precision == "auto" and bf16_pays(device))
+    return device, params.precision == "bf16" or (params.precision == "auto" and bf16_pays(device))
+
+
+def start_fabric(params: Pretrain) -> "Fabric":
+    """Devices, processes and precision as params.yaml asks for them.
+
+    Raises:
+        UserError: as `device_and_precision`; or more or fewer processes were started than devices and nodes ask for.
+    """
+    from lightning_fabric import Fabric  # here, because it imports torch's compiler for seconds
+
+    device, bf16 = device_and_precision(params)
     torch.backends.cudnn.benchmark = True  # on a GPU: shapes are the same in every step, so the search pays once
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would announce the precision in every stage
     processes = params.devices * params.nodes
@@ -72,9 +84,8 @@ def start_fabric(params: Pretrain) -> Fabric:
         accelerator=device.type,
         devices=params.devices,
         num_nodes=params.nodes,
-        strategy="ddp_find_unused_parameters_true"
-        if processes > 1
-        else "auto",  # a player moves its own parameters only
+        # "unused": a player moves its own parameters only
+        strategy="ddp_find_unused_parameters_true" if processes > 1 else "auto",
         precision="bf16-mixed" if bf16 else "32-true",
     )
     fabric.launch()
