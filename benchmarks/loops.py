@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 from pretextbench import registry
 from pretextbench.augment.pipeline import as_float
 from pretextbench.method import Data
-from pretextbench.params import EncoderParams, Pretrain
+from pretextbench.params import EncoderParams, Params, Pretrain
+from pretextbench.project.inventory import own_parameters
 from pretextbench.train import optim
 from pretextbench.train.batches import Batches
 from pretextbench.train.budget import Job
@@ -35,9 +37,16 @@ class Case:
     precision: str = "auto"
     compile: bool = False
 
+    @property
+    def network(self) -> EncoderParams:
+        """The encoder; a transformer has no width of its own."""
+        width = {} if self.encoder.startswith("vit") else {"width": self.width}
+        return EncoderParams.model_validate({"name": self.encoder, **width})
+
     def __str__(self) -> str:
         more = ("" if self.precision == "auto" else f", {self.precision}") + (", compiled" if self.compile else "")
-        return f"{self.method}, {self.encoder} x{self.width}, {self.size} px, batch {self.batch}{more}"
+        width = "" if self.encoder.startswith("vit") else f" x{self.width}"
+        return f"{self.method}, {self.encoder}{width}, {self.size} px, batch {self.batch}{more}"
 
 
 def pixels(case: Case, count: int = IMAGES) -> np.ndarray:
@@ -48,14 +57,14 @@ def pixels(case: Case, count: int = IMAGES) -> np.ndarray:
 def training(case: Case, images: np.ndarray) -> Training:
     """The project's own loop for a method, at step 0."""
     plugin, method = registry.find(case.method), registry.load(case.method)
-    params = method.Params()
     budget = {"images": 1000 * case.batch, "batch_size": case.batch}
     pretrain = Pretrain.model_validate(budget | {"precision": case.precision, "compile": case.compile})
     chunks = iter([torch.from_numpy(images[:256]).permute(0, 3, 1, 2).float() / 255])
+    params = own_parameters(case.method, method, Params(encoder=case.network))
     derived = method.derive(params, chunks, case.size)
     data = Data(case.size, (0.5,) * 3, (0.25,) * 3, len(images), derived)
-    encoder = EncoderParams.model_validate({"name": case.encoder, "width": case.width})
-    job = Job(plugin, "", method, params, encoder, pretrain, method.recipe(params, case.size), derived, 0)
+    recipe = method.recipe(params, case.size)
+    job = Job(plugin, "", method, params, case.network, pretrain, recipe, derived, 0)
     return Training(job, data, start_fabric(pretrain))
 
 
@@ -84,7 +93,7 @@ def networks(run: Training, batch: int, steps: int) -> Callable[[], None]:
         for _ in range(steps):
             for player, optimizer in zip(run.players, optimizers, strict=True):
                 with run.fabric.autocast():
-                    total, _named = run.method(views, index, 0.5, player.name, None)
+                    total, *_ = run.method(views, index, 0.5, player.name, None, SimpleNamespace())
                 run.method.zero_grad(set_to_none=True)
                 total.backward()
                 optimizer.step()
@@ -172,7 +181,7 @@ def _turn(
     tick: Callable[[str], None],
 ) -> Tensor:
     run.method.zero_grad(set_to_none=True)
-    total, _named = run.module(views, numbers, 0.5, player, None)
+    total, *_ = run.module(views, numbers, 0.5, player, None, SimpleNamespace())
     tick("forward and targets")
     run.fabric.backward(total)
     tick("backward")

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from benchmarks import __main__ as suite
-from benchmarks import harness
+from benchmarks import harness, loops
 from benchmarks.harness import Measure, Missing
+from pretextbench.train.batches import Batches
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +86,16 @@ def test_an_unknown_row_is_refused_by_name(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         suite.main()
     assert "throughputt" in capsys.readouterr().err
+
+
+def test_the_loop_of_the_rows_is_the_one_of_the_product():
+    """The bare networks and the clocked step call a method as the training does."""
+    case = loops.Case("rotation", width=4, size=8, batch=8)
+    images = loops.pixels(case, 16)
+    run = loops.training(case, images)
+    data = Batches(images, run.fabric.device, "auto")
+    for work in (loops.looped(run, data, 1), loops.networks(run, 8, 1), loops.augmentation(run, data, 1)):
+        work()
+    assert loops.passed(run) == 4 * 8
+    loops.encoder_alone(run, 32, 1)()
+    assert loops.shares(run, data, 1)["backward"] > 0

@@ -6,15 +6,19 @@ behind the GPU's.
 """
 
 from collections.abc import Iterator
+from typing import get_args
 
 import torch
 
 from benchmarks.harness import Measure, alternate, ratio, spread
 from benchmarks.loops import Case, augmentation, encoder_alone, looped, networks, passed, pixels, shares, training
 from pretextbench import registry
+from pretextbench.encoder import Encoder
+from pretextbench.params import Control
 from pretextbench.train.batches import Batches
 
-NAMES = [name for name in registry.available() if not registry.load(name).uses_labels and name != "random"]
+METHODS = [name for name in registry.available() if name not in get_args(Control)]
+NAMES = [name for name in METHODS if registry.load(name).requires.encoder is Encoder]  # those that a ResNet suits
 LARGE = [Case("simclr", "resnet18", 64), Case("rotation", "resnet18", 64, batch=32)]
 WIDE = [Case("simclr", size=96, batch=32), Case("simclr", size=224, batch=16), Case("simclr", precision="fp32")]
 GPU = [
