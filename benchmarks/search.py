@@ -7,8 +7,6 @@ Each trial runs on one thread and is a row of results/search.csv. A trial that h
 """
 
 import argparse
-import csv
-import fcntl
 import json
 import os
 import sys
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks import csv_rows as rows
 from benchmarks.harness import RESULTS
 from pretextbench import registry
 from pretextbench.augment.pipeline import as_float
@@ -76,11 +75,11 @@ def search(method: str, data: Prepared, name: str, images: int) -> None:
     best, score = Settings(), -1.0
     for trial in range(5):
         settings = candidates(method, best, trial)
-        row = finished(name, images, method, trial)
+        key = {"data": name, "images": images, "method": method, "trial": trial}
+        row = rows.finished(TABLE, key)
         if row is None:
-            row = {"data": name, "images": images, "method": method, "trial": trial, "settings": json.dumps(settings)}
-            row |= measure(method, settings, data, images)
-            append(row)
+            row = {**key, "settings": json.dumps(settings), **measure(method, settings, data, images)}
+            rows.append(TABLE, COLUMNS, row)
         print(row, flush=True)
         if float(row["linear"]) > score:
             best, score = json.loads(row["settings"]), float(row["linear"])
@@ -123,27 +122,6 @@ def judge(encoder: Any, data: Prepared) -> dict[str, Any]:
 def share(predicted: torch.Tensor, truth: torch.Tensor) -> float:
     """Accuracy, 0 to 1."""
     return float((predicted == truth).double().mean())
-
-
-def finished(name: str, images: int, method: str, trial: int) -> dict[str, Any] | None:
-    """The row of a trial that has run."""
-    if not TABLE.is_file():
-        return None
-    with TABLE.open() as file:
-        wanted = (name, str(images), method, str(trial))
-        return next(
-            (r for r in csv.DictReader(file) if (r["data"], r["images"], r["method"], r["trial"]) == wanted), None
-        )
-
-
-def append(row: dict[str, Any]) -> None:
-    """Add a row; two searches may do so at once."""
-    with TABLE.open("a", newline="") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if not file.tell():
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def main() -> None:

@@ -1,0 +1,25 @@
+"""Table of trainings as a CSV file: each is a row, and one that has a row is not run again."""
+
+import csv
+import fcntl
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def finished(table: Path, key: Mapping[str, object]) -> dict[str, Any] | None:
+    """The row with these values."""
+    if not table.is_file():
+        return None
+    with table.open() as file:
+        return next((r for r in csv.DictReader(file) if all(r[k] == str(v) for k, v in key.items())), None)
+
+
+def append(table: Path, columns: Sequence[str], row: Mapping[str, Any]) -> None:
+    """Add a row; two processes may do so at once."""
+    with table.open("a", newline="") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        if not file.tell():
+            writer.writeheader()
+        writer.writerow(row)
