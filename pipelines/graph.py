@@ -12,6 +12,7 @@ import networkx
 from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import get_active_graph
+from dvc.stage.exceptions import StageNotFound
 
 from pretextbench.errors import UserError, nearest
 from pretextbench.params import load
@@ -43,12 +44,12 @@ def read(targets: list[str]) -> list[Node]:
     """The stages of the working folder that lead to `targets` (none: all of them), each after those it needs.
 
     Raises:
-        UserError: there is no pipeline, it has a mistake, or a target is not in it; the message is DVC's.
+        UserError: there is no pipeline, it has a mistake, or a target is not in it; other messages are DVC's.
     """
     try:
         with Repo() as repo:
             graph = get_active_graph(repo.index.graph)  # a frozen stage waits for nothing
-            wanted = {stage for target in targets for stage in repo.stage.collect(target)} or set(graph)
+            wanted = {stage for target in targets for stage in _stages(repo, target)} or set(graph)
             ancestors = {need for stage in wanted for need in networkx.descendants(graph, stage)}
             part = graph.subgraph(wanted | ancestors)
             return [
@@ -63,6 +64,18 @@ def read(targets: list[str]) -> list[Node]:
     except DvcException as error:
         detail = f" ({error.__cause__})" if error.__cause__ else ""
         raise UserError(f"DVC cannot read the pipeline in {Path.cwd()}: {explained(str(error))}{detail}.") from error
+
+
+def _stages(repo: Repo, target: str) -> list[Any]:
+    """DVC's stages of a target: one, or all of a name such as `pretrain`. Its own message would not say which exist."""
+    try:
+        return list(repo.stage.collect(target))
+    except StageNotFound:
+        names = [stage.addressing for stage in repo.index.stages]
+        known = [*dict.fromkeys(name.partition("@")[0] for name in names), *names]
+        raise UserError(
+            f"There is no stage {target!r}.{nearest(target, known)} The stages of this comparison: {', '.join(names)}."
+        ) from None
 
 
 def explained(text: str) -> str:

@@ -124,6 +124,7 @@ def finish(outcomes: list[Outcome], came: list[int], notes: Mapping[str, tuple[s
         if outcome.reason:
             print(f"\n{outcome.stage}: {outcome.reason}", file=sys.stderr)
     if came:
+        print("\nstopped: finished stages and checkpoints are kept. `pretextbench run` continues.", file=sys.stderr)
         return 128 + came[0]
     bad = [outcome for outcome in outcomes if outcome.state == "failed"]
     if all(outcome.good for outcome in outcomes):
@@ -152,7 +153,7 @@ def run(root: Path, options: argparse.Namespace) -> int:
     if options.remote:
         checkouts.check_remote(options.remote, bool(options.dask))
     elif done := run_without_work(nodes, children):
-        print("everything is current: nothing was to be run, and nothing is recorded in Prefect")
+        print("Everything is up to date: no stage had to run, and Prefect has no record of this call.")
         return finish(done, [], {})
     url = server.begin(root)
     if not server.ready(url):

@@ -2,13 +2,16 @@
 
 import shutil
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pretextbench.base.names import printable
 from pretextbench.project import layout
+
+FEW = 5  # stages of one state that did nothing, each on its own line
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,13 @@ class Outcome:
         return self.state in {"ran", "restored", "up to date"}
 
 
-def table(outcomes: Iterable[Outcome]) -> str:
-    """One line per stage, columns aligned, and the reasons of what failed."""
+def table(outcomes: Collection[Outcome]) -> str:
+    """One line per stage, columns aligned; many stages that did nothing are one line, which gives their number."""
+    count = Counter(outcome.state for outcome in outcomes)
+    many = [state for state in ("up to date", "not run") if count[state] > FEW]
     rows = [("stage", "result", "seconds", "where")]
-    rows += [(o.stage, o.state, f"{o.seconds:.1f}", o.where) for o in outcomes]
+    rows += [(o.stage, o.state, f"{o.seconds:.1f}", o.where) for o in outcomes if o.state not in many]
+    rows += [(f"{count[state]} stages", state, "", "") for state in many]
     wide = [max(len(row[i]) for row in rows) for i in range(3)]
     return "\n".join(f"{a:<{wide[0]}}  {b:<{wide[1]}}  {c:>{wide[2]}}  {d}".rstrip() for a, b, c, d in rows)
 

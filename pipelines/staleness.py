@@ -25,6 +25,7 @@ OUTPUT = {
     "new": "output {} is not recorded",
 }
 INPUT = {"deleted": "missing {}", "modified": "changed {}", "new": "{} is not recorded"}
+NEVER = "has not run yet"
 ABSENT = object()  # the value of a missing parameter
 WIDTH = 60  # characters of a value that are shown
 
@@ -81,14 +82,14 @@ def _take_stock(commands: str | list[str]) -> None:
 def _reasons(stage: Any) -> Iterator[tuple[str, str]]:
     if stage.always_changed:
         yield "", "always runs"
-    elif not any(part.hash_info for part in [*stage.deps, *stage.outs]):
-        yield "", "has not run yet"
+    if not any(part.hash_info for part in [*stage.deps, *stage.outs]):
+        yield "", NEVER
         return
     if stage.changed_stage():
         yield "", "changed command"
     for dep in [] if stage.frozen else stage.deps:
         yield from _parameters(dep) if isinstance(dep, ParamsDependency) else _states(dep, INPUT)
-    for out in stage.outs:
+    for out in [] if stage.always_changed else stage.outs:  # what always runs was just run: its files are new
         yield from _states(out, OUTPUT)
 
 
@@ -128,7 +129,8 @@ def lay_out(nodes: list[Node], roots: set[str], own: dict[str, Status]) -> str:
         made = [out for need in waited for out in own[need].outs]  # will be there, or another, by then
         reasons = [text for path, text in own[node.name].reasons if not any(_overlap(path, out) for out in made)]
         if reasons or waited:
-            shown[node.name] = [*reasons, *(f"needs {need}" for need in waited)]
+            new = reasons == [NEVER]  # then what it needs explains nothing
+            shown[node.name] = [*reasons, *([f"needs {', '.join(waited)}"] if waited and not new else [])]
     wide = max(map(len, shown), default=0)
     lines = [f"{'' if i else name:<{wide}}  {text}" for name in shown for i, text in enumerate(shown[name])]
     stale = len([name for name in shown if name not in roots])

@@ -23,7 +23,7 @@ def test_a_methods_mistakes_carry_their_place() -> None:
     with pytest.raises(UserError) as caught:
         parse(Own, {"strenght": 1, "optimizer": {"lr": -1, "momentun": 0}}, "params.yaml", "methods.own")
     head, *lines = str(caught.value).splitlines()
-    assert head == "params.yaml has 3 mistake(s):"
+    assert head == "params.yaml has 3 mistakes:"
     assert lines[0].startswith("  methods.own.optimizer.lr: Input should be greater than 0 (found -1)")
     assert lines[1].startswith(
         "  methods.own.optimizer.momentun: unknown key. Did you mean 'momentum'? Allowed: name, lr,"

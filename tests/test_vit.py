@@ -171,7 +171,7 @@ def test_a_patch_that_does_not_fit_is_refused(asked: int, side: int, message: st
 def test_parameters_of_another_architecture_are_refused(given: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         parse(EncoderParams, given, "params.yaml", "encoder")
-    assert "1 mistake(s)" in str(caught.value)
+    assert "1 mistake:" in str(caught.value)
 
 
 def test_a_transformer_has_timms_version_in_its_settings_and_a_resnet_has_not() -> None:

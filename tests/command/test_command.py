@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
@@ -43,6 +45,17 @@ def test_no_words_show_the_help(typed: Type) -> None:
     assert "error:" not in result.error
 
 
+def test_the_version_is_that_of_the_distribution(typed: Type) -> None:
+    result = typed("--version")
+    assert (result.code, result.out) == (0, f"pretextbench {metadata.version('pretextbench')}\n")
+
+
+def test_the_help_groups_the_commands_in_the_order_of_use(typed: Type) -> None:
+    result = typed("--help").out
+    words = ["Compare methods on your images", "init", "run", "report", "Look closer", "ui", "Use an encoder", "embed"]
+    assert sorted(words, key=lambda word: re.search(rf"[─│] {word} ", result).start()) == words  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -53,6 +66,10 @@ def test_no_words_show_the_help(typed: Type) -> None:
         ),
         (["run", "--jobs", "many"], "Invalid value for '--jobs': "),
         (["run", "--jobs", "0"], "Invalid value for '--jobs': "),
+        (
+            ["init", "--images", "x", "--profile", "quik"],
+            "Invalid value for '--profile': 'quik' is not one of 'quick',",
+        ),
         (["methods", "show"], "Missing argument 'NAME'. `pretextbench methods show --help` shows what is allowed."),
     ],
 )

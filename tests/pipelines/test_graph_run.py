@@ -131,6 +131,9 @@ def test_a_copy_without_git_is_told_with_its_remedy(tmp_path: Path, monkeypatch:
         ([("failed", True), ("stopped", False)], [2], 130),
     ],
 )
-def test_the_exit_status_of_a_run(outcomes: list[tuple[str, bool]], came: list[int], status: int) -> None:
+def test_the_exit_status_of_a_run_and_how_a_stopped_one_continues(
+    outcomes: list[tuple[str, bool]], came: list[int], status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = [graph_run.Outcome(f"s{i}", state, mistake=mistake) for i, (state, mistake) in enumerate(outcomes)]
     assert graph_run.finish(made, came, {}) == status
+    assert ("checkpoints are kept. `pretextbench run` continues" in capsys.readouterr().err) == bool(came)

@@ -156,6 +156,14 @@ def test_the_table_is_aligned() -> None:
         "pretrain@simclr-0  failed     100.0  host device 1",
         "compare            not run      0.0",
     ]
+    idle = [outcome.Outcome(f"s{i}", "up to date") for i in range(6)]
+    assert outcome.table([*rows, *idle]).splitlines() == [
+        "stage              result      seconds  where",
+        "prepare            ran             1.2  host",
+        "pretrain@simclr-0  failed        100.0  host device 1",
+        "compare            not run         0.0",
+        "6 stages           up to date",
+    ]
 
 
 RECOMMENDATION = (

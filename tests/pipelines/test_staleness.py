@@ -105,7 +105,7 @@ def test_a_changed_parameter_is_told_with_both_values_and_what_follows_from_it(p
         "inventory": ["always runs"],
         "prepare": ["prepare.image_size: 32 -> 64"],
         **{f"pretrain@{run}": ["needs prepare"] for run in ("a-0", "a-1", "b-c-0", "b-c-1")},
-        "compare": [f"needs pretrain@{run}" for run in ("a-0", "a-1", "b-c-0", "b-c-1")],
+        "compare": ["needs pretrain@a-0, pretrain@a-1, pretrain@b-c-0, pretrain@b-c-1"],
     }
     assert files(project) == before
 
@@ -134,12 +134,24 @@ def test_changed_inputs_missing_outputs_and_commands_are_told(project: Path) -> 
     assert "changed runs" not in results["compare"]
 
 
-def test_a_stage_that_never_ran_is_told_as_such(project: Path) -> None:
+def test_in_a_clean_clone_each_stage_has_one_line(project: Path) -> None:
+    """What the others need, and files that the inventory has just written, explain nothing there."""
     (project / "dvc.lock").unlink()
-    assert {reason for name in ("prepare", "pretrain@a-0") for reason in messages()[name]} == {
-        "has not run yet",
-        "needs prepare",
-    }
+    results = messages()
+    assert results.pop("")[0].startswith("6 of 7 stages would run")
+    assert results.pop("inventory") == ["always runs", "has not run yet"]
+    assert len(results) == 6
+    assert set(map(tuple, results.values())) == {("has not run yet",)}
+
+
+def test_a_stage_that_is_not_there_is_refused_with_the_nearest(project: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"^There is no stage 'pretrain@a-9'\. Did you mean 'pretrain@a-\d'\? .*compare"
+    ):
+        graph.read(["prepare", "pretrain@a-9"])
+    with pytest.raises(UserError, match=r"no stage 'pretrian'\. Did you mean 'pretrain'\?"):
+        graph.read(["pretrian"])
+    assert len(graph.read(["pretrain"])) == 6
 
 
 def test_a_mistake_that_the_inventory_finds_is_a_mistake(project: Path) -> None:

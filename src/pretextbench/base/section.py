@@ -14,9 +14,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0, le=10**12)]
 Count = Annotated[int, Field(gt=0, le=1_000_000)]
 RandomSeed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]  # strict: DVC would name a stage after 1.0 or true
-OneLine = Annotated[  # a name that other programs take: no quotes, slashes, line breaks or marks of direction
-    str, Field(min_length=1, max_length=100, pattern=r"^[^/:\"'%\\\p{Cc}\p{Zl}\p{Zp}\p{Bidi_C}]+$")
-]
+LINE = r"^[^/:\"'%\\\p{Cc}\p{Zl}\p{Zp}\p{Bidi_C}]+$"  # no marks of direction either
+OneLine = Annotated[str, Field(min_length=1, max_length=100, pattern=LINE)]  # a name that other programs take
 
 NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"  # of a method: it becomes a folder, a DVC stage and a YAML key
 MethodName = Annotated[str, Field(pattern=NAME, max_length=64)]  # longer names of files are made of it
@@ -66,6 +65,20 @@ LabelBudgets = Annotated[
 
 
 Model = TypeVar("Model", bound=BaseModel)
+LIST, NUMBER = "needs a list, such as [a, b]", "needs a number"
+WHOLE, SECTION = "needs a whole number", "needs a section: lines of the form `key: value`, indented below it"
+WORDS = {  # pydantic's type of a mistake -> what is allowed, where its own words are those of Python
+    **dict.fromkeys(("tuple_type", "list_type"), LIST),
+    **dict.fromkeys(("dict_type", "model_type", "mapping_type"), SECTION),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), WHOLE),
+    **dict.fromkeys(("float_type", "float_parsing"), NUMBER),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "needs true or false"),
+    "string_type": "needs a text",
+}
+PATTERNS = {  # of a text -> what is allowed
+    NAME: "needs a name of lower-case letters, digits and single dashes",
+    LINE: "needs one line without quotes, slashes, colons and percent signs",
+}
 
 
 class Section(BaseModel):
@@ -104,6 +117,16 @@ def _known(model: Any, path: tuple[int | str, ...]) -> list[str]:
     return list(getattr(model, "model_fields", {}))
 
 
+def _in_words(error: Any) -> str:
+    """What is allowed, in the words of the file and not of Python; pydantic's where they are plain."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "too_short":
+        return f"needs at least {context['min_length']} {'entry' if context['min_length'] == 1 else 'entries'}"
+    if kind == "string_pattern_mismatch":
+        return PATTERNS.get(context["pattern"]) or error["msg"]
+    return WORDS.get(kind) or error["msg"].removeprefix("Value error, ")
+
+
 def _message(error: Any, model: type[BaseModel], prefix: str) -> str:
     """One line for one mistake: its key, the value found, the values allowed."""
     path = tuple(error["loc"])
@@ -111,10 +134,12 @@ def _message(error: Any, model: type[BaseModel], prefix: str) -> str:
     if error["type"] == "extra_forbidden":
         known = _known(model, path[:-1])
         return f"{key}: unknown key.{nearest(str(path[-1]), known)} Allowed: {', '.join(known)}."
-    message = error["msg"].removeprefix("Value error, ")
+    message = _in_words(error)
     if error["type"] == "string_type" and isinstance(error["input"], int | float):
         message += "; put it into quotes"
-    value = "" if isinstance(error["input"], dict) else f" (found {error['input']!r:.80})"
+    words = {"None": "null", "True": "true", "False": "false"}  # as they stand in the file
+    shown = repr(error["input"])
+    value = "" if isinstance(error["input"], dict) else f" (found {words.get(shown, shown):.80})"
     return printable(f"{key}: {message}{value}.")
 
 
@@ -137,4 +162,6 @@ def parse(model: type[Model], raw: object, origin: str, prefix: str = "") -> Mod
     except ValidationError as error:
         mistakes = error.errors(include_url=False)
         lines = [_message(item, model, prefix) for item in mistakes if not _consequence(item, mistakes)]
-        raise UserError("\n  ".join([f"{origin} has {len(lines)} mistake(s):", *lines])) from None
+        raise UserError(
+            "\n  ".join([f"{origin} has {len(lines)} mistake{'s' if len(lines) > 1 else ''}:", *lines])
+        ) from None

@@ -3,7 +3,8 @@
 import errno
 import io
 import sys
-from typing import Any
+from importlib import metadata
+from typing import Annotated, Any
 
 import typer
 
@@ -27,22 +28,29 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pretextbench {metadata.version('pretextbench')}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)]
+
+
 @app.callback()
-def command() -> None:
+def command(version: Version = False) -> None:
     """Which self-supervised pretext task should you use on your images?"""
 
 
-app.command("init")(init.init)
-app.command("run")(project.run)
-app.command("report")(project.report)
-app.command("ui")(project.ui)
-app.command("doctor")(doctor.doctor)
-app.command("embed")(embed.embed)
-app.command("neighbours")(neighbours.neighbours)
-app.command("export")(embed.export)
-app.add_typer(methods.app, name="methods")
-app.command("new")(plugin.new)
-app.command("check")(plugin.check)
+for name, function in {"init": init.init, "run": project.run, "report": project.report}.items():
+    app.command(name, rich_help_panel="Compare methods on your images")(function)
+for name, function in {"ui": project.ui, "doctor": doctor.doctor}.items():
+    app.command(name, rich_help_panel="Look closer")(function)
+for name, function in {"embed": embed.embed, "neighbours": neighbours.neighbours, "export": embed.export}.items():
+    app.command(name, rich_help_panel="Use an encoder")(function)
+app.add_typer(methods.app, name="methods", rich_help_panel="Methods")
+for name, function in {"new": plugin.new, "check": plugin.check}.items():
+    app.command(name, rich_help_panel="Methods")(function)
 
 
 def run(argv: list[str] | None = None) -> int:
@@ -66,7 +74,7 @@ def run(argv: list[str] | None = None) -> int:
 
 def _misused(error: Any) -> int:
     """Print which argument is not understood, and where the help is."""
-    message = error.format_message().strip()
+    message = error.format_message().strip().replace("Value error, ", "")  # a word of pydantic
     if not message:  # no words at all: the help has been shown
         return 2
     command = error.ctx.command_path if getattr(error, "ctx", None) else app.info.name
