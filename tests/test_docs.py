@@ -33,6 +33,12 @@ def test_files_that_a_page_names_exist(page):
     assert not missing
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_headings_are_selectors(page):
+    """An id such as `#1-first` is none: the script that marks the place on the page stops at it, and all after it."""
+    assert re.findall(r"^#+ [^A-Za-z`\[].*", outside_of_code(page), flags=re.M) == []
+
+
 def fidelity_tests():
     """(file, test) of every test that fidelity.md names, with the letters of each section replaced by their files."""
     for section in (ROOT / "docs" / "fidelity.md").read_text().split("\n## "):
@@ -66,3 +72,4 @@ def test_pages_are_built_without_a_warning(tmp_path):
     assert "WARNING" not in built.stderr
     reference = (tmp_path / "site" / "reference" / "method" / "index.html").read_text()
     assert "pretextbench.method.PretextMethod" in reference
+    assert reference.index('id="hljs-light"') < reference.index("js/darkmode.js")  # or the switch of modes stops

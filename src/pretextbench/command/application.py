@@ -3,6 +3,7 @@
 import errno
 import io
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -42,15 +43,16 @@ def command(version: Version = False) -> None:
     """Which self-supervised pretext task should you use on your images?"""
 
 
-for name, function in {"init": init.init, "run": project.run, "report": project.report}.items():
-    app.command(name, rich_help_panel="Compare methods on your images")(function)
-for name, function in {"ui": project.ui, "doctor": doctor.doctor}.items():
-    app.command(name, rich_help_panel="Look closer")(function)
-for name, function in {"embed": embed.embed, "neighbours": neighbours.neighbours, "export": embed.export}.items():
-    app.command(name, rich_help_panel="Use an encoder")(function)
+COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Compare methods on your images": {"init": init.init, "run": project.run, "report": project.report},
+    "Look closer": {"ui": project.ui, "doctor": doctor.doctor},
+    "Use an encoder": {"embed": embed.embed, "neighbours": neighbours.neighbours, "export": embed.export},
+    "Methods": {"new": plugin.new, "check": plugin.check},
+}
+for panel, functions in COMMANDS.items():
+    for name, function in functions.items():
+        app.command(name, rich_help_panel=panel)(function)
 app.add_typer(methods.app, name="methods", rich_help_panel="Methods")
-for name, function in {"new": plugin.new, "check": plugin.check}.items():
-    app.command(name, rich_help_panel="Methods")(function)
 
 
 def run(argv: list[str] | None = None) -> int:
