@@ -19,6 +19,7 @@ from pretextbench.encoder import Encoder
 from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
+    BY_VIEW,
     PairParams,
     collapse,
     cross_correlation,
@@ -28,6 +29,7 @@ from pretextbench.parts import (
     off_diagonal,
     pair_health,
     pair_pictures,
+    require_batch,
     require_images,
 )
 from pretextbench.recipe import Recipe
@@ -58,6 +60,7 @@ class BarlowTwins(PretextMethod[Params]):
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
+        require_batch("barlow-twins", data, least=BY_VIEW, whole=True)
         self.head = mlp(encoder.dim, params.head_dim, params.head_dim, params.head_dim, last_bias=False)
 
     @classmethod

@@ -20,6 +20,7 @@ from pretextbench.encoder import Encoder
 from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
+    BY_VIEW,
     PairParams,
     Twin,
     collapse,
@@ -29,6 +30,7 @@ from pretextbench.parts import (
     mlp,
     pair_health,
     pair_pictures,
+    require_batch,
 )
 from pretextbench.recipe import Recipe
 
@@ -56,6 +58,7 @@ class BYOL(PretextMethod[Params]):
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
+        require_batch("byol", data, least=BY_VIEW)
         self.projector = mlp(encoder.dim, params.head_hidden, params.head_dim)
         self.predictor = mlp(params.head_dim, params.head_hidden, params.head_dim)
         self.twin = Twin(encoder, self.projector)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pretextbench.encoder import Encoder
 from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
-from pretextbench.params import Fraction, OptimizerParams
+from pretextbench.params import BudgetShare, OptimizerParams
 from pretextbench.parts import (
     MultiCropParams,
     Prototypes,
@@ -39,6 +39,7 @@ from pretextbench.parts import (
     pair_health,
     prototype_count,
     prototype_pictures,
+    require_batch,
     require_images,
     uniform_predictions,
 )
@@ -60,10 +61,12 @@ class Params(MultiCropParams):
     temperature: float = Field(0.1, ge=1e-3, le=1000, description="of the student (paper: 0.1)")
     teacher_start: float = Field(0.04, ge=1e-3, le=1000, description="teacher's temperature at first (paper: 0.04)")
     teacher_end: float = Field(0.07, ge=1e-3, le=1000, description="teacher's temperature later (paper: 0.04 to 0.07)")
-    teacher_warmup: Fraction = Field(0.3, description="share of the budget from one to the other (paper: 30 of 100)")
+    teacher_warmup: BudgetShare = Field(0.3, description="share of the budget from one to the other (paper: 30 of 100)")
     momentum: float = Field(0.99, ge=0, le=1, description="of the teacher, at the start; it ends at 1 (paper: 0.996)")
     centre_momentum: float = Field(0.9, ge=0, le=1, description="of the centre (paper: 0.9)")
-    frozen: Fraction = Field(0.05, description="share of the budget in which the last layer stands still (paper: 0.01)")
+    frozen: BudgetShare = Field(
+        0.05, description="share of the budget in which the last layer stands still (paper: 0.01)"
+    )
 
 
 @in_float32
@@ -81,6 +84,7 @@ class DINO(PretextMethod[Params]):
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
+        require_batch("dino", data)
         hidden = (params.head_hidden, params.head_hidden)
         self.head = mlp(encoder.dim, *hidden, params.head_dim, norm=params.head_norm, gelu=True)
         self.last = Prototypes(params.head_dim, prototype_count("dino", params.prototypes, USUAL, data.images))

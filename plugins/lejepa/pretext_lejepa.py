@@ -30,6 +30,7 @@ from pretextbench.parts import (
     mlp,
     pair_health,
     random_directions,
+    require_batch,
     require_images,
     sigreg,
     visreg,
@@ -74,6 +75,7 @@ class LeJEPA(PretextMethod[Params]):
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
+        require_batch("lejepa", data, whole=True)
         self.head = mlp(encoder.dim, params.head_hidden, params.head_hidden, params.head_dim)
         self.weight = WEIGHTS[params.regulariser] if params.weight is None else params.weight
 

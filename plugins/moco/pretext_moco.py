@@ -15,11 +15,11 @@ which are those of earlier batches; a batch enters it after the step and never m
 """
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from pretextbench.distributed import gather, rank
@@ -28,6 +28,7 @@ from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
+    BY_VIEW,
     PairParams,
     Queue,
     Twin,
@@ -38,6 +39,7 @@ from pretextbench.parts import (
     mlp,
     pair_health,
     pair_pictures,
+    require_batch,
     require_images,
 )
 from pretextbench.recipe import Recipe
@@ -55,12 +57,6 @@ class Params(PairParams):
     head_dim: int = Field(128, ge=2, description="of queries and keys (v2: 128, v3: 256)")
     head_hidden: int = Field(512, ge=2, description="hidden units of the heads (v2: 2048, v3: 4096)")
 
-    @model_validator(mode="after")
-    def _queue_holds_a_batch(self) -> Self:
-        if self.form == "v2" and self.batch_size and self.queue < self.batch_size:
-            raise ValueError(f"`queue` of {self.queue} keys is shorter than a batch of {self.batch_size} images")
-        return self
-
 
 @in_float32
 def with_queue(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
@@ -76,6 +72,15 @@ def within_batch(q: Tensor, k: Tensor, temperature: float) -> Tensor:
     q, keys = F.normalize(q, dim=1), gather(F.normalize(k.detach(), dim=1))
     own = torch.arange(len(q), device=q.device) + rank() * len(q)
     return 2 * temperature * F.cross_entropy(q @ keys.T / temperature, own)
+
+
+def require_groups(images: int, count: int) -> None:
+    """Refuse a batch of a process that leaves a group fewer than two images: they have no statistics."""
+    if count > 1 and images < 2 * count:
+        raise UserError(
+            f"Method 'moco' normalises {count} groups of a batch, which needs at least {2 * count} images at a time, "
+            f"found {images}. Lower its `norm_groups`, or raise the batch size."
+        )
 
 
 def groups(images: int, count: int) -> tuple[list[list[int]], list[list[int]]]:
@@ -106,8 +111,12 @@ class MoCo(PretextMethod[Params]):
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
+        queued = params.form == "v2"
+        require_batch("moco", data, least=2 if queued else BY_VIEW, whole=not queued)
+        if queued and data.part:
+            require_groups(data.part, params.norm_groups)
         sizes = (params.head_hidden, params.head_dim)
-        if params.form == "v2":
+        if queued:
             self.projector, self.predictor = mlp(encoder.dim, *sizes, norm=False), None
             self.queue = Queue(params.queue, params.head_dim, batch=data.batch, owner="moco")
         else:
@@ -133,11 +142,8 @@ class MoCo(PretextMethod[Params]):
 
     def _queued(self, views: tuple[Tensor, ...]) -> Loss:
         count, images = self.params.norm_groups, len(views[0])
-        if self.training and count > 1 and images < 2 * count:
-            raise UserError(
-                f"Method 'moco' normalises {count} groups of a batch, which needs at least {2 * count} images at a "
-                f"time, found {images}. Lower its `norm_groups`, or raise the batch size."
-            )
+        if self.training:
+            require_groups(images, count)
         of_queries, of_keys = groups(images, count if self.training else 1)
         q = self.projector(in_groups(self.encoder, views[0], of_queries))
         k = in_groups(self.twin, views[1], of_keys)

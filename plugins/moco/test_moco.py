@@ -12,7 +12,6 @@ from lightly.loss import NTXentLoss
 from pretext_moco import MoCo, Params, groups, in_groups, with_queue, within_batch
 from torch import Tensor, nn
 
-from pretextbench.base.section import parse
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
 
@@ -171,8 +170,6 @@ def test_batch_norm_sees_one_group_at_a_time() -> None:
 
 
 def test_bad_settings_are_refused_in_one_sentence(method: Make, batch: Make, facts: Data) -> None:
-    with pytest.raises(UserError, match="`queue` of 64 keys is shorter than a batch of 128 images"):
-        parse(Params, {"queue": 64, "batch_size": 128}, "params.yaml")
     known = replace(facts, batch=32)
     with pytest.raises(UserError, match="The queue of method 'moco', of 24 embeddings, is shorter than a batch of 32"):
         method(known)

@@ -12,11 +12,10 @@ the step: a batch never finds itself.
 """
 
 from collections.abc import Mapping
-from typing import Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from pretextbench.distributed import gather, rank
@@ -24,6 +23,7 @@ from pretextbench.encoder import Encoder
 from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
+    BY_VIEW,
     PairParams,
     Queue,
     collapse,
@@ -32,6 +32,7 @@ from pretextbench.parts import (
     mlp,
     pair_health,
     pair_pictures,
+    require_batch,
     require_images,
 )
 from pretextbench.recipe import Recipe
@@ -47,12 +48,6 @@ class Params(PairParams):
     temperature: float = Field(0.2, gt=0, le=10, description="tau (paper: 0.1)")
     head_dim: int = Field(128, ge=2, description="of z (paper: 256)")
     head_hidden: int = Field(512, ge=2, description="hidden units of both heads (paper: 2048 and 4096)")
-
-    @model_validator(mode="after")
-    def _queue_holds_a_batch(self) -> Self:
-        if self.batch_size and self.queue < self.batch_size:
-            raise ValueError(f"`queue` of {self.queue} images is shorter than a batch of {self.batch_size} images")
-        return self
 
 
 @torch.no_grad()
@@ -79,6 +74,7 @@ class NNCLR(PretextMethod[Params]):
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
+        require_batch("nnclr", data, least=BY_VIEW, whole=True)
         hidden = params.head_hidden
         self.projector = mlp(encoder.dim, hidden, hidden, params.head_dim, last_norm="affine")
         self.predictor = mlp(params.head_dim, hidden, params.head_dim)

@@ -13,7 +13,6 @@ from lightly.models.modules import NNMemoryBankModule
 from pretext_nnclr import NNCLR, Params, cross_entropy, nearest
 from torch import nn
 
-from pretextbench.base.section import parse
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
 
@@ -134,8 +133,6 @@ def test_the_first_view_enters_the_queue_after_the_step(method: Make, batch: Mak
 
 
 def test_bad_settings_are_refused_in_one_sentence(method: Make, batch: Make, facts: Data) -> None:
-    with pytest.raises(UserError, match="`queue` of 64 images is shorter than a batch of 128 images"):
-        parse(Params, {"queue": 64, "batch_size": 128}, "params.yaml")
     with pytest.raises(UserError, match="The queue of method 'nnclr', of 24 embeddings, is shorter than a batch of 32"):
         method(replace(facts, batch=32))
     with pytest.raises(UserError, match="'nnclr' needs at least 2 images in each batch of a process, found 1"):

@@ -28,6 +28,7 @@ from pretextbench.parts import (
     mlp,
     pair_health,
     pair_pictures,
+    require_batch,
     require_images,
 )
 from pretextbench.recipe import Recipe
@@ -72,6 +73,7 @@ class SimCLR(PretextMethod[Params]):
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
+        require_batch("simclr", data, whole=True)
         self.head = mlp(encoder.dim, params.head_hidden or encoder.dim, params.head_dim, last_norm="affine")
 
     @classmethod

@@ -20,6 +20,7 @@ from pretextbench.encoder import Encoder
 from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
+    BY_VIEW,
     PairParams,
     collapse,
     encode,
@@ -27,6 +28,7 @@ from pretextbench.parts import (
     mlp,
     pair_health,
     pair_pictures,
+    require_batch,
     require_images,
 )
 from pretextbench.recipe import Recipe
@@ -54,6 +56,7 @@ class SimSiam(PretextMethod[Params]):
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
+        require_batch("simsiam", data, least=BY_VIEW)
         self.projector = mlp(encoder.dim, params.head_dim, params.head_dim, params.head_dim, last_norm="plain")
         self.predictor = mlp(params.head_dim, params.head_hidden, params.head_dim)
 

@@ -20,8 +20,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pretextbench.encoder import Encoder
+from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
-from pretextbench.params import Fraction, OptimizerParams
+from pretextbench.params import BudgetShare, OptimizerParams
 from pretextbench.parts import (
     MultiCropParams,
     Prototypes,
@@ -36,6 +37,7 @@ from pretextbench.parts import (
     pair_health,
     prototype_count,
     prototype_pictures,
+    require_batch,
     require_images,
     sinkhorn,
     uniform_predictions,
@@ -57,7 +59,9 @@ class Params(MultiCropParams):
     temperature: float = Field(0.1, ge=1e-3, le=1000, description="of the predictions (paper: 0.1)")
     epsilon: float = Field(0.05, ge=1e-3, le=1000, description="of Sinkhorn-Knopp (paper: 0.05)")
     iterations: int = Field(3, ge=1, le=1000, description="of Sinkhorn-Knopp (paper: 3)")
-    frozen: Fraction = Field(0.05, description="share of the budget in which the prototypes stand still (paper: 1/800)")
+    frozen: BudgetShare = Field(
+        0.05, description="share of the budget in which the prototypes stand still (paper: 1/800)"
+    )
     queue: int = Field(0, ge=0, le=10**7, description="earlier embeddings that share the prototypes (paper: 0, 3840)")
 
 
@@ -72,9 +76,15 @@ class SwAV(PretextMethod[Params]):
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
+        require_batch("swav", data, whole=True)
         count = prototype_count("swav", params.prototypes, USUAL, data.images)
         self.head = mlp(encoder.dim, params.head_hidden, params.head_dim)
         self.prototypes = Prototypes(params.head_dim, count)
+        if params.queue and data.budget and params.queue >= data.budget:
+            raise UserError(
+                f"The queue of method 'swav' takes part when it is full, and {params.queue} embeddings are not fewer "
+                f"than the {data.budget} images of the budget. Lower `queue`, or raise pretrain.images."
+            )
         sizes = [params.queue] * params.global_views if params.queue else []
         self.queues = nn.ModuleList(Queue(size, params.head_dim, data.batch, "swav") for size in sizes)
         self.register_buffer("full", torch.zeros((), dtype=torch.int64))

@@ -25,6 +25,7 @@ from pretextbench.encoder import Encoder
 from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
+    BY_VIEW,
     PairParams,
     collapse,
     encode,
@@ -33,6 +34,7 @@ from pretextbench.parts import (
     off_diagonal,
     pair_health,
     pair_pictures,
+    require_batch,
     require_images,
     variance_and_covariance,
 )
@@ -75,6 +77,7 @@ class VICReg(PretextMethod[Params]):
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
+        require_batch("vicreg", data, least=BY_VIEW, whole=True)
         self.head = mlp(encoder.dim, params.head_dim, params.head_dim, params.head_dim, last_bias=False)
 
     @classmethod

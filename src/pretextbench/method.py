@@ -83,6 +83,9 @@ class Data:
     derived: Mapping[str, Tensor] = field(default_factory=dict)  # what `derive` returned
     classes: int = 0  # for the supervised control only; 0 for every pretext method
     batch: int = 0  # images per optimizer step, of all processes together; 0: not known
+    part: int = 0  # of them `loss` gets at a time: those of a process, in `accumulate` parts; 0: not known
+    accumulate: int = 1  # parts of a step, whose losses are averaged
+    budget: int = 0  # images seen in the whole training; 0: not known
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pretextbench.base.encoder_params import EncoderParams
 from pretextbench.base.section import (
     NAME,
+    BudgetShare,
     Count,
     Fraction,
     LabelBudgets,
@@ -24,7 +25,7 @@ from pretextbench.base.source_params import Prepare, Source, Synthetic, Transfer
 from pretextbench.base.yaml_file import read_text, read_yaml
 
 __all__ = [
-    "NAME", "Augment", "Compare", "EncoderParams", "Evaluate", "Fraction", "MethodName", "MethodParams",
+    "NAME", "Augment", "BudgetShare", "Compare", "EncoderParams", "Evaluate", "Fraction", "MethodName", "MethodParams",
     "OptimizerParams", "Params", "Positive", "Prepare", "Pretrain", "Section", "Source", "SourceName", "Synthetic",
     "Transfer", "Watch", "load",
 ]  # fmt: skip
@@ -54,7 +55,7 @@ class OptimizerParams(Section):
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.999), description="of adamw"
     )
-    warmup: Fraction = Field(0.1, description="share of the steps spent warming up")
+    warmup: BudgetShare = Field(0.1, description="share of the steps spent warming up")
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
@@ -81,8 +82,8 @@ class Pretrain(Section):
     devices: int = Field(1, ge=1, le=1024, description="processes on each machine, one per device")
     nodes: int = Field(1, ge=1, le=1024, description="machines that train one encoder together")
     compile: bool = Field(False, description="torch.compile the encoder: pays on GPUs, not on small CPU networks")
-    freeze: float | None = Field(
-        None, ge=0, lt=1, description="share of the steps in which the encoder rests; null = 0.1 with start weights"
+    freeze: BudgetShare | None = Field(
+        None, lt=1, description="share of the steps in which the encoder rests; null = 0.1 with start weights"
     )
     encoder_rate: float | None = Field(
         None,

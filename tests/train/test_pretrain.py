@@ -1,6 +1,7 @@
 """What a training keeps until its outputs are safe: killed after the last step, it is copied and not trained again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -157,3 +158,14 @@ def test_a_control_needs_labels_of_two_classes_among_the_training_images(train: 
         return
     with pytest.raises(UserError, match=rf"labels of at least two classes, found {count} in the training images"):
         pretrain.facts(cast(Prepared, data), job(name="supervised"))
+
+
+@pytest.mark.parametrize(("length", "budget"), [({"images": 64}, 64), ({"images": None, "epochs": 2}, 200)])
+def test_a_method_is_told_batch_parts_and_budget(length: dict[str, float | None], budget: int) -> None:
+    """As by the inventory: what its constructor refuses there, it refuses in its training too."""
+    shape = {"image_size": 16, "mean": (0.5,) * 3, "std": (0.2,) * 3, "classes": []}
+    data = SimpleNamespace(**shape, images=lambda split: [0] * 100, labels=lambda split: np.zeros(100))
+    loop = {"batch_size": 24, "accumulate": 2, "devices": 3, **length}
+    work = replace(job(), pretrain=LOOP.model_copy(update=loop))
+    facts = pretrain.facts(cast(Prepared, data), work)
+    assert (facts.batch, facts.part, facts.accumulate, facts.budget) == (24, 4, 2, budget)

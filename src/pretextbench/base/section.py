@@ -3,14 +3,22 @@
 import re
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pretextbench.base.names import printable
 from pretextbench.errors import UserError, nearest
 
 Values = TypeVar("Values", bound=tuple[Any, ...])
 
+
+def _no_steps(value: object) -> object:
+    if isinstance(value, int | float) and value > 1:
+        raise ValueError("expected a share of the budget from 0 to 1, and not a number of steps or epochs")
+    return value
+
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
+BudgetShare = Annotated[float, BeforeValidator(_no_steps), Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0, le=10**12)]
 Count = Annotated[int, Field(gt=0, le=1_000_000)]
 RandomSeed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]  # strict: DVC would name a stage after 1.0 or true

@@ -5,12 +5,14 @@ from pretextbench.parts.crops import MultiCropParams, crop_pictures, cross_view_
 from pretextbench.parts.gaussian import random_directions, sigreg, visreg
 from pretextbench.parts.heads import mlp
 from pretextbench.parts.pairs import (
+    BY_VIEW,
     PairParams,
     collapse,
     encode,
     in_float32,
     pair_health,
     pair_pictures,
+    require_batch,
     require_images,
 )
 from pretextbench.parts.patches import (
@@ -35,10 +37,10 @@ from pretextbench.parts.queue import Queue
 from pretextbench.parts.twin import Twin, cosine_momentum
 
 __all__ = [
-    "Mask", "MultiCropParams", "PairParams", "Prototypes", "Queue", "TokenDecoder", "Twin", "collapse",
+    "BY_VIEW", "Mask", "MultiCropParams", "PairParams", "Prototypes", "Queue", "TokenDecoder", "Twin", "collapse",
     "cosine_momentum", "crop_pictures", "cross_correlation", "cross_view_entropy", "dominant_prototype", "encode",
     "encode_crops", "entropies", "in_float32", "mlp", "off_diagonal", "pair_health", "pair_pictures", "patchify",
-    "prototype_count", "prototype_pictures", "random_directions", "random_mask", "require_images", "sigreg",
-    "sinkhorn", "take", "uniform_predictions", "unpatchify", "variance_and_covariance", "visible_patches",
+    "prototype_count", "prototype_pictures", "random_directions", "random_mask", "require_batch", "require_images",
+    "sigreg", "sinkhorn", "take", "uniform_predictions", "unpatchify", "variance_and_covariance", "visible_patches",
     "visreg",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pretextbench.base.picture import Picture
 from pretextbench.errors import UserError
 from pretextbench.measures import alignment, effective_rank, feature_std, uniformity
+from pretextbench.method import Data
 from pretextbench.params import Fraction, MethodParams
 from pretextbench.recipe import (
     ColorJitter,
@@ -26,6 +27,7 @@ from pretextbench.recipe import (
 )
 
 BLUR_ABOVE = 64  # pixels: on smaller images blur takes away what there is to see
+BY_VIEW = 3  # images: of two, a batch norm makes -1 and 1 whatever they show, and lets no gradient through
 COLLAPSING, COLLAPSED = 0.3, 0.05  # of the deviation on the unit sphere, where 1 is healthy
 Result = TypeVar("Result")
 
@@ -115,13 +117,40 @@ def _wide(value: Any) -> Any:
 
 
 def require_images(method: str, images: int, least: int = 2) -> None:
-    """Refuse a batch that is too small for statistics over its images.
+    """Refuse a batch that is too small for statistics over its images: in `loss`, where nothing else has refused it.
 
     Raises:
         UserError: fewer than `least` images in the batch of one process.
     """
     if images < least:
-        raise UserError(
-            f"Method {method!r} needs at least {least} images in each batch of a process, found {images}: it compares "
-            "the images of a batch. Raise pretrain.batch_size, or lower pretrain.accumulate."
+        reason = (
+            "it compares the images of a batch"
+            if least < BY_VIEW
+            else "a batch norm of its head makes -1 and 1 of any two values"
         )
+        raise UserError(
+            f"Method {method!r} needs at least {least} images in each batch of a process, found {images}: {reason}. "
+            "Raise pretrain.batch_size, or lower pretrain.accumulate."
+        )
+
+
+def require_batch(method: str, data: Data, least: int = 2, whole: bool = False) -> None:
+    """Refuse what `pretrain` asks of a method, in its constructor: before anything is trained.
+
+    Args:
+        method: its name.
+        data: with the numbers of the training; those that are not known refuse nothing.
+        least: fewest images of a process at a time; `BY_VIEW` for a head whose batch norms see one view.
+        whole: the loss depends on all images of a batch together, so that the mean of its parts is another loss.
+
+    Raises:
+        UserError: fewer images, or `whole` and `pretrain.accumulate` above 1.
+    """
+    if whole and data.accumulate > 1:
+        raise UserError(
+            f"Method {method!r} compares all images of a batch with each other, and pretrain.accumulate, "
+            f"{data.accumulate}, would make it compare {data.part} at a time instead of {data.batch}: another loss. "
+            "Set accumulate to 1; a smaller batch_size saves memory too."
+        )
+    if data.part:
+        require_images(method, data.part, least)

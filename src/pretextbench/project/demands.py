@@ -15,7 +15,7 @@ from pretextbench.base.section import label_budget
 from pretextbench.errors import UserError
 from pretextbench.params import Params, Pretrain
 from pretextbench.project import layout, lockfile
-from pretextbench.project.inventory import Entry
+from pretextbench.project.inventory import MANY, Entry, check_pair, images_known, parts_of
 
 if TYPE_CHECKING:
     from pretextbench.data.prepared import Prepared  # with NumPy, which the inventory seldom needs
@@ -38,7 +38,7 @@ def refuse(mistakes: Iterable[str]) -> None:
 
 def of_parameters(params: Params, entries: Mapping[str, Entry]) -> Iterator[str]:
     """Mistakes that show before an image is read: batches, places on the disk, room for generated images."""
-    parts = params.pretrain.accumulate * params.pretrain.devices * params.pretrain.nodes
+    parts = parts_of(params.pretrain)
     for name, entry in entries.items():
         batch = _batch(entry, params)
         yield from of_batch(name, batch, params.pretrain)
@@ -67,7 +67,7 @@ def of_parameters(params: Params, entries: Mapping[str, Entry]) -> Iterator[str]
 
 def of_batch(name: str, batch: int, params: Pretrain, images: int | None = None) -> Iterator[str]:
     """The reason why a method cannot train with this batch size and number of training images (None: not known yet)."""
-    parts = params.accumulate * params.devices * params.nodes
+    parts = parts_of(params)
     if images is not None and batch > images:
         yield (
             f"A batch of {batch} images is set for method {name!r}, but the training split has "
@@ -101,11 +101,14 @@ def of_data(params: Params, entries: Mapping[str, Entry], data: "Prepared") -> I
     images, validation = len(data.images("train")), len(data.images("val"))
     for name, entry in entries.items():
         yield from of_batch(name, _batch(entry, params), params.pretrain, images)
-        if entry.get("colour") and not data.colour:
-            try:
+        try:
+            if entry.get("colour") and not data.colour:
                 registry.load(name).requires.check(name, data.image_size, colour=False)
-            except UserError as error:
-                yield str(error)
+            if images_known(params) == MANY:  # what depends on the number of images could not be checked before
+                method = registry.load(name)
+                check_pair(name, method, method.Params.model_validate(entry["params"]), params, images)
+        except UserError as error:
+            yield str(error)
     if validation < LEAST_VALIDATION:
         yield (
             f"The validation split has {validation} image(s), and {LEAST_VALIDATION} or more are needed. Add images, "

@@ -9,12 +9,12 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypedDict, get_args
 
 from pretextbench import registry
 from pretextbench.base.section import parse
 from pretextbench.errors import UserError, nearest
-from pretextbench.params import Control, MethodParams, OptimizerParams, Params
+from pretextbench.params import Control, MethodParams, OptimizerParams, Params, Pretrain
 
 Entry = dict[str, Any]
 TRANSFORMER = OptimizerParams(name="adamw", lr=1e-3, weight_decay=0.05, warmup=0.1)  # of a vision transformer
@@ -79,8 +79,8 @@ def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
         params.encoder.decisive(),
         params.encoder.start_sha256(),
         params.prepare.image_size,
-        params.pretrain.batch_size,
-        _images(params),
+        params.pretrain.decisive(),
+        images_known(params),
     ]
     text = json.dumps([name, facts, raw, target, version("pretextbench")], sort_keys=True, default=str)
     fingerprint = hashlib.sha256(text.encode() + _contract()).hexdigest()
@@ -88,7 +88,7 @@ def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
         return known[fingerprint]
     method = registry.load(name)
     own = own_parameters(name, method, params)
-    _check_pair(name, method, own, params)
+    check_pair(name, method, own, params, images_known(params))
     colour = {"colour": True} if method.requires.colour else {}  # needed
     return {**facts, **colour, "params": own.model_dump(mode="json"), "fingerprint": fingerprint}
 
@@ -140,11 +140,17 @@ def own_parameters(name: str, method: Any, params: Params) -> MethodParams:
     return own
 
 
-def _check_pair(name: str, method: Any, own: MethodParams, params: Params) -> None:
-    """Refuse a method that cannot work with the encoder, the image size or the batch size of params.yaml.
+def check_pair(name: str, method: Any, own: MethodParams, params: Params, images: int) -> None:
+    """Refuse a method that cannot work with the encoder, the image size, the batch or the budget of params.yaml.
 
     Whether the images have colour is known when they are prepared. The networks are built without their numbers (on
     torch's device `meta`), for what a method itself refuses.
+
+    Args:
+        images: in the training split; `MANY` where it is not known.
+
+    Raises:
+        UserError: it cannot; the library or the method itself says why.
     """
     import torch  # here, with the method: not needed when all entries are known
 
@@ -156,8 +162,9 @@ def _check_pair(name: str, method: Any, own: MethodParams, params: Params) -> No
     classes, grey = (2 if method.uses_labels else 0), ((0.5,) * 3, (0.25,) * 3)
     try:
         noise = torch.rand(4, 3, size, size, generator=torch.Generator().manual_seed(0))
+        _check_recipe(name, method, own, size)
         derived, batch = method.derive(own, iter([noise]), size), own.batch_size or params.pretrain.batch_size
-        data = Data(size, *grey, _images(params), derived, classes, batch)
+        data = Data(size, *grey, images, derived, classes, **of_training(params.pretrain, batch, images))
         with torch.device("meta"):
             encoder = method.build_encoder(own, params.encoder, data)
             method.requires.check(name, size, encoder)
@@ -170,8 +177,40 @@ def _check_pair(name: str, method: Any, own: MethodParams, params: Params) -> No
         return
 
 
-def _images(params: Params) -> int:
-    """Number of training images, where it is known before any is read."""
+def _check_recipe(name: str, method: Any, own: MethodParams, size: int) -> None:
+    try:
+        method.recipe(own, size)
+    except UserError as error:
+        raise UserError(f"methods.{name}: {error}") from None
+
+
+class OfTraining(TypedDict):
+    """The facts of `method.Data` about a training."""
+
+    batch: int
+    part: int
+    accumulate: int
+    budget: int
+
+
+def of_training(pretrain: Pretrain, batch: int, images: int) -> OfTraining:
+    """Batch, parts and budget of a training on `images`."""
+    part, budget = batch // parts_of(pretrain), round(seen(pretrain, images))
+    return {"batch": batch, "part": part, "accumulate": pretrain.accumulate, "budget": budget}
+
+
+def parts_of(pretrain: Pretrain) -> int:
+    """Parts of a batch: of each process as many as `accumulate`."""
+    return pretrain.accumulate * pretrain.devices * pretrain.nodes
+
+
+def seen(pretrain: Pretrain, images: int) -> float:
+    """The budget in images, on a training split of `images`; the training rounds it to whole batches."""
+    return pretrain.images or (pretrain.epochs or 0) * images
+
+
+def images_known(params: Params) -> int:
+    """Number of training images, where it is known before any is read; else `MANY`."""
     return params.prepare.synthetic.train if params.prepare.source == "synthetic" else MANY
 
 

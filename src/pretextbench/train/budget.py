@@ -11,6 +11,7 @@ from torch import Tensor
 from pretextbench.method import PretextMethod
 from pretextbench.params import EncoderParams, MethodParams, Pretrain
 from pretextbench.project.demands import of_batch, refuse
+from pretextbench.project.inventory import seen
 from pretextbench.project.settings import VERSIONS, code_digest, installed
 from pretextbench.recipe import Recipe
 from pretextbench.registry import Plugin
@@ -87,8 +88,7 @@ def budget(job: Job, train_images: int) -> Budget:
     """
     batch = batch_size(job)
     refuse(of_batch(job.plugin.name, batch, job.pretrain, train_images))
-    images = job.pretrain.images or (job.pretrain.epochs or 0) * train_images
-    return Budget(batch, max(1, round(images / batch)))
+    return Budget(batch, max(1, round(seen(job.pretrain, train_images) / batch)))
 
 
 def too_few(job: Job, image_size: int, images: int) -> str:

@@ -23,6 +23,7 @@ from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
 from pretextbench.params import Pretrain
 from pretextbench.project.demands import of_devices, refuse
+from pretextbench.project.inventory import of_training
 from pretextbench.train import encoder_folder, work
 from pretextbench.train.batches import Batches
 from pretextbench.train.budget import Job, batch_size
@@ -109,7 +110,15 @@ def facts(data: Prepared, job: Job) -> Data:
             "images. Take it out of compare.controls in params.yaml, or lay the images out in one folder per class."
         )
     images = len(data.images("train"))
-    return Data(data.image_size, tuple(data.mean), tuple(data.std), images, job.derived, classes, batch_size(job))
+    return Data(
+        data.image_size,
+        tuple(data.mean),
+        tuple(data.std),
+        images,
+        job.derived,
+        classes,
+        **of_training(job.pretrain, batch_size(job), images),
+    )
 
 
 def pretrain(
