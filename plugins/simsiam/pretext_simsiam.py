@@ -40,6 +40,7 @@ class Params(PairParams):
     optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=1e-3, weight_decay=1e-4, warmup=0.1)
     head_dim: int = Field(512, ge=2, description="of z, and units of the projection's hidden layers (paper: 2048)")
     head_hidden: int = Field(128, ge=2, description="hidden units of the prediction head, a quarter (paper: 512)")
+    predictor_decay: bool = Field(False, description="whether the rate of the prediction head decays (paper: false)")
 
 
 @in_float32
@@ -75,6 +76,11 @@ class SimSiam(PretextMethod[Params]):
         require_images("simsiam", len(batch.index))  # the projection ends with a batch norm
         z1, z2 = self.project(batch.views)
         return Loss((closeness(self.predictor(z1), z2) + closeness(self.predictor(z2), z1)) / 2)
+
+    def constant_rate(self) -> set[str]:
+        """Names of the parameters whose learning rate stays at its peak: the prediction head's (section 4.2)."""
+        own = {name for name, _ in self.named_parameters() if name.startswith("predictor.")}
+        return set() if self.params.predictor_decay else own
 
     def show(self, batch: Batch) -> list[Picture]:
         """The two views of each image, and the cosines of all projections with each other."""

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from pretextbench.errors import UserError
 from pretextbench.method import Batch
+from pretextbench.testing import bench
+from pretextbench.train.optim import rate
 
 Make = Callable[..., Any]
 
@@ -122,3 +124,20 @@ def test_show_draws_the_views_and_their_cosines(method: Make, batch: Make) -> No
     views, cosines = method().eval().show(batch(4))
     assert views.images.shape == (4, 2, 3, 16, 16)
     assert cosines.images.shape == (1, 1, 3, 8, 8)
+
+
+@pytest.mark.parametrize("decays", [False, True])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_rate_of_the_prediction_head_stays_at_its_peak(decays: bool, accumulate: int) -> None:
+    """In the training itself, whatever the number of parts; with `predictor_decay` it is that of all others."""
+    training = bench.build(SimSiam, params=Params(head_dim=16, predictor_decay=decays), steps=4)
+    loop = training.job.pretrain.model_copy(update={"accumulate": accumulate})
+    object.__setattr__(training.job, "pretrain", loop)
+    bench.advance(training, 4)
+    (optimizer,), params = training.optimizers, training.job.params.optimizer
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    predictor = {rates.pop(id(p)) for p in training.method.predictor.parameters()}
+    last = rate(3, 4, params)
+    assert last < params.lr / 2
+    assert set(rates.values()) == {last}
+    assert predictor == {last if decays else params.lr}

@@ -17,6 +17,7 @@ method says what to minimise. One loop trains them all; this is how each need is
 | its own backbone | override `build_encoder` |
 | tokens of patches, some of them dropped | `Requires(encoder=TokenEncoder)`: its `embed` and `encode` |
 | parameters that must not be decayed | a method `no_weight_decay` of their module, which names them |
+| parameters whose learning rate stays at its peak | a method `constant_rate` of their module, which names them |
 | a kind of encoder, a least image size, colour | `requires`: the host refuses a pair that cannot work |
 | statistics of the data set before training | `derive`, in the augment stage; its tensors are `data.derived` |
 | communication across processes | `distributed.gather` and `mean`, with gradients; identity in one process |

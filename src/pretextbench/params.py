@@ -50,6 +50,9 @@ class OptimizerParams(Section):
     name: Literal["sgd", "adamw", "lars"] = Field("adamw", description="update rule")
     lr: float = Field(1e-3, gt=0, le=1000, description="peak learning rate, for the batch size in use")
     weight_decay: float = Field(1e-4, ge=0, le=1000, description="not applied to biases and normalisation")
+    weight_decay_end: float | None = Field(
+        None, ge=0, le=1000, description="decay at the end of the budget, along a cosine; null = weight_decay"
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd and lars")
     nesterov: bool = Field(False, description="Nesterov's momentum, of sgd with a momentum above 0")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(

@@ -10,7 +10,7 @@ from torch.optim import SGD, AdamW
 
 from pretextbench.encoder import build as build_encoder
 from pretextbench.params import EncoderParams, OptimizerParams
-from pretextbench.train.optim import ETA, LARS, build, exempt, rate, set_rate
+from pretextbench.train.optim import ETA, LARS, build, constant_rate, exempt, rate, schedule, set_rate
 
 DECAY, MOMENTUM = 1e-2, 0.9
 RATES = [0.1 * (k + 1) / 5 for k in range(5)] + [0.05 * (1 + math.cos(math.pi * k / 15)) for k in range(15)]
@@ -174,6 +174,42 @@ def test_set_rate_reaches_every_group() -> None:
     optimizer = build(network().parameters(), OptimizerParams())
     set_rate(optimizer, 0.123)
     assert [group["lr"] for group in optimizer.param_groups] == [0.123, 0.123]
+
+
+class Predictor(nn.Linear):
+    """Names its weight as one of a constant rate, and a name that it does not have."""
+
+    def constant_rate(self) -> set[str]:
+        return {"weight", "absent"}
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lars"])
+def test_a_constant_rate_stays_at_the_peak_and_may_be_shared(name: str) -> None:
+    """The weight of the predictor keeps the rate, its share of the slow ones too; its bias follows the schedule."""
+    module = nn.Sequential(network(), Predictor(2, 2))
+    params, weight = OptimizerParams(name=name, lr=0.3, warmup=0), module[1].weight
+    for slow, expected in ((frozenset(), 0.3), (frozenset({id(weight)}), 0.03)):
+        optimizer = build(module.parameters(), params, slow=slow, share=0.1, constant=constant_rate(module))
+        for step in (0, 5, 9):
+            schedule(optimizer, step, 10, params)
+            rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+            assert rates.pop(id(weight)) == pytest.approx(expected)
+            assert len(rates) == len(list(module.parameters())) - 1
+            assert set(rates.values()) == {rate(step, 10, params)}
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lars"])
+def test_weight_decay_follows_a_cosine_to_its_end(name: str) -> None:
+    """By the closed form; biases and norms stay without; it is constant where no end is given."""
+    params = OptimizerParams(name=name, weight_decay=0.04, weight_decay_end=0.4)
+    optimizer, constant = build(network().parameters(), params), OptimizerParams(name=name, weight_decay=0.04)
+    for step, expected in ((0, 0.04), (25, 0.4 - 0.18 * (1 + math.sqrt(0.5))), (50, 0.22), (99, 0.4)):
+        schedule(optimizer, step, 100, params)
+        weights, vectors = (group["weight_decay"] for group in optimizer.param_groups)
+        assert weights == pytest.approx(expected, abs=1e-4)
+        assert vectors == 0.0
+        schedule(other := build(network().parameters(), constant), step, 100, constant)
+        assert [group["weight_decay"] for group in other.param_groups] == [0.04, 0.0]
 
 
 # --- schedule -----------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from torch import Tensor
 from pretextbench.method import PretextMethod
 from pretextbench.params import EncoderParams, MethodParams, Pretrain
 from pretextbench.project.demands import of_batch, refuse
-from pretextbench.project.inventory import seen
+from pretextbench.project.inventory import OfTraining, of_training, seen
 from pretextbench.project.settings import VERSIONS, code_digest, installed
 from pretextbench.recipe import Recipe
 from pretextbench.registry import Plugin
@@ -78,6 +78,11 @@ class Budget:
 def batch_size(job: Job) -> int:
     """Images per step, all processes together: the method's own number or the common one."""
     return job.params.batch_size or job.pretrain.batch_size
+
+
+def told(job: Job, train_images: int) -> OfTraining:
+    """What a method is told of its training, on a training split of `train_images`: see `method.Data`."""
+    return of_training(job.pretrain, batch_size(job), train_images)
 
 
 def budget(job: Job, train_images: int) -> Budget:

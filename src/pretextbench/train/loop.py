@@ -79,9 +79,10 @@ class Training:
             return self.fabric.to_device(self.method.requires_grad_(False)), []
         gpu = self.fabric.device.type == "cuda"
         exempt, share = optim.exempt(self.method), self.job.pretrain.encoder_rate or (CONTINUED if self.start else 1.0)
-        slow = {id(p) for p in self.method.encoder.parameters()}
+        slow, constant = {id(p) for p in self.method.encoder.parameters()}, optim.constant_rate(self.method)
         optimizers = [
-            optim.build(player.parameters, player.optimizer, gpu, exempt, slow, share) for player in self.players
+            optim.build(player.parameters, player.optimizer, gpu, exempt, slow, share, constant)
+            for player in self.players
         ]
         module, *wrapped = self.fabric.setup(self.method, *optimizers)
         return module, wrapped
@@ -95,7 +96,7 @@ class Training:
         values: dict[str, Tensor] = {}
         staged: dict[str, list[Tensor]] = {}
         for player, optimizer in zip(self.players, self.optimizers, strict=True):
-            optim.set_rate(optimizer, optim.rate(self.step, self.steps, player.optimizer))
+            optim.schedule(optimizer, self.step, self.steps, player.optimizer)
             for parameter in self.parameters:  # of all players: a turn leaves gradients on the other
                 parameter.grad = None
             for views, number, scratch in batches:

@@ -1,5 +1,6 @@
 """Optimizers of the players and the one learning-rate schedule."""
 
+import itertools
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
@@ -52,6 +53,7 @@ def build(
     undecayed: Collection[int] = frozenset(),
     slow: Collection[int] = frozenset(),
     share: float = 1.0,
+    constant: Collection[int] = frozenset(),
 ) -> Optimizer:
     """The optimizer of one player; biases, normalisation parameters and those of `undecayed` are not decayed.
 
@@ -60,8 +62,9 @@ def build(
         undecayed: identities of parameters; see `exempt`.
         slow: identities of parameters that get `share` of the learning rate: those of the encoder.
         share: of the learning rate, for continued training.
+        constant: identities of parameters whose learning rate stays at the peak; see `constant_rate`.
     """
-    groups = list(_groups(list(parameters), params.name == "lars", undecayed, slow, share))
+    groups = list(_groups(list(parameters), params, undecayed, slow if share != 1.0 else (), share, constant))
     if params.name == "adamw":
         return AdamW(groups, lr=params.lr, betas=params.betas, weight_decay=params.weight_decay, fused=fused)
     if params.name == "lars":
@@ -71,18 +74,26 @@ def build(
 
 
 def _groups(
-    parameters: list[nn.Parameter], lars: bool, undecayed: Collection[int], slow: Collection[int], share: float
+    parameters: list[nn.Parameter],
+    params: OptimizerParams,
+    undecayed: Collection[int],
+    slow: Collection[int],
+    share: float,
+    constant: Collection[int],
 ) -> Iterator[dict[str, Any]]:
-    """Those with the whole rate, then those with a share of it; of each the decayed ones, then the others."""
-    whole = [p for p in parameters if id(p) not in slow or share == 1.0]
-    part = [p for p in parameters if id(p) in slow and share != 1.0]
-    for alike, own in ((whole, {}), (part, {"share": share})):
+    """Those that follow the schedule, then those of a constant rate; each with the whole rate, then with a share of it.
+
+    Of each the decayed ones come first, then the others.
+    """
+    for fixed, slowed in itertools.product((False, True), repeat=2):
+        alike = [p for p in parameters if (id(p) in constant, id(p) in slow) == (fixed, slowed)]
+        own = {**({"constant": params.lr} if fixed else {}), **({"share": share} if slowed else {})}
         weights = [p for p in alike if p.ndim > 1 and id(p) not in undecayed]
         vectors = [p for p in alike if p.ndim <= 1 or id(p) in undecayed]
         if weights:
-            yield {"params": weights, **own}
+            yield {"params": weights, **({} if params.weight_decay_end is None else {"decayed": True}), **own}
         if vectors:
-            yield {"params": vectors, "weight_decay": 0.0, **({"trust": False} if lars else {}), **own}
+            yield {"params": vectors, "weight_decay": 0.0, **({"trust": False} if params.name == "lars" else {}), **own}
 
 
 def exempt(network: nn.Module) -> frozenset[int]:
@@ -91,13 +102,37 @@ def exempt(network: nn.Module) -> frozenset[int]:
     A module with a method `no_weight_decay`, as timm's models have, returns the names of such parameters: positions,
     class and mask tokens.
     """
-    found: set[int] = set()
+    return _named(network, "no_weight_decay")
+
+
+def constant_rate(network: nn.Module) -> frozenset[int]:
+    """Identities of the parameters whose learning rate neither warms up nor decays, by modules' `constant_rate`."""
+    return _named(network, "constant_rate")
+
+
+def _named(network: nn.Module, hook: str) -> frozenset[int]:
+    """Identities of the parameters that the modules of a network name by a method of theirs."""
+    identities: set[int] = set()
     for module in network.modules():
-        names: set[str] = getattr(module, "no_weight_decay", set)()
+        names: set[str] = getattr(module, hook, set)()
         if names:
             own = dict(module.named_parameters())
-            found |= {id(own[name]) for name in names if name in own}
-    return frozenset(found)
+            identities |= {id(own[name]) for name in names if name in own}
+    return frozenset(identities)
+
+
+def schedule(optimizer: Optimizer, step: int, steps: int, params: OptimizerParams) -> None:
+    """Give an optimizer the learning rate and the weight decay of step 0 .. steps - 1."""
+    set_rate(optimizer, rate(step, steps, params))
+    if params.weight_decay_end is not None:
+        for group in optimizer.param_groups:
+            group["weight_decay"] = decay(step, steps, params) if group.get("decayed") else 0.0
+
+
+def decay(step: int, steps: int, params: OptimizerParams) -> float:
+    """Weight decay of a step: along a cosine to `weight_decay_end`, if there is one (Caron 2021)."""
+    end = params.weight_decay if params.weight_decay_end is None else params.weight_decay_end
+    return end + (params.weight_decay - end) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def rate(step: int, steps: int, params: OptimizerParams) -> float:
@@ -112,6 +147,6 @@ def rate(step: int, steps: int, params: OptimizerParams) -> float:
 
 
 def set_rate(optimizer: Optimizer, lr: float) -> None:
-    """Give every group of the optimizer this learning rate, or its share of it."""
+    """Give every group of the optimizer this learning rate, or its constant one, or its share of either."""
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("share", 1.0)
+        group["lr"] = group.get("constant", lr) * group.get("share", 1.0)

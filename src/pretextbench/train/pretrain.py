@@ -23,10 +23,9 @@ from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
 from pretextbench.params import Pretrain
 from pretextbench.project.demands import of_devices, refuse
-from pretextbench.project.inventory import of_training
 from pretextbench.train import encoder_folder, work
 from pretextbench.train.batches import Batches
-from pretextbench.train.budget import Job, batch_size
+from pretextbench.train.budget import Job, told
 from pretextbench.train.checkpoint import Checkpoint
 from pretextbench.train.encoder_folder import Card
 from pretextbench.train.history import as_csv
@@ -110,15 +109,7 @@ def facts(data: Prepared, job: Job) -> Data:
             "images. Take it out of compare.controls in params.yaml, or lay the images out in one folder per class."
         )
     images = len(data.images("train"))
-    return Data(
-        data.image_size,
-        tuple(data.mean),
-        tuple(data.std),
-        images,
-        job.derived,
-        classes,
-        **of_training(job.pretrain, batch_size(job), images),
-    )
+    return Data(data.image_size, tuple(data.mean), tuple(data.std), images, job.derived, classes, **told(job, images))
 
 
 def pretrain(
