@@ -116,7 +116,10 @@ def check_methods(root: Path) -> None:
     """
     path = root / layout.METHODS
     for name, entry in (json.loads(path.read_text()) if path.is_file() else {}).items():
-        if "source_hash" in entry and registry.source_hash(registry.find(name)) != entry["source_hash"]:
+        if (
+            "source_hash" in entry
+            and registry.source_hash(registry.find(entry.get("method", name))) != entry["source_hash"]
+        ):
             raise UserError(
                 f"Method {name!r} has other code in the environment of {root} than where the run was started. Install "
                 "the same version in both."

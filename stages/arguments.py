@@ -30,6 +30,7 @@ class Contestant(NamedTuple):
     source_hash: str
     method: Any
     params: MethodParams
+    from_scratch: bool = False
 
 
 def contestant(name: str) -> Contestant:
@@ -45,12 +46,13 @@ def contestant(name: str) -> Contestant:
             f"Method {name!r} is not in {layout.METHODS} (found: {', '.join(entries) or 'nothing'}). "
             "List it under compare.methods in params.yaml and run `dvc repro`."
         )
-    entry, plugin = entries[name], registry.find(name)
+    entry = entries[name]
+    plugin = registry.find(entry.get("method", name))
     if registry.source_hash(plugin) != entry["source_hash"]:
         raise UserError(
             f"The code of method {name!r} was changed after the inventory of this run. Run `dvc repro` again: its "
             "results are then made by the new code."
         )
-    method = registry.load(name)
+    method = registry.load(plugin.name)
     params = parse(method.Params, entry["params"], str(layout.METHODS), name)
-    return Contestant(plugin, entry["source_hash"], method, params)
+    return Contestant(plugin, entry["source_hash"], method, params, entry.get("from_scratch", False))

@@ -72,7 +72,8 @@ def state(entry: Mapping[str, Any], item: Sequence[str]) -> Iterator[tuple[str, 
             for key in (_filled(key, item) for key in keys or ()):
                 yield f"{key} in {file}", json.dumps(_at(values, key.split(".")), sort_keys=True)
                 if file == layout.METHODS.as_posix():
-                    yield f"the code of the method {key}", registry.source_hash(registry.find(key))
+                    plugin = registry.find(values[key].get("method", key))
+                    yield f"the code of the method {key}", registry.source_hash(plugin)
 
 
 def _filled(text: str, item: Sequence[str]) -> str:

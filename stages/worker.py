@@ -11,6 +11,7 @@ from pretextbench.errors import UserError
 from pretextbench.params import Params
 from pretextbench.project import layout
 from pretextbench.project.settings import parameters
+from pretextbench.project.variant import encoder_of
 from pretextbench.train.budget import Job
 from pretextbench.train.encoder_folder import Card, read_tensors
 from pretextbench.train.pretrain import pretrain
@@ -34,7 +35,9 @@ def job(name: str, seed: int, params: Params) -> Job:
     entrant, folder = contestant(name), layout.augmented(name)
     policy = Policy.read(folder / "policy.json")
     derived = read_tensors(folder / "derived.safetensors", "augment")
-    return Job(*entrant, params.encoder, params.pretrain, policy.recipe, derived, seed)
+    encoder = encoder_of(entrant.from_scratch, params.encoder)
+    row = "" if name == entrant.plugin.name else name
+    return Job(*entrant[:4], encoder, params.pretrain, policy.recipe, derived, seed, row)
 
 
 def watching(name: str, seed: int, params: Params, data: Prepared) -> Watching:

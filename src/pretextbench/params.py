@@ -154,7 +154,7 @@ class Compare(Section):
     methods: Annotated[tuple[MethodName, ...], AfterValidator(distinct)] = Field(
         ("simclr", "rotation"), description="pretext methods, by entry-point name"
     )
-    controls: Annotated[tuple[Control, ...], AfterValidator(distinct)] = Field(
+    controls: Annotated[tuple[MethodName, ...], AfterValidator(distinct)] = Field(
         ("random", "supervised"), description="rows that are not pretext methods"
     )
     references: Annotated[tuple[MethodName, ...], AfterValidator(distinct)] = Field(

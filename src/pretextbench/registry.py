@@ -16,6 +16,7 @@ from pretextbench.errors import PluginError, nearest
 __all__ = ["GROUP", "Plugin", "available", "find", "load", "source_hash"]
 
 GROUP = "pretextbench.methods"
+ROW_FIELDS = {"method", "from_scratch"}  # of a section of `methods`: see project/variant.py
 OWN_DISTRIBUTION = "pretextbench"  # its controls may see labels
 
 
@@ -91,6 +92,8 @@ def load(name: str) -> Any:
         )
     if method.uses_labels and plugin.distribution != OWN_DISTRIBUTION:
         raise PluginError(f"{plugin} asks for labels. A pretext method learns from images alone: remove uses_labels.")
+    if taken := sorted(ROW_FIELDS & set(method.Params.model_fields)):
+        raise PluginError(f"{plugin} has a parameter {taken[0]!r}, which params.yaml uses for the row. Rename it.")
     return method
 
 

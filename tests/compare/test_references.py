@@ -84,6 +84,23 @@ def test_continued_training_is_held_against_the_start_weights(rate: float, answe
     assert ranked.verdicts[LINEAR].p("simclr", "untouched") < 0.05
 
 
+def test_start_weights_are_held_against_training_from_scratch() -> None:
+    """Row by row of one method; a row from scratch is no continued training."""
+    rates = {"simclr": 0.75, "plain": 0.6, "rotation": 0.65, "untouched": 0.55}
+    own = {"plain": {"method": "simclr", "from_scratch": True}}
+    idle = {"kind": "control", "images_seen": 0, "seconds": 0.0}
+    results = [replace(r, **(own.get(r.name) or {"method": r.name})) for r in runs(rates, seeds=3)]
+    text = recommendation_md(compare([replace(r, **idle) if r.name == "untouched" else r for r in results], PARAMS))
+    heads, lines = "## Start weights against training from scratch", text.splitlines()
+    (line,) = [line for line in text.partition(heads)[2].partition("\n## ")[0].splitlines() if line]
+    assert line.startswith("- simclr is ")
+    assert "points above plain, from scratch (p = 0.015 after" in line
+    continued = text.partition("## Against the start weights as they are")[2].partition("\n## ")[0]
+    assert "shown to help with simclr or rotation." in continued
+    assert not any(line.startswith("- plain is") for line in continued.splitlines())
+    assert heads in lines
+
+
 def test_the_page_shows_it_and_it_comes_back_from_disk(comparison: Comparison, tmp_path) -> None:
     results = with_reference()
     again = read(tmp_path, [on_disk(run, tmp_path) for run in results])

@@ -19,6 +19,7 @@ from pretextbench.encoder import Encoder, build
 from pretextbench.method import Data
 from pretextbench.params import Params
 from pretextbench.project.inventory import contestants, own_parameters
+from pretextbench.project.variant import row_of
 from pretextbench.train.budget import Job
 from pretextbench.train.pretrain import device_and_precision
 
@@ -48,12 +49,13 @@ def estimate(
     Raises:
         UserError: a contestant cannot be used or its parameters have mistakes.
     """
+    names = contestants(params)
     encoder = params.encoder.model_copy(update={"weights": None})  # costs the same, and nothing is downloaded for it
     params = params.model_copy(update={"encoder": encoder})
     train, images = counts
     sample = resized(pixels, params.prepare.image_size)
     training = {}
-    for name in contestants(params):
+    for name in names:
         tell(f"measuring a training step of {name}")
         training[name] = _training(name, params, sample, train, classes)
     network = build(params.encoder, params.prepare.image_size, *GREY)
@@ -115,14 +117,15 @@ def _training(name: str, params: Params, sample: np.ndarray, train: int, classes
 
 
 def _build(name: str, params: Params, sample: np.ndarray, train: int, classes: int) -> Rehearsal:
-    method = registry.load(name)
+    row = row_of(name, params)
+    method = registry.load(row.method)
     own = own_parameters(name, method, params)
     side, alone = params.prepare.image_size, params.pretrain.model_copy(update={"devices": 1})
     chunks = iter([as_float(torch.from_numpy(sample))])
     derived = method.derive(own, chunks, side)
     facts = Data(side, *GREY, train, derived, classes if method.uses_labels else 0)
     labels = np.arange(train) % classes if method.uses_labels else None
-    job = Job(registry.find(name), "", method, own, params.encoder, alone, method.recipe(own, side), derived, 0)
+    job = Job(registry.find(row.method), "", method, own, params.encoder, alone, method.recipe(own, side), derived, 0)
     return Rehearsal(job, facts, labels)
 
 

@@ -91,6 +91,8 @@ class Row:
     notes: tuple[str, ...] = ()  # why a cell is empty
     letters: str = ""  # rows that share one cannot be distinguished; a reference has none
     encoder: str = ""  # architecture of a reference
+    method: str = ""  # which the row is a variant of, or has the name of
+    from_scratch: bool = False  # trained from random weights
 
     @property
     def control(self) -> bool:
@@ -218,6 +220,8 @@ def _row(name: str, group: Sequence[Run]) -> Row:
         name=name,
         kind=group[0].kind,
         encoder=group[0].encoder if group[0].kind == "reference" else "",
+        method=group[0].method,
+        from_scratch=group[0].from_scratch,
         seeds=tuple(run.seed for run in group),
         layers=best_layers(group),
         labelfree={key: float(np.mean([measured[key] for measured in free])) for key in measures},

@@ -38,6 +38,8 @@ class Run:
     multiply_adds: int = 0  # of one image through the encoder
     training_multiply_adds: int = 0  # of one image in the forward passes of a training step
     encoder: str = ""  # architecture
+    method: str = ""  # which the row is a variant of, or has the name of
+    from_scratch: bool = False  # trained from random weights
     missing: str | None = None  # why there are no predictions, if there should be some
     folder: Path | None = None  # of the evaluation: pictures, map and history lie there
 
@@ -69,7 +71,7 @@ def _read(folder: Path) -> Run:
         return Run(
             name=card.get("row") or card["method"],
             seed=card["seed"],
-            kind="reference" if card.get("row") else "control" if card["control"] else "method",
+            kind=_kind(card),
             metrics=metrics,
             predictions=predictions,
             images_seen=card["images_seen"],
@@ -81,11 +83,19 @@ def _read(folder: Path) -> Run:
             multiply_adds=card["multiply_adds"],
             training_multiply_adds=card["training_multiply_adds"],
             encoder=card["encoder"]["name"],
+            method=card["method"],
+            from_scratch=not card["encoder"].get("weights"),
             missing=missing,
             folder=folder,
         )
     except KeyError as error:
         raise UserError(f"{folder / CARD} says nothing of {error}. Run the pretrain stage again.") from error
+
+
+def _kind(card: Mapping[str, Any]) -> Kind:
+    if card.get("row") and card["method"] == UNTOUCHED:
+        return "reference"
+    return "control" if card["control"] else "method"
 
 
 RANDOM, UNTOUCHED = "random", "untouched"  # the controls that are not trained

@@ -103,9 +103,9 @@ def of_data(params: Params, entries: Mapping[str, Entry], data: "Prepared") -> I
         yield from of_batch(name, _batch(entry, params), params.pretrain, images)
         try:
             if entry.get("colour") and not data.colour:
-                registry.load(name).requires.check(name, data.image_size, colour=False)
+                registry.load(entry.get("method", name)).requires.check(name, data.image_size, colour=False)
             if images_known(params) == MANY:  # what depends on the number of images could not be checked before
-                method = registry.load(name)
+                method = registry.load(entry.get("method", name))
                 check_pair(name, method, method.Params.model_validate(entry["params"]), params, images)
         except UserError as error:
             yield str(error)

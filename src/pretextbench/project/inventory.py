@@ -9,12 +9,13 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypedDict, get_args
+from typing import Any, TypedDict
 
 from pretextbench import registry
 from pretextbench.base.section import parse
-from pretextbench.errors import UserError, nearest
-from pretextbench.params import Control, MethodParams, OptimizerParams, Params, Pretrain
+from pretextbench.errors import UserError
+from pretextbench.params import MethodParams, OptimizerParams, Params, Pretrain
+from pretextbench.project.variant import check_names, row_of
 
 Entry = dict[str, Any]
 TRANSFORMER = OptimizerParams(name="adamw", lr=1e-3, weight_decay=0.05, warmup=0.1)  # of a vision transformer
@@ -33,18 +34,9 @@ def contestants(params: Params) -> tuple[str, ...]:
     """Methods and controls, by name.
 
     Raises:
-        UserError: a control is listed as a method, or a section of `methods` belongs to nothing installed.
+        UserError: as `variant.check_names`.
     """
-    installed = registry.available()
-    for name in params.methods:
-        if name not in installed:
-            known = ", ".join(installed)
-            raise UserError(
-                f"params.yaml: methods.{name}: no such method.{nearest(name, installed)} Installed: {known}."
-            )
-    both = set(params.compare.methods) & {*get_args(Control)}
-    if both:
-        raise UserError(f"params.yaml: compare.methods names {sorted(both)}, which belong under compare.controls.")
+    check_names(params)
     return params.compare.methods + params.compare.controls
 
 
@@ -68,16 +60,19 @@ def take_stock(params: Params, known: Mapping[str, Entry]) -> dict[str, Entry]:
 
 
 def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
-    plugin, raw = registry.find(name), params.methods.get(name) or {}
+    row = row_of(name, params)
+    plugin, raw = registry.find(row.method), params.methods.get(name) or {}
     facts = {
         "distribution": plugin.distribution,
         "version": plugin.version,
         "target": plugin.target,
         "source_hash": registry.source_hash(plugin),
+        **({} if row.method == name else {"method": row.method}),
+        **({"from_scratch": True} if row.from_scratch else {}),
     }
     target = [
-        params.encoder.decisive(),
-        params.encoder.start_sha256(),
+        row.encoder.decisive(),
+        row.encoder.start_sha256(),
         params.prepare.image_size,
         params.pretrain.decisive(),
         images_known(params),
@@ -86,7 +81,7 @@ def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
     fingerprint = hashlib.sha256(text.encode() + _contract()).hexdigest()
     if fingerprint in known:
         return known[fingerprint]
-    method = registry.load(name)
+    method = registry.load(row.method)
     own = own_parameters(name, method, params)
     check_pair(name, method, own, params, images_known(params))
     colour = {"colour": True} if method.requires.colour else {}  # needed
@@ -133,7 +128,7 @@ def own_parameters(name: str, method: Any, params: Params) -> MethodParams:
     """
     from pretextbench.encoder import TokenEncoder  # here: it imports torch, as the method does
 
-    raw = dict(params.methods.get(name) or {})
+    raw = row_of(name, params).own
     if params.encoder.transformer and not issubclass(method.requires.encoder, TokenEncoder):
         raw.setdefault("optimizer", TRANSFORMER.model_dump())
     own: MethodParams = parse(method.Params, raw, "params.yaml", f"methods.{name}")
@@ -157,7 +152,7 @@ def check_pair(name: str, method: Any, own: MethodParams, params: Params, images
     from pretextbench.encoders import weights
     from pretextbench.method import Data
 
-    size = params.prepare.image_size
+    size, encoding = params.prepare.image_size, row_of(name, params).encoder
     method.requires.check(name, size)
     classes, grey = (2 if method.uses_labels else 0), ((0.5,) * 3, (0.25,) * 3)
     try:
@@ -166,11 +161,11 @@ def check_pair(name: str, method: Any, own: MethodParams, params: Params, images
         derived, batch = method.derive(own, iter([noise]), size), own.batch_size or params.pretrain.batch_size
         data = Data(size, *grey, images, derived, classes, **of_training(params.pretrain, batch, images))
         with torch.device("meta"):
-            encoder = method.build_encoder(own, params.encoder, data)
+            encoder = method.build_encoder(own, encoding, data)
             method.requires.check(name, size, encoder)
             method(own, encoder, data)
         if method.uses_weights:
-            weights.check(encoder, params.encoder)
+            weights.check(encoder, encoding)
     except UserError:
         raise
     except Exception:  # not the user's: the stages of the method, which have the data, show it in full

@@ -32,6 +32,7 @@ def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = 
         ("", _answer(comparison, verdict, methods)),
         ("Against supervised training", _supervised(comparison, verdict, methods)),
         ("Against the start weights as they are", sentences.untouched(comparison, verdict, methods)),
+        ("Start weights against training from scratch", sentences.scratch(comparison, verdict)),
         ("Encoders of others, as they are", sentences.references(comparison, verdict)),
         ("With few labels", sentences.few(comparison, methods)),
         ("Beyond frozen features of clean images", sentences.other_protocols(comparison, methods)),

@@ -156,7 +156,7 @@ def untouched(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> l
     """Whether training on these images helped the encoder that was there before; empty without start weights."""
     if UNTOUCHED not in verdict.names:
         return []
-    level = 1 - comparison.params.confidence
+    level, methods = 1 - comparison.params.confidence, [row for row in methods if not row.from_scratch]
     lines = [f"- {against(comparison, verdict, row.name, UNTOUCHED)}" for row in methods]
     better = [row for row in methods if gap(verdict, row.name, UNTOUCHED) > 0]
     helped = [row.name for row in better if verdict.p(row.name, UNTOUCHED) < level]
@@ -167,6 +167,19 @@ def untouched(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> l
         else ("Continued training is not shown to help: use the start weights as they are.")
     )
     return [f"{start} {answer}", "\n".join(lines)]
+
+
+def scratch(comparison: Comparison, verdict: Verdict) -> list[str]:
+    """The rows that begin at start weights, each against the same method from random weights."""
+    judged = [row for row in comparison.rows if row.name in verdict.names and row.kind != "reference"]
+    pairs = [
+        (row, other)
+        for row in judged
+        for other in judged
+        if row.method == other.method and other.from_scratch and not row.from_scratch
+    ]
+    lines = [f"- {against(comparison, verdict, row.name, other.name, 'from scratch')}" for row, other in pairs]
+    return ["\n".join(lines)] if lines else []
 
 
 def references(comparison: Comparison, verdict: Verdict) -> list[str]:

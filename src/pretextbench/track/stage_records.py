@@ -18,6 +18,7 @@ from pretextbench.track.summary import (
     identity,
     numbers,
     provisional,
+    row_name,
     rows,
     settings,
     source,
@@ -143,7 +144,7 @@ def compared(reports: Path, encoders: Sequence[Path], experiment: str = EXPERIME
     return Record(
         key="comparison-" + hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16],
         name=f"comparison of {len(keys)} encoders",
-        params={"methods": ", ".join(sorted({card["method"] for card in cards}))},
+        params={"methods": ", ".join(sorted({row_name(card) for card in cards}))},
         metrics={f"row/{name}": value for name, value in numbers(content(reports / "metrics.json")).items()},
         tags={"kind": "comparison", "data_sha256": ", ".join(sorted({card["data_sha256"] for card in cards}))},
         files={"": [str(path.resolve()) for path in files]},
@@ -152,7 +153,7 @@ def compared(reports: Path, encoders: Sequence[Path], experiment: str = EXPERIME
         stage="compare",
         experiment=experiment,
         tables={"leaderboard.json": {name: [cell(row[name]) for row in board] for name in board[0]}} if board else {},
-        marks={identity(card)[0]: standing(board, card["method"], winner) for card in cards},
+        marks={identity(card)[0]: standing(board, row_name(card), winner) for card in cards},
         models={model_name(experiment, method): key for method, key in best.items()}
         | ({model_name(experiment): best[winner]} if winner in best else {}),
     )
@@ -172,8 +173,8 @@ def chosen(evaluations: Iterable[Path]) -> dict[str, dict[str, Any]]:
     for folder in evaluations:
         card, linear = content(folder / "encoder.json"), content(folder / "metrics.json").get("linear")
         score = float(linear["layers"][linear["best"]].get("val", 0.0)) if linear else 0.0
-        if not card["control"] and score > best.get(card["method"], (-1.0, {}))[0]:
-            best[card["method"]] = score, card
+        if not card["control"] and score > best.get(row_name(card), (-1.0, {}))[0]:
+            best[row_name(card)] = score, card
     return {method: card for method, (_, card) in best.items()}
 
 

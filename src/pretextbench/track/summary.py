@@ -16,8 +16,13 @@ COLOUR = "mlflow.runColor"  # MLflow's own tag
 
 def identity(card: Mapping[str, Any]) -> tuple[str, str]:
     """Key and name of the run of an encoder. The key contains the hash of the weights."""
-    name = f"{card.get('row') or card['method']}-{card['seed']}"
+    name = f"{row_name(card)}-{card['seed']}"
     return f"{name}-{card['weights_sha256']}", name
+
+
+def row_name(card: Mapping[str, Any]) -> str:
+    """The row of an encoder in the comparison; it has the name of the method where it has no own."""
+    return card.get("row") or str(card["method"])
 
 
 def provisional(card: Mapping[str, Any]) -> str | None:
@@ -49,7 +54,7 @@ def tags(card: Mapping[str, Any]) -> dict[str, str]:
     start = {"start_sha256": card["start_sha256"]} if card.get("start_sha256") else {}
     derived = {"plugin": plugin, "kind": "encoder", "encoder": f"{network.get('name')}-{network.get('width')}"}
     return (
-        {name: str(card[name]) for name in names} | derived | start | {COLOUR: colour(card["method"], card["control"])}
+        {name: str(card[name]) for name in names} | derived | start | {COLOUR: colour(row_name(card), card["control"])}
     )
 
 
