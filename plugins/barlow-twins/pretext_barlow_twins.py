@@ -16,14 +16,14 @@ from pydantic import Field
 from torch import Tensor
 
 from pretextbench.encoder import Encoder
-from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
+from pretextbench.method import Batch, Data, Loss, Picture
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
     BY_VIEW,
+    PairMethod,
     PairParams,
     collapse,
     cross_correlation,
-    encode,
     in_float32,
     mlp,
     off_diagonal,
@@ -32,7 +32,6 @@ from pretextbench.parts import (
     require_batch,
     require_images,
 )
-from pretextbench.recipe import Recipe
 
 
 class Params(PairParams):
@@ -52,7 +51,7 @@ def barlow(z1: Tensor, z2: Tensor, redundancy: float) -> tuple[Tensor, Tensor]:
     return (1 - diagonal).square().sum() + redundancy * off_diagonal(c).square().sum(), diagonal.mean()
 
 
-class BarlowTwins(PretextMethod[Params]):
+class BarlowTwins(PairMethod[Params]):
     """The encoder and a projection head of three layers, with batch norm and ReLU between them."""
 
     api_version = 1
@@ -61,17 +60,7 @@ class BarlowTwins(PretextMethod[Params]):
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
         require_batch("barlow-twins", data, least=BY_VIEW, whole=True)
-        self.head = mlp(encoder.dim, params.head_dim, params.head_dim, params.head_dim, last_bias=False)
-
-    @classmethod
-    def recipe(cls, params: Params, image_size: int) -> Recipe:
-        """Two views of crop, flip, colour jitter, grey, (on larger images) blur and solarisation (appendix A)."""
-        return params.pair(image_size)
-
-    def project(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Z and Z', each (N, head_dim); batch norm sees one view at a time, as in the authors' code."""
-        z1, z2 = (self.head(h) for h in encode(self.encoder, views[:2]))
-        return z1, z2
+        self.projector = mlp(encoder.dim, params.head_dim, params.head_dim, params.head_dim, last_bias=False)
 
     def loss(self, batch: Batch) -> Loss:
         """The distance of the correlations from the identity."""

@@ -91,12 +91,12 @@ def test_a_single_image_is_refused(method: Make, batch: Make) -> None:
 @torch.no_grad()
 def test_a_collapse_and_repeated_dimensions_are_named(method: Make, batch: Make) -> None:
     dead = method().eval()
-    dead.head[-1].weight.zero_()
+    dead.projector[-1].weight.zero_()
     symptoms = dead.symptoms(dead.health(batch()))
     assert any("collapsed" in line for line in symptoms)
     assert any("views do not correlate" in line for line in symptoms)
     repeated = method().eval()
-    repeated.head[-1].weight.copy_(repeated.head[-1].weight[:1].expand_as(repeated.head[-1].weight))
+    repeated.projector[-1].weight.copy_(repeated.projector[-1].weight[:1].expand_as(repeated.projector[-1].weight))
     image, _ = batch().views
     alike = Batch((image, (image + 0.05).clamp(0, 1)), torch.arange(8))  # of other images no dimensions correlate
     assert any("dimensions repeat each other" in line for line in repeated.symptoms(repeated.health(alike)))

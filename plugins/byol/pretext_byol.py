@@ -17,10 +17,11 @@ from pydantic import Field
 from torch import Tensor
 
 from pretextbench.encoder import Encoder
-from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
+from pretextbench.method import Batch, Data, Loss
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
     BY_VIEW,
+    PairMethod,
     PairParams,
     Twin,
     collapse,
@@ -29,10 +30,8 @@ from pretextbench.parts import (
     in_float32,
     mlp,
     pair_health,
-    pair_pictures,
     require_batch,
 )
-from pretextbench.recipe import Recipe
 
 
 class Params(PairParams):
@@ -50,7 +49,7 @@ def distance(prediction: Tensor, target: Tensor) -> Tensor:
     return (2 - 2 * F.cosine_similarity(prediction, target.detach(), dim=1)).mean()
 
 
-class BYOL(PretextMethod[Params]):
+class BYOL(PairMethod[Params]):
     """The encoder, a projection and a prediction head of two layers each, and the twin of encoder and projection."""
 
     api_version = 1
@@ -63,16 +62,6 @@ class BYOL(PretextMethod[Params]):
         self.predictor = mlp(params.head_dim, params.head_hidden, params.head_dim)
         self.twin = Twin(encoder, self.projector)
 
-    @classmethod
-    def recipe(cls, params: Params, image_size: int) -> Recipe:
-        """Two views of crop, flip, colour jitter, grey, (on larger images) blur and solarisation (appendix B)."""
-        return params.pair(image_size)
-
-    def project(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Projections of both views, each (N, head_dim)."""
-        z1, z2 = (self.projector(h) for h in encode(self.encoder, views[:2]))
-        return z1, z2
-
     def loss(self, batch: Batch) -> Loss:
         """The distance of each view's prediction to the other view's target, summed over both."""
         p1, p2 = (self.predictor(z) for z in self.project(batch.views))
@@ -82,10 +71,6 @@ class BYOL(PretextMethod[Params]):
     def after_step(self, progress: float, staged: Mapping[str, Tensor]) -> None:
         """Move the target, once per optimizer step."""
         self.twin.follow(cosine_momentum(self.params.momentum, progress), self.encoder, self.projector)
-
-    def show(self, batch: Batch) -> list[Picture]:
-        """The two views of each image, and the cosines of all projections with each other."""
-        return pair_pictures(batch.views, *self.project(batch.views))
 
     def health(self, batch: Batch) -> dict[str, float]:
         """Spread, rank and closeness of the projections, and the distance of the predictions to the targets."""

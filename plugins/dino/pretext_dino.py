@@ -20,19 +20,18 @@ from pydantic import Field
 from torch import Tensor
 
 from pretextbench.encoder import Encoder
-from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
+from pretextbench.method import Batch, Data, Loss, Picture
 from pretextbench.params import BudgetShare, OptimizerParams
 from pretextbench.parts import (
+    MultiCropMethod,
     MultiCropParams,
     Prototypes,
     Twin,
     collapse,
     cosine_momentum,
-    crop_pictures,
     cross_view_entropy,
     dominant_prototype,
     encode,
-    encode_crops,
     entropies,
     in_float32,
     mlp,
@@ -43,7 +42,6 @@ from pretextbench.parts import (
     require_images,
     uniform_predictions,
 )
-from pretextbench.recipe import Recipe
 
 USUAL = 1024  # outputs
 
@@ -75,7 +73,7 @@ def targets(outputs: Tensor, centre: Tensor, temperature: float) -> Tensor:
     return ((outputs - centre) / temperature).softmax(-1)
 
 
-class DINO(PretextMethod[Params]):
+class DINO(MultiCropMethod[Params]):
     """The encoder, a head of three layers with GELU between them, a last layer, and the twin of the three."""
 
     api_version = 1
@@ -90,11 +88,6 @@ class DINO(PretextMethod[Params]):
         self.last = Prototypes(params.head_dim, prototype_count("dino", params.prototypes, USUAL, data.images))
         self.teacher = Twin(encoder, self.head, self.last)
         self.register_buffer("centre", torch.zeros(len(self.last.weight)))
-
-    @classmethod
-    def recipe(cls, params: Params, image_size: int) -> Recipe:
-        """Global and local crops with flip, colour jitter, grey, (on larger images) blur and solarisation."""
-        return params.crops(image_size)
 
     def teacher_temperature(self, progress: float) -> float:
         """From `teacher_start` to `teacher_end` along a line, over the share `teacher_warmup` of the budget."""
@@ -113,7 +106,7 @@ class DINO(PretextMethod[Params]):
         """The student's cross-entropies; the mean of the teacher's outputs is staged for the centre."""
         require_images("dino", len(batch.index))
         outputs = self.taught(batch.views)
-        z = torch.stack(encode_crops(self.encoder, self.head, batch.views))
+        z = self.project(batch.views)
         scores = self.last(z, frozen=batch.progress < self.params.frozen)
         wanted = targets(outputs, self.centre, temperature=self.teacher_temperature(batch.progress))
         total = cross_view_entropy(wanted, scores, self.params.temperature)
@@ -130,13 +123,12 @@ class DINO(PretextMethod[Params]):
 
     def show(self, batch: Batch) -> list[Picture]:
         """The crops of each image, the cosines of the first two, and the images of the teacher's outputs."""
-        z1, z2, *_ = encode_crops(self.encoder, self.head, batch.views)
         outputs = self.taught(batch.views)[0] - self.centre
-        return [*crop_pictures(self.params, batch.views, z1, z2), *prototype_pictures(batch.views[0], outputs)]
+        return [*super().show(batch), *prototype_pictures(batch.views[0], outputs)]
 
     def health(self, batch: Batch) -> dict[str, float]:
         """Spread, rank and closeness of the student, and the entropies of the teacher's targets and of their mean."""
-        z1, z2, *_ = encode_crops(self.encoder, self.head, batch.views)
+        z1, z2, *_ = self.project(batch.views)
         wanted = targets(self.taught(batch.views)[0], self.centre, temperature=self.params.teacher_end)
         row, mean = entropies(wanted)
         return {**pair_health(z1, z2), "teacher_entropy": row, "teacher_use": mean}

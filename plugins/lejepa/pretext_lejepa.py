@@ -11,7 +11,7 @@ over an image's global views, and `weight` as lambda (Balestriero & LeCun 2025, 
 is no twin, no stop-gradient between views, no temperature and no queue.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -19,13 +19,12 @@ from pydantic import Field
 from torch import Tensor
 
 from pretextbench.encoder import Encoder
-from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
+from pretextbench.method import Batch, Data, Loss
 from pretextbench.params import Fraction, OptimizerParams
 from pretextbench.parts import (
+    MultiCropMethod,
     MultiCropParams,
     collapse,
-    crop_pictures,
-    encode_crops,
     in_float32,
     mlp,
     pair_health,
@@ -35,7 +34,6 @@ from pretextbench.parts import (
     sigreg,
     visreg,
 )
-from pretextbench.recipe import Recipe
 
 WEIGHTS = {"sigreg": 0.02, "visreg": 0.6}  # lambda for small images, in the authors' recipes
 SHRUNK = 0.1  # of the deviation, where 1 is wanted
@@ -67,7 +65,7 @@ def regularisation(views: Tensor, directions: Tensor, regulariser: str = "sigreg
     return torch.stack([statistic(z, directions) for z in views]).mean()
 
 
-class LeJEPA(PretextMethod[Params]):
+class LeJEPA(MultiCropMethod[Params]):
     """The encoder and a projection head of three layers, with batch norm and ReLU between them."""
 
     api_version = 1
@@ -78,15 +76,6 @@ class LeJEPA(PretextMethod[Params]):
         require_batch("lejepa", data, whole=True)
         self.head = mlp(encoder.dim, params.head_hidden, params.head_hidden, params.head_dim)
         self.weight = WEIGHTS[params.regulariser] if params.weight is None else params.weight
-
-    @classmethod
-    def recipe(cls, params: Params, image_size: int) -> Recipe:
-        """Global and local crops with flip, colour jitter, grey and (on larger images) blur."""
-        return params.crops(image_size)
-
-    def project(self, views: Sequence[Tensor]) -> Tensor:
-        """Embeddings of all views, (V, N, head_dim)."""
-        return torch.stack(encode_crops(self.encoder, self.head, views))
 
     def terms(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Invariance and regularisation of embeddings (V, N, head_dim)."""
@@ -100,11 +89,6 @@ class LeJEPA(PretextMethod[Params]):
         distance, apart = self.terms(self.project(batch.views))
         total = (1 - self.weight) * distance + self.weight * apart
         return Loss(total, {"invariance": distance, self.params.regulariser: apart})
-
-    def show(self, batch: Batch) -> list[Picture]:
-        """The crops of each image, and the cosines of the embeddings of the first two."""
-        z = self.project(batch.views)
-        return crop_pictures(self.params, batch.views, z[0], z[1])
 
     def health(self, batch: Batch) -> dict[str, float]:
         """Spread, rank and closeness of the embeddings, their deviation (1 is wanted), and both terms of the loss."""

@@ -20,29 +20,33 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from pretextbench.distributed import gather, rank
 from pretextbench.encoder import Encoder
-from pretextbench.errors import UserError
-from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
+from pretextbench.method import Batch, Data, Loss, Picture
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
     BY_VIEW,
+    PairMethod,
     PairParams,
     Queue,
     Twin,
     collapse,
     cosine_momentum,
+    crossing_groups,
     encode,
+    hardest_keys,
     in_float32,
+    in_groups,
+    info_nce,
     mlp,
     pair_health,
     pair_pictures,
     require_batch,
+    require_groups,
     require_images,
+    retrieval,
 )
-from pretextbench.recipe import Recipe
 
 
 class Params(PairParams):
@@ -66,44 +70,12 @@ def with_queue(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tenso
     return F.cross_entropy(logits, logits.new_zeros(len(q), dtype=torch.int64))
 
 
-@in_float32
 def within_batch(q: Tensor, k: Tensor, temperature: float) -> Tensor:
     """ctr(q, k) of v3, (n, D) each, against the keys of all processes; the factor 2 tau is in it."""
-    q, keys = F.normalize(q, dim=1), gather(F.normalize(k.detach(), dim=1))
-    own = torch.arange(len(q), device=q.device) + rank() * len(q)
-    return 2 * temperature * F.cross_entropy(q @ keys.T / temperature, own)
+    return 2 * temperature * info_nce(q, k.detach(), temperature)
 
 
-def require_groups(images: int, count: int) -> None:
-    """Refuse a batch of a process that leaves a group fewer than two images: they have no statistics."""
-    if count > 1 and images < 2 * count:
-        raise UserError(
-            f"Method 'moco' normalises {count} groups of a batch, which needs at least {2 * count} images at a time, "
-            f"found {images}. Lower its `norm_groups`, or raise the batch size."
-        )
-
-
-def groups(images: int, count: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Numbers of the images of each group: of the queries, and of the keys. The two cross each other.
-
-    Each group of keys takes its images from all groups of queries, as evenly as possible.
-    """
-    of_queries, of_keys = (
-        [[i for i in range(images) if i // unit % count == group] for group in range(count)] for unit in (1, count)
-    )
-    return of_queries, [group for group in of_keys if group]
-
-
-def in_groups(network: nn.Module, view: Tensor, parts: list[list[int]]) -> Tensor:
-    """The network (B, ...) -> (B, D) on each group by itself: batch norm sees one group at a time."""
-    if len(parts) == 1:
-        return encode(network, [view])[0]
-    numbers = torch.tensor([number for part in parts for number in part], device=view.device)
-    outputs = encode(network, view[numbers].split([len(part) for part in parts]))
-    return torch.cat(outputs)[numbers.argsort()]
-
-
-class MoCo(PretextMethod[Params]):
+class MoCo(PairMethod[Params]):
     """The encoder, a projection head of two layers, their twin, and a queue (v2) or a prediction head (v3)."""
 
     api_version = 1
@@ -113,10 +85,9 @@ class MoCo(PretextMethod[Params]):
         super().__init__(params, encoder, data)
         queued = params.form == "v2"
         require_batch("moco", data, least=2 if queued else BY_VIEW, whole=not queued)
-        if queued and data.part:
-            require_groups(data.part, params.norm_groups)
         sizes = (params.head_hidden, params.head_dim)
         if queued:
+            require_groups("moco", data.part, params.norm_groups)
             self.projector, self.predictor = mlp(encoder.dim, *sizes, norm=False), None
             self.queue = Queue(params.queue, params.head_dim, batch=data.batch, owner="moco")
         else:
@@ -124,27 +95,20 @@ class MoCo(PretextMethod[Params]):
             self.predictor = mlp(params.head_dim, *sizes, last_norm="plain")
         self.twin = Twin(encoder, self.projector)
 
-    @classmethod
-    def recipe(cls, params: Params, image_size: int) -> Recipe:
-        """Two draws of crop, flip, colour jitter, grey and (on larger images) blur."""
-        return params.pair(image_size)
-
     def loss(self, batch: Batch) -> Loss:
         """Equation 1 with the queue, whose new keys are staged; or both directions of v3."""
         require_images("moco", len(batch.index))
         if self.predictor is None:
             return self._queued(batch.views)
-        z1, z2 = encode(self.encoder, batch.views[:2])
-        q1, q2 = (self.predictor(self.projector(z)) for z in (z1, z2))
+        q1, q2 = (self.predictor(z) for z in self.project(batch.views))
         k1, k2 = encode(self.twin, batch.views[:2])
         tau = self.params.temperature
         return Loss(within_batch(q1, k2, tau) + within_batch(q2, k1, tau))
 
     def _queued(self, views: tuple[Tensor, ...]) -> Loss:
-        count, images = self.params.norm_groups, len(views[0])
-        if self.training:
-            require_groups(images, count)
-        of_queries, of_keys = groups(images, count if self.training else 1)
+        count = self.params.norm_groups if self.training else 1
+        require_groups("moco", len(views[0]), count)
+        of_queries, of_keys = crossing_groups(len(views[0]), count)
         q = self.projector(in_groups(self.encoder, views[0], of_queries))
         k = in_groups(self.twin, views[1], of_keys)
         total = with_queue(q, k, self.queue.rows, self.params.temperature)
@@ -152,30 +116,26 @@ class MoCo(PretextMethod[Params]):
 
     def after_step(self, progress: float, staged: Mapping[str, Tensor]) -> None:
         """Move the keys' network, once per optimizer step, and let the keys of this step into the queue."""
-        start = self.params.momentum
-        momentum = start if self.predictor is None else cosine_momentum(start, progress)
+        momentum = self.params.momentum if self.predictor is None else cosine_momentum(self.params.momentum, progress)
         self.twin.follow(momentum, self.encoder, self.projector)
         if self.predictor is None:
-            add = self.queue.add if progress else self.queue.fill
-            add(staged["keys"])
+            self.queue.enter(staged["keys"], progress)
 
-    def _seen(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, D) of the first views, keys (B, D) of the second, and what the keys compete with, (K, D)."""
+    def _seen(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Queries (B, D) of the first views, keys (B, D) of the second, and the keys of v2's queue, (K, D)."""
         (h,), (k,) = encode(self.encoder, batch.views[:1]), encode(self.twin, batch.views[1:2])
         q = self.projector(h)
-        if self.predictor is None:
-            return q, k, self.queue.rows
-        return self.predictor(q), k, k[:0]
+        return (q, k, self.queue.rows) if self.predictor is None else (self.predictor(q), k, None)
 
     def show(self, batch: Batch) -> list[Picture]:
         """The views, cosines of queries and keys, and of v2 each query's own key with the nearest keys of the queue."""
         q, k, queue = self._seen(batch)
-        return [*pair_pictures(batch.views, q, k), *([hardest(q, k, queue)] if len(queue) else [])]
+        return [*pair_pictures(batch.views, q, k), *([] if queue is None else [hardest_keys(q, k, queue)])]
 
     def health(self, batch: Batch) -> dict[str, float]:
         """Spread, rank and closeness of queries and keys; how often a query's own key is the nearest of all keys."""
         q, k, queue = self._seen(batch)
-        chance = 1 / (len(queue) + 1 if len(queue) else len(k))
+        chance = 1 / (len(k) if queue is None else len(queue) + 1)
         return {**pair_health(q, k), "retrieval": float(retrieval(q, k, queue)), "retrieval_chance": chance}
 
     def symptoms(self, health: Mapping[str, float]) -> list[str]:
@@ -187,21 +147,3 @@ class MoCo(PretextMethod[Params]):
                 "more alike (crop_min up, colour down)"
             )
         return symptoms
-
-
-def retrieval(q: Tensor, k: Tensor, queue: Tensor) -> Tensor:
-    """Share of queries (B, D) that are nearest to their own key, among the queue's (K, D) or, without, the batch's."""
-    q, k = (F.normalize(x.detach().float(), dim=1) for x in (q, k))
-    own = (q * k).sum(1)
-    if len(queue):
-        return (own > (q @ queue.to(q.dtype).T).amax(1)).float().mean()
-    return ((q @ k.T).argmax(1) == torch.arange(len(q), device=q.device)).float().mean()
-
-
-def hardest(q: Tensor, k: Tensor, queue: Tensor, columns: int = 16) -> Picture:
-    """Cosines of each query (a row): own key first, then the nearest keys of the queue in order (white: alike)."""
-    q, k = (F.normalize(x.float(), dim=1) for x in (q, k))
-    negatives = (q @ queue.to(q.dtype).T).topk(min(columns, len(queue)), 1).values
-    cosines = torch.cat([(q * k).sum(1, keepdim=True), negatives], 1)
-    pixels = ((cosines + 1) / 2).clamp(0, 1).expand(3, -1, -1)
-    return Picture("own key, then the nearest of the queue", ("",), pixels[None, None])

@@ -1,15 +1,14 @@
-"""MoCo's losses against scalar loops and lightly; keys, queue, groups and steps; bad settings; a planted collapse."""
+"""MoCo's losses against scalar loops and lightly; keys, queue and steps; bad settings; a planted collapse."""
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import pretext_moco
 import pytest
 import torch
 from lightly.loss import NTXentLoss
-from pretext_moco import MoCo, Params, groups, in_groups, with_queue, within_batch
+from pretext_moco import MoCo, Params, with_queue, within_batch
 from torch import Tensor, nn
 
 from pretextbench.errors import UserError
@@ -82,22 +81,6 @@ def test_known_values(rows: Make) -> None:
     assert found == pytest.approx(limit, rel=0.02)
 
 
-def test_two_processes_equal_one(monkeypatch: pytest.MonkeyPatch, rows: Make) -> None:
-    """v3: each process has half of the queries and the keys of all; the mean of the losses, with gradient."""
-    q, k = rows(6, 6)
-    q.requires_grad_()
-    whole, halves = within_batch(q, k, TAU), []
-    monkeypatch.setattr(pretext_moco, "gather", lambda keys: nn.functional.normalize(k, dim=1))
-    for process in range(2):
-        monkeypatch.setattr(pretext_moco, "rank", lambda process=process: process)
-        own = slice(3 * process, 3 * process + 3)
-        halves.append(within_batch(q[own], k[own], TAU))
-    both = torch.stack(halves).mean()
-    torch.testing.assert_close(both, whole, rtol=0, atol=1e-12)
-    gradients = (torch.autograd.grad(loss, q)[0] for loss in (both, whole))
-    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
-
-
 @pytest.mark.parametrize("form", ["v2", "v3"])
 def test_no_gradient_reaches_the_keys(form: str, rows: Make, method: Make, batch: Make) -> None:
     q, k, queue = (x.requires_grad_() for x in rows(6, 6, 9))
@@ -149,24 +132,6 @@ def test_the_keys_network_moves_once_per_step_and_never_in_the_loss(
         whole.after_step(progress, staged)
         for own, old, new in zip(whole.twin.parameters(), before, online, strict=True):
             torch.testing.assert_close(own, momentum * old + (1 - momentum) * new.detach())
-
-
-@pytest.mark.parametrize(("images", "count"), [(32, 4), (128, 4), (7, 3), (8, 1)])
-def test_groups_of_queries_and_keys_cross(images: int, count: int) -> None:
-    of_queries, of_keys = groups(images, count)
-    for parts in (of_queries, of_keys):
-        assert sorted(number for part in parts for number in part) == list(range(images))
-    most = math.ceil(max(map(len, of_keys)) / count)
-    assert all(len({*a} & {*b}) <= most for a in of_queries for b in of_keys)
-
-
-def test_batch_norm_sees_one_group_at_a_time() -> None:
-    norm, x = nn.BatchNorm2d(1), torch.randn(8, 1, 2, 2)
-    parts, _ = groups(8, 2)
-    expected = torch.empty_like(x)
-    for part in parts:
-        expected[part] = nn.functional.batch_norm(x[part], None, None, training=True)
-    torch.testing.assert_close(in_groups(norm, x, parts), expected)
 
 
 def test_bad_settings_are_refused_in_one_sentence(method: Make, batch: Make, facts: Data) -> None:

@@ -18,24 +18,22 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from pretextbench.distributed import gather, rank
 from pretextbench.encoder import Encoder
-from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
+from pretextbench.method import Batch, Data, Loss, Picture
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
     BY_VIEW,
+    PairMethod,
     PairParams,
     Queue,
     collapse,
-    encode,
-    in_float32,
+    info_nce,
     mlp,
     pair_health,
     pair_pictures,
     require_batch,
     require_images,
 )
-from pretextbench.recipe import Recipe
 
 SIDE = 16  # pixels of the small pictures that the queue keeps of its images, for `show`
 
@@ -58,15 +56,12 @@ def nearest(z: Tensor, queue: Tensor) -> Tensor:
         return (unit @ queue.T).argmax(1)
 
 
-@in_float32
 def cross_entropy(neighbours: Tensor, p: Tensor, temperature: float) -> Tensor:
     """L(n, p) for neighbours and predictions (n, D), pair by pair; negatives are the predictions of all processes."""
-    n, everyone = F.normalize(neighbours.detach(), dim=1), gather(F.normalize(p, dim=1))
-    own = torch.arange(len(n), device=n.device) + rank() * len(n)
-    return F.cross_entropy(n @ everyone.T / temperature, own)
+    return info_nce(neighbours.detach(), p, temperature)
 
 
-class NNCLR(PretextMethod[Params]):
+class NNCLR(PairMethod[Params]):
     """The encoder, a projection head of three layers, a prediction head of two, and the queue."""
 
     api_version = 1
@@ -82,16 +77,6 @@ class NNCLR(PretextMethod[Params]):
         self.images = Queue(params.queue, 3 * SIDE * SIDE)  # in the same order; grey until there are images
         self.images.rows = torch.full_like(self.images.rows, 0.5, dtype=torch.float16)
 
-    @classmethod
-    def recipe(cls, params: Params, image_size: int) -> Recipe:
-        """Two draws of crop, flip, colour jitter, grey and (on larger images) blur."""
-        return params.pair(image_size)
-
-    def project(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Projections of both views, each (N, head_dim); batch norm sees one view at a time."""
-        z1, z2 = (self.projector(h) for h in encode(self.encoder, views[:2]))
-        return z1, z2
-
     def loss(self, batch: Batch) -> Loss:
         """Half of each direction; the projections and small pictures of the first view are staged."""
         require_images("nnclr", len(batch.index))
@@ -106,9 +91,8 @@ class NNCLR(PretextMethod[Params]):
 
     def after_step(self, progress: float, staged: Mapping[str, Tensor]) -> None:
         """Let the first views of this step into the queue, once per optimizer step; those of the first step fill it."""
-        for queue, rows in ((self.queue, staged["projections"]), (self.images, staged["images"])):
-            add = queue.add if progress else queue.fill
-            add(rows)
+        self.queue.enter(staged["projections"], progress)
+        self.images.enter(staged["images"], progress)
 
     def show(self, batch: Batch) -> list[Picture]:
         """The views, the cosines of projections, and each first view with the image whose projection is nearest."""

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import pretext_nnclr
 import pytest
 import torch
 from lightly.loss import NTXentLoss
@@ -79,18 +78,6 @@ def test_a_queue_of_the_batch_gives_info_nce(rows: Make) -> None:
     torch.testing.assert_close(cross_entropy(queue[nearest(z, queue)], p, TAU), cross_entropy(z, p, TAU))
     one = torch.ones(6, 5, dtype=torch.float64)
     assert float(cross_entropy(one, one, TAU)) == pytest.approx(math.log(6))
-
-
-def test_two_processes_equal_one(monkeypatch: pytest.MonkeyPatch, rows: Make) -> None:
-    """Each has half of the neighbours and the predictions of all; the mean of the losses."""
-    neighbours, p = rows(6, 6)
-    whole, halves = cross_entropy(neighbours, p, TAU), []
-    monkeypatch.setattr(pretext_nnclr, "gather", lambda own: nn.functional.normalize(p, dim=1))
-    for process in range(2):
-        monkeypatch.setattr(pretext_nnclr, "rank", lambda process=process: process)
-        own = slice(3 * process, 3 * process + 3)
-        halves.append(cross_entropy(neighbours[own], p[own], TAU))
-    torch.testing.assert_close(torch.stack(halves).mean(), whole, rtol=0, atol=1e-12)
 
 
 def test_the_gradient_comes_through_the_prediction_alone(rows: Make, method: Make, batch: Make) -> None:

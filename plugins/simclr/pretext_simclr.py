@@ -19,19 +19,18 @@ from torch import Tensor
 
 from pretextbench.distributed import gather, rank
 from pretextbench.encoder import Encoder
-from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
+from pretextbench.method import Batch, Data, Loss
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
+    PairMethod,
     PairParams,
     collapse,
     in_float32,
     mlp,
     pair_health,
-    pair_pictures,
     require_batch,
     require_images,
 )
-from pretextbench.recipe import Recipe
 
 
 class Params(PairParams):
@@ -65,7 +64,7 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float, decoupled: bool = False)
     return (negatives.logsumexp(1) - logits.gather(1, partner[:, None])[:, 0]).mean()
 
 
-class SimCLR(PretextMethod[Params]):
+class SimCLR(PairMethod[Params]):
     """The encoder f and a projection head g: linear, norm, ReLU, linear, norm."""
 
     api_version = 1
@@ -74,16 +73,11 @@ class SimCLR(PretextMethod[Params]):
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
         require_batch("simclr", data, whole=True)
-        self.head = mlp(encoder.dim, params.head_hidden or encoder.dim, params.head_dim, last_norm="affine")
-
-    @classmethod
-    def recipe(cls, params: Params, image_size: int) -> Recipe:
-        """Two draws of crop, flip, colour jitter, grey and (on larger images) blur (paper, appendix A)."""
-        return params.pair(image_size)
+        self.projector = mlp(encoder.dim, params.head_hidden or encoder.dim, params.head_dim, last_norm="affine")
 
     def project(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """z of both views, each (B, head_dim); one pass for both, so that batch norm sees them together."""
-        z = self.head(self.encoder(torch.cat(views[:2]).contiguous(memory_format=torch.channels_last)))
+        z = self.projector(self.encoder(torch.cat(views[:2]).contiguous(memory_format=torch.channels_last)))
         z1, z2 = z.chunk(2)
         return z1, z2
 
@@ -94,10 +88,6 @@ class SimCLR(PretextMethod[Params]):
         z1, z2 = self.project(batch.views)
         total = nt_xent(z1, z2, self.params.temperature, self.params.decoupled)
         return Loss(total, {"retrieval": retrieval(z1.detach(), z2.detach())})
-
-    def show(self, batch: Batch) -> list[Picture]:
-        """The two views of each image, and the cosines of all views with each other (white: alike)."""
-        return pair_pictures(batch.views, *self.project(batch.views))
 
     def health(self, batch: Batch) -> dict[str, float]:
         """Spread and rank of z, closeness of pairs, and how often a view finds its partner among all views."""

@@ -24,17 +24,17 @@ def test_batch_norm_sees_both_views_together(method: Method, views: Views) -> No
     """In training mode the two views share their statistics: one pass over 2B images, as in the authors' code."""
     simclr, batch = method(), views()
     z1, z2 = simclr.project(batch.views)
-    both = method().head(method().encoder(torch.cat(batch.views)))
+    both = method().projector(method().encoder(torch.cat(batch.views)))
     torch.testing.assert_close(torch.cat([z1, z2]), both, rtol=1e-4, atol=1e-4)
 
 
 def test_the_head_is_the_papers(method: Method) -> None:
     """Linear, norm, ReLU, linear, norm; the hidden layer as wide as h; no bias where a norm follows."""
-    head = method().head
+    head = method().projector
     assert [type(layer).__name__ for layer in head] == ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d"]
     assert (head[0].in_features, head[0].out_features, head[3].out_features) == (64, 64, 128)
     assert head[0].bias is head[3].bias is None
-    assert method(head_hidden=10, head_dim=7).head[3].weight.shape == (7, 10)
+    assert method(head_hidden=10, head_dim=7).projector[3].weight.shape == (7, 10)
 
 
 def test_one_image_is_a_batch_without_a_lesson(method: Method, views: Views) -> None:

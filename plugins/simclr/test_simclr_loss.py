@@ -208,7 +208,7 @@ def test_zero_vectors_do_not_make_nan() -> None:
 def test_loss_is_nt_xent_of_the_projections(method: Method, views: Views) -> None:
     simclr, batch = method(temperature=0.3).eval(), views()
     with torch.no_grad():
-        z1, z2 = (simclr.head(simclr.encoder(view)) for view in batch.views)
+        z1, z2 = (simclr.projector(simclr.encoder(view)) for view in batch.views)
         found = simclr.loss(batch)
     assert float(found.total) == pytest.approx(interleaved(z1, z2, 0.3), abs=1e-5)
     assert set(found.parts) == {"retrieval"}
@@ -231,6 +231,6 @@ def test_show_draws_the_views_and_their_cosines(method: Method, views: Views) ->
     two, cosines = simclr.show(batch)
     assert torch.equal(two.images, torch.stack(batch.views, 1))
     assert cosines.images.shape == (1, 1, 3, 6, 6)
-    z = torch.cat([simclr.head(simclr.encoder(view)) for view in batch.views]).tolist()
+    z = torch.cat([simclr.projector(simclr.encoder(view)) for view in batch.views]).tolist()
     by_hand = torch.tensor([[(sim(a, b) + 1) / 2 for b in z] for a in z])
     torch.testing.assert_close(cosines.images[0, 0, 0], by_hand, rtol=0, atol=1e-5)

@@ -17,21 +17,19 @@ from pydantic import Field
 from torch import Tensor
 
 from pretextbench.encoder import Encoder
-from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
+from pretextbench.method import Batch, Data, Loss
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
     BY_VIEW,
+    PairMethod,
     PairParams,
     collapse,
-    encode,
     in_float32,
     mlp,
     pair_health,
-    pair_pictures,
     require_batch,
     require_images,
 )
-from pretextbench.recipe import Recipe
 
 
 class Params(PairParams):
@@ -49,7 +47,7 @@ def closeness(p: Tensor, z: Tensor) -> Tensor:
     return -F.cosine_similarity(p, z.detach(), dim=1).mean()
 
 
-class SimSiam(PretextMethod[Params]):
+class SimSiam(PairMethod[Params]):
     """The encoder, a projection head of three layers and a prediction head of two with a narrow middle."""
 
     api_version = 1
@@ -61,16 +59,6 @@ class SimSiam(PretextMethod[Params]):
         self.projector = mlp(encoder.dim, params.head_dim, params.head_dim, params.head_dim, last_norm="plain")
         self.predictor = mlp(params.head_dim, params.head_hidden, params.head_dim)
 
-    @classmethod
-    def recipe(cls, params: Params, image_size: int) -> Recipe:
-        """Two draws of crop, flip, colour jitter, grey and (on larger images) blur (appendix A)."""
-        return params.pair(image_size)
-
-    def project(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Projections of both views, each (N, head_dim); batch norm sees one view at a time."""
-        z1, z2 = (self.projector(h) for h in encode(self.encoder, views[:2]))
-        return z1, z2
-
     def loss(self, batch: Batch) -> Loss:
         """Half the closeness of each view's prediction to the other view's projection."""
         require_images("simsiam", len(batch.index))  # the projection ends with a batch norm
@@ -81,10 +69,6 @@ class SimSiam(PretextMethod[Params]):
         """Names of the parameters whose learning rate stays at its peak: the prediction head's (section 4.2)."""
         own = {name for name, _ in self.named_parameters() if name.startswith("predictor.")}
         return set() if self.params.predictor_decay else own
-
-    def show(self, batch: Batch) -> list[Picture]:
-        """The two views of each image, and the cosines of all projections with each other."""
-        return pair_pictures(batch.views, *self.project(batch.views))
 
     def health(self, batch: Batch) -> dict[str, float]:
         """Spread, rank and closeness of the projections, and the cosine of predictions and projections."""

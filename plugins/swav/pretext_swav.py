@@ -21,17 +21,16 @@ from torch import Tensor, nn
 
 from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
-from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
+from pretextbench.method import Batch, Data, Loss, Picture
 from pretextbench.params import BudgetShare, OptimizerParams
 from pretextbench.parts import (
+    MultiCropMethod,
     MultiCropParams,
     Prototypes,
     Queue,
     collapse,
-    crop_pictures,
     cross_view_entropy,
     dominant_prototype,
-    encode_crops,
     entropies,
     mlp,
     pair_health,
@@ -42,7 +41,6 @@ from pretextbench.parts import (
     sinkhorn,
     uniform_predictions,
 )
-from pretextbench.recipe import Recipe
 
 USUAL = 256  # prototypes
 
@@ -65,7 +63,7 @@ class Params(MultiCropParams):
     queue: int = Field(0, ge=0, le=10**7, description="earlier embeddings that share the prototypes (paper: 0, 3840)")
 
 
-class SwAV(PretextMethod[Params]):
+class SwAV(MultiCropMethod[Params]):
     """The encoder, a projection head of two layers with batch norm and ReLU between them, and the prototypes."""
 
     api_version = 1
@@ -89,11 +87,6 @@ class SwAV(PretextMethod[Params]):
         self.queues = nn.ModuleList(Queue(size, params.head_dim, data.batch, "swav") for size in sizes)
         self.register_buffer("full", torch.zeros((), dtype=torch.int64))
 
-    @classmethod
-    def recipe(cls, params: Params, image_size: int) -> Recipe:
-        """Global and local crops with flip, colour jitter, grey and (on larger images) blur (appendix A)."""
-        return params.crops(image_size)
-
     def assign(self, scores: Tensor) -> Tensor:
         """Assignments of the global crops, (G, B, K), by their scores (G, B, K); with the queues once they are full."""
         extra: list[Tensor | None] = [None] * len(scores)
@@ -105,7 +98,7 @@ class SwAV(PretextMethod[Params]):
     def loss(self, batch: Batch) -> Loss:
         """The swapped predictions; the embeddings of the global crops are staged for the queues."""
         require_images("swav", len(batch.index))
-        z = torch.stack(encode_crops(self.encoder, self.head, batch.views))
+        z = self.project(batch.views)
         count = self.params.global_views
         scores = self.prototypes(z, frozen=batch.progress < self.params.frozen)
         total = cross_view_entropy(self.assign(scores[:count]), scores, self.params.temperature)
@@ -122,13 +115,12 @@ class SwAV(PretextMethod[Params]):
 
     def show(self, batch: Batch) -> list[Picture]:
         """The crops of each image, the cosines of the first two, and the images nearest to the prototypes."""
-        z = encode_crops(self.encoder, self.head, batch.views)
-        crops = crop_pictures(self.params, batch.views, z[0], z[1])
-        return [*crops, *prototype_pictures(batch.views[0], self.prototypes(z[0]))]
+        scores = self.prototypes(self.project(batch.views)[0])
+        return [*super().show(batch), *prototype_pictures(batch.views[0], scores)]
 
     def health(self, batch: Batch) -> dict[str, float]:
         """Spread, rank and closeness of z, and the entropies of the predictions and of their mean."""
-        z1, z2, *_ = encode_crops(self.encoder, self.head, batch.views)
+        z1, z2, *_ = self.project(batch.views)
         row, mean = entropies((self.prototypes(z1) / self.params.temperature).softmax(1))
         return {**pair_health(z1, z2), "prediction_entropy": row, "prototype_use": mean}
 

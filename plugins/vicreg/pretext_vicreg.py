@@ -22,23 +22,21 @@ from torch import Tensor
 
 from pretextbench.distributed import gather
 from pretextbench.encoder import Encoder
-from pretextbench.method import Batch, Data, Loss, Picture, PretextMethod
+from pretextbench.method import Batch, Data, Loss
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
     BY_VIEW,
+    PairMethod,
     PairParams,
     collapse,
-    encode,
     in_float32,
     mlp,
     off_diagonal,
     pair_health,
-    pair_pictures,
     require_batch,
     require_images,
     variance_and_covariance,
 )
-from pretextbench.recipe import Recipe
 
 EPS = 1e-4  # in the standard deviation
 Scaling = Literal["official", "paper"]
@@ -69,7 +67,7 @@ def terms(z1: Tensor, z2: Tensor, scaling: Scaling = "official") -> tuple[Tensor
     return invariance, variance / 2 if official else variance, covariance
 
 
-class VICReg(PretextMethod[Params]):
+class VICReg(PairMethod[Params]):
     """The encoder and a projection head of three layers, with batch norm and ReLU between them."""
 
     api_version = 1
@@ -78,17 +76,7 @@ class VICReg(PretextMethod[Params]):
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
         require_batch("vicreg", data, least=BY_VIEW, whole=True)
-        self.head = mlp(encoder.dim, params.head_dim, params.head_dim, params.head_dim, last_bias=False)
-
-    @classmethod
-    def recipe(cls, params: Params, image_size: int) -> Recipe:
-        """Two views of crop, flip, colour jitter, grey, (on larger images) blur and solarisation (appendix C.1)."""
-        return params.pair(image_size)
-
-    def project(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Z and Z', each (N, head_dim); batch norm sees one view at a time, as in the authors' code."""
-        z1, z2 = (self.head(h) for h in encode(self.encoder, views[:2]))
-        return z1, z2
+        self.projector = mlp(encoder.dim, params.head_dim, params.head_dim, params.head_dim, last_bias=False)
 
     def loss(self, batch: Batch) -> Loss:
         """The weighted sum of the three terms."""
@@ -97,10 +85,6 @@ class VICReg(PretextMethod[Params]):
         p = self.params
         total = p.invariance * invariance + p.variance * variance + p.covariance * covariance
         return Loss(total, {"invariance": invariance, "variance": variance, "covariance": covariance})
-
-    def show(self, batch: Batch) -> list[Picture]:
-        """The two views of each image, and the cosines of all embeddings with each other."""
-        return pair_pictures(batch.views, *self.project(batch.views))
 
     def health(self, batch: Batch) -> dict[str, float]:
         """Spread, rank and closeness of the embeddings, and the terms of the loss that tell a collapse."""

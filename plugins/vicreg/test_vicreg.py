@@ -117,7 +117,7 @@ def test_a_single_image_is_refused(method: Make, batch: Make) -> None:
 @torch.no_grad()
 def test_a_collapse_is_named(method: Make, batch: Make) -> None:
     sound, dead = method().eval(), method().eval()
-    dead.head[-1].weight.zero_()
+    dead.projector[-1].weight.zero_()
     symptoms = dead.symptoms(dead.health(batch()))
     assert any("collapsed" in line for line in symptoms)
     assert any("dimensions hardly vary" in line for line in symptoms)

@@ -139,11 +139,13 @@ class PretextMethod(nn.Module, Generic[P]):
     uses_labels: ClassVar[bool] = False  # the registry refuses it to anyone but the library's own control
 
     def __init_subclass__(cls) -> None:
-        """Take `Params` from `PretextMethod[Params]` in the bases: to state it in the class is not needed."""
+        """Take `Params` from `PretextMethod[Params]`, or a class made of it, in the bases: no need to state it."""
         super().__init_subclass__()
         for base in vars(cls).get("__orig_bases__", ()):
             (own,) = get_args(base) or (None,)
-            if get_origin(base) is PretextMethod and isinstance(own, type) and "Params" not in vars(cls):
+            generic = get_origin(base)
+            method = isinstance(generic, type) and issubclass(generic, PretextMethod)
+            if method and isinstance(own, type) and "Params" not in vars(cls):
                 cls.Params = own
 
     def __init__(self, params: P, encoder: Encoder, data: Data) -> None:

@@ -23,9 +23,16 @@ def test_a_resnet_18_has_the_published_ones() -> None:
     assert work.multiply_adds(lambda: encoder(torch.zeros(1, 3, 224, 224))) == pytest.approx(1.8e9, rel=0.02)
 
 
-@pytest.mark.parametrize(("name", "views", "passes"), [("rotation", 1, 4), ("simclr", 2, 2), ("byol", 2, 4)])
+@pytest.mark.parametrize(
+    ("name", "views", "passes"),
+    [("rotation", 1, 4), ("simclr", 2, 2), ("byol", 2, 4), ("lejepa", 4, 4), ("swav", 6, 3), ("dino", 6, 5)],
+)
 def test_every_pass_of_an_image_is_counted(name: str, views: int, passes: int) -> None:
-    """Rotation encodes four turned copies, SimCLR two views, BYOL two views with its network and with the twin."""
+    """Rotation encodes four turned copies, SimCLR two views, BYOL two views with its network and with the twin.
+
+    A local crop has half the side and so a quarter of the work: of SwAV's six crops two are whole and four are local;
+    DINO's teacher encodes the whole ones once more.
+    """
     result = work.measure(build(registry.load(name)))
     assert result.views == views
     assert passes <= result.training / result.encoder < passes + 1.5, "and heads, which are small"

@@ -1,11 +1,14 @@
 """Building blocks that several methods share, each with a known-answer test: public, for authors of plugins."""
 
+from pretextbench.parts.contrast import hardest_keys, info_nce, retrieval
 from pretextbench.parts.covariance import cross_correlation, off_diagonal, variance_and_covariance
-from pretextbench.parts.crops import MultiCropParams, crop_pictures, cross_view_entropy, encode_crops
+from pretextbench.parts.crops import MultiCropMethod, MultiCropParams, crop_pictures, cross_view_entropy, encode_crops
 from pretextbench.parts.gaussian import random_directions, sigreg, visreg
+from pretextbench.parts.groups import crossing_groups, in_groups, require_groups
 from pretextbench.parts.heads import mlp
 from pretextbench.parts.pairs import (
     BY_VIEW,
+    PairMethod,
     PairParams,
     collapse,
     encode,
@@ -37,10 +40,11 @@ from pretextbench.parts.queue import Queue
 from pretextbench.parts.twin import Twin, cosine_momentum
 
 __all__ = [
-    "BY_VIEW", "Mask", "MultiCropParams", "PairParams", "Prototypes", "Queue", "TokenDecoder", "Twin", "collapse",
-    "cosine_momentum", "crop_pictures", "cross_correlation", "cross_view_entropy", "dominant_prototype", "encode",
-    "encode_crops", "entropies", "in_float32", "mlp", "off_diagonal", "pair_health", "pair_pictures", "patchify",
-    "prototype_count", "prototype_pictures", "random_directions", "random_mask", "require_batch", "require_images",
-    "sigreg", "sinkhorn", "take", "uniform_predictions", "unpatchify", "variance_and_covariance", "visible_patches",
-    "visreg",
+    "BY_VIEW", "Mask", "MultiCropMethod", "MultiCropParams", "PairMethod", "PairParams", "Prototypes", "Queue",
+    "TokenDecoder", "Twin", "collapse", "cosine_momentum", "crop_pictures", "cross_correlation",
+    "cross_view_entropy", "crossing_groups", "dominant_prototype", "encode", "encode_crops", "entropies",
+    "hardest_keys", "in_float32", "in_groups", "info_nce", "mlp", "off_diagonal", "pair_health", "pair_pictures",
+    "patchify", "prototype_count", "prototype_pictures", "random_directions", "random_mask", "require_batch",
+    "require_groups", "require_images", "retrieval", "sigreg", "sinkhorn", "take", "uniform_predictions",
+    "unpatchify", "variance_and_covariance", "visible_patches", "visreg",
 ]  # fmt: skip

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from pretextbench.base.picture import Picture
 from pretextbench.errors import UserError
+from pretextbench.method import Batch, Picture, PretextMethod
 from pretextbench.parts.pairs import PairParams, encode, in_float32, pair_pictures
 from pretextbench.recipe import RandomResizedCrop, Recipe, View
 
@@ -49,6 +49,32 @@ class MultiCropParams(PairParams):
         _, *ops = self.view(image_size)
         crop = RandomResizedCrop(scale=(self.local_min, self.local_max))
         return Recipe(views=(*large, View(ops=(crop, *ops), size=size, draws=self.local_views)))
+
+
+P = TypeVar("P", bound=MultiCropParams)
+
+
+class MultiCropMethod(PretextMethod[P]):
+    """A method that compares large and small crops of each image by a head, which its constructor makes.
+
+    Here are the augmentation, the embeddings and their pictures; a method adds its loss and its signs of health.
+    """
+
+    head: nn.Module  # (B, encoder.dim) -> (B, D)
+
+    @classmethod
+    def recipe(cls, params: P, image_size: int) -> Recipe:
+        """Global and local crops with flip, colour jitter, grey and, on larger images, blur."""
+        return params.crops(image_size)
+
+    def project(self, views: Sequence[Tensor]) -> Tensor:
+        """Embeddings of all crops, (V, B, D)."""
+        return torch.stack(encode_crops(self.encoder, self.head, views))
+
+    def show(self, batch: Batch) -> list[Picture]:
+        """The crops of each image, and the cosines of the embeddings of the first two."""
+        z1, z2, *_ = self.project(batch.views)
+        return crop_pictures(self.params, batch.views, z1, z2)
 
 
 def encode_crops(encoder: nn.Module, head: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:

@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from pretextbench.base.picture import Picture
 from pretextbench.errors import UserError
 from pretextbench.measures import alignment, effective_rank, feature_std, uniformity
-from pretextbench.method import Data
+from pretextbench.method import Batch, Data, Picture, PretextMethod
 from pretextbench.params import Fraction, MethodParams
 from pretextbench.recipe import (
     ColorJitter,
@@ -27,7 +26,7 @@ from pretextbench.recipe import (
 )
 
 BLUR_ABOVE = 64  # pixels: on smaller images blur takes away what there is to see
-BY_VIEW = 3  # images: of two, a batch norm makes -1 and 1 whatever they show, and lets no gradient through
+BY_VIEW = 3  # images: of two, a batch norm makes -1 and 1 whatever they show, and hardly a gradient comes through
 COLLAPSING, COLLAPSED = 0.3, 0.05  # of the deviation on the unit sphere, where 1 is healthy
 Result = TypeVar("Result")
 
@@ -60,6 +59,36 @@ class PairParams(MethodParams):
             Grayscale(p=self.grayscale),
             *([GaussianBlur(p=blur)] if blur else []),
         )
+
+
+P = TypeVar("P", bound=PairParams)
+
+
+class PairMethod(PretextMethod[P]):
+    """A method that compares two views of each image by a projection head, which its constructor makes.
+
+    Here are the augmentation, the projections, their pictures and their signs of health; a method adds its loss.
+    """
+
+    projector: nn.Module  # (B, encoder.dim) -> (B, D)
+
+    @classmethod
+    def recipe(cls, params: P, image_size: int) -> Recipe:
+        """Two views of crop, flip, colour jitter, grey and, on larger images, blur; `solarize` in the second."""
+        return params.pair(image_size)
+
+    def project(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Projections of both views, each (B, D); batch norm sees one view at a time."""
+        z1, z2 = (self.projector(h) for h in encode(self.encoder, views[:2]))
+        return z1, z2
+
+    def show(self, batch: Batch) -> list[Picture]:
+        """The two views of each image, and the cosines of all projections with each other."""
+        return pair_pictures(batch.views, *self.project(batch.views))
+
+    def health(self, batch: Batch) -> dict[str, float]:
+        """Spread, rank, alignment and uniformity of the projections."""
+        return pair_health(*self.project(batch.views))
 
 
 def encode(network: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:

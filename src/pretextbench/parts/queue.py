@@ -43,6 +43,15 @@ class Queue(nn.Module):
         times = -(-len(self.rows) // len(new))
         self.rows.copy_(new.repeat(times, 1)[: len(self.rows)])
 
+    def enter(self, new: Tensor, progress: float) -> None:
+        """Take the rows of a step, (n, dim), at its `progress`: the first step fills the queue, later ones add to it.
+
+        Raises:
+            UserError: a batch is larger than the queue.
+        """
+        take = self.add if progress else self.fill
+        take(new)
+
     @torch.no_grad()
     def add(self, new: Tensor) -> None:
         """Replace the oldest rows by `new`, (n, dim), in order; the first of them is then the oldest of the new.
