@@ -34,9 +34,22 @@ class Output:
 Type = Callable[..., Output]
 
 
+def away_from_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty caches of weights below a folder, and no server that is asked for some."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(folder / "hugging"))
+    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that looks like a checkout, with the shipped params.yaml, as the working folder."""
+    """A folder that looks like a checkout, with the shipped params.yaml, as the working folder.
+
+    The caches of weights are empty, and no server is asked.
+    """
+    away_from_weights(tmp_path, monkeypatch)
     folder = tmp_path / "project"
     for name in ("stages", "pipelines", ".dvc"):
         (folder / name).mkdir(parents=True)

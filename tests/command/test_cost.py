@@ -26,7 +26,7 @@ def seconds(
     monkeypatch.setattr(cost, "python_seconds", lambda: loop * table.loop)
     monkeypatch.setattr(cost, "algebra_seconds", lambda: fit * table.fit)
     made = estimate.estimate(Params(), torch.zeros((1, 8, 8, 3), dtype=torch.uint8).numpy(), (80, 100), 2, decode)
-    return made.overhead, made.evaluation
+    return made.overhead, made.evaluation.seconds
 
 
 def test_what_is_not_measured_is_scaled(monkeypatch: pytest.MonkeyPatch) -> None:

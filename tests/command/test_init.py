@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pretextbench.command import init, template
+from pretextbench.command import init, init_worker, template
 from pretextbench.command.survey import look
 from pretextbench.command.template import SHIPPED
 from pretextbench.errors import UserError
@@ -137,7 +137,7 @@ def test_the_estimate_is_of_the_run_that_is_asked_for(tmp_path: Path, project: P
     assert set(cost.training) == {"simclr", "rotation", "random", "supervised"}
     assert cost.training["random"] == 0
     assert min(cost.training[name] for name in ("simclr", "rotation", "supervised")) > 0
-    assert cost.seconds == pytest.approx(sum(cost.training.values()) + 4 * cost.evaluation + cost.overhead)
+    assert cost.seconds == pytest.approx(sum(cost.training.values()) + 4 * cost.evaluation.seconds + cost.overhead)
     result = typed("init", "--images", tmp_path / "images")
     assert result.code == 0
     assert re.search(r"Time: about .* expect .* to .*\n  training simclr .*, rotation .*, supervised ", result.out)
@@ -153,7 +153,7 @@ def test_a_measurement_that_is_ended_from_outside_is_one_message(task: str, advi
     here, there = multiprocessing.Pipe()
     there.close()
     with pytest.raises(UserError, match=f"ended from outside.* {advice}"):
-        init._ask(here, task, ())
+        init_worker.ask(here, task, ())
 
 
 def test_the_survey_itself_does_not_import_torch(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """The values that `init` chooses for params.yaml, from a folder of images and a machine, each with its reason."""
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pretextbench.command import choose_weights
+from pretextbench.command.choose_weights import CONTINUED, CONTINUED_IMAGES, Proposal
 from pretextbench.command.copies import near_warning
 from pretextbench.command.cost import Profile
 from pretextbench.command.survey import Survey
@@ -13,6 +16,7 @@ USUAL = (0.1, 0.2)  # of train for validation, of all for test
 FEW = 2000  # images below which the shares that validate and test are raised
 ROUND = 8  # image sizes are multiples of it: three stages halve the side
 
+NO_WEIGHTS = Proposal()
 SURER = ("one run of each method; for a reliable difference use three", "every training depends on chance")
 
 
@@ -48,18 +52,28 @@ PLANS = {
 }
 
 
-def choose(survey: Survey, profile: Profile, path: str, gpus: int, layout: str = "auto") -> list[Choice]:
+def choose(
+    survey: Survey, profile: Profile, path: str, gpus: int, layout: str = "auto", proposal: Proposal = NO_WEIGHTS
+) -> list[Choice]:
     """All choices, in the order of the file."""
     plan = PLANS[profile]
-    return [*_prepare(survey, plan, path, layout), *_pretrain(survey, plan, profile, gpus), *_judged(survey, plan)]
+    if proposal.start:
+        budget = min(plan.images, CONTINUED_IMAGES[profile])
+        plan = dataclasses.replace(plan, images=budget, methods=CONTINUED[profile], why=f"{plan.why}; from weights")
+    return [
+        *_prepare(survey, plan, path, layout, proposal),
+        *_pretrain(survey, plan, profile, gpus, proposal),
+        *_judged(survey, plan, proposal),
+        *choose_weights.references(proposal),
+    ]
 
 
-def _prepare(survey: Survey, plan: Plan, path: str, layout: str) -> Iterator[Choice]:
+def _prepare(survey: Survey, plan: Plan, path: str, layout: str, proposal: Proposal) -> Iterator[Choice]:
     yield Choice("prepare", "source", "folder", "your images")
     yield Choice("prepare", "path", path, f"{survey.images:,} images")
     if layout != "auto":
         yield Choice("prepare", "layout", layout, "the meaning of the folders, as it was given")
-    yield _image_size(survey, plan)
+    yield _image_size(survey, plan, proposal)
     yield from _splits(survey)
     if plan.most and survey.images > plan.most:
         reason = f"{plan.most:,} of {survey.images:,}, drawn evenly, are enough for a first answer; null = all"
@@ -72,13 +86,14 @@ def _prepare(survey: Survey, plan: Plan, path: str, layout: str) -> Iterator[Cho
         yield Choice("prepare", "max_refused", share, f"{reason}, and each is named in refused.csv")
 
 
-def _image_size(survey: Survey, plan: Plan) -> Choice:
+def _image_size(survey: Survey, plan: Plan, proposal: Proposal) -> Choice:
     usual, fine = survey.short_side(0.5), survey.short_side(0.25)
     side = max(ROUND, min(plan.side, fine // ROUND * ROUND))
     if side == plan.side:
         reason = f"the shorter side of your images is {usual} px in the middle; {side} px are {plan.why}"
     else:
         reason = f"a quarter of your images is no larger than {fine} px: more would only enlarge them"
+    side, reason = choose_weights.image_size(proposal, side, fine) or (side, reason)
     return Choice("prepare", "image_size", side, reason)
 
 
@@ -104,10 +119,11 @@ def shares(survey: Survey) -> tuple[float, float]:
     return USUAL if survey.images >= FEW else (0.2, 0.3)
 
 
-def _pretrain(survey: Survey, plan: Plan, profile: Profile, gpus: int) -> Iterator[Choice]:
+def _pretrain(survey: Survey, plan: Plan, profile: Profile, gpus: int, proposal: Proposal) -> Iterator[Choice]:
     train = training_images(survey, plan.most)
     name, width = plan.encoder
-    if plan.encoder != SMALL:
+    yield from choose_weights.encoder(proposal)
+    if plan.encoder != SMALL and not proposal.start:
         yield Choice("encoder", "name", name, plan.why)
         yield Choice("encoder", "width", width, "the papers' width")
     devices = max(2, gpus) if profile is Profile.multi_gpu else 1
@@ -131,13 +147,14 @@ def _batch(wanted: int, train: int, devices: int) -> int:
     return batch
 
 
-def _judged(survey: Survey, plan: Plan) -> Iterator[Choice]:
+def _judged(survey: Survey, plan: Plan, proposal: Proposal) -> Iterator[Choice]:
     if survey.classes and (budgets := _budgets(survey)) != ["5", "20", "1%", "10%"]:
         smallest = min(survey.classes.values())
         reason = f"those that the smallest class, {smallest} images, can give from its training share"
         yield Choice("evaluate", "budgets", budgets, reason)
     yield Choice("compare", "methods", plan.methods, plan.why)
-    if not survey.classes:
+    yield from choose_weights.controls(proposal, bool(survey.classes))
+    if not survey.classes and not proposal.start:
         reason = "no `supervised`: it learns from labels, and these images have none. Methods are compared by "
         yield Choice("compare", "controls", ["random"], f"{reason}label-free measures; see docs/protocol.md")
     yield Choice("compare", "seeds", plan.seeds, SURER[len(plan.seeds) > 1])

@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,21 +118,37 @@ LEAST, MOST = 0.6, 1.6  # of the estimate: chosen, from two runs on a machine th
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """Of one trained encoder, or of a reference."""
+
+    seconds: float
+    network: str  # name of the encoder
+    side: int  # pixels of the images in the network, which some networks enlarge
+    dims: int  # features of all stages together
+    weights: float  # bytes
+
+    def __str__(self) -> str:
+        return f"{self.network} on {self.side} px, {self.dims:,} features"
+
+
+@dataclass(frozen=True)
 class Estimate:
     """Of the whole comparison."""
 
     training: Mapping[str, float]  # contestant -> seconds per seed
-    evaluation: float  # seconds per contestant and seed
+    evaluation: Evaluation  # of each contestant and seed
     overhead: float  # seconds: prepare, augment, compare, and the start of every stage
     memory: int  # bytes of the largest process
     device_memory: int  # bytes on the GPU; 0 without one
     disk: int  # bytes that the project will hold
     seeds: int
+    references: Mapping[str, Evaluation] = field(default_factory=dict)  # row -> of its encoder
 
     @property
     def seconds(self) -> float:
         """Of all stages one after another."""
-        return self.seeds * (sum(self.training.values()) + len(self.training) * self.evaluation) + self.overhead
+        once = sum(row.seconds for row in self.references.values()) + self.overhead
+        return self.seeds * (sum(self.training.values()) + len(self.training) * self.evaluation.seconds) + once
 
 
 def description(cost: Estimate, place: Path) -> Iterator[str]:
@@ -145,7 +161,11 @@ def description(cost: Estimate, place: Path) -> Iterator[str]:
         f"{load:.1f}); expect {duration(cost.seconds * LEAST)} to {duration(cost.seconds * MOST)}."
     )
     yield f"  training {each}{times}"
-    yield f"  evaluation {duration(cost.evaluation)} for each of them{times}; everything else {duration(cost.overhead)}"
+    rows, row = len(cost.training), cost.evaluation
+    yield f"  evaluation {duration(row.seconds)} for each of {rows} rows{times} ({row})"
+    for name, reference in cost.references.items():
+        yield f"  reference {name}: {duration(reference.seconds)} ({reference})"
+    yield f"  everything else {duration(cost.overhead)}"
     if load > (os.cpu_count() or 1) + 1:
         yield "  other programs are running: without them it will take less time, with more of them more."
     import psutil

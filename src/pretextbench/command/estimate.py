@@ -13,11 +13,11 @@ import torch
 from pretextbench import registry
 from pretextbench.augment.pipeline import as_float
 from pretextbench.command import cost
-from pretextbench.command.cost import CORRUPTED, Estimate, disk
+from pretextbench.command.cost import CORRUPTED, Estimate, Evaluation, disk
 from pretextbench.command.rehearsal import Rehearsal
 from pretextbench.encoder import Encoder, build
 from pretextbench.method import Data
-from pretextbench.params import Params
+from pretextbench.params import EncoderParams, Params
 from pretextbench.project.inventory import contestants, own_parameters
 from pretextbench.project.variant import row_of
 from pretextbench.train.budget import Job
@@ -50,7 +50,8 @@ def estimate(
         UserError: a contestant cannot be used or its parameters have mistakes.
     """
     names = contestants(params)
-    encoder = params.encoder.model_copy(update={"weights": None})  # costs the same, and nothing is downloaded for it
+    tagged = {"name": params.encoder.tagged_name, "weights": None}  # costs the same, and nothing is downloaded for it
+    encoder = params.encoder.model_copy(update=tagged)
     params = params.model_copy(update={"encoder": encoder})
     train, images = counts
     sample = resized(pixels, params.prepare.image_size)
@@ -58,23 +59,24 @@ def estimate(
     for name in names:
         tell(f"measuring a training step of {name}")
         training[name] = _training(name, params, sample, train, classes)
-    network = build(params.encoder, params.prepare.image_size, *GREY)
-    weights = 4.0 * sum(p.numel() for p in network.parameters()) if params.encoder.libraries else None
-    forward, slower, slower_fit = (
-        _forward(params, network, sample),
-        cost.python_seconds() / TABLE.loop,
-        cost.algebra_seconds() / TABLE.fit,
-    )
-    views = CORRUPTED * min(params.augment.view_images, images) if classes else 0
-    runs = len(training) * len(params.compare.seeds)
+    slower, slower_fit = cost.python_seconds() / TABLE.loop, cost.algebra_seconds() / TABLE.fit
+    views = CORRUPTED * min(params.augment.view_images, images - train) if classes else 0
+    rows = {}
+    for name, section in {"": params.encoder, **{x: params.references[x] for x in params.compare.references}}.items():
+        tell(f"measuring a forward pass of {name or 'the encoder'}")
+        rows[name] = _read_out(params, section, sample, (images, views), slower_fit)
+    row = rows.pop("")
+    weights = row.weights if params.encoder.libraries else None
+    runs = len(training) * len(params.compare.seeds) + len(rows)
     return Estimate(
         training,
-        slower_fit * TABLE.evaluation * images * network.dim / TABLE.dim + forward * (images + views),
+        row,
         slower * TABLE.stage * (2 * runs + len(training) + 5) + (decode or slower * TABLE.decode) * images,
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
         torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
         disk(params, images, weights),
         len(params.compare.seeds),
+        rows,
     )
 
 
@@ -86,14 +88,14 @@ class Table:
     """
 
     stage: float  # start and end of a stage: imports, Prefect, DVC, the record
-    evaluation: float  # per image, fits and pictures, at `dim` features
-    dim: int
+    evaluation: float  # per image, fits and pictures, at `dims` features
+    dims: int  # of all stages together
     decode: float  # per image
     loop: float  # of `cost.python_seconds`
     fit: float  # of `cost.algebra_seconds`
 
 
-TABLE = Table(stage=6.0, evaluation=1.9e-3, dim=128, decode=1.2e-3, loop=0.029, fit=0.028)  # AMD EPYC
+TABLE = Table(stage=6.0, evaluation=1.9e-3, dims=240, decode=1.2e-3, loop=0.029, fit=0.028)  # AMD EPYC
 
 
 def resized(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -150,6 +152,32 @@ def _undisturbed() -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(state)
+
+
+def _read_out(
+    params: Params, section: EncoderParams, sample: np.ndarray, counts: tuple[int, int], slower: float
+) -> Evaluation:
+    """Evaluation of an encoder: forward passes at its own input size, and the fits on the features of all stages.
+
+    Args:
+        params: what will be run.
+        section: the encoder; its weights are not read.
+        sample: (n, H, W, 3) uint8.
+        counts: images, and corrupted ones.
+        slower: seconds of a fit on this processor, against the table's.
+    """
+    side = params.prepare.image_size
+    with _undisturbed():
+        network = build(section, side, *GREY)
+    forward, images = _forward(params, network, sample), counts[0]
+    dims = sum(network.channels.values())
+    return Evaluation(
+        slower * TABLE.evaluation * images * dims / TABLE.dims + forward * sum(counts),
+        section.name,
+        getattr(network, "side", None) or side,
+        dims,
+        4.0 * sum(p.numel() for p in network.parameters()),
+    )
 
 
 def _forward(params: Params, network: Encoder, sample: np.ndarray) -> float:

@@ -1,39 +1,54 @@
 """`pretextbench init`: from a folder of images to params.yaml, with the reason of every choice and an estimate."""
 
-import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pretextbench.base import child
 from pretextbench.base.names import Layout, plain
 from pretextbench.command.console import console, progress
 from pretextbench.command.cost import Profile
+from pretextbench.command.init_worker import ask, worker
 from pretextbench.command.project import root
 from pretextbench.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pretextbench.command.choose_weights import Proposal
     from pretextbench.command.cost import Estimate
     from pretextbench.command.survey import Survey
-    from pretextbench.command.template import Choice
+    from pretextbench.command.weight_search import Search
     from pretextbench.params import Params
 
+LabelTable = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.csv", help="A table with the columns file and label, and split if there is one."),
+]
 LabelColumn = Annotated[
     str | None, typer.Option(metavar="NAME", help="The column of the labels, where the table does not say.")
 ]
 LayoutOption = Annotated[
     Layout, typer.Option(help="Which folder names the class; auto goes by the names and asks in doubt.")
 ]
-ADVICE = {  # where the process that does it was ended
-    "near": "Give --no-measure to do without it.",
-    "estimate": "params.yaml is written: go on with `pretextbench run`, or lower pretrain.batch_size in it first.",
-}
+ProfileOption = Annotated[
+    Profile, typer.Option(help="How much machine and patience there is; docs/own-images.md has the numbers.")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace a params.yaml that was edited; it is kept as params.yaml.bak.")
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHAT", help="FILE, encoder FOLDER, timm/NAME[.TAG], torchvision/NAME, or none; else what caches have."
+    ),
+]
+EncoderOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The network of the file of --weights, where that does not tell.")
+]
 PARAMS, LINKS = "params.yaml", Path("data/labelled")
 NEXT = """
 Next:
@@ -46,59 +61,62 @@ DropDuplicates = Annotated[
 
 def init(
     images: Annotated[Path, typer.Option(metavar="DIR", help="The folder of images; nothing in it is changed.")],
-    labels: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.csv", help="A table with the columns file and label, and split if there is one."),
-    ] = None,
+    labels: LabelTable = None,
     label_column: LabelColumn = None,
     layout: LayoutOption = "auto",
-    profile: Annotated[
-        Profile, typer.Option(help="How much machine and patience there is; docs/own-images.md has the numbers.")
-    ] = Profile.quick,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a params.yaml that was edited; it is kept as params.yaml.bak.")
-    ] = False,
+    profile: ProfileOption = Profile.quick,
+    force: Force = False,
     drop_duplicates: DropDuplicates = False,
+    weights: WeightsOption = None,
+    encoder: EncoderOption = None,
     measure: Annotated[bool, typer.Option(help="Measure the training step here, for the estimate: seconds.")] = True,
 ) -> None:
     """Look at a folder of images and write the params.yaml that compares methods on them.
 
     Counts images, sizes, modes, classes, duplicates and unreadable files; chooses image size, budget, batch, splits and
-    controls, each with its reason; estimates time, memory and disk on this machine; and prints the next
-    commands. The images stay where they are. The file is written whole or not at all.
+    controls, each with its reason; looks for weights of trained encoders, without downloading any; estimates time,
+    memory and disk on this machine; and prints the next commands. The images stay where they are. The file is
+    written whole or not at all.
 
     **Examples**
 
     * `pretextbench init --images ~/photos`: a first answer in minutes, with or without class folders
     * `pretextbench init --images ~/photos --labels labels.csv`: labels from a table
-    * `pretextbench init --images ~/photos --profile standard`: five methods, three seeds, overnight
+    * `pretextbench init --images ~/photos --profile standard`: several methods, three seeds, overnight
+    * `pretextbench init --images ~/photos --weights resnet18.pth`: an encoder of others as a row
     """
     place = root()
     if label_column is not None and labels is None:
         raise UserError("--label-column chooses a column of a table: give the table with --labels FILE.csv.")
-    from pretextbench.command import copies, survey, template
-    from pretextbench.command.choose import choose, warnings
+    from pretextbench.command import choose_weights, copies, survey, template, weight_search
+    from pretextbench.command.choose import choose
 
     folder = Path(os.path.abspath(images))
     backup = writable(place / PARAMS, template.SHIPPED.read_bytes(), force)
     path = _text(folder)
     out = console()
-    with _worker(measure) as worker:
+    looked = weight_search.candidates(weights, encoder, profile)
+    with worker(measure or bool(looked.candidates)) as process:
         with progress(out) as tell:
+            proposal = _proposal(looked, encoder, profile, process, tell)
             tell("reading the names of the images")
             if labels is not None:
                 layout = _linked(folder, labels, place, layout, label_column)
                 folder, path = place / LINKS, str(LINKS)
-            near = (lambda *sample: _ask(worker, "near", sample)) if worker else copies.near
+            near = (lambda *sample: ask(process, "near", sample)) if process else copies.near
             content = survey.look(folder, layout, tell, near)
-        for line in (*survey.description(content), *(f"warning: {plain(line)}" for line in warnings(content))):
-            out.print(line, style="yellow" if line.startswith("warning: ") else None)
-        choices = choose(content, profile, path, _gpus() if profile is Profile.multi_gpu else 0, layout)
+        _print_survey(content, choose_weights.sentence(proposal, looked.looked, profile))
+        gpus = _gpus() if profile is Profile.multi_gpu else 0
+        choices = choose(content, profile, path, gpus, layout, proposal)
         if drop_duplicates:
             choices.append(template.Choice("prepare", "drop_duplicates", True, "by --drop-duplicates"))
-        params = _write(place / PARAMS, choices, profile, backup)
-        if worker:
-            _print_cost(content, params, profile, place, worker)
+        text = template.fill(template.SHIPPED.read_text("utf-8"), choices, _head(profile))
+        params = template.check(text)
+        if process and looked.candidates:
+            ask(process, "accept", (params,))
+        _write(place / PARAMS, text, backup)
+        if process and measure:
+            _print_cost(content, params, profile, place, process)
     out.print(NEXT)
 
 
@@ -119,20 +137,43 @@ def writable(path: Path, shipped: bytes, force: bool) -> Path | None:
     return next(free for name in taken if not (free := path.with_name(name)).exists())
 
 
-def _write(path: Path, choices: "list[Choice]", profile: Profile, backup: Path | None) -> "Params":
-    """Write the shipped params.yaml with these choices, whole or not at all, and print that; returns the parameters."""
-    from pretextbench.base.files import write_whole
-    from pretextbench.command import template
+def _print_survey(content: "Survey", weights: str) -> None:
+    from pretextbench.command.choose import warnings
+    from pretextbench.command.survey import description
 
-    text = template.fill(template.SHIPPED.read_text("utf-8"), choices, _head(profile))
-    params = template.check(text)
+    for line in (*description(content), plain(weights)):
+        console().print(line)
+    for line in warnings(content):
+        console().print(f"warning: {plain(line)}", style="yellow")
+
+
+def _proposal(
+    looked: "Search", network: str | None, profile: Profile, process: Connection | None, tell: "Callable[[str], object]"
+) -> "Proposal":
+    """How the weights that can be used are used.
+
+    Raises:
+        UserError: those that were given cannot be used.
+    """
+    from pretextbench.command.choose_weights import USED, propose
+
+    usable = []
+    if process and looked.candidates:
+        tell("checking weights")
+        usable = ask(process, "weights", (looked.candidates, network, USED))
+    return propose(usable, profile)
+
+
+def _write(path: Path, text: str, backup: Path | None) -> None:
+    """Write params.yaml, whole or not at all, and print that."""
+    from pretextbench.base.files import write_whole
+
     if backup:
         write_whole(backup, path.read_bytes())
     write_whole(path, text.encode())
     console().print(f"\nWritten: {path}, each choice with its reason (the lines that begin with # ->).")
     if backup:
         console().print(f"The file before it is kept as {backup.name}.")
-    return params
 
 
 def _text(folder: Path) -> str:
@@ -173,53 +214,7 @@ def _gpus() -> int:
     return torch.cuda.device_count()
 
 
-@contextlib.contextmanager
-def _worker(wanted: bool) -> Iterator[Connection | None]:
-    """A process that imports what trains while the folder is surveyed, which takes seconds; `_ask` gives it work."""
-    if not wanted:
-        yield None
-        return
-    process = child.start(_serve)
-    try:
-        yield process.pipe
-    finally:
-        process.end()
-
-
-def _serve(pipe: Connection) -> None:
-    """Do what is asked: near duplicates, or an estimate. Lines on what is done go before the result."""
-    from pretextbench.command.copies import near
-    from pretextbench.command.estimate import estimate
-
-    tasks: dict[str, Callable[..., Any]] = {"near": near, "estimate": partial(estimate, tell=pipe.send)}
-    while True:
-        name, arguments = pipe.recv()
-        try:
-            pipe.send(tasks[name](*arguments))
-        except UserError as error:
-            pipe.send(error)
-
-
-def _ask(worker: Connection, name: str, arguments: tuple[object, ...], tell: Callable[[str], object] = str) -> Any:
-    """The result of `near` or `estimate` in the other process.
-
-    Raises:
-        UserError: a contestant cannot be used, or the process was ended from outside, as where memory is short.
-    """
-    try:
-        worker.send((name, arguments))
-        while isinstance(answer := worker.recv(), str):
-            tell(answer)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        raise UserError(
-            f"The process that measures was ended from outside, as happens where memory is short. {ADVICE[name]}"
-        ) from None
-    if isinstance(answer, UserError):
-        raise answer
-    return answer
-
-
-def _print_cost(survey: "Survey", params: "Params", profile: Profile, place: Path, worker: Connection) -> None:
+def _print_cost(survey: "Survey", params: "Params", profile: Profile, place: Path, process: Connection) -> None:
     if profile in (Profile.gpu, Profile.multi_gpu) and not _gpus():
         text = "no GPU is found here, so there is no estimate, and a run here would take very long"
         console().print(f"warning: {text}: copy the project to the machine that has one.", style="yellow")
@@ -231,6 +226,6 @@ def _print_cost(survey: "Survey", params: "Params", profile: Profile, place: Pat
     counts = (training_images(survey, params.prepare.max_images), images)
     with progress(console()) as tell:
         request = (params, survey.pixels, counts, len(survey.classes), survey.decode_seconds)
-        cost: Estimate = _ask(worker, "estimate", request, tell)
+        cost: Estimate = ask(process, "estimate", request, tell)
     for line in description(cost, place):
         console().print(line)

@@ -50,8 +50,11 @@ def fill(text: str, choices: Iterable[Choice], head: str) -> str:
     writer.Representer, writer.default_flow_style = Representer, None  # a list of values on one line
     document = writer.load(text)
     for choice in choices:
-        document[choice.section][choice.key] = choice.value
-        _explain(document[choice.section], choice)
+        section = document[choice.section]
+        if not section:  # `references: {}`
+            section.fa.set_block_style()
+        section[choice.key] = choice.value
+        _explain(section, choice)
     writer.dump(document, stream)
     return "".join(f"# {line}\n" for line in head.splitlines()) + stream.getvalue().removeprefix(DIRECTIVE)
 
@@ -71,5 +74,7 @@ def _explain(section: CommentedMap, choice: Choice) -> None:
     comment, _, after = tokens[2].value.partition("\n") if tokens else ("", "", "")
     reason = textwrap.wrap(choice.reason, WIDTH - COLUMN - 5, break_long_words=False, break_on_hyphens=False)
     lines = [*filter(None, [comment]), *(f"# -> {part}" for part in reason)]
+    if isinstance(choice.value, dict):  # a long line already
+        lines = ["", *lines]
     text = ("\n" + " " * COLUMN).join(lines) + "\n" + after
     section.ca.items[choice.key] = [None, None, CommentToken(text, CommentMark(COLUMN)), None]
