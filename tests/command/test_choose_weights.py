@@ -61,6 +61,7 @@ def test_every_proposal_is_accepted_by_the_inventory(profile: Profile, labelled:
     if profile is Profile.quick:
         assert params.compare.references == ("resnet18-weights",)
         assert "untouched" not in params.compare.controls
+        assert "simclr-scratch" not in params.compare.methods
         assert (params.prepare.image_size, params.encoder.name) == (96, "resnet10")
         return
     assert params.compare.references == ("vit-small-patch14-dinov2-weights",)
@@ -69,7 +70,9 @@ def test_every_proposal_is_accepted_by_the_inventory(profile: Profile, labelled:
     assert params.compare.controls == ("random", "untouched", *(["supervised"] if labelled else []))
     assert "simclr" in params.compare.methods
     assert "colorization" not in params.compare.methods
-    assert "Training from scratch cannot be a row of this comparison" in " ".join(text.split()).replace("# -> ", "")
+    assert params.compare.methods[-1] == "simclr-scratch"
+    assert params.methods["simclr-scratch"] == {"method": "simclr", "from_scratch": True}
+    assert "simclr once more, without the start weights" in " ".join(text.split()).replace("# -> ", "")
 
 
 def test_files_of_every_kind_are_accepted_as_start_and_as_row(project: Path, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def _judged(survey: Survey, plan: Plan, proposal: Proposal) -> Iterator[Choice]:
         smallest = min(survey.classes.values())
         reason = f"those that the smallest class, {smallest} images, can give from its training share"
         yield Choice("evaluate", "budgets", budgets, reason)
-    yield Choice("compare", "methods", plan.methods, plan.why)
+    yield from choose_weights.methods(proposal, plan.methods, plan.why)
     yield from choose_weights.controls(proposal, bool(survey.classes))
     if not survey.classes and not proposal.start:
         reason = "no `supervised`: it learns from labels, and these images have none. Methods are compared by "

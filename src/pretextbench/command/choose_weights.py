@@ -15,6 +15,8 @@ CONTINUED = {  # methods without a teacher continue more surely: docs/weights.md
     Profile.gpu: ["simclr", "vicreg", "lejepa", "byol", "moco"],
     Profile.multi_gpu: ["simclr", "vicreg", "lejepa", "byol", "moco"],
 }
+FROM_SCRATCH = "simclr"  # the method that is in the comparison twice: with and without the weights
+SCRATCH = f"{FROM_SCRATCH}-scratch"
 CONTINUED_IMAGES = {Profile.standard: 50_000, Profile.gpu: 1_000_000, Profile.multi_gpu: 2_000_000}
 USED = 4  # weights that are looked at, at most
 REFERENCES = {Profile.quick: 1, Profile.standard: 1, Profile.gpu: 2, Profile.multi_gpu: 2}  # at most
@@ -87,14 +89,22 @@ def encoder(proposal: Proposal) -> Iterator[Choice]:
         yield Choice("encoder", key, value, reason if key == "weights" else "of the weights")
 
 
+def methods(proposal: Proposal, usual: list[str], why: str) -> Iterator[Choice]:
+    """The methods; where there are start weights, the first once more from scratch."""
+    rows = [*usual, *([SCRATCH] if proposal.start else [])]
+    yield Choice("compare", "methods", rows, why)
+    if proposal.start:
+        reason = f"{FROM_SCRATCH} once more, without the start weights: what they are worth"
+        yield Choice("methods", SCRATCH, {"method": FROM_SCRATCH, "from_scratch": True}, reason)
+
+
 def controls(proposal: Proposal, labelled: bool) -> Iterator[Choice]:
     """The control `untouched`, where there are start weights."""
     if proposal.start is None:
         return
     reason = (
-        "continued (the methods) against `untouched` (the weights as they are) and `random` (the network without "
-        "weights, untrained). Training from scratch cannot be a row of this comparison: repeat `init` with --weights "
-        "none in a copy of the project, and name the folder of its encoder in references, outside of runs/"
+        "the methods continue from the weights, against `untouched` (the weights as they are), `random` (the network "
+        f"without weights, untrained) and {SCRATCH} (trained without weights)"
     )
     first = "`supervised` fine-tunes the weights with all labels" if labelled else "no `supervised`: it needs labels"
     reason = f"{first}; {reason}"
