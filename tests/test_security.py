@@ -58,13 +58,13 @@ def _watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("tree", [lambda n: {"compare": {"methods": [n]}}, lambda n: {"methods": {n: {}}}])
 def test_hostile_names_of_methods_are_refused(name: str, tree: Callable[[str], Any]) -> None:
-    with pytest.raises(UserError, match=r"mistake\(s\)"):
+    with pytest.raises(UserError, match=r"has \d+ mistakes?:"):
         parse(Params, tree(name), "params.yaml")
 
 
 @pytest.mark.parametrize("seed", ["0; touch evil", "../0", -1, "x", 0.5, [0]])
 def test_hostile_seeds_are_refused(seed: object) -> None:
-    with pytest.raises(UserError, match=r"mistake\(s\)"):
+    with pytest.raises(UserError, match=r"has \d+ mistakes?:"):
         parse(Params, {"compare": {"seeds": [seed]}}, "params.yaml")
 
 
@@ -112,7 +112,7 @@ def test_a_hostile_params_file_reaches_no_shell(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dvc", "repro", "--keep-going"]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
-    assert "compare.methods.0: String should match" in done.stdout + done.stderr
+    assert "compare.methods.0: needs a name of lower-case" in done.stdout + done.stderr
 
 
 # Servers and telemetry.

@@ -67,7 +67,7 @@ def test_a_target_brings_what_leads_to_it_and_no_more(toy: Toy, graph) -> None: 
 
 def test_an_unknown_target_is_refused(toy: Toy, graph) -> None:  # type: ignore[no-untyped-def]
     toy(DIAMOND.replace("PRETRAIN", "echo x"))
-    with pytest.raises(UserError, match="'pretrian' not found"):
+    with pytest.raises(UserError, match=r"no stage 'pretrian'\. Did you mean 'pretrain'\?"):
         graph.read(["pretrian"])
 
 

@@ -119,6 +119,7 @@ def test_what_the_inventory_finds_is_told(project: Path) -> None:
     assert files(project) == before  # a run that is at work now reads the file of its own inventory
     assert set(results) == {"", "inventory", "pretrain@b-c-0", "pretrain@b-c-1", "compare"}
     assert results["pretrain@b-c-0"] == results["pretrain@b-c-1"] == changes
+    assert results["inventory"] == ["always runs"]  # its file has just been written by it, not by hand
     assert set(messages("pretrain@a-0")) == {"", "inventory"}
 
 
@@ -149,9 +150,6 @@ def test_a_stage_that_is_not_there_is_refused_with_the_nearest(project: Path) ->
         UserError, match=r"^There is no stage 'pretrain@a-9'\. Did you mean 'pretrain@a-\d'\? .*compare"
     ):
         graph.read(["prepare", "pretrain@a-9"])
-    with pytest.raises(UserError, match=r"no stage 'pretrian'\. Did you mean 'pretrain'\?"):
-        graph.read(["pretrian"])
-    assert len(graph.read(["pretrain"])) == 6
 
 
 def test_a_mistake_that_the_inventory_finds_is_a_mistake(project: Path) -> None:

@@ -135,7 +135,7 @@ def test_an_encoder_of_a_method_that_is_gone_names_it(tmp_path: Path) -> None:
 
 def test_parameters_that_the_method_no_longer_knows_are_named(tmp_path: Path) -> None:
     encoder_folder.save(trained(), card().model_copy(update={"params": {"ancient": 1}}), tmp_path)
-    with pytest.raises(UserError, match=r"encoder\.json has 1 mistake\(s\):\s+params\.ancient: unknown key"):
+    with pytest.raises(UserError, match=r"encoder\.json has 1 mistake:\s+params\.ancient: unknown key"):
         encoder_folder.load(tmp_path)
 
 
