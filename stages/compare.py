@@ -38,6 +38,7 @@ def main() -> None:
 
 def recipe(evaluations: list[Path]) -> dict[str, str]:
     """The recipe to reproduce the result, in the order in which a reader needs it."""
+    prepare = parameters().prepare
     cards = [read_json(folder / CARD, "Run the pretrain stage of this run.") for folder in evaluations]
     commit = git_commit(layout.root())
     plugins = sorted({f"{card['distribution']} {card['version']}" for card in cards})
@@ -50,6 +51,7 @@ def recipe(evaluations: list[Path]) -> dict[str, str]:
     return {
         "command": (f"git checkout {commit}\n" if commit else "") + "uv sync\nuv run dvc repro",
         "commit": commit or "not a git repository",
+        "images": f"{Path(prepare.path).name} ({prepare.path})" if prepare.path else prepare.source,
         "images, SHA-256": "\n".join(sorted({card["data_sha256"] for card in cards})),
         "trained on": "; ".join(machine),
         **({"k-NN on validation labels watched": watched} if watched else {}),

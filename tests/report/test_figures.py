@@ -50,9 +50,9 @@ def test_names_beside_lines_keep_their_order_and_their_distance():
     assert spread([], 14) == []
 
 
-def test_stages_are_drawn_where_their_accuracies_are(plain):
+def test_layers_are_drawn_where_their_accuracies_are(plain):
     _, groups = plain
-    text, looks, results = figures.stages(groups, styles(plain[0].rows), "linear"), styles(plain[0].rows), []
+    text, looks, results = figures.layers(groups, styles(plain[0].rows), "linear"), styles(plain[0].rows), []
     for name, group in groups.items():
         wanted = [group[0].metrics["linear"]["layers"][stage]["test"]["top1"] for stage in STAGES]
         (places,) = (line for line in lines(text, looks[name].hue) if len(line) == len(STAGES))

@@ -56,6 +56,15 @@ def test_everything_is_there_once(full):
         assert link[1:] in page.having("id")
 
 
+def test_the_page_names_the_images_and_speaks_of_layers(full):
+    comparison, results, _ = full
+    text = report(results, comparison, recipe={**RECIPE, "images": "flowers (/data/flowers)"})
+    assert "<title>flowers (/data/flowers): Which" in text
+    assert "<li>images: flowers (/data/flowers)</li>" in text
+    prose = re.sub(r"<[^>]*>", " ", text.partition("</style>")[2].partition('id="recipe"')[0])
+    assert not re.search(r"\bstages?\b", prose)  # a layer in the documentation; a stage is DVC's
+
+
 def test_it_needs_nothing_beside_it(full):
     page = Page(full[2])
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}

@@ -19,7 +19,7 @@ def test_sections_without_data_are_absent():
             k: {**v, "test": {**v["test"], "per_class": []}} for k, v in run.metrics["linear"]["layers"].items()
         }
     there = set(filter(None, Page(report(results)).sections))
-    assert there == {"board", "reasons", "pairs", "labels", "cost", "others", "stages", "labelfree", "more"}
+    assert there == {"board", "reasons", "pairs", "labels", "cost", "others", "layers", "labelfree", "more"}
 
 
 def test_without_labels():
@@ -60,7 +60,7 @@ def test_a_budget_that_could_not_be_granted_says_why():
 
 def test_one_method():
     there = set(filter(None, Page(report(runs({"simclr": 0.7}))).sections))
-    assert {"board", "labels", "stages", "classes"} <= there
+    assert {"board", "labels", "layers", "classes"} <= there
     assert not {"pairs", "cost"} & there
 
 

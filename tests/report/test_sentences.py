@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -95,9 +96,48 @@ def test_the_leaderboard_has_the_other_protocols(comparison):
     assert "corrupted %" in header
     assert "images seen | views | M multiply-adds" in " ".join(header.split())
     sentences = recommendation_md(comparison, {"said": "No test image is in train."})
-    assert "- corrupted test images (mean of all corruptions and severities): simclr leads with" in sentences
-    assert "- the whole network fine-tuned, 100 % labels: simclr leads with" in sentences
+    assert "- corrupted test images (mean of all corruptions and severities): simclr has " in sentences
+    assert "- the whole network fine-tuned, 100 % labels: simclr has " in sentences
     assert "No test image is in train." in sentences
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "corrupted"),
+    [
+        ({"simclr": 0.75, "rotation": 0.52}, r"simclr's encoder leads with .*, \d+\.\d points above rotation's"),
+        (
+            {"simclr": 0.64, "rotation": 0.64},
+            r"'s encoder has \d\d\.\d %, \d+\.\d points above .*: (a tie|too close to say)",
+        ),
+        ({"simclr": 0.75}, r"simclr's encoder has \d\d\.\d %\."),
+    ],
+)
+def test_a_method_leads_only_where_the_test_shows_it(accuracies, corrupted):
+    text = recommendation_md(compare(runs({**accuracies, "random": 0.5}, n=2000), PARAMS))
+    line = next(line for line in text.splitlines() if line.startswith("- corrupted test images"))
+    assert re.search(corrupted, line), line
+    assert ("leads" in corrupted) == ("leads" in line)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "n", "advice"),
+    [
+        ({"simclr": 0.5, "rotation": 0.5, "random": 0.5}, 2000, "Train for longer before choosing a method"),
+        ({"simclr": 0.96, "rotation": 0.96, "random": 0.95}, 72, "72 test images show differences of"),
+    ],
+)
+def test_without_a_shown_gain_the_advice_is_what_can_help(accuracies, n, advice):
+    text = recommendation_md(compare(runs(accuracies, n=n), PARAMS))
+    assert "No encoder is shown to be better than an untrained one" in text
+    assert advice in text
+    assert ("Train for longer before" in text) == ("Train" in advice)
+
+
+def test_the_faster_ones_are_methods(comparison):
+    assert comparison.front[0] == "random"  # it takes no time, and is no answer
+    text = recommendation_md(comparison)
+    cost = text.partition("## Cost")[2].partition("##")[0]
+    assert "random" not in cost
 
 
 def test_severities_are_no_redraws(plain, comparison):

@@ -27,18 +27,18 @@ APART = 1.5  # between two numbers of labels, so that both can be written under 
 STEPS = (1, 2, 5, 10)  # of ticks: people count in these
 
 
-def stages(groups: Groups, looks: Mapping[str, Style], probe: str) -> Markup | None:
-    """Accuracy of a probe at every stage of the encoder, mean over seeds."""
-    lines = {name: _stage_line([run.metrics[probe]["layers"] for run in group]) for name, group in groups.items()}
+def layers(groups: Groups, looks: Mapping[str, Style], probe: str) -> Markup | None:
+    """Accuracy of a probe at every layer of the encoder, mean over seeds."""
+    lines = {name: _layer_line([run.metrics[probe]["layers"] for run in group]) for name, group in groups.items()}
     ticks = list(groups[next(iter(groups))][0].metrics[probe]["layers"])
-    figure, axes = chart("stage of the encoder", "test accuracy (%)", _tall(lines), room(list(lines)))
+    figure, axes = chart("layer of the encoder", "test accuracy (%)", _tall(lines), room(list(lines)))
     axes.set_xticks(range(len(ticks)), ticks)
     axes.margins(x=0.06)
     _draw(axes, {name: (range(len(line)), line) for name, line in lines.items()}, looks)
-    return render(figure, f"stages-{probe}", f"Test accuracy of a {PROBES[probe]} at each stage of the encoder, by row")
+    return render(figure, f"layers-{probe}", f"Test accuracy of a {PROBES[probe]} at each layer of the encoder, by row")
 
 
-def _stage_line(layers: Sequence[Mapping[str, Any]]) -> Line:
+def _layer_line(layers: Sequence[Mapping[str, Any]]) -> Line:
     return [
         float(np.mean([seed[stage].get("test", {}).get("top1", math.nan) for seed in layers])) for stage in layers[0]
     ]

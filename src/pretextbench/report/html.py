@@ -35,7 +35,7 @@ TITLES = {
     "labels": "With fewer labels",
     "cost": "Cost",
     "others": "Other protocols",
-    "stages": "Which stage to use",
+    "layers": "Which layer to use",
     "robust": "Robustness",
     "classes": "Classes",
     "maps": "Maps of the features",
@@ -74,6 +74,7 @@ def report_html(
     }
     looks = styles(comparison.rows)
     title, lead, reasons = recommendation_parts(recommendation)
+    images = recipe.get("images", "")
     judged = LINEAR in comparison.verdicts
     free = sections.labelfree(comparison)
     parts: dict[str, Any] = dict.fromkeys(TITLES) | {
@@ -94,7 +95,8 @@ def report_html(
         lead=lead,
         looks=looks,
         parts=parts,
-        facts=_facts(comparison),
+        facts=[*([f"images: {images}"] if images else []), *_facts(comparison)],
+        images=images,
         side=panels.SIDE,
         title=title,
         titles={name: TITLES[name] for name in TITLES if parts.get(name)},
@@ -164,19 +166,24 @@ def _judged(comparison: Comparison, runs: Sequence[Run], groups: Groups, looks: 
         "pairs": sections.pairs(comparison),
         "labels": figures.budgets(comparison, groups, looks),
         "others": sections.other_protocols(comparison, runs),
-        "stages": {
-            "figures": {figures.PROBES[probe]: figures.stages(groups, looks, probe) for probe in figures.PROBES},
-            "losses": _last_stage(comparison),
+        "layers": {
+            "figures": {figures.PROBES[probe]: figures.layers(groups, looks, probe) for probe in figures.PROBES},
+            "losses": _last_layer(comparison),
         },
         "cost": figures.cost(comparison, looks),
         "robust": severity
-        and {"mean": severity, "each": figures.corruptions(groups, looks), "drops": sections.lost(groups)},
+        and {
+            "mean": severity,
+            "each": figures.corruptions(groups, looks),
+            "drops": sections.lost(groups),
+            "images": max(run.metrics.get("robustness", {}).get("images", 0) for run in runs),
+        },
         "classes": _classes(comparison, groups),
     }
 
 
-def _last_stage(comparison: Comparison) -> list[str]:
-    """The loss from probing the last stage instead of the best, in words, where it is half a point or more."""
+def _last_layer(comparison: Comparison) -> list[str]:
+    """The loss from probing the last layer instead of the best, in words, where it is half a point or more."""
     gaps = []
     for row in comparison.rows:
         best, last = comparison.cell(LINEAR, row.name), comparison.cell(LAST, row.name)

@@ -17,7 +17,7 @@ MOST_CLASSES, SHOWN, MATRIX = 20, 10, 30  # columns of the heat table, those lef
 
 
 def classes(comparison: Comparison, groups: Groups) -> dict[str, Any] | None:
-    """Accuracy per class of the linear probe at each row's stage, mean over seeds, as a heat table."""
+    """Accuracy per class of the linear probe at each row's layer, mean over seeds, as a heat table."""
     names = next(iter(groups.values()))[0].metrics["classes"]
     tables = {}
     for row in comparison.rows:

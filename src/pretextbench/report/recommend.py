@@ -13,7 +13,6 @@ from pretextbench.report.tables import percent
 SUPERVISED = "supervised"
 NOT_YET = "with one seed the method is not yet shown to be better"
 NO_HELP = "No method is shown to help"
-LONGER = "Train for longer before choosing a method: `pretrain.images` is the budget."
 
 
 def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = None) -> str:
@@ -71,7 +70,8 @@ def _answer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> lis
     if verdict.p(best.name, RANDOM) < 1 - comparison.params.confidence and gap(verdict, best.name, RANDOM) > 0:
         return [_choice(comparison, verdict, methods, reach), above]
     nothing = "No encoder is shown to be better than an untrained one" if comparison.one_seed else NO_HELP
-    return [f"**{nothing}.** {above}", f"{reach} {LONGER}{more_seeds(comparison)}"]
+    advice = sentences.next_step(comparison, verdict, best.name, len(best.seeds))
+    return [f"**{nothing}.** {above}", f"{reach} {advice}{more_seeds(comparison)}"]
 
 
 def _choice(comparison: Comparison, verdict: Verdict, methods: list[Row], reach: str) -> str:
@@ -116,9 +116,12 @@ def _cost(comparison: Comparison, methods: list[Row]) -> list[str]:
         f"{row.peak_memory_mib:,.0f} MiB at the peak, {row.parameters:,} parameters in the encoder."
         for row in methods
     ]
-    cheap = [name for name in comparison.front if name != methods[0].name]
-    kind, names = ("encoder", "encoders of ") if comparison.one_seed else ("method", "")
+    cheap = [row.name for row in methods[1:] if row.name in comparison.front]
+    faster = [row.name for row in methods[1:] if row.seconds < methods[0].seconds]
+    kind, names = ("encoder of a method", "encoders of ") if comparison.one_seed else ("method", "")
     front = f"No other {kind} is better than {comparison.subject(methods[0].name)} in accuracy or in time."
+    if faster:
+        front = f"Faster, but less accurate than a row that took less time: {names}{', '.join(faster)}."
     if cheap:
         front = f"Cheaper, and the most accurate for their time: {names}{', '.join(cheap)}."
     return ["\n".join(lines), front]

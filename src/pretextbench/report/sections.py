@@ -27,9 +27,9 @@ class Cell:
     heat: float = 0.0  # from 0 to 1
 
 
-def scores(group: Sequence[Run], stage: str) -> list[dict[str, Any]]:
-    """The test scores of the linear probe at one stage, one per seed that has any."""
-    tests = [run.metrics["linear"]["layers"][stage].get("test") for run in group]
+def scores(group: Sequence[Run], layer: str) -> list[dict[str, Any]]:
+    """The test scores of the linear probe at one layer, one per seed that has any."""
+    tests = [run.metrics["linear"]["layers"][layer].get("test") for run in group]
     return [test for test in tests if test]
 
 
@@ -126,7 +126,7 @@ def lost(groups: Groups) -> dict[str, list[float]]:
 
 
 def more(comparison: Comparison, groups: Groups) -> dict[str, list[Cell]]:
-    """Row -> the numbers that have no figure: scores at the best stage, calibration, speed, size."""
+    """Row -> the numbers that have no figure: scores at the best layer, calibration, speed, size."""
     rows, last = {}, column(comparison, LAST)
     for row in comparison.rows:
         cells = _scored(row, groups[row.name]) if comparison.verdicts else []

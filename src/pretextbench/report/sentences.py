@@ -3,7 +3,7 @@
 from pretextbench.compare import statistics
 from pretextbench.compare.comparison import Comparison, Row, Verdict
 from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LINEAR, TRANSFER, TUNED, Protocol
-from pretextbench.compare.runs import UNTOUCHED
+from pretextbench.compare.runs import RANDOM, UNTOUCHED
 from pretextbench.report.tables import percent
 
 
@@ -53,15 +53,7 @@ def surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[
         return ["Run at least one more method: a ranking needs two."]
     best, second = methods[0].name, methods[1].name
     seeds = min(len(row.seeds) for row in methods[:2])
-    pairs = len(verdict.names) * (len(verdict.names) - 1) // 2  # what Holm asks of the first of them
-    spread = {name: float(s) for name, s in zip(verdict.names, verdict.judgement.spread, strict=True)}
-    needs = statistics.needs(
-        verdict.examples[best],
-        verdict.examples[second],
-        (spread[best], spread[second]),
-        seeds,
-        (1 - comparison.params.confidence) / pairs,
-    )
+    needs = _needs(comparison, verdict, (best, second), seeds)
     text = (
         f"With {comparison.images:,} test images and {count(seeds, 'seed')} each, a difference of "
         f"{100 * needs.detectable:.1f} points between {comparison.subject(best)} and {comparison.subject(second)} "
@@ -72,6 +64,28 @@ def surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[
         pair = "the two encoders" if comparison.one_seed else "the two"
         return [f"{text} The observed {points:.1f} points already distinguish {pair}.", _longer(comparison)]
     return [f"{text} {_needed(needs, comparison, points, seeds)}", _longer(comparison)]
+
+
+def _needs(comparison: Comparison, verdict: Verdict, pair: tuple[str, str], seeds: int) -> statistics.Needs:
+    """What is needed to distinguish two rows, after correction for all pairs."""
+    pairs = len(verdict.names) * (len(verdict.names) - 1) // 2  # what Holm asks of the first of them
+    spread = {name: float(s) for name, s in zip(verdict.names, verdict.judgement.spread, strict=True)}
+    first, second = pair
+    level = (1 - comparison.params.confidence) / pairs
+    examples = verdict.examples[first], verdict.examples[second]
+    return statistics.needs(*examples, (spread[first], spread[second]), seeds, level)
+
+
+def next_step(comparison: Comparison, verdict: Verdict, best: str, seeds: int) -> str:
+    """Advice where no method is shown to help: more test images if these could not show what is left to gain."""
+    left = 100 * (1 - (verdict.accuracy(RANDOM) or 0.0))
+    shown = 100 * _needs(comparison, verdict, (best, RANDOM), seeds).detectable
+    if left > shown:
+        return "Train for longer before choosing a method: `pretrain.images` is the budget."
+    return (
+        f"The untrained encoder leaves {left:.1f} points to gain, and {comparison.images:,} test images show "
+        f"differences of {shown:.1f} points or more: label more test images before you train for longer."
+    )
 
 
 def _longer(comparison: Comparison) -> str:
@@ -137,19 +151,20 @@ def leads(comparison: Comparison, protocol: Protocol, methods: list[Row]) -> str
     if verdict is None or not names:
         return None
     first, best = max(names, key=lambda name: verdict.accuracy(name) or 0.0), methods[0].name
-    text = f"{comparison.subject(first)} leads with {percent(verdict.accuracy(first))} %"
+    subject, accuracy = comparison.subject(first), f"{percent(verdict.accuracy(first))} %"
+    level = 1 - comparison.params.confidence
     if first != best and best in names:
         p = verdict.p(first, best)
-        sure = (
-            "the ranking flips" if p < 1 - comparison.params.confidence else "too close to say that the ranking flips"
-        )
-        above = f"{100 * gap(verdict, first, best):.1f} points above {comparison.subject(best)}"
-        return f"{text}, {above} ({p_value(p)}): {sure}"
+        above = f"{100 * gap(verdict, first, best):.1f} points above {comparison.subject(best)} ({p_value(p)})"
+        if p < level:
+            return f"{subject} leads with {accuracy}, {above}: the ranking flips"
+        return f"{subject} has {accuracy}, {above}: too close to say that the ranking flips"
     if len(names) > 1:
         second = max((name for name in names if name != first), key=lambda name: verdict.accuracy(name) or 0.0)
         points, p = 100 * gap(verdict, first, second), verdict.p(first, second)
-        return f"{text}, {points:.1f} points above {comparison.subject(second)} ({p_value(p)})"
-    return text
+        above = f"{points:.1f} points above {comparison.subject(second)} ({p_value(p)})"
+        return f"{subject} leads with {accuracy}, {above}" if p < level else f"{subject} has {accuracy}, {above}: a tie"
+    return f"{subject} has {accuracy}"
 
 
 def untouched(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:

@@ -139,7 +139,7 @@ def caption(comparison: Comparison) -> list[str]:
     if not comparison.verdicts:
         reason = comparison.reason or "no row has predictions"
         return [
-            f"**No accuracies: {reason}.** Label-free measures of the last stage on {comparison.images:,} validation "
+            f"**No accuracies: {reason}.** Label-free measures of the last layer on {comparison.images:,} validation "
             "images. They detect collapsed encoders; they do not show which encoder is useful."
         ]
     trained = [row for row in comparison.rows if row.kind != "reference"]
@@ -148,7 +148,7 @@ def caption(comparison: Comparison) -> list[str]:
     level = round(1 - comparison.params.confidence, 6)
     lines = [
         f"Accuracy on {comparison.images:,} test images of {comparison.classes} classes, of a linear probe on frozen "
-        "features; the encoder's stage and the probe's penalty were chosen on validation. "
+        "features; the encoder's layer and the probe's penalty were chosen on validation. "
         f"Pretraining seeds per row: {counted}. Intervals: bootstrap over test images"
         + (" and seeds." if many else ".")
         + f" Rows that share a letter cannot be distinguished (paired tests, Holm, level {level:g})."
