@@ -27,6 +27,7 @@ def test_the_file_is_written_and_what_comes_next_is_said(tmp_path: Path, project
     params = load(project / "params.yaml")
     assert params.prepare.path == str(tmp_path / "images")
     assert list(project.glob("params*")) == [project / "params.yaml"]
+    assert "Methods see the images at 32 px; yours are 40 px in the middle." in result.out
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path, project: Path, typed: Type) -> None:

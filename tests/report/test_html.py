@@ -112,8 +112,8 @@ def test_differences_of_all_pairs(full):
     names = [row.name for row in comparison.rows]
     for i, name in enumerate(names):
         for other in names[i + 1 :]:
-            gap = 100 * (verdict.accuracy(name) - verdict.accuracy(other))
-            assert f"{gap:+.1f}" in pairs
+            gap = float(percent(verdict.accuracy(name))) - float(percent(verdict.accuracy(other)))
+            assert f"{gap:+.1f}" in pairs  # the difference of the numbers that the reader sees
     assert pairs.count("p ") >= 10
     apart = int(np.triu(verdict.judgement.different).sum())
     assert 0 < apart < 10

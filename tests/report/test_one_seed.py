@@ -84,4 +84,4 @@ def test_several_seeds_speak_of_methods():
     assert "encoder did best" not in answer
     assert "compare.seeds" not in answer
     assert "One seed" not in leaderboard_md(comparison)
-    assert "Shaded: the methods to use." in page.sections["board"]
+    assert "Shaded: the method to use." in page.sections["board"]

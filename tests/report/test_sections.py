@@ -2,9 +2,12 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
+from pretextbench.report.sentences import points
 from tests.compare.fakes import runs, unlabelled
 from tests.compare.page import PLAIN, Page, report
 
@@ -56,6 +59,12 @@ def test_a_budget_that_could_not_be_granted_says_why():
     assert page.sections["others"].count("no time") == 4
     assert "class 2" not in page.sections["others"]
     assert "labels" not in page.sections
+
+
+def test_a_difference_is_that_of_the_numbers_shown():
+    """56.249 and 51.151 are shown as 56.2 and 51.2: 5.0 points, and not 5.1."""
+    verdict = SimpleNamespace(accuracy={"a": 0.56249, "b": 0.51151}.get)
+    assert points(verdict, "a", "b") == pytest.approx(5.0)
 
 
 def test_one_method():

@@ -133,6 +133,13 @@ def test_without_a_shown_gain_the_advice_is_what_can_help(accuracies, n, advice)
     assert ("Train for longer before" in text) == ("Train" in advice)
 
 
+@pytest.mark.parametrize(("supervised", "named"), [(0.9, True), (0.75, False), (0.5, False)])
+def test_the_answer_names_supervised_training_where_it_is_better(supervised, named):
+    results = compare(runs({"simclr": 0.75, "random": 0.5, "supervised": supervised}, n=2000), PARAMS)
+    answer = recommendation_md(results).partition("\n## ")[0]
+    assert ("If all your images are labelled, train on the labels" in answer) == named
+
+
 def test_the_faster_ones_are_methods(comparison):
     assert comparison.front[0] == "random"  # it takes no time, and is no answer
     text = recommendation_md(comparison)

@@ -31,7 +31,7 @@ MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable(["image", "link", "
 TITLES = {
     "board": "Leaderboard",
     "reasons": "Before you choose",
-    "pairs": "Differences between all pairs",
+    "pairs": "Differences of all pairs",
     "labels": "With fewer labels",
     "cost": "Cost",
     "others": "Other protocols",

@@ -58,17 +58,19 @@ def tied(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[R
 def _answer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:
     best = methods[0]
     low, high = verdict.interval(best.name) or (0.0, 0.0)
+    level = f"{100 * comparison.params.confidence:g} % interval"
     reach = (
         f"A linear probe on {best.name}'s {best.layers['linear']} classifies {percent(verdict.accuracy(best.name))} % "
-        f"of {comparison.images:,} test images correctly ({comparison.params.confidence:.0%} interval {percent(low)} "
+        f"of {comparison.images:,} test images correctly ({level} {percent(low)} "
         f"to {percent(high)})."
     )
+    labelled = _labelled(comparison, verdict, best.name)
     if RANDOM not in verdict.names:
-        return [_choice(comparison, verdict, methods, reach)]
+        return [_choice(comparison, verdict, methods, reach), *labelled]
     floor = f"An encoder that was not trained gets {percent(verdict.accuracy(RANDOM))} %."
     above = f"{floor} {against(comparison, verdict, best.name, RANDOM)}"
     if verdict.p(best.name, RANDOM) < 1 - comparison.params.confidence and gap(verdict, best.name, RANDOM) > 0:
-        return [_choice(comparison, verdict, methods, reach), above]
+        return [_choice(comparison, verdict, methods, reach), " ".join([above, *labelled])]
     nothing = "No encoder is shown to be better than an untrained one" if comparison.one_seed else NO_HELP
     advice = sentences.next_step(comparison, verdict, best.name, len(best.seeds))
     return [f"**{nothing}.** {above}", f"{reach} {advice}{more_seeds(comparison)}"]
@@ -91,6 +93,16 @@ def _choice(comparison: Comparison, verdict: Verdict, methods: list[Row], reach:
         lead = f"The encoders of {names.replace(' or ', ' and ')} cannot be distinguished here; {NOT_YET}."
     least = f"{cheap.name} took the least time ({cheap.seconds:,.0f} s)."
     return f"**{lead}** {reach} {least}{more_seeds(comparison)}"
+
+
+def _labelled(comparison: Comparison, verdict: Verdict, best: str) -> list[str]:
+    """The answer for a reader whose training images all have labels, where it is another one; at most one sentence."""
+    if SUPERVISED not in verdict.names or verdict.p(best, SUPERVISED) >= 1 - comparison.params.confidence:
+        return []
+    if gap(verdict, best, SUPERVISED) > 0:
+        return []
+    accuracy = percent(verdict.accuracy(SUPERVISED))
+    return [f"If all your images are labelled, train on the labels: the same encoder gets {accuracy} %."]
 
 
 def _supervised(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:

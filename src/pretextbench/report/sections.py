@@ -10,7 +10,7 @@ from pretextbench.compare.comparison import Comparison, Row
 from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LAST, LINEAR, TRANSFER, Protocol, fine_tuned
 from pretextbench.compare.runs import RANDOM, Run
 from pretextbench.report.recommend import tied
-from pretextbench.report.sentences import p_value
+from pretextbench.report.sentences import p_value, points
 from pretextbench.report.tables import percent
 
 Groups = Mapping[str, Sequence[Run]]  # row -> its runs, rows best first
@@ -105,9 +105,9 @@ def pairs(comparison: Comparison) -> dict[str, Any] | None:
     for i, name in enumerate(names[:-1]):
         cells = []
         for second in names[i + 1 :]:
-            gap, p = (verdict.accuracy(name) or 0) - (verdict.accuracy(second) or 0), verdict.p(name, second)
+            gap, p = points(verdict, name, second), verdict.p(name, second)
             apart = p < verdict.judgement.level
-            cells.append(Cell(f"{100 * gap:+.1f}", p_value(p), heat=0.12 + 0.5 * gap / largest if apart else 0.0))
+            cells.append(Cell(f"{gap:+.1f}", p_value(p), heat=0.12 + 0.005 * gap / largest if apart else 0.0))
         rows.append({"name": name, "skipped": i, "cells": cells})
     return {"columns": names[1:], "rows": rows}
 

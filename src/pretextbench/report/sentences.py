@@ -12,13 +12,18 @@ def gap(verdict: Verdict, first: str, second: str) -> float:
     return (verdict.accuracy(first) or 0.0) - (verdict.accuracy(second) or 0.0)
 
 
+def points(verdict: Verdict, first: str, second: str) -> float:
+    """Difference of two rows in percentage points, of the numbers as they are shown: a reader can check it."""
+    return float(percent(verdict.accuracy(first) or 0.0)) - float(percent(verdict.accuracy(second) or 0.0))
+
+
 def against(comparison: Comparison, verdict: Verdict, best: str, reference: str, role: str = "") -> str:
     """The margin of the best row above another, and its p value. `role`: a phrase that describes the other row."""
-    points, p = 100 * gap(verdict, best, reference), verdict.p(best, reference)
-    side = "above" if points >= 0 else "below"
+    margin, p = points(verdict, best, reference), verdict.p(best, reference)
+    side = "above" if margin >= 0 else "below"
     named = f"{comparison.subject(reference)}{role and f', {role}'}"
     first = comparison.subject(best)
-    return f"{first} is {abs(points):.1f} points {side} {named} ({p_value(p)} after correction for all pairs)."
+    return f"{first} is {abs(margin):.1f} points {side} {named} ({p_value(p)} after correction for all pairs)."
 
 
 def more_seeds(comparison: Comparison) -> str:
@@ -59,11 +64,11 @@ def surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[
         f"{100 * needs.detectable:.1f} points between {comparison.subject(best)} and {comparison.subject(second)} "
         "would be detected four times out of five, after correction for all pairs."
     )
-    points = 100 * gap(verdict, best, second)
+    margin = points(verdict, best, second)
     if verdict.p(best, second) < 1 - comparison.params.confidence:
         pair = "the two encoders" if comparison.one_seed else "the two"
-        return [f"{text} The observed {points:.1f} points already distinguish {pair}.", _longer(comparison)]
-    return [f"{text} {_needed(needs, comparison, points, seeds)}", _longer(comparison)]
+        return [f"{text} The observed {margin:.1f} points already distinguish {pair}.", _longer(comparison)]
+    return [f"{text} {_needed(needs, comparison, margin, seeds)}", _longer(comparison)]
 
 
 def _needs(comparison: Comparison, verdict: Verdict, pair: tuple[str, str], seeds: int) -> statistics.Needs:
@@ -155,14 +160,14 @@ def leads(comparison: Comparison, protocol: Protocol, methods: list[Row]) -> str
     level = 1 - comparison.params.confidence
     if first != best and best in names:
         p = verdict.p(first, best)
-        above = f"{100 * gap(verdict, first, best):.1f} points above {comparison.subject(best)} ({p_value(p)})"
+        above = f"{points(verdict, first, best):.1f} points above {comparison.subject(best)} ({p_value(p)})"
         if p < level:
             return f"{subject} leads with {accuracy}, {above}: the ranking flips"
         return f"{subject} has {accuracy}, {above}: too close to say that the ranking flips"
     if len(names) > 1:
         second = max((name for name in names if name != first), key=lambda name: verdict.accuracy(name) or 0.0)
-        points, p = 100 * gap(verdict, first, second), verdict.p(first, second)
-        above = f"{points:.1f} points above {comparison.subject(second)} ({p_value(p)})"
+        p = verdict.p(first, second)
+        above = f"{points(verdict, first, second):.1f} points above {comparison.subject(second)} ({p_value(p)})"
         return f"{subject} leads with {accuracy}, {above}" if p < level else f"{subject} has {accuracy}, {above}: a tie"
     return f"{subject} has {accuracy}"
 
