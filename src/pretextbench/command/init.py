@@ -115,14 +115,19 @@ def init(
         if process and looked.candidates:
             ask(process, "accept", (params,))
         _write(place / PARAMS, text, backup)
-        if (side := params.prepare.image_size) < (usual := content.short_side(0.5)):
-            out.print(
-                f"Methods see the images at {side} px; yours are {usual} px in the middle. A larger prepare.image_size "
-                f"shows them more, and the cost grows with its square: {2 * side} px takes about 4 times as long."
-            )
+        _print_size(params.prepare.image_size, content.short_side(0.5))
         if process and measure:
             _print_cost(content, params, profile, place, process)
     out.print(NEXT)
+
+
+def _print_size(side: int, usual: int) -> None:
+    """Say that the images are made smaller, by how much, and what more would cost."""
+    if side < usual:
+        console().print(
+            f"Methods see the images at {side} px; yours are {usual} px in the middle. A larger prepare.image_size "
+            f"shows them more, and the cost grows with its square: {2 * side} px takes about 4 times as long."
+        )
 
 
 def writable(path: Path, shipped: bytes, force: bool) -> Path | None:
