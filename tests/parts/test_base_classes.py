@@ -93,7 +93,9 @@ def test_crops_of_a_size_share_a_pass(built: Any, batch: Any) -> None:
     [
         ({}, BY_VIEW, True, None),  # nothing is known of the training
         ({"batch": 4, "part": 2}, 2, True, None),  # two processes
-        ({"batch": 4, "part": 2}, BY_VIEW, False, "'own' needs at least 3 images in each batch of a process, found 2"),
+        ({"batch": 4, "part": 2}, BY_VIEW, True, None),
+        ({"batch": 2, "part": 2}, BY_VIEW, False, "'own' needs at least 3 images at a time, found 2"),
+        ({"batch": 4, "part": 1}, BY_VIEW, False, "at least 2 images in each batch of a process, found 1"),
         ({"batch": 4, "part": 2, "accumulate": 2}, 2, False, None),
         (
             {"batch": 4, "part": 2, "accumulate": 2},

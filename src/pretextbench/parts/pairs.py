@@ -152,14 +152,9 @@ def require_images(method: str, images: int, least: int = 2) -> None:
         UserError: fewer than `least` images in the batch of one process.
     """
     if images < least:
-        reason = (
-            "it compares the images of a batch"
-            if least < BY_VIEW
-            else "a batch norm of its head makes -1 and 1 of any two values"
-        )
         raise UserError(
-            f"Method {method!r} needs at least {least} images in each batch of a process, found {images}: {reason}. "
-            "Raise pretrain.batch_size, or lower pretrain.accumulate."
+            f"Method {method!r} needs at least {least} images in each batch of a process, found {images}: it compares "
+            "the images of a batch. Raise pretrain.batch_size, or lower pretrain.accumulate."
         )
 
 
@@ -169,17 +164,23 @@ def require_batch(method: str, data: Data, least: int = 2, whole: bool = False) 
     Args:
         method: its name.
         data: with the numbers of the training; those that are not known refuse nothing.
-        least: fewest images of a process at a time; `BY_VIEW` for a head whose batch norms see one view.
+        least: fewest images at a time, of all processes: `BY_VIEW` for a head whose batch norms see one view.
         whole: the loss depends on all images of a batch together, so that the mean of its parts is another loss.
 
     Raises:
-        UserError: fewer images, or `whole` and `pretrain.accumulate` above 1.
+        UserError: fewer images, one image of a process, or `whole` and `pretrain.accumulate` above 1.
     """
+    together = data.batch // data.accumulate
     if whole and data.accumulate > 1:
         raise UserError(
             f"Method {method!r} compares all images of a batch with each other, and pretrain.accumulate, "
-            f"{data.accumulate}, would make it compare {data.part} at a time instead of {data.batch}: another loss. "
+            f"{data.accumulate}, would make it compare {together} at a time instead of {data.batch}: another loss. "
             "Set accumulate to 1; a smaller batch_size saves memory too."
         )
+    if data.batch and together < least and least >= BY_VIEW:
+        raise UserError(
+            f"Method {method!r} needs at least {least} images at a time, found {together}: a batch norm of its head "
+            "makes -1 and 1 of any two values. Raise pretrain.batch_size, or lower pretrain.accumulate."
+        )
     if data.part:
-        require_images(method, data.part, least)
+        require_images(method, data.part)
