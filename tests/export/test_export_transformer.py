@@ -7,6 +7,7 @@ import torch
 
 from pretextbench.encoder import build
 from pretextbench.errors import UserError
+from pretextbench.evaluate.features import LayerFeatures
 from pretextbench.export.write import export
 from pretextbench.params import EncoderParams
 from pretextbench.train import encoder_folder
@@ -25,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "encoder"
 
 
-@pytest.mark.parametrize("layer", ["block1", "block2"])
+@pytest.mark.parametrize("layer", ["block1", "block2", "cls", "cls_mean"])
 def test_timm_gives_the_features_of_every_layer(folder: Path, layer: str) -> None:
     """The printed lines were run on a batch, one image and larger ones; the names of the weights are timm's."""
     done = export(folder, "timm", folder.parent / "it.safetensors", lambda layers: (layer, "chosen"))
@@ -33,7 +34,7 @@ def test_timm_gives_the_features_of_every_layer(folder: Path, layer: str) -> Non
     assert "timm.models.VisionTransformer(" in done.code
     names: dict[str, object] = {"images": torch.rand(2, 3, SIDE, SIDE)}
     exec(done.code, names)
-    expected = encoder_folder.load(folder)[0].stages(names["images"])[layer].mean((2, 3))
+    expected = LayerFeatures(encoder_folder.load(folder)[0], layer)(names["images"])
     torch.testing.assert_close(names["features"], expected)
 
 

@@ -96,7 +96,7 @@ def ready(
 
     place = find_device(device)
     encoder, card = encoder_folder.load(folder)
-    chosen = encoder_lookup.find_layer(folder, layer, list(encoder.channels))
+    chosen = encoder_lookup.find_layer(folder, layer, encoder.layers)
     return Embedder(encoder, place, chosen.name, "bf16" if precision == "bf16" else "fp32"), card, chosen
 
 

@@ -112,7 +112,7 @@ class Embedder:
     def __init__(
         self, encoder: Encoder, device: torch.device, layer: str = LAST, precision: Precision = "fp32"
     ) -> None:
-        known = [LAST, *encoder.channels]
+        known = [LAST, *encoder.layers]
         if layer not in known:
             raise UserError(
                 f"--layer: there is no layer {layer!r}.{nearest(layer, known)} Allowed: {', '.join(known)}."
@@ -132,7 +132,7 @@ class Embedder:
         if self.layer == LAST:
             features: Tensor = self.encoder(x)
             return features
-        maps = self.encoder.stages(x)
+        maps = self.encoder.features(x)
         return pool(maps[self.layer], list(maps.values())[-1].shape[1])
 
     def batch_size(self, side: int) -> int:

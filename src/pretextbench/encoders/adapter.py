@@ -60,14 +60,18 @@ class Adapter(Encoder):
         super().__init__(mean, std, image_size)
         self.name, self.network, self.side = name, network, side
         self.channels: dict[str, int] = {}
+        self.class_token = False
         shapes = self._shapes(side or USUAL)
         self.channels = {stage: shapes[stage][0] for stage in spread(shapes)}
         self.dim = list(self.channels.values())[-1]
         if side is None:
             self._shapes(image_size)
 
-    def maps(self, x: Tensor) -> dict[str, Tensor]:
-        """Maps (B, C, h, w) of the stages in `channels`; of all stages while that is empty. `x` is normalised."""
+    def read(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Maps (B, C, h, w) of the stages in `channels`; of all stages while that is empty. `x` is normalised.
+
+        Behind them the class token (B, C), as the network's own classifier reads it; None without.
+        """
         raise NotImplementedError
 
     @property
@@ -87,11 +91,24 @@ class Adapter(Encoder):
         """Python that takes `maps`, (B, C, h, w) of a stage, out of the library's `model`, from images `sized`."""
         raise NotImplementedError
 
+    def readout_tokens(self) -> list[str]:
+        """The same for `tokens`, (B, prefix + n, C), behind the last norm."""
+        raise NotImplementedError
+
+    @property
+    def prefix(self) -> int:
+        """Tokens that are no patch; they stand in front, the class token first."""
+        return 1
+
     def stages(self, x: Tensor) -> dict[str, Tensor]:
         """Feature maps (B, C, h, w) of up to four stages, by name, first to last."""
+        return self.outputs(x)[0]
+
+    def outputs(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        """See `Encoder.outputs`."""
         if self.side is not None:  # also images of that size, which stay as they are: a traced graph takes any
             x = F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True)
-        return self.maps(self.normalise(x))
+        return self.read(self.normalise(x))
 
     def _shapes(self, side: int) -> dict[str, tuple[int, int]]:
         """Channels and side of every map for images of `side`, from shapes alone: on torch's device `meta`."""
@@ -102,7 +119,7 @@ class Adapter(Encoder):
         }
         try:
             with torch.no_grad():
-                maps = functional_call(call, tensors, (torch.empty(1, 3, side, side, device="meta"),))
+                maps, token = functional_call(call, tensors, (torch.empty(1, 3, side, side, device="meta"),))
             shapes = {name: (int(m.shape[1]), int(m.shape[-1])) for name, m in maps.items()}
         except Exception as error:  # any network may refuse a size in its own way
             reason = str(error).partition("\n")[0] or type(error).__name__
@@ -110,20 +127,21 @@ class Adapter(Encoder):
                 f"encoder.name: {self.name} gives no feature maps of images of {side} px ({reason}). Raise "
                 "prepare.image_size, to a multiple of 32 if it is none, or choose another encoder."
             ) from error
+        self.class_token = token is not None
         self.train()
         return shapes
 
 
 class _Maps(nn.Module):
-    """The maps of an adapter as what is called, so that its tensors can be exchanged for the call."""
+    """What an adapter reads as what is called, so that its tensors can be exchanged for the call."""
 
     def __init__(self, adapter: Adapter) -> None:
         super().__init__()
         self.adapter = adapter
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(B, 3, H, W) -> maps by name."""
-        return self.adapter.maps(x)
+    def forward(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        """(B, 3, H, W) -> maps by name, class token."""
+        return self.adapter.read(x)
 
 
 def spread(shapes: Mapping[str, tuple[int, int]]) -> list[str]:

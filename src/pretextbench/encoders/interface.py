@@ -7,6 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+CLS, BOTH = "cls", "cls_mean"  # layers: the class token, and the token with the mean of the patches
+
 
 class Encoder(nn.Module):
     """What a method trains and what is kept of it. A method with a backbone of its own subclasses this.
@@ -18,6 +20,7 @@ class Encoder(nn.Module):
     example: ClassVar[str] = ""  # a name in params.yaml that gives an encoder of this class, for messages
     dim: int  # of the pooled vector
     channels: dict[str, int]  # stage name -> channels of its map, in order
+    class_token = False  # whether `outputs` gives one
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], image_size: int | None = None) -> None:
         super().__init__()
@@ -33,6 +36,27 @@ class Encoder(nn.Module):
     def stages(self, x: Tensor) -> dict[str, Tensor]:
         """Feature maps (B, C, h, w) of every stage, by name, first to last."""
         raise NotImplementedError
+
+    def outputs(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        """The maps of `stages`, and the class token (B, dim) behind the last norm, of an encoder that has one."""
+        return self.stages(x), None
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of what `features` gives, in its order."""
+        *earlier, last = self.channels
+        return [*earlier, *((CLS, BOTH) if self.class_token else ()), last]
+
+    def features(self, x: Tensor) -> dict[str, Tensor]:
+        """What the evaluation probes, the last stage last: maps (B, C, h, w), and of the class token vectors (B, D).
+
+        The vectors are `cls`, the token, and `cls_mean`, the token and the mean of the last map, one behind the other.
+        """
+        maps, token = self.outputs(x)
+        if token is None:
+            return maps
+        *earlier, (name, last) = maps.items()
+        return dict(earlier) | {CLS: token, BOTH: torch.cat([token, last.mean((2, 3))], 1), name: last}
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, int]]:

@@ -57,7 +57,7 @@ class TimmEncoder(Adapter):
     """A network of timm, by its `forward_intermediates`; tokens become maps, without class and register tokens.
 
     The last map equals `forward_features`: with the final norm of tokens, with the last convolution of an
-    EfficientNet. Its average is the pooled vector; a class token would be read in `maps`, from `final`.
+    EfficientNet. Its average is the pooled vector.
     """
 
     def __init__(self, name: str, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -93,8 +93,8 @@ class TimmEncoder(Adapter):
         licence = config.get("license") or "not stated by timm"
         return Offer(self.name, tuple(config["mean"]), tuple(config["std"]), licence, place, load)
 
-    def maps(self, x: Tensor) -> dict[str, Tensor]:
-        """See `Adapter.maps`."""
+    def read(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        """See `Adapter.read`."""
         wanted = [i for i, name in enumerate(self.names) if not self.channels or name in self.channels]
         final, maps = self._intermediates(x, wanted)
         named = dict(zip((self.names[i] for i in wanted), maps, strict=True))
@@ -104,7 +104,22 @@ class TimmEncoder(Adapter):
             last = self.names[-1]
             same = last in named and named[last].shape == final.shape
             named[last if same else FINAL] = final
-        return named
+        return named, self._class_token(final, list(named.values())[-1])
+
+    def _class_token(self, final: Tensor, last: Tensor) -> Tensor | None:
+        """The first of the tokens, where it is one: some families put none in front of the patches, or drop it."""
+        network: Any = self.network
+        tokens = final.ndim == 3 and final.shape[1] == self.prefix + last.shape[2] * last.shape[3]
+        return final[:, 0] if tokens and self.prefix and getattr(network, "cls_token", None) is not None else None
+
+    @property
+    def prefix(self) -> int:
+        """See `Adapter.prefix`."""
+        return int(getattr(self.network, "num_prefix_tokens", 0))
+
+    def readout_tokens(self) -> list[str]:
+        """See `Adapter.readout_tokens`."""
+        return ["tokens = model.eval().forward_features(normalise(sized))"]
 
     def readout(self, stage: str) -> list[str]:
         """See `Adapter.readout`."""

@@ -17,6 +17,7 @@ HEADS = ("fc", "classifier", "head", "heads")  # names of classifiers
 BEHIND = {*HEADS, "avgpool", "flatten", "dropout", "permute"}  # what comes after the features
 FOLDED = {"features", "layers", "trunk_output", "blocks"}  # hold the stages
 BRANCHED = {"googlenet", "inception_v3"}  # with losses in the middle, and scales of the input of their own
+TOKEN = ""  # no name of a module: the class token among the outputs of a pass
 SIDES = {"maxvit_t": 224}  # pixels; a network that takes one size and does not keep it
 
 
@@ -42,7 +43,7 @@ class TorchvisionEncoder(Adapter):
     """A network of torchvision, run module by module as its own forward pass does, up to the pooling.
 
     The average of the last map is the pooled vector; of a vision transformer it is that of the patches, after the
-    final norm. A class token would be read in `_tokens`.
+    final norm.
     """
 
     def __init__(self, name: str, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -83,15 +84,21 @@ class TorchvisionEncoder(Adapter):
             f"{self.name} {chosen.name}", tuple(transforms.mean), tuple(transforms.std), licence, chosen.url, load
         )
 
-    def maps(self, x: Tensor) -> dict[str, Tensor]:
-        """See `Adapter.maps`."""
+    def read(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        """See `Adapter.read`."""
         named = dict(self._tokens(x) if "encoder" in dict(self.network.named_children()) else self._chain(x))
+        token = named.pop(TOKEN, None)
         if self.channels_last:
             named = {name: feature_map.permute(0, 3, 1, 2) for name, feature_map in named.items()}
         if self.last_is_relu:
             *_, last = named
             named[last] = F.relu(named[last])
-        return {name: feature_map for name, feature_map in named.items() if not self.channels or name in self.channels}
+        kept = {name: output for name, output in named.items() if not self.channels or name in self.channels}
+        return kept, token
+
+    def readout_tokens(self) -> list[str]:
+        """See `Adapter.readout_tokens`."""
+        return ["tokens = create_feature_extractor(model.eval(), {'encoder.ln': 'tokens'})(normalise(sized))['tokens']"]
 
     def readout(self, stage: str) -> list[str]:
         """See `Adapter.readout`."""
@@ -116,7 +123,7 @@ class TorchvisionEncoder(Adapter):
                 yield tidy(node), x
 
     def _tokens(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """The patches of a vision transformer, as maps: of each layer, and behind the final norm."""
+        """The patches of a vision transformer, as maps: of each layer, and behind the final norm; the class token."""
         model: Any = self.network
         encoder, x = model.encoder, model._process_input(x)
         x = torch.cat([model.class_token.expand(len(x), -1, -1), x], dim=1)
@@ -126,7 +133,9 @@ class TorchvisionEncoder(Adapter):
             self.nodes[tidy(name)] = f"encoder.layers.{name}"
             yield tidy(name), self._grid(x)
         self.nodes["ln"] = "encoder.ln"
-        yield "ln", self._grid(encoder.ln(x))
+        x = encoder.ln(x)
+        yield "ln", self._grid(x)
+        yield TOKEN, x[:, 0]
 
     @staticmethod
     def _grid(tokens: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class VisionTransformer(TokenEncoder):
         design, depth = DESIGNS[params.name], params.depth or DEPTH
         self.patch = patch_size(params.patch, image_size)
         self.network = timm_network(params.name, image_size, self.patch, design, depth)
-        self.prefix = self.network.num_prefix_tokens
+        self.prefix, self.class_token = self.network.num_prefix_tokens, True
         self.dim = design.width
         ends = sorted({-(-depth * quarter // STAGES) for quarter in range(1, STAGES + 1)})
         self.channels = {f"block{end}": design.width for end in ends}
@@ -82,14 +82,18 @@ class VisionTransformer(TokenEncoder):
 
     def stages(self, x: Tensor) -> dict[str, Tensor]:
         """Maps (B, D, h, w) after every quarter of the blocks, by the number of blocks: block3, block6, ..."""
+        return self.outputs(x)[0]
+
+    def outputs(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """See `Encoder.outputs`."""
         height, width = (-(-side // self.patch) for side in x.shape[2:])
         tokens, maps, begin = self._with_prefix(self.embed(x)), {}, 0
         for name in self.channels:
             end = int(name.removeprefix("block"))
             tokens, begin = self.network.blocks[begin:end](tokens), end
-            patches = self.network.norm(tokens)[:, self.prefix :]
-            maps[name] = patches.transpose(1, 2).unflatten(2, (height, width))
-        return maps
+            normed = self.network.norm(tokens)
+            maps[name] = normed[:, self.prefix :].transpose(1, 2).unflatten(2, (height, width))
+        return maps, normed[:, 0]
 
 
 def timm_network(name: str, image_size: int, patch: int, design: Design, depth: int) -> Any:

@@ -1,4 +1,4 @@
-"""Features of a frozen encoder: pooled maps of every stage, and what computing them costs."""
+"""Features of a frozen encoder: pooled maps of every stage, vectors of a class token, and what they cost."""
 
 import contextlib
 import math
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pretextbench.encoder import Encoder
+from pretextbench.encoders.interface import BOTH, CLS
 from pretextbench.errors import UserError
 
 
@@ -29,7 +30,12 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 
 def pool(feature_map: Tensor, length: int) -> Tensor:
-    """(B, C, h, w) -> (B, C g g), with g the largest whole number such that C g g <= max(length, C) and g <= h, w."""
+    """(B, C, h, w) -> (B, C g g), with g the largest whole number such that C g g <= max(length, C) and g <= h, w.
+
+    Vectors (B, D), such as a class token, stay as they are.
+    """
+    if feature_map.ndim == 2:
+        return feature_map
     channels, height, width = feature_map.shape[1:]
     return F.adaptive_avg_pool2d(feature_map, _grid(channels, length, min(height, width))).flatten(1)
 
@@ -47,14 +53,19 @@ class LayerFeatures(nn.Module):
 
     def __init__(self, encoder: Encoder, layer: str) -> None:
         super().__init__()
-        channels, side = encoder.shapes[layer]
         self.encoder, self.layer = encoder, layer
+        if layer in (CLS, BOTH) and encoder.class_token:
+            self.grid, self.dim = 0, encoder.dim * (1 + (layer == BOTH))
+            return
+        channels, side = encoder.shapes[layer]
         self.grid = _grid(channels, list(encoder.shapes.values())[-1][0], side)
         self.dim = channels * self.grid**2
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, dim)."""
-        feature_map = self.encoder.stages(images)[self.layer]
+        feature_map = self.encoder.features(images)[self.layer]
+        if not self.grid:
+            return feature_map
         if self.grid == 1:
             return feature_map.mean((2, 3))
         rows, columns = (_bins(self.grid, feature_map.shape[axis], feature_map) for axis in (2, 3))
@@ -72,7 +83,7 @@ def _bins(grid: int, size: int, like: Tensor) -> Tensor:
 def extract(
     encoder: Encoder, images: npt.NDArray[np.uint8], device: torch.device, batch_size: int = 128
 ) -> dict[str, Tensor]:
-    """The pooled features of every stage, by name, first to last.
+    """The pooled features of every layer of the encoder, by name, first to last.
 
     Args:
         encoder: moved to `device`; its modes (training or evaluation) are left as they were.
@@ -81,7 +92,7 @@ def extract(
         batch_size: images per forward pass; changes memory and speed only.
 
     Returns:
-        stage -> (n, D) float32 on the CPU.
+        layer -> (n, D) float32 on the CPU.
 
     Raises:
         UserError: there are no images, or a feature is not finite; names the stage.
@@ -101,7 +112,7 @@ def extract(
 
 
 def _forward(encoder: Encoder, images: npt.NDArray[np.uint8], device: torch.device) -> dict[str, Tensor]:
-    maps = encoder.stages(as_input(np.array(images), device))  # a copy: the memory map is read-only
+    maps = encoder.features(as_input(np.array(images), device))  # a copy: the memory map is read-only
     length = list(maps.values())[-1].shape[1]
     return {stage: pool(feature_map, length).float().cpu() for stage, feature_map in maps.items()}
 

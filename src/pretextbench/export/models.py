@@ -17,7 +17,7 @@ from pretextbench.encoders.vit import VisionTransformer
 from pretextbench.errors import UserError
 from pretextbench.evaluate.features import LayerFeatures
 from pretextbench.export.graphs import INPUT
-from pretextbench.export.networks import of_library, timm_lines, torchvision_lines
+from pretextbench.export.networks import of_library, timm_lines, torchvision_lines, transformer_lines
 from pretextbench.params import EncoderParams
 from pretextbench.train.encoder_folder import Card
 
@@ -177,7 +177,7 @@ class Timm:
         side = card.image_size
         facts = f"mean={tuple(rounded(card.mean))}, std={tuple(rounded(card.std))}, input_size=(3, {side}, {side})"
         if type(encoder) is VisionTransformer:
-            return "\n".join(_transformer(encoder, facts, path, layer))
+            return transformer_lines(encoder, facts, path, layer)
         design = plan(card.encoder, residual(encoder, "timm").small)
         return "\n".join(
             [
@@ -200,29 +200,6 @@ class Timm:
                 *readout(encoder, layer),
             ]
         )
-
-
-def _transformer(encoder: VisionTransformer, facts: str, path: Path, layer: str) -> list[str]:
-    """Python that loads a vision transformer, whose maps all have one size, and takes the features of a layer."""
-    sizes = f"patch_size={encoder.patch}, embed_dim={encoder.dim}, depth={len(encoder.network.blocks)}"
-    heads, index = encoder.network.blocks[0].attn.num_heads, int(layer.removeprefix("block")) - 1
-    return [
-        "import timm, torch",
-        "from safetensors.torch import load_file",
-        "from torchvision.transforms.v2 import Normalize",
-        "",
-        f"facts = dict({facts}, crop_pct=1.0)",
-        f"sizes = dict(img_size={encoder.image_size}, {sizes}, num_heads={heads})",
-        "anysize = dict(dynamic_img_size=True, dynamic_img_pad=True)",
-        "model = timm.models.VisionTransformer(num_classes=0, **sizes, **anysize)",
-        "model.pretrained_cfg = facts",
-        f"model.load_state_dict(load_file({str(path)!r}))",
-        "config = timm.data.resolve_model_data_config(model)  # for timm.data.create_transform(**config)",
-        "normalise = Normalize(config['mean'], config['std'])",
-        "with torch.no_grad():",
-        f"    maps = model.eval().forward_intermediates(normalise(images), indices=[{index}], norm=True)[1]  # {INPUT}",
-        "features = maps[0].mean((2, 3))",
-    ]
 
 
 def _timm_model(design: Plan) -> list[str]:

@@ -168,7 +168,7 @@ def export(folder: Path, to: str, target: Path, choose: Callable[[list[str]], tu
     chosen = kind(to)
     _check(target, to, chosen, folder)
     encoder, card = encoder_folder.load(folder)
-    layer, reason = choose(list(encoder.channels))
+    layer, reason = choose(encoder.layers)
     form = chosen.form
     with whole_file(target) as scratch:
         form.write(encoder, card, scratch, layer)
