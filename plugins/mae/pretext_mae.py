@@ -86,8 +86,8 @@ class MAE(PretextMethod[Params]):
         return random_mask(len(x), self.patches, self.visible, x.device)
 
     def target(self, x: Tensor) -> Tensor:
-        """What is to be predicted of images (B, 3, H, W) in [0, 1]: (B, N, P)."""
-        pixels = patchify(self.encoder.normalise(x.float()), self.encoder.patch)
+        """What is to be predicted of images (B, 3, H, W) in [0, 1], at the size of the encoder: (B, N, P)."""
+        pixels = patchify(self.encoder.normalise(self.encoder.sized(x.float())), self.encoder.patch)
         mean, deviation = statistics(pixels)
         return (pixels - mean) / deviation if self.params.normalise else pixels
 
@@ -105,7 +105,7 @@ class MAE(PretextMethod[Params]):
 
     def show(self, batch: Batch) -> list[Picture]:
         """The image, what the encoder sees of it, and the prediction, in the true mean and deviation of each patch."""
-        x = batch.views[0].float()
+        x = self.encoder.sized(batch.views[0].float())
         mask = self.mask(x)
         pixels = patchify(self.encoder.normalise(x), self.encoder.patch)
         mean, deviation = statistics(pixels)

@@ -21,9 +21,9 @@ def build(params: EncoderParams, image_size: int, mean: Sequence[float], std: Se
 
         return VisionTransformer(params, image_size, mean, std)
     if params.name.startswith("timm/"):
-        from pretextbench.encoders.timm_encoder import TimmEncoder
+        from pretextbench.encoders import timm_encoder
 
-        return TimmEncoder(params.tagged_name, image_size, mean, std)
+        return timm_encoder.build(params.tagged_name, image_size, mean, std)
     if params.name.startswith("torchvision/"):
         from pretextbench.encoders.torchvision_encoder import TorchvisionEncoder
 

@@ -37,7 +37,10 @@ def take_stock_of(requires: Requires, monkeypatch: pytest.MonkeyPatch, method: t
     ("requires", "message"),
     [
         (Requires(encoder=Tokens), "'rotation' needs an encoder of kind Tokens, found ResNet.*encoder.name"),
-        (Requires(encoder=TokenEncoder), "'rotation' needs an encoder of kind TokenEncoder.*such as vit-tiny, or take"),
+        (
+            Requires(encoder=TokenEncoder),
+            "'rotation' needs an encoder of kind TokenEncoder.*such as vit-tiny or timm/vit_.*, or take",
+        ),
         (Requires(image_size=33), "'rotation' needs images of at least 33 px, found 32 px.*prepare.image_size"),
     ],
 )

@@ -35,6 +35,8 @@ class Adapter(Encoder):
     `network` is the library's network without a classifier; its state dict is what the library loads.
     """
 
+    prefix = 1  # tokens that are no patch; they stand in front, the class token first
+
     def __init__(
         self,
         name: str,
@@ -95,20 +97,20 @@ class Adapter(Encoder):
         """The same for `tokens`, (B, prefix + n, C), behind the last norm."""
         raise NotImplementedError
 
-    @property
-    def prefix(self) -> int:
-        """Tokens that are no patch; they stand in front, the class token first."""
-        return 1
-
     def stages(self, x: Tensor) -> dict[str, Tensor]:
         """Feature maps (B, C, h, w) of up to four stages, by name, first to last."""
         return self.outputs(x)[0]
 
     def outputs(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
         """See `Encoder.outputs`."""
-        if self.side is not None:  # also images of that size, which stay as they are: a traced graph takes any
-            x = F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True)
-        return self.read(self.normalise(x))
+        return self.read(self.normalise(self.sized(x)))
+
+    def sized(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) at the one size that the network takes, if it does."""
+        if self.side is None:
+            return images
+        # also images of that size, which stay as they are: a traced graph takes any
+        return F.interpolate(images, (self.side, self.side), mode="bilinear", antialias=True)
 
     def _shapes(self, side: int) -> dict[str, tuple[int, int]]:
         """Channels and side of every map for images of `side`, from shapes alone: on torch's device `meta`."""

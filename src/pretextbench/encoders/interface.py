@@ -92,7 +92,7 @@ class TokenEncoder(Encoder):
     tokens of `embed`, without the prefix.
     """
 
-    example = "vit-tiny"
+    example = "vit-tiny or timm/vit_tiny_patch16_224"
     patch: int  # pixels on a side of a patch
     prefix: int  # tokens that are no patch, such as the class token: `encode` puts them in front
 
@@ -106,6 +106,10 @@ class TokenEncoder(Encoder):
         if self.image_size is None:
             raise ValueError("This encoder has no image_size, so it has no grid yet. Give it to Encoder.")
         return self.image_size // self.patch
+
+    def sized(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) as `embed` cuts them, which a network that takes one size resizes."""
+        return images
 
     def embed(self, images: Tensor) -> Tensor:
         """Tokens (B, N, D) of the patches of images (B, 3, H, W) in [0, 1], row by row, with their positions added.

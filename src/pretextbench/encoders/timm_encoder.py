@@ -6,9 +6,11 @@ timm is imported when an encoder of it is built, and not before: it is an extra,
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pretextbench.encoders.adapter import Adapter, Offer, tidy
+from pretextbench.encoders.interface import TokenEncoder
 from pretextbench.errors import UserError, nearest
 
 MISSING = (
@@ -60,13 +62,15 @@ class TimmEncoder(Adapter):
     EfficientNet. Its average is the pooled vector.
     """
 
-    def __init__(self, name: str, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
-        model = known(name).create_model(name.removeprefix("timm/"), num_classes=0)
-        config = model.pretrained_cfg
+    def __init__(
+        self, name: str, network: nn.Module, image_size: int, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        config: Any = network.pretrained_cfg
         side = int(config["input_size"][-1]) if config.get("fixed_input_size") else None
-        self.names: list[str] = [tidy(info["module"]) for info in _features(model)]
+        self.names: list[str] = [tidy(info["module"]) for info in _features(network)]
+        self.prefix = int(getattr(network, "num_prefix_tokens", 0))
         self.norm = {"norm": True}  # the final norm, on the maps that take it
-        super().__init__(name, model, image_size, mean, std, side)
+        super().__init__(name, network, image_size, mean, std, side)
 
     @property
     def usual(self) -> tuple[Sequence[float], Sequence[float]]:
@@ -112,11 +116,6 @@ class TimmEncoder(Adapter):
         tokens = final.ndim == 3 and final.shape[1] == self.prefix + last.shape[2] * last.shape[3]
         return final[:, 0] if tokens and self.prefix and getattr(network, "cls_token", None) is not None else None
 
-    @property
-    def prefix(self) -> int:
-        """See `Adapter.prefix`."""
-        return int(getattr(self.network, "num_prefix_tokens", 0))
-
     def readout_tokens(self) -> list[str]:
         """See `Adapter.readout_tokens`."""
         return ["tokens = model.eval().forward_features(normalise(sized))"]
@@ -145,6 +144,70 @@ class TimmEncoder(Adapter):
             self.norm = {}  # some families refuse the option
             final, maps = model.forward_intermediates(x, indices=wanted)
         return final, maps
+
+
+class TimmTransformer(TimmEncoder, TokenEncoder):
+    """A plain vision transformer of timm: any of its tokens can be encoded without the others."""
+
+    def __init__(
+        self, name: str, network: nn.Module, image_size: int, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__(name, network, image_size, mean, std)
+        model: Any = network
+        self.patch = int(model.patch_embed.patch_size[0])
+
+    @property
+    def grid(self) -> int:
+        """Patches on a side of the images at the network's size."""
+        return int(self.network.get_submodule("patch_embed").grid_size[0])  # type: ignore[index]
+
+    def embed(self, images: Tensor) -> Tensor:
+        """See `TokenEncoder.embed`; patches are those of the resized images."""
+        model: Any = self.network
+        return self._placed(model.patch_embed(self.normalise(self.sized(images))))[:, self.prefix :]
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """See `TokenEncoder.encode`."""
+        model: Any = self.network
+        grid = (self.grid, self.grid) if model.dynamic_img_size else (self.grid**2,)
+        patches = tokens.new_zeros(1, *grid, tokens.shape[-1])  # any: a prefix depends on no patch
+        prefix = self._placed(patches)[:, : self.prefix].expand(len(tokens), -1, -1)
+        encoded: Tensor = model.norm(model.blocks(model.norm_pre(torch.cat([prefix.to(tokens.dtype), tokens], 1))))
+        return encoded
+
+    def _placed(self, patches: Tensor) -> Tensor:
+        """Tokens of all patches with the prefix in front and positions added, as the network's family does it."""
+        model: Any = self.network
+        placed: Tensor = model._pos_embed(patches)
+        return placed
+
+
+def build(name: str, image_size: int, mean: Sequence[float], std: Sequence[float]) -> TimmEncoder:
+    """The encoder called `timm/NAME`, freshly initialised from torch's global generator.
+
+    Raises:
+        UserError: timm is not installed, does not have it, or it cannot be an encoder.
+    """
+    network = known(name).create_model(name.removeprefix("timm/"), num_classes=0)
+    kind = TimmTransformer if _drops_tokens(network) else TimmEncoder
+    return kind(name, network, image_size, mean, std)
+
+
+def _drops_tokens(network: nn.Module) -> bool:
+    """Whether a network is a plain vision transformer, of square patches that do not see each other before its blocks.
+
+    Its positions are added to the tokens. Other families have positions in their blocks, or merge tokens on their way.
+    """
+    from timm.layers import PatchEmbed
+    from timm.models.vision_transformer import VisionTransformer
+
+    if not isinstance(network, VisionTransformer) or type(network.patch_embed) is not PatchEmbed:
+        return False
+    embed = network.patch_embed
+    config: Any = network.pretrained_cfg
+    plain = network.pos_embed is not None and config.get("fixed_input_size") and isinstance(embed.proj, nn.Conv2d)
+    square = len({*embed.patch_size}) == len({*embed.grid_size}) == 1
+    return bool(plain) and square and embed.grid_size[0] * embed.patch_size[0] == embed.img_size[0]
 
 
 FINAL = "features"  # the stage behind the last one that timm lists, where there is one

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretextbench.encoder import Encoder, TokenEncoder
+from pretextbench.encoder import Encoder
+from pretextbench.encoders.vit import VisionTransformer
 from pretextbench.errors import UserError
 from pretextbench.evaluate.features import LayerFeatures
 from pretextbench.train.encoder_folder import Card
@@ -68,7 +69,7 @@ class TorchScript:
         Raises:
             UserError: it is a vision transformer, whose trace would take images of one size alone.
         """
-        if isinstance(encoder, TokenEncoder):
+        if isinstance(encoder, VisionTransformer):
             raise UserError(
                 "--to torchscript: the trace of a vision transformer would take images of one size alone. Export it "
                 "as timm or onnx."
