@@ -74,7 +74,7 @@ def test_parameters_cannot_be_changed_afterwards() -> None:
         ("references: {wide: {name: resnet81}}", "references.wide.name: "),
         (
             "encoder: {widht: 3}",
-            "encoder.widht: unknown key. Did you mean 'width'? Allowed: name, width, stem, patch, depth, weights, mean",
+            "encoder.widht: unknown key. Did you mean 'width'? Allowed: name, width, stem, patch, depth, weights,",
         ),
         (
             "prepare: {synthetic: {trian: 3}}",
@@ -82,7 +82,7 @@ def test_parameters_cannot_be_changed_afterwards() -> None:
         ),
         (
             "encoder: {zzz: 3}",
-            "encoder.zzz: unknown key. Allowed: name, width, stem, patch, depth, weights, mean, std.",
+            "encoder.zzz: unknown key. Allowed: name, width, stem, patch, depth, weights, skip_stem, mean, std.",
         ),
         ("1: 2", "1: Keys should be strings"),
         (
@@ -110,6 +110,7 @@ def test_parameters_cannot_be_changed_afterwards() -> None:
             "encoder: {name: timm/resnet18.a1_in1k, weights: a2_in1k}",
             "encoder: `name: timm/resnet18.a1_in1k` and `weights: a2_in1k` name different weights; name one.",
         ),
+        ("encoder: {skip_stem: true}", "encoder: `skip_stem` needs `weights`: without them every layer stays as"),
         ("encoder: {mean: [0.5, 0.5, 0.5]}", "encoder: give both `mean` and `std`, or none."),
         ("encoder: {mean: [127, 0, 0], std: [1, 1, 1]}", "encoder.mean.0: Input should be less than or equal to 1"),
         ("prepare: {source: imagenet}", "prepare.source: Input should be 'synthetic', 'folder', 'cifar10'"),
@@ -178,7 +179,7 @@ def test_parameters_cannot_be_changed_afterwards() -> None:
         ("'a\\x1b[31m\\n': 1".replace("'", '"'), "a\\x1b[31m\\n: unknown key. Allowed: prepare,"),
         (
             'encoder: {"\\u202eb": 1}',
-            "encoder.\\u202eb: unknown key. Allowed: name, width, stem, patch, depth, weights, mean, std.",
+            "encoder.\\u202eb: unknown key. Allowed: name, width, stem, patch, depth, weights, skip_stem, mean, std.",
         ),
         ("[1, 2]", "the file: needs a section: lines of the form"),
         ("3", "the file: needs a section: lines of the form"),

@@ -118,7 +118,7 @@ def timm_model(name: str, **settings: int) -> Callable[[], nn.Module]:
             torchvision_resnet("resnet18"),
             {"name": "resnet18", "width": 64},
             r"the stem of the file is for large images: conv1\.weight is 64x3x7x7 in .* and 64x3x3x3 in resnet18\. Set "
-            r"encoder\.stem to large, and prepare\.image_size to 96 or more\.",
+            r"encoder\.stem to large, and prepare\.image_size to 96 or more, or set encoder\.skip_stem to true, which",
         ),
         (
             torchvision_resnet("resnet18"),
@@ -144,7 +144,7 @@ def timm_model(name: str, **settings: int) -> Callable[[], nn.Module]:
         (
             lambda: of_channels(13),
             {"name": "torchvision/resnet18"},
-            r"for images of 13 channels, and these have 3: conv1",
+            r"for images of 13 channels, these have 3: conv1.*Choose other weights, or set encoder\.skip_stem",
         ),
     ],
 )

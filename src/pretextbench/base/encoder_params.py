@@ -43,7 +43,7 @@ def _patch(value: Any) -> Any:
 Patch = Annotated[Literal["auto"] | int, PlainValidator(_patch)]  # one message, where a union would give two
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")  # of files of weights
-LATER = ("weights", "mean", "std")
+LATER = ("weights", "skip_stem", "mean", "std")
 Weights = Annotated[str, Field(min_length=1, max_length=1000)]
 Mean = Annotated[float, Field(ge=0, le=1)]  # of a channel from 0 to 1
 Std = Annotated[float, Field(gt=0, le=1)]
@@ -66,6 +66,7 @@ class EncoderParams(Section):
     patch: Patch = Field("auto", description="pixels on a side of a transformer's patch; auto: 64 to 256 patches")
     depth: int | None = Field(None, ge=1, le=48, description="blocks of a transformer; null = 12, as in the papers")
     weights: Weights | None = Field(None, description="where training starts: pretrained, a tag, a file or a folder")
+    skip_stem: bool = Field(False, description="leave the first layer and its norm as initialised; needs `weights`")
     mean: tuple[Mean, Mean, Mean] | None = Field(
         None, description="of the channels from 0 to 1; null = of the weights, else the data's"
     )
@@ -105,6 +106,8 @@ class EncoderParams(Section):
         tags = {self.name.partition(".")[2], self.weights_tag or ""} - {"", "pretrained"}
         if len(tags) > 1:
             raise ValueError(f"`name: {self.name}` and `weights: {self.weights}` name different weights; name one")
+        if self.skip_stem and self.weights is None:
+            raise ValueError("`skip_stem` needs `weights`: without them every layer stays as initialised")
         if (self.mean is None) != (self.std is None):
             raise ValueError("give both `mean` and `std`, or none")
         return self
@@ -112,7 +115,7 @@ class EncoderParams(Section):
     @model_serializer(mode="wrap")
     def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Fields that came later are left out where they are empty: earlier cards and settings keep their bytes."""
-        return {name: value for name, value in handler(self).items() if value is not None or name not in LATER}
+        return {name: value for name, value in handler(self).items() if value or name not in LATER}
 
     @property
     def weights_tag(self) -> str | None:

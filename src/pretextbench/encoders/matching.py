@@ -19,6 +19,7 @@ HEADS = {"head", "heads", "head_dist", "fc", "classifier", "last_linear"}  # of 
 COUNTER = "num_batches_tracked"  # of a batch norm: files of old have none
 LEAST = 0.5  # of the numbers of a network that a file must have
 SHOWN = 4  # names in a report
+SKIP = "set encoder.skip_stem to true, which loads all but the first layer"
 LARGE_IMAGES = 96  # pixels from which a stem for large images leaves maps worth the name
 
 
@@ -31,10 +32,11 @@ class Match:
     left_over: tuple[str, ...]  # of the file, that the network has not, such as a classifier
     resampled: tuple[str, ...]  # to another number of positions or size of patch
     adapted: tuple[str, ...]  # to images of three channels
+    skipped: tuple[str, ...] = ()  # the stem, where it is to stay as initialised
 
     def __str__(self) -> str:
         parts = [f"{len(self.tensors)} tensors matched"]
-        for word in ("missing", "left_over", "resampled", "adapted"):
+        for word in ("missing", "left_over", "resampled", "adapted", "skipped"):
             if names := getattr(self, word):
                 more = ", ..." if len(names) > SHOWN else ""
                 parts.append(f"{len(names)} {word.replace('_', ' ')} ({', '.join(names[:SHOWN])}{more})")
@@ -58,6 +60,8 @@ def match(
     """
     wanted = {name: tensor for name, tensor in network.state_dict().items() if name not in ("mean", "std")}
     named = max(_readings(network, tensors), key=lambda reading: _agreement(reading, wanted))
+    skipped = stem(network) if params.skip_stem else ()
+    wanted, named = ({n: t for n, t in part.items() if n not in skipped} for part in (wanted, named))
     taken = {name: tensor for name, tensor in named.items() if name in wanted}
     if not taken:
         raise UserError(
@@ -74,7 +78,21 @@ def match(
     _refuse_other_architecture(taken, wanted, missing, left_over, f"{source} is not of {params.name}")
     shapes = {tuple(tensor.shape) for tensor in tensors.values()}
     resampled = tuple(n for n in taken if _positional(n) and n not in adapted and tuple(taken[n].shape) not in shapes)
-    return Match(taken, missing, left_over, resampled, adapted)
+    return Match(taken, missing, left_over, resampled, adapted, tuple(n for n in skipped if not n.endswith(COUNTER)))
+
+
+def stem(network: nn.Module) -> tuple[str, ...]:
+    """Names of the tensors of the first layer, which sees the pixels, and of the norm behind it, if it has one."""
+    leaves = [(name, module) for name, module in network.named_modules() if list(module.parameters(recurse=False))]
+    start = next(i for i, (_, module) in enumerate(leaves) if isinstance(module, nn.Conv2d))
+    (first, layer), *later = leaves[start : start + 2]
+    both = {first: layer, **{name: module for name, module in later if _is_norm_behind(first, name, module)}}
+    return tuple(f"{name}.{tensor}" for name, module in both.items() for tensor in module.state_dict())
+
+
+def _is_norm_behind(first: str, name: str, module: nn.Module) -> bool:
+    norm = isinstance(module, nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm)
+    return norm and name.rpartition(".")[0] == first.rpartition(".")[0]
 
 
 def _agreement(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> tuple[int, int]:
@@ -140,13 +158,12 @@ def _misfit(
         if tensor.shape[2:] != wanted.shape[2:]:
             stem = "large" if tensor.shape[2] > wanted.shape[2] else "small"
             size = f", and prepare.image_size to {LARGE_IMAGES} or more" if stem == "large" else ""
-            return f"the stem of the file is for {stem} images: {shapes}. Set encoder.stem to {stem}{size}."
+            return f"the stem of the file is for {stem} images: {shapes}. Set encoder.stem to {stem}{size}, or {SKIP}."
         if len(tensor) != len(wanted):
             return f"the file is of another width: {shapes}. Set encoder.width to {len(tensor)}."
     if tensor.ndim == wanted.ndim == 4 and wanted.shape[1] == 3 and tensor.shape[1] != 3:
-        return (
-            f"the file is for images of {tensor.shape[1]} channels, and these have 3: {shapes}. Choose other weights."
-        )
+        count = tensor.shape[1]
+        return f"the file is for images of {count} channels, these have 3: {shapes}. Choose other weights, or {SKIP}."
     return f"the file is of another architecture: {shapes}. Set encoder.name to the network of the file."
 
 
