@@ -140,6 +140,14 @@ CASES = [
         mean=1.5,
     ),
     formats(
+        "fmt/rgb12in16",
+        "colour of 12 bits in 16",
+        ".tif",
+        lambda p, i: tiff(p, wide(i) // 16, 2),
+        "20 of 20 images have hardly any contrast",
+        mean=8,
+    ),
+    formats(
         "fmt/mpo",
         "of a 3D camera",
         ".jpg",

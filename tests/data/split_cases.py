@@ -59,6 +59,7 @@ CASES = [
            refused("test/dgo/", "did you mean 'dog'")),
     layout("more/casesplit", "another case in test", "train/Cat|Dog/5 test/cat|dog/2",
            refused("test/cat/", "Cat/ in train but for case")),
+    layout("spl/width", "a letter of another width", "train/\uff21|b/5 test/A|b/2", refused("test/A/", "but for case")),
     layout("spl/none", "the same, without labels", "train/Cat|Dog/5 test/cat/2", Right(12, "train 10 test 2", ""),
            "none"),
     layout("spl/spaces", "a space too many", "train/a|b/5 test/a|b\u00a0/2", refused("but for case or spaces")),

@@ -34,6 +34,7 @@ def prepared(train: int = 100, val: int = 10, colour: bool = True, labels: list[
         ({"batch_size": 128, "accumulate": 4, "devices": 2}, []),
         ({"accumulate": 3}, ["A batch of 128 images does not divide into 3 equal", "A batch of 64 images does not"]),
         ({"devices": 2, "nodes": 3}, ["divide into 6 equal parts", "divide into 6 equal parts"]),
+        ({"batch_size": 10_000}, ["the training split has 6000. Lower"]),
         (
             {"accumulate": 128},
             ["A batch of 128 in 128 part(s) leaves one image", "A batch of 64 images does not divide"],

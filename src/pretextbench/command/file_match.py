@@ -4,10 +4,12 @@ A way is taken only when every row matches by it and no row matches two images; 
 says how many rows would match.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from pretextbench.data.class_folders import some
 from pretextbench.data.split_names import nfc
@@ -68,10 +70,11 @@ def match(table: Path, root: Path, files: Sequence[str], known: Collection[str])
 
 
 def _clean(file: str, images: Mapping[str, str]) -> str:
-    """A path as the walk writes it: slashes, no leading `./`, one Unicode form."""
+    """A path as the walk writes it: single slashes, no `./`, one Unicode form; of an address without its escapes."""
     name = nfc(file)
     if name not in images:
-        name = name.removeprefix("file://").replace("\\", "/")
+        name = nfc(unquote(name.partition("?")[0])) if "://" in name else name.replace("\\", "/")
+        name = re.sub(r"(?<=[^:/])/(\.?/)+", "/", name.removeprefix("file://"))
         while name.startswith("./"):
             name = name[2:]
     return name

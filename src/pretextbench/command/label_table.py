@@ -1,11 +1,11 @@
 """A table of labels: which of its columns are the file, the label and the split, and what they say of each row."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pretextbench.command.table_text import column, rows_of
+from pretextbench.command.table_text import DELIMITERS, column, rows_of
 from pretextbench.data.class_folders import some
 from pretextbench.data.split_names import FILLERS, MEANING, Conflict, nfc, reading, splits_by_name, tokens
 from pretextbench.errors import UserError, nearest
@@ -20,8 +20,9 @@ LABELS = (
 )
 SPLITS = ("split", "set", "subset", "partition", "phase")
 ABOUT = frozenset((*MEANING, *FILLERS, "is", "in", "use", "for", "training"))  # words of a head such as is_train
-YES_NO = frozenset(("0", "1", "0.0", "1.0", "true", "false", "yes", "no", ""))
-UNLABELLED = frozenset({"", "nan", "n/a", "na", "null", "<na>", "#n/a", "nat"})
+YES_NO = frozenset(("0", "1", "0.0", "1.0", "true", "false", "yes", "no", "t", "f", "y", "n", "x", ""))
+UNLABELLED = frozenset({"", "nan", "-nan", "n/a", "na", "null", "<na>", "#n/a", "#na", "nat"})
+DOUBTFUL = frozenset({"None", "-", "--", "?", ".", "NONE", "missing", "tbd", "todo", "unlabelled", "unlabeled"})
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,9 @@ def _split_column(table: Path, head: Sequence[str], body: list[list[str]], file:
         values = {value for value in column(body, i) if value}
         if _plain(head[i]) == "split" or _mapping(values):
             return i
+    for i in (i for i, name in enumerate(head) if i not in without):
+        if "split" in tokens(head[i]) and set(tokens(head[i])) <= FILLERS:  # data_split
+            return i
     for i in (i for i in range(len(head)) if i not in without and _plain(head[i]) not in LABELS):
         values = set(column(body, i))
         reads = [reading(value) for value in values]
@@ -182,6 +186,8 @@ def _label_column(
         hot = len(left) > 1 and all(cells <= {"0", "1", "0.0", "1.0"} for cells in values)
         kind = f" {some([head[i] for i in left])} hold 0 and 1: one column per class?" if hot else ""
         remedy = "Write one column label with the name of the class" if hot else "Give --label-column NAME"
+        if len(head) == 1:
+            remedy = f"That is one column. Write {', '.join(DELIMITERS.values())} between the columns"
         raise UserError(
             f"{table} needs a first line with the columns file and label, found: {some(head, 12)}.{kind} {remedy}."
         )
@@ -218,8 +224,11 @@ def _columns_note(head: Sequence[str], file: int, label: int, split: int | None,
     return f"Table {line}with {delimiter} between columns: {', '.join(parts)}{without}."
 
 
-def _empty_note(labels: Sequence[str]) -> list[str]:
+def _empty_note(labels: Sequence[str]) -> Iterator[str]:
     empty = Counter(label or "(empty)" for label in labels if label.casefold() in UNLABELLED)
-    if not empty:
-        return []
-    return [f"{empty.total():,} rows have no label ({', '.join(f'{label} {n:,}' for label, n in empty.items())})."]
+    if empty:
+        yield f"{empty.total():,} rows have no label ({', '.join(f'{label} {n:,}' for label, n in empty.items())})."
+    doubtful = Counter(label for label in labels if label in DOUBTFUL)
+    if doubtful:
+        listed = some(f"{label} {n:,}" for label, n in doubtful.most_common())
+        yield f"These labels are taken for classes: {listed}. If they stand for no label, leave these cells empty."

@@ -148,7 +148,8 @@ def _names(names: Sequence[str]) -> dict[str, str]:
 
 
 MANY = 20  # different numbers with a fraction: more are measurements
-SEPARATORS = {"|": "bars", ";": "semicolons", ",": "commas", " ": "spaces"}
+SEPARATORS = {"|": "bars", ";": "semicolons", ",": "commas", " ": "spaces", "+": "plus signs", "&": "ampersands"}
+SEPARATORS |= {"/": "slashes"}
 
 
 def check_classes(table: Path, labels: Sequence[str]) -> list[str]:
@@ -190,7 +191,7 @@ def _several(table: Path, labels: Collection[str]) -> None:
         for label in labels:
             for part in re.sub(r"[\[\](){}'\"]", "", label).split(mark):
                 parts[part.strip()].add(label)
-        divided = [label for label in labels if mark in label.strip()]
+        divided = [label for label in labels if mark in (label.strip(mark) if mark in "+&/" else label.strip())]  # C++
         recurring = any(len(whole) > 1 for part, whole in parts.items() if part)
         often = 2 * len(divided) >= len(labels)
         alone = any(part.strip() in labels for label in divided for part in label.split(mark))

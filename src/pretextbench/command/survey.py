@@ -16,7 +16,7 @@ from pretextbench.base.seed import Seed
 from pretextbench.command import copies
 from pretextbench.data import folder
 from pretextbench.data.image_file import opened
-from pretextbench.data.pixels import FLAT, contrast, flat_sentence
+from pretextbench.data.pixels import flat_sentence, is_flat
 from pretextbench.data.prepare import MIN_IMAGES
 from pretextbench.data.source import Listing
 from pretextbench.errors import UserError
@@ -205,7 +205,7 @@ def _decoded(listing: Listing, numbers: Sequence[int]) -> Sample:
         raise UserError(
             f"--images: none of {len(numbers)} files can be read as an image. {'; '.join(by_reason(refused, SHOWN))}."
         )
-    flat = sum(contrast(image) < FLAT for image in images)
+    flat = sum(map(is_flat, images))
     remarks = (*listing.remarks(), *flat_sentence(flat, len(images)))
     return Sample(
         np.stack(images),

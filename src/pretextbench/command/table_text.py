@@ -17,6 +17,11 @@ MAGIC = {
     b"\x1f\x8b": "compressed with gzip: unpack it",
     b"\x89HDF": "an HDF5 file: write its columns as CSV",
     b"%PDF": "a PDF document: write its table as CSV",
+    b"SQLite format 3\0": "an SQLite database: write its table as CSV",
+    b"ARROW1": "an Arrow (Feather) file: write its columns as CSV",
+    b"\x93NUMPY": "an array of NumPy: write it as CSV",
+    b"BZh": "compressed with bzip2: unpack it",
+    b"\xfd7zXZ": "compressed with xz: unpack it",
 }
 
 
@@ -51,6 +56,11 @@ def _text(table: Path) -> str:
         raise UserError(
             f"--labels: {table} is not a table of comma-separated values in UTF-8: {error}. Save it as CSV UTF-8."
         ) from None
+    if "\0" in text.partition("\n")[0]:
+        raise UserError(
+            f"--labels: {table} is no text in UTF-8: its first line holds NUL bytes, as UTF-16 without a mark and "
+            "binary files have. Save it as CSV UTF-8."
+        )
     _refuse_other_languages(table, text.lstrip())
     return text
 

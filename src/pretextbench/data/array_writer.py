@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretextbench.base.names import by_reason
-from pretextbench.data.pixels import FLAT, contrast
+from pretextbench.data.pixels import is_flat
 from pretextbench.data.source import Image, Listing
 from pretextbench.errors import UserError
 from pretextbench.params import Prepare
@@ -119,7 +119,7 @@ class Writer:
             return
         self.stream.write(image.tobytes())
         self.stored.append(number)
-        self.flat += contrast(image) < FLAT
+        self.flat += is_flat(image)
         if split == "train":
             self.moments.add(image)
 

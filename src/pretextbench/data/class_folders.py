@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
 from pretextbench.base.names import printable
-from pretextbench.data.split_names import nfc, reading, tokens
+from pretextbench.data.split_names import looks, nfc, reading, tokens
 from pretextbench.errors import UserError
 
 Row = tuple[str, ...]
@@ -160,7 +160,8 @@ def _one_level(rows: Sequence[Row], folders: Counter[str], where: str) -> None:
             raise UserError(
                 f"prepare.path: {where}: two levels of folders may be the classes, the first ({some(sorted(folders))}) "
                 f"or a lower one ({some(sorted(names))}), whose names recur. Say which: `prepare.layout: classes` for "
-                "the first, `prepare.layout: last` for the last, `prepare.layout: none` for no labels."
+                "the first, `prepare.layout: last` for the last, `prepare.layout: none` for no labels. If the first "
+                "are splits, name them train/ and test/."
             )
 
 
@@ -180,11 +181,12 @@ def _same_name(rows: Iterable[Row]) -> list[str]:
 
 
 def alike(classes: Collection[str]) -> list[str]:
-    """A sentence on classes whose names differ only in case or spaces: they may be meant to be one."""
-    folded = {name: " ".join(name.casefold().split()) for name in classes}
+    """A sentence on classes whose names look alike: they may be meant to be one."""
+    folded = {name: looks(name) for name in classes}
     times = Counter(folded.values())
     twice = sorted(name for name in classes if times[folded[name]] > 1)
-    return [f"Names that differ only in case or spaces are classes of their own: {some(twice)}."] if twice else []
+    shown = some(name if looks(name) == " ".join(name.casefold().split()) else ascii(name)[1:-1] for name in twice)
+    return [f"Names that differ only in case or spaces are classes of their own: {shown}."] if twice else []
 
 
 def _deeper(rows: Sequence[Row]) -> list[str]:

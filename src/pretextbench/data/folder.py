@@ -17,7 +17,7 @@ from pretextbench.data.class_folders import LAYOUT, Row, classes_of, first_folde
 from pretextbench.data.decode import Decoder, Fit
 from pretextbench.data.source import Image, Listing, Walk, advice, explore, pictures
 from pretextbench.data.split_folders import Splits
-from pretextbench.data.split_names import nfc
+from pretextbench.data.split_names import looks, nfc
 from pretextbench.errors import UserError, nearest
 
 REMEDY = (
@@ -63,7 +63,7 @@ def check_classes(
 def _alike(name: str, classes: Sequence[str]) -> str:
     """A hint at the class that is meant: the same but for case and spaces, or nearly the same."""
     for known in classes:
-        if known.casefold().split() == name.casefold().split():
+        if looks(known) == looks(name):
             return f", which is {known}/ in train but for case or spaces"
     hint = nearest(name, classes).strip()
     return f" - {hint[:1].lower()}{hint[1:]}" if hint else ""

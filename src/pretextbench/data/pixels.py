@@ -17,6 +17,7 @@ SEEN, CLEAR = 128, 0.01  # alpha of a pixel that shows, and share of such pixels
 PARTIAL = 0.5  # share of pixels that are neither opaque nor clear, above which alpha may be something else
 LEAST_RANGE = 0.25  # of what 16 bits can hold: grey that uses less of it is scaled by the range that it uses
 FLAT = 3.0  # standard deviation, grey levels of 255, below which a picture is nearly one colour
+NARROW = 32  # grey levels: 12 bits in 16 use fewer, of which Pillow keeps the upper eight in images with colour
 FLAT_SHARE = 0.01  # of the images
 
 
@@ -73,9 +74,9 @@ class Findings:
             )
 
 
-def contrast(image: Image) -> float:
-    """Standard deviation of the pixels, in grey levels, of the channel where it is largest."""
-    return float(image.reshape(-1, 3).std(0).max())
+def is_flat(image: Image) -> bool:
+    """Whether a picture has hardly any contrast: in its most varied channel, or over all channels."""
+    return bool(image.reshape(-1, 3).std(0).max() < FLAT or np.ptp(image) < NARROW)
 
 
 def flat_sentence(flat: int, images: int) -> Iterator[str]:
@@ -83,7 +84,8 @@ def flat_sentence(flat: int, images: int) -> Iterator[str]:
     if flat > FLAT_SHARE * images:
         yield (
             f"{flat:,} of {images:,} images have hardly any contrast (standard deviation below {FLAT:g} of 255 grey "
-            "levels): they are nearly one colour. Look at some; if their values use a small part of their range, "
+            f"levels, or all values within {NARROW}): they are nearly one colour. Look at some; if their values use a "
+            "small part of their range, "
             "stretch them before."
         )
 

@@ -19,7 +19,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp",
 SYSTEM = re.compile(
     r"__macosx|__pycache__|thumbs\.db|ehthumbs.*\.db|desktop\.ini|@.*eadir.*|[@#]recycle|#snapshot|@tmp|@sharebin|"
     r"@recently-snapshot|\$recycle\.bin|lost\+found|system volume information|found\.\d{3}|\$extend|"
-    r"network trash folder|temporary items|lightroom previews\.lrdata|node_modules"
+    r"network trash folder|temporary items|lightroom previews\.lrdata|node_modules|recycler|venv"
 )
 TOOLS = re.compile(
     r"\.(git|hg|svn|dvc|idea|vscode|cache|config|venv|tox|trash.*|ipynb_checkpoints|.*_cache|apdisk|thumbnails|"

@@ -27,6 +27,12 @@ def nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def looks(name: str) -> str:
+    """A name without what people easily overlook: case, spaces, width, invisible marks."""
+    visible = (character for character in name if unicodedata.category(character) != "Cf")
+    return " ".join(unicodedata.normalize("NFKC", "".join(visible)).casefold().split())
+
+
 def tokens(name: str) -> list[str]:
     """The words of a name: `val2017` has val and 2017, `trainA` has train and a."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", nfc(name))

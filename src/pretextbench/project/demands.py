@@ -38,10 +38,10 @@ def refuse(mistakes: Iterable[str]) -> None:
 
 def of_parameters(params: Params, entries: Mapping[str, Entry]) -> Iterator[str]:
     """Mistakes that show before an image is read: batches, places on the disk, room for generated images."""
-    parts = parts_of(params.pretrain)
+    parts, known = parts_of(params.pretrain), MANY if params.prepare.max_images else images_known(params)
     for name, entry in entries.items():
         batch = _batch(entry, params)
-        yield from of_batch(name, batch, params.pretrain)
+        yield from of_batch(name, batch, params.pretrain, None if known == MANY else known)
         if batch == parts:
             yield (
                 f"A batch of {batch} in {parts} part(s) leaves one image at a time to method {name!r}: nothing to "
