@@ -157,3 +157,11 @@ def test_a_login_goes_into_the_variables_that_mlflow_reads() -> None:
     assert [os.environ[name] for name in OWN[:2]] == ["me", "s@crt"]
     for uri in ("http://host", "http://token@host", "postgresql://me:secret@host/db", "sqlite:////a/b"):
         assert store.without_login(uri) == uri
+
+
+def test_a_database_that_cannot_be_made_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    found, remedy = problem(f"sqlite:///{tmp_path}/file/x.db", monkeypatch)
+    assert found == f"cannot be made: you cannot write {tmp_path}/file"
+    assert remedy == "correct MLFLOW_TRACKING_URI, or unset it"
+    assert problem(f"sqlite:///{tmp_path}/new/folder/x.db", monkeypatch) == ("", "")  # MLflow makes the folders

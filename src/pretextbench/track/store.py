@@ -94,8 +94,11 @@ def _database(uri: str) -> Store:
 
 
 def _file(path: Path) -> Store:
-    if not path.exists():
-        return Store(str(path), exists=False)
+    if not os.path.exists(path):  # not `Path.exists`, which raises where a folder above cannot be entered
+        above = next(folder for folder in path.absolute().parents if os.path.exists(folder))
+        if above.is_dir() and os.access(above, os.W_OK | os.X_OK):
+            return Store(str(path), exists=False)
+        return Store(str(path), False, f"cannot be made: you cannot write {above}", f"correct {URI}, or unset it")
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as base:
             schemas = [row[0] for row in base.execute("select version_num from alembic_version")]
