@@ -62,6 +62,12 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, archive: bool) -> None:
     assert not trace.exists()
 
 
+def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("not weights")
+    with pytest.raises(UserError, match=r"README\.md is a file of another kind\. Give the path of a file \(\.safetens"):
+        EncoderParams(weights=str(tmp_path / "README.md")).start_sha256()
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.99])
 def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, part: float) -> None:
