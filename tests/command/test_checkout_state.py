@@ -33,6 +33,7 @@ NOT_TRUSTED = "fatal: detected dubious ownership in repository at '/x'"
         (128, NOT_ONE, True, "warning", "git commit"),
         (128, NOT_TRUSTED, False, "warning", "`git config --global --add safe.directory"),
         (128, "fatal: ambiguous argument 'HEAD': unknown revision", False, "warning", "git commit"),
+        (128, "fatal: bad config line 1 in file .git/config", False, "fault", "status`, and mend it"),
     ],
 )
 def test_every_state_of_git_has_its_remedy(
@@ -52,6 +53,8 @@ def test_git_itself_is_asked(project: Path) -> None:
     assert "this copy has no .git" in checkout_state.git(project).state
     subprocess.run(["git", "init", "-q", str(project)], check=True)
     assert "in no commit" in checkout_state.git(project).state
+    (project / ".git" / "config").write_text("[[")
+    assert "git cannot read this repository: bad config line 1" in checkout_state.git(project).state
 
 
 def test_a_checkout_that_another_user_owns_is_a_fault(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,5 +181,6 @@ def test_entries_of_dvc_are_named(project: Path, content: object, state: str, re
     (finding,) = checkout_state.locks(project)
     assert finding.state == f".dvc/tmp/rwlock: {state}"
     assert remedy in finding.remedy
-    path.write_text("{}")
-    assert states(project) == NOBODY
+    for strange in ("{}", '{"a": {"read": [{"cmd": "x"}, null, {"pid": "x"}]}}'):
+        path.write_text(strange)
+        assert states(project) == NOBODY

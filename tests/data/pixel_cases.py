@@ -130,6 +130,40 @@ CASES = [
         "where 0 to 1 are expected",
         mean=None,
     ),
+    formats(
+        "fmt/rgb14in16",
+        "colour of 14 bits in 16",
+        ".tif",
+        lambda p, i: tiff(p, wide(i) // 4, 2),
+        "20 of 20 images use less than a quarter of the grey levels",
+        mean=31,
+    ),
+    formats(
+        "fmt/hot",
+        "12 bits in 16, and a pixel that is always full",
+        ".tif",
+        lambda p, i: tiff(p, np.where(np.arange(SIDE**2).reshape(SIDE, SIDE) == i, 65535, grey(i) * 17).astype("<u2")),
+        "20 of 20 images use less than a quarter of the grey levels",
+        mean=9,
+    ),
+    formats(
+        "fmt/pages",
+        "a stack of pages",
+        ".tif",
+        lambda p, i: save(colour(i), p, save_all=True, append_images=[Image.fromarray(colour(99))]),
+        "20 images have more than one page or frame",
+    ),
+    formats(
+        "fmt/frames",
+        "an animation",
+        ".gif",
+        lambda p, i: save(grey(i, "u1"), p, save_all=True, append_images=[Image.fromarray(grey(99, "u1"))]),
+        "20 images have more than one page or frame",
+        mean=120,
+    ),
+    formats(
+        "fmt/one frame", "a GIF that stands still", ".gif", lambda p, i: save(grey(i, "u1"), p), absent="page", mean=120
+    ),
     formats("fmt/rgb16tif", "16 bits per channel", ".tif", lambda p, i: tiff(p, wide(i), 2), absent="bands"),
     formats(
         "fmt/dark",
@@ -152,6 +186,7 @@ CASES = [
         "of a 3D camera",
         ".jpg",
         lambda p, i: save(colour(i), p, format="MPO", save_all=True, append_images=[Image.fromarray(colour(99))]),
+        absent="page",
     ),
     formats(
         "fmt/html",

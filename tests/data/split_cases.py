@@ -62,7 +62,7 @@ CASES = [
     layout("spl/width", "a letter of another width", "train/\uff21|b/5 test/A|b/2", refused("test/A/", "but for case")),
     layout("spl/none", "the same, without labels", "train/Cat|Dog/5 test/cat/2", Right(12, "train 10 test 2", ""),
            "none"),
-    layout("spl/spaces", "a space too many", "train/a|b/5 test/a|b\u00a0/2", refused("but for case or spaces")),
+    layout("spl/spaces", "a space too many", "train/a|b/5 test/a|b\u00a0/2", refused("but for case, spaces")),
     layout("spl/unicode", "train from Linux, test from a Mac", f"train/{A}|b/5 test/{E}|b/2",
            Right(14, "train 10 test 4", f"b|{A}")),
     layout("spl/fewer", "a class that test lacks", "train/a|b|c/4 test/a|b/2",

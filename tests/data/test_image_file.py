@@ -138,3 +138,25 @@ def test_a_large_picture_that_does_not_compress_is_read(tmp_path: Path, monkeypa
     for kind in ("png", "bmp", "tif", "jpg"):
         (tmp_path / f"a.{kind}").write_bytes(encoded(noise, kind))
         assert not isinstance(result := read(tmp_path / f"a.{kind}"), str), (kind, result)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", "AVIF"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"P6\n4 4\n255\n" + bytes(48), "PNM"),
+        (bytes(128) + b"DICM" + bytes(200), "DICOM"),
+        (b"\n<!DOCTYPE html><h1>429</h1>", "download has failed"),
+        (b"%PDF-1.7\n", "PDF"),
+        (bytes(5000), "zeros alone"),
+        (b"something else", "not an image in a known format (JPEG"),
+    ],
+)
+def test_a_foreign_file_is_refused_with_its_name(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(content)
+    result = decode(tmp_path / "x.jpg", 8, "crop")
+    assert isinstance(result, str)
+    assert words in result

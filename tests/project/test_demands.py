@@ -52,7 +52,18 @@ def test_a_second_data_set_that_is_not_there_is_named(tmp_path: Path) -> None:
         return list(demands.of_parameters(Params(transfer={"source": "folder", "path": str(path)}), {}))
 
     assert result(tmp_path) == []
-    assert "does not exist. Correct it, or set `source: null`" in result(tmp_path / "x")[0]
+    (tmp_path / "file").touch()
+    for name in ("x", "file"):
+        assert "is not a folder. Correct it, or set `source: null`" in result(tmp_path / name)[0]
+
+
+def test_too_few_images_are_known_from_the_parameters() -> None:
+    few = Params(prepare={"synthetic": {"train": 5, "val": 1, "test": 1}, "max_images": 9})
+    assert list(demands.of_parameters(few, {})) == [
+        "prepare.synthetic.val is 1, and 2 or more images are needed there.",
+        "prepare.max_images is 9 images; at least 10 are needed for train, val and test. Raise it.",
+        "prepare.synthetic draws, in all, 7 images; at least 10 are needed for train, val and test. Raise it.",
+    ]
 
 
 def test_generated_images_fit_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:

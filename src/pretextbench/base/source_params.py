@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from pretextbench.base.names import Layout
 from pretextbench.base.section import Count, Fraction, Positive, RandomSeed, Section, SourceName
 
+MIN_IMAGES = 10  # in all splits: with fewer, a split would be empty or a single image
+
 
 class Synthetic(Section):
     """Sizes of the procedural data set that the library draws."""

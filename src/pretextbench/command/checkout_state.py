@@ -66,7 +66,12 @@ def git(place: Path) -> Finding:
     if "not a git repository" in answer.stderr and not _without_git(place):
         remedy = "`git init`, or `dvc config --local core.no_scm true`, or clone the repository"
         return Finding("git", "fault", "this copy has no .git, and DVC refuses every run without one", remedy)
-    return Finding("git", "warning", f"the project is in no commit: {NO_COMMIT}", "`git add -A && git commit`")
+    if any(words in answer.stderr for words in ("single revision", "'HEAD'", "not a git repository")):
+        return Finding("git", "warning", f"the project is in no commit: {NO_COMMIT}", "`git add -A && git commit`")
+    reason = answer.stderr.strip().rpartition("\n")[2].removeprefix("fatal: ")
+    return Finding(
+        "git", "fault", f"git cannot read this repository: {reason}", f"`git -C {place} status`, and mend it"
+    )
 
 
 def _without_git(place: Path) -> bool:
@@ -166,5 +171,7 @@ def _processes(entries: Any) -> set[tuple[int, str]]:
     for modes in entries.values() if isinstance(entries, dict) else ():
         for infos in modes.values() if isinstance(modes, dict) else ():
             for info in infos if isinstance(infos, list) else [infos]:
-                processes.add((int(info["pid"]), str(info.get("cmd", ""))))
+                number = info.get("pid") if isinstance(info, dict) else None
+                if isinstance(number, int):  # others are no entries of DVC
+                    processes.add((number, str(info.get("cmd", ""))))
     return processes

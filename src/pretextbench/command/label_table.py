@@ -21,7 +21,8 @@ LABELS = (
 SPLITS = ("split", "set", "subset", "partition", "phase")
 ABOUT = frozenset((*MEANING, *FILLERS, "is", "in", "use", "for", "training"))  # words of a head such as is_train
 YES_NO = frozenset(("0", "1", "0.0", "1.0", "true", "false", "yes", "no", "t", "f", "y", "n", "x", ""))
-UNLABELLED = frozenset({"", "nan", "-nan", "n/a", "na", "null", "<na>", "#n/a", "#na", "nat"})
+UNLABELLED = frozenset({"", "nan", "-nan", "n/a", "na", "null", "<na>", "#n/a", "#na", "nat", "#null!"})
+UNLABELLED |= {"#name?", "#ref!", "#value!", "#div/0!", "#num!"}  # of spreadsheets
 DOUBTFUL = frozenset({"None", "-", "--", "?", ".", "NONE", "missing", "tbd", "todo", "unlabelled", "unlabeled"})
 
 
@@ -115,7 +116,7 @@ def _split_column(table: Path, head: Sequence[str], body: list[list[str]], file:
     without = {file, *(i for i, name in enumerate(head) if name == label)}
     for i in _by_name(head, SPLITS, without):
         values = {value for value in column(body, i) if value}
-        if _plain(head[i]) == "split" or _mapping(values):
+        if _plain(head[i]) in ("split", "partition") or _mapping(values):
             return i
     for i in (i for i, name in enumerate(head) if i not in without):
         if "split" in tokens(head[i]) and set(tokens(head[i])) <= FILLERS:  # data_split
@@ -174,6 +175,7 @@ def _label_column(
             raise UserError(
                 f"--label-column: {table} has no column {label!r}.{nearest(label, head)} Found: {some(head)}."
             )
+        _one_meaning(table, head, body, label)
         return list(head).index(label)
     named = _by_name(head, LABELS, {file, split})
     left = [
@@ -191,6 +193,7 @@ def _label_column(
         raise UserError(
             f"{table} needs a first line with the columns file and label, found: {some(head, 12)}.{kind} {remedy}."
         )
+    _one_meaning(table, head, body, head[named[0]])
     pairs = [len(set(zip(column(body, named[0]), column(body, i), strict=True))) for i in named]
     if _plain(head[named[0]]) != "label" and len(set(pairs)) > 1:
         raise UserError(
@@ -198,6 +201,13 @@ def _label_column(
             f"--label-column {head[named[0]]}."
         )
     return named[0]
+
+
+def _one_meaning(table: Path, head: Sequence[str], body: list[list[str]], name: str) -> None:
+    """Raise if columns of one name differ."""
+    same = [i for i, cell in enumerate(head) if cell == name]
+    if len({tuple(column(body, i)) for i in same}) > 1:
+        raise UserError(f"{table} has {len(same)} columns named {name}, which differ. Rename or remove one.")
 
 
 def _no_file(table: Path, files: Sequence[str], labels: Sequence[str]) -> None:
@@ -228,7 +238,9 @@ def _empty_note(labels: Sequence[str]) -> Iterator[str]:
     empty = Counter(label or "(empty)" for label in labels if label.casefold() in UNLABELLED)
     if empty:
         yield f"{empty.total():,} rows have no label ({', '.join(f'{label} {n:,}' for label, n in empty.items())})."
-    doubtful = Counter(label for label in labels if label in DOUBTFUL)
+    others = {label for label in labels if label.casefold() not in UNLABELLED | {"-1"}}
+    unknown = {"-1"} if all(map(str.isdigit, others)) else set()
+    doubtful = Counter(label for label in labels if label in DOUBTFUL | unknown)
     if doubtful:
         listed = some(f"{label} {n:,}" for label, n in doubtful.most_common())
         yield f"These labels are taken for classes: {listed}. If they stand for no label, leave these cells empty."

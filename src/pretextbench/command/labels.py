@@ -149,7 +149,7 @@ def _names(names: Sequence[str]) -> dict[str, str]:
 
 MANY = 20  # different numbers with a fraction: more are measurements
 SEPARATORS = {"|": "bars", ";": "semicolons", ",": "commas", " ": "spaces", "+": "plus signs", "&": "ampersands"}
-SEPARATORS |= {"/": "slashes"}
+SEPARATORS |= {"/": "slashes", ":": "colons"}
 
 
 def check_classes(table: Path, labels: Sequence[str]) -> list[str]:

@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from pretextbench.base.names import by_reason, printable
 from pretextbench.base.seed import Seed
+from pretextbench.base.source_params import MIN_IMAGES
 from pretextbench.command import copies
 from pretextbench.data import folder
 from pretextbench.data.image_file import opened
-from pretextbench.data.pixels import flat_sentence, is_flat
-from pretextbench.data.prepare import MIN_IMAGES
+from pretextbench.data.pixels import Contrasts
 from pretextbench.data.source import Listing
 from pretextbench.errors import UserError
 
@@ -205,8 +205,10 @@ def _decoded(listing: Listing, numbers: Sequence[int]) -> Sample:
         raise UserError(
             f"--images: none of {len(numbers)} files can be read as an image. {'; '.join(by_reason(refused, SHOWN))}."
         )
-    flat = sum(map(is_flat, images))
-    remarks = (*listing.remarks(), *flat_sentence(flat, len(images)))
+    contrasts = Contrasts()
+    for image in images:
+        contrasts.add(image)
+    remarks = (*listing.remarks(), *contrasts.sentences())
     return Sample(
         np.stack(images),
         [name for name, image in pairs if not isinstance(image, str)],

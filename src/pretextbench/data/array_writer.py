@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretextbench.base.names import by_reason
-from pretextbench.data.pixels import is_flat
+from pretextbench.data.pixels import Contrasts
 from pretextbench.data.source import Image, Listing
 from pretextbench.errors import UserError
 from pretextbench.params import Prepare
@@ -89,7 +89,7 @@ class Writer:
         self.stored: list[int] = []  # numbers of the listing, in the order of the array
         self.splits: dict[str, tuple[int, int]] = {}
         self.moments, self.duplicates = Moments(), Duplicates()  # moments are those of train
-        self.flat = 0  # images with hardly any contrast
+        self.contrasts = Contrasts()
         self._header()
 
     def split(self, name: str, numbers: Sequence[int]) -> None:
@@ -119,7 +119,7 @@ class Writer:
             return
         self.stream.write(image.tobytes())
         self.stored.append(number)
-        self.flat += is_flat(image)
+        self.contrasts.add(image)
         if split == "train":
             self.moments.add(image)
 

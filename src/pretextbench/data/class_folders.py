@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
 from pretextbench.base.names import printable
-from pretextbench.data.split_names import looks, nfc, reading, tokens
+from pretextbench.data.split_names import looks, nfc, reading, tokens, visible
 from pretextbench.errors import UserError
 
 Row = tuple[str, ...]
@@ -93,6 +93,7 @@ def classes_of(rows: Sequence[Row], where: str, ask: bool) -> tuple[list[str], l
         if all(map(DATE.fullmatch, folders)):
             return [], [_dates(folders, direct == set(folders), where)]
         _no_masks_inside(rows, where)
+        _one_holds_the_others(rows, folders, where)
         rows = [_without_containers(row) for row in rows]
         _one_level(rows, folders, where)
     return sorted(folders), [*_same_name(rows), *_deeper(rows)]
@@ -165,6 +166,25 @@ def _one_level(rows: Sequence[Row], folders: Counter[str], where: str) -> None:
             )
 
 
+def _one_holds_the_others(rows: Sequence[Row], folders: Counter[str], where: str) -> None:
+    """Raise if one folder alone holds several folders, and more of them and more images than are beside it."""
+    inner: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if len(row) > 1:
+            inner[nfc(row[0])].add(nfc(row[1]) if len(row) > 2 else "")
+    branching = [name for name, below in inner.items() if "" not in below and len(below) > 1]
+    if len(branching) != 1:
+        return
+    only, below = branching[0], sorted(inner[branching[0]])
+    beside = sorted(set(folders) - {only})
+    if len(below) > len(beside) and 2 * folders[only] > folders.total() and not _numbered(below):
+        raise UserError(
+            f"prepare.path: {where}: {only}/ holds most of the images, in the folders {some(below)}, beside "
+            f"{some(f'{name}/' for name in beside)}. If its folders are the classes, point prepare.path at {only}/; if "
+            f"{only} is a class itself, give `prepare.layout: classes`."
+        )
+
+
 def _numbered(names: Collection[str]) -> bool:
     """Whether the names differ only by a number, as those of patients, films or parts do."""
     return len({re.sub(r"\d+", "#", name) for name in names}) == 1 and all(re.search(r"\d", name) for name in names)
@@ -185,8 +205,8 @@ def alike(classes: Collection[str]) -> list[str]:
     folded = {name: looks(name) for name in classes}
     times = Counter(folded.values())
     twice = sorted(name for name in classes if times[folded[name]] > 1)
-    shown = some(name if looks(name) == " ".join(name.casefold().split()) else ascii(name)[1:-1] for name in twice)
-    return [f"Names that differ only in case or spaces are classes of their own: {shown}."] if twice else []
+    shown = some(name if visible(name) == name else ascii(name)[1:-1] for name in twice)
+    return [f"Names that differ only in case, spaces or marks are classes of their own: {shown}."] if twice else []
 
 
 def _deeper(rows: Sequence[Row]) -> list[str]:

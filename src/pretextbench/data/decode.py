@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image as pil
 
 from pretextbench.data.image_file import Refusal, opened
-from pretextbench.data.pixels import FULL, Findings, GreyRange, rgb
+from pretextbench.data.pixels import FULL, Findings, GreyRange, note_left_out, rgb
 from pretextbench.data.source import Image
 
 Fit = Literal["crop", "squash", "pad"]
@@ -98,6 +98,7 @@ class Decoder:
             return f"damaged: {str(error) or type(error).__name__}", Findings()
 
     def _read(self, image: pil.Image, findings: Findings) -> Image:
+        note_left_out(image, findings)
         image.draft(None, (int(GAP * self.side), int(GAP * self.side)))  # None keeps the mode
         with _one_large if image.width * image.height > LARGE else contextlib.nullcontext():
             return square(rgb(upright(image), self.scale, findings), self.side, self.fit)

@@ -64,7 +64,7 @@ def _alike(name: str, classes: Sequence[str]) -> str:
     """A hint at the class that is meant: the same but for case and spaces, or nearly the same."""
     for known in classes:
         if looks(known) == looks(name):
-            return f", which is {known}/ in train but for case or spaces"
+            return f", which is {known}/ in train but for case, spaces or marks"
     hint = nearest(name, classes).strip()
     return f" - {hint[:1].lower()}{hint[1:]}" if hint else ""
 

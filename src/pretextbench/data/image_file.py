@@ -9,6 +9,7 @@ import io
 import logging
 import math
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,17 @@ EACH = 100
 # on a block of 64 (arithmetic codes may do with less, where nothing is to be seen).
 DENSEST = {"PNG": 8 * 1032, "JPEG": 8 * 64}
 WIDEST = {"PNG": 8, "JPEG": 8, "BMP": 4}  # bytes of a pixel that is not compressed: no picture needs more
+FIRST = 256  # bytes by which a foreign format is known
+FOREIGN = (  # first bytes of files that are often named like images -> what they are, and what to do
+    (rb"version https://git-lfs", "a pointer of Git LFS: run `git lfs pull`"),
+    (rb"....ftyp(hei|hev|mif1|msf1|avi)", "HEIC or AVIF: convert it"),
+    (rb"....(jP  |JXL )|\xff\x4f\xff\x51|\xff\x0a", "JPEG 2000 or JPEG XL: convert it to PNG"),
+    (rb"P[1-7]\s", "PNM (.ppm, .pgm): convert it to PNG"),
+    (rb".{128}DICM", "DICOM: export it to PNG"),
+    (rb"\s*<(\?xml|svg|!doctype|html)", "text (HTML, XML or SVG): a download has failed?"),
+    (rb"%PDF", "a PDF document"),
+    (rb"\0+$", "zeros alone: a copy or a download has failed"),
+)
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 SAMPLES = {1: "whole numbers", 2: "signed whole numbers", 3: "floating point numbers"}  # by the tag SampleFormat
 KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
@@ -117,9 +129,13 @@ def opened(path: Path) -> Iterator[pil.Image]:
 def _unknown(stream: Metered) -> str:
     """The reason why Pillow does not know a file."""
     stream.seek(0)
-    if stream.read(4) in TIFF:
+    head = stream.read(FIRST)
+    if head[:4] in TIFF:
         with contextlib.suppress(Exception):  # a parser given broken bytes may raise anything
             return _unknown_tiff(stream)
+    for first, kind in FOREIGN:
+        if re.match(first, head, re.DOTALL | re.IGNORECASE):
+            return f"not an image in a known format, but {kind}"
     return f"not an image in a known format ({', '.join(FORMATS)})"
 
 

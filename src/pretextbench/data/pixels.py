@@ -1,5 +1,6 @@
 """Pixels of any mode as 8-bit RGB, and what a set of images tells of them: the range of deep grey, alpha, bands."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ SEEN, CLEAR = 128, 0.01  # alpha of a pixel that shows, and share of such pixels
 PARTIAL = 0.5  # share of pixels that are neither opaque nor clear, above which alpha may be something else
 LEAST_RANGE = 0.25  # of what 16 bits can hold: grey that uses less of it is scaled by the range that it uses
 FLAT = 3.0  # standard deviation, grey levels of 255, below which a picture is nearly one colour
+DIM, OUTLIERS = 64, 0.01  # grey levels that hold all values of a dark or pale picture, but this share at each end
+DIM_SHARE = 0.25  # of the images: some photographs are taken in fog or at night
+THINNED = 64  # rows and columns from which the width is taken
 NARROW = 32  # grey levels: 12 bits in 16 use fewer, of which Pillow keeps the upper eight in images with colour
 FLAT_SHARE = 0.01  # of the images
 
@@ -24,6 +28,7 @@ FLAT_SHARE = 0.01  # of the images
 class Remark(StrEnum):
     """Conversions of a picture that a user may not expect."""
 
+    pages = "have more than one page or frame: the first is used, the others are left out"
     bands = "have bands that are neither colour nor alpha: these bands are left out"
     hidden = "have an alpha that hides nearly all of the picture: it is ignored"
     partial = "have an alpha that is partial over most of the picture; it is laid over white. If it is another band, \
@@ -79,15 +84,51 @@ def is_flat(image: Image) -> bool:
     return bool(image.reshape(-1, 3).std(0).max() < FLAT or np.ptp(image) < NARROW)
 
 
-def flat_sentence(flat: int, images: int) -> Iterator[str]:
-    """A line for people, where images with hardly any contrast are more than a few."""
-    if flat > FLAT_SHARE * images:
-        yield (
-            f"{flat:,} of {images:,} images have hardly any contrast (standard deviation below {FLAT:g} of 255 grey "
-            f"levels, or all values within {NARROW}): they are nearly one colour. Look at some; if their values use a "
-            "small part of their range, "
-            "stretch them before."
-        )
+def width(image: Image) -> int:
+    """Grey levels that hold the middle 98 % of the values: single bright pixels do not count."""
+    step = max(1, len(image) // THINNED)
+    counts = np.bincount(image[::step, ::step].ravel(), minlength=256).cumsum()
+    low, high = np.searchsorted(counts, (OUTLIERS * counts[-1], (1 - OUTLIERS) * counts[-1]))
+    return int(high - low)
+
+
+@dataclass
+class Contrasts:
+    """Counts of the decoded images that have little contrast."""
+
+    images: int = 0
+    flat: int = 0  # nearly one colour
+    dim: int = 0  # of the others: nearly all of their values lie within a quarter of the grey levels
+
+    def add(self, image: Image) -> None:
+        """Count one image, (side, side, 3)."""
+        flat = is_flat(image)
+        self.images += 1
+        self.flat += flat
+        self.dim += not flat and width(image) < DIM
+
+    def sentences(self) -> Iterator[str]:
+        """Lines for people, where such images are more than a few."""
+        if self.flat > FLAT_SHARE * self.images:
+            yield (
+                f"{self.flat:,} of {self.images:,} images have hardly any contrast (standard deviation below {FLAT:g} "
+                f"of 255 grey levels, or all values within {NARROW}): they are nearly one colour. Look at some; if "
+                "their values use a small part of their range, stretch them before."
+            )
+        if self.dim > DIM_SHARE * self.images:
+            yield (
+                f"{self.dim:,} of {self.images:,} images use less than a quarter of the grey levels: they are dark or "
+                "pale. Look at some; if the files hold 10 to 14 bits in 16, stretch their values before."
+            )
+
+
+def note_left_out(image: pil.Image, findings: Findings) -> None:
+    """Remarks on parts of a file that are not read; `image` as it was opened."""
+    with contextlib.suppress(Exception):  # a parser given broken bytes may raise anything: what can be read counts
+        if getattr(image, "is_animated", False) and image.format != "MPO":  # whose pictures are of one moment
+            findings.remarks[Remark.pages] += 1
+    if extra_bands(image):
+        findings.remarks[Remark.bands] += 1
 
 
 def rgb(image: pil.Image, scale: GreyRange | None = FULL, findings: Findings | None = None) -> pil.Image:
@@ -104,8 +145,6 @@ def rgb(image: pil.Image, scale: GreyRange | None = FULL, findings: Findings | N
     findings = Findings() if findings is None else findings
     if image.mode == "P" and image.palette is None:  # Pillow would give black
         raise ValueError("numbers of colours, but no palette")
-    if extra_bands(image):
-        findings.remarks[Remark.bands] += 1
     if image.mode == "F":
         image = _grey(image, np.asarray(image).astype(np.float64), 0.0, 1.0, "floating point values")
     elif image.mode.startswith("I"):

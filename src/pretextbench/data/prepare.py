@@ -11,17 +11,16 @@ import numpy.typing as npt
 from pretextbench.base.files import sha256, whole_folder
 from pretextbench.base.names import printable
 from pretextbench.base.seed import Seed
+from pretextbench.base.source_params import MIN_IMAGES
 from pretextbench.data import folder, synthetic
 from pretextbench.data.array_writer import Duplicates, Writer
 from pretextbench.data.class_folders import some
-from pretextbench.data.pixels import flat_sentence
 from pretextbench.data.prepared import CARD, CLASSES, CONFLICTS, DUPLICATES, FILES, IMAGES, LABELS, REFUSED, Card
 from pretextbench.data.source import SPLITS, Listing
 from pretextbench.errors import UserError
 from pretextbench.params import Prepare
 
 Rows = npt.NDArray[np.int64]
-MIN_IMAGES = 10  # in all splits: with fewer, a split would be empty or a single image
 
 
 def assign(splits: Sequence[str], labels: Rows, params: Prepare) -> dict[str, Rows]:
@@ -172,7 +171,7 @@ def _card(listing: Listing, writer: Writer, params: Prepare, digest: str, grey_r
             *listing.warnings,
             *listing.remarks(),
             *_without_images(listing, writer.stored),
-            *flat_sentence(writer.flat, len(writer.stored)),
+            *writer.contrasts.sentences(),
             *_duplicate_notes(copies, dropped),
         ),
     )

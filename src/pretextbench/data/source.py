@@ -19,7 +19,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp",
 SYSTEM = re.compile(
     r"__macosx|__pycache__|thumbs\.db|ehthumbs.*\.db|desktop\.ini|@.*eadir.*|[@#]recycle|#snapshot|@tmp|@sharebin|"
     r"@recently-snapshot|\$recycle\.bin|lost\+found|system volume information|found\.\d{3}|\$extend|"
-    r"network trash folder|temporary items|lightroom previews\.lrdata|node_modules|recycler|venv"
+    r"network trash folder|temporary items|.*\.lrdata|node_modules|recycler|recycled|venv|site-packages|"
+    r"~snapshot|@gmt-[\d.-]+|_gsdata_"
 )
 TOOLS = re.compile(
     r"\.(git|hg|svn|dvc|idea|vscode|cache|config|venv|tox|trash.*|ipynb_checkpoints|.*_cache|apdisk|thumbnails|"
@@ -51,7 +52,8 @@ KINDS = (
     _kind("dcm nii mha mhd nrrd czi lif nd2 svs ndpi mrxs", "medical or microscope images", "export them to PNG"),
     _kind("mp4 mov avi mkv webm m4v mpg mpeg wmv", "films", "extract frames, `ffmpeg -i FILE -r 1 %04d.jpg`", False),
     _kind("zip", "archives", "unpack them, `unzip FILE -d FOLDER`", False),
-    _kind("tar gz tgz bz2 xz zst", "archives", "unpack them, `tar -xf FILE -C FOLDER`", False),
+    _kind("tar tgz", "archives", "unpack them, `tar -xf FILE -C FOLDER`", False),
+    _kind("gz bz2 xz zst", "packed files", "unpack them, `tar -xf FILE` if .tar is before {}, else `7z x FILE`", False),
     _kind("7z rar", "archives", "unpack them, `7z x FILE`", False),
     _kind("npy npz h5 hdf5 mat tfrecord tfrecords parquet lmdb mdb arrow pkl pickle pt", "arrays or records",
           "write each image of them to a PNG file", False),

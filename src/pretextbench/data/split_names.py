@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection
+from decimal import Decimal
 
 NAMES = {
     "train": ("train", "training", "trn", "trainset", "trainval"),
@@ -28,9 +29,16 @@ def nfc(name: str) -> str:
 
 
 def looks(name: str) -> str:
-    """A name without what people easily overlook: case, spaces, width, invisible marks."""
-    visible = (character for character in name if unicodedata.category(character) != "Cf")
-    return " ".join(unicodedata.normalize("NFKC", "".join(visible)).casefold().split())
+    """A name without what people easily overlook: case, spaces, dashes, width, invisible marks, zeros of a number."""
+    plain = visible(name).casefold().strip()
+    if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", plain):
+        return str(Decimal(plain).normalize())
+    return re.sub(r"[\s_-]+", " ", plain).strip() or plain
+
+
+def visible(name: str) -> str:
+    """A name as it looks: without invisible marks, in letters of one width, with plain spaces."""
+    return unicodedata.normalize("NFKC", "".join(c for c in name if unicodedata.category(c) != "Cf"))
 
 
 def tokens(name: str) -> list[str]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from pretextbench import registry
 from pretextbench.base.section import label_budget
+from pretextbench.base.source_params import MIN_IMAGES
 from pretextbench.errors import UserError
-from pretextbench.params import Params, Pretrain
+from pretextbench.params import Params, Prepare, Pretrain
 from pretextbench.project import layout, lockfile
 from pretextbench.project.inventory import MANY, Entry, check_pair, images_known, parts_of
 
@@ -47,14 +48,15 @@ def of_parameters(params: Params, entries: Mapping[str, Entry]) -> Iterator[str]
                 f"A batch of {batch} in {parts} part(s) leaves one image at a time to method {name!r}: nothing to "
                 f"compare it with, and no statistics for a batch norm. Use a batch of {2 * parts} or more."
             )
+    yield from _few_images(params.prepare)
     start = params.encoder.weights_file
     if start and start.resolve().is_relative_to(layout.PRETRAINED.resolve()):
         yield (
             f"encoder.weights: {params.encoder.weights!r} is an output of this comparison, which it removes and makes "
             "again. Copy it to a folder outside of runs/."
         )
-    if params.transfer.source == "folder" and params.transfer.path and not Path(params.transfer.path).exists():
-        yield f"transfer.path: {params.transfer.path!r} does not exist. Correct it, or set `source: null`."
+    if params.transfer.source == "folder" and params.transfer.path and not Path(params.transfer.path).is_dir():
+        yield f"transfer.path: {params.transfer.path!r} is not a folder. Correct it, or set `source: null`."
     if params.prepare.source == "synthetic":
         wanted = sum(params.prepare.synthetic.model_dump().values()) * 3 * params.prepare.image_size**2
         free = shutil.disk_usage(Path()).free
@@ -63,6 +65,19 @@ def of_parameters(params: Params, entries: Mapping[str, Entry]) -> Iterator[str]
                 f"prepare.synthetic: the images take {wanted / 1e9:,.0f} GB, and {free / 1e9:,.0f} GB are free on the "
                 "disk. Lower the numbers, or prepare.image_size."
             )
+
+
+def _few_images(params: Prepare) -> Iterator[str]:
+    """Numbers of images in the parameters that are too small for three splits."""
+    drawn = params.synthetic
+    numbers = {"prepare.max_images is": params.max_images}
+    if params.source == "synthetic":
+        numbers["prepare.synthetic draws, in all,"] = drawn.train + drawn.val + drawn.test
+        if drawn.val < LEAST_VALIDATION:
+            yield f"prepare.synthetic.val is {drawn.val}, and {LEAST_VALIDATION} or more images are needed there."
+    for name, number in numbers.items():
+        if number is not None and number < MIN_IMAGES:
+            yield f"{name} {number} images; at least {MIN_IMAGES} are needed for train, val and test. Raise it."
 
 
 def of_batch(name: str, batch: int, params: Pretrain, images: int | None = None) -> Iterator[str]:
