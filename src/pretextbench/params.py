@@ -94,6 +94,9 @@ class Pretrain(Section):
         le=1,
         description="share of the learning rate for the encoder; null = 0.1 with start weights, else 1",
     )
+    layer_decay: float | None = Field(
+        None, gt=0, lt=1, description="factor of the encoder's rate from each layer to the one before it; null = off"
+    )
     clip: float | None = Field(None, ge=1e-6, le=1e6, description="largest norm of the gradient; null = no clipping")
     resident: Literal["auto", "always", "never"] = Field("auto", description="keep the images on the device")
     checkpoint_seconds: float = Field(30, ge=0, description="seconds between checkpoints, written with a history row")

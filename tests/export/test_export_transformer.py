@@ -39,8 +39,9 @@ def test_timm_gives_the_features_of_every_layer(folder: Path, layer: str) -> Non
 
 
 @pytest.mark.slow
-def test_a_graph_takes_images_of_any_size(folder: Path) -> None:
-    assert export(folder, "onnx", folder.parent / "it.onnx").agreement.holds
+@pytest.mark.parametrize("layer", ["block2", "cls_mean"])
+def test_a_graph_takes_images_of_any_size(folder: Path, layer: str) -> None:
+    assert export(folder, "onnx", folder.parent / "it.onnx", lambda layers: (layer, "chosen")).agreement.holds
 
 
 @pytest.mark.parametrize(

@@ -188,8 +188,8 @@ def test_a_constant_rate_stays_at_the_peak_and_may_be_shared(name: str) -> None:
     """The weight of the predictor keeps the rate, its share of the slow ones too; its bias follows the schedule."""
     module = nn.Sequential(network(), Predictor(2, 2))
     params, weight = OptimizerParams(name=name, lr=0.3, warmup=0), module[1].weight
-    for slow, expected in ((frozenset(), 0.3), (frozenset({id(weight)}), 0.03)):
-        optimizer = build(module.parameters(), params, slow=slow, share=0.1, constant=constant_rate(module))
+    for shares, expected in (({}, 0.3), ({id(weight): 0.1}, 0.03)):
+        optimizer = build(module.parameters(), params, shares=shares, constant=constant_rate(module))
         for step in (0, 5, 9):
             schedule(optimizer, step, 10, params)
             rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}

@@ -149,7 +149,7 @@ def check_pair(name: str, method: Any, own: MethodParams, params: Params, images
     """
     import torch  # here, with the method: not needed when all entries are known
 
-    from pretextbench.encoders import weights
+    from pretextbench.encoders import depth, weights
     from pretextbench.method import Data
 
     size, encoding = params.prepare.image_size, row_of(name, params).encoder
@@ -166,6 +166,7 @@ def check_pair(name: str, method: Any, own: MethodParams, params: Params, images
             method(own, encoder, data)
         if method.uses_weights:
             weights.check(encoder, encoding)
+            depth.check(encoder, params.encoder, params.pretrain.layer_decay)
     except UserError:
         raise
     except Exception:  # not the user's: the stages of the method, which have the data, show it in full

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from pretextbench.augment.pipeline import Augmenter, as_float
 from pretextbench.base.seed import Seed
 from pretextbench.distributed import join, synchronised
-from pretextbench.encoders import weights
+from pretextbench.encoders import depth, weights
 from pretextbench.errors import UserError
 from pretextbench.method import Data, PretextMethod
 from pretextbench.train import cuda_graphs, optim
@@ -79,10 +79,10 @@ class Training:
             return self.fabric.to_device(self.method.requires_grad_(False)), []
         gpu = self.fabric.device.type == "cuda"
         exempt, share = optim.exempt(self.method), self.job.pretrain.encoder_rate or (CONTINUED if self.start else 1.0)
-        slow, constant = {id(p) for p in self.method.encoder.parameters()}, optim.constant_rate(self.method)
+        decay = self.job.pretrain.layer_decay if self.start else None
+        shares, constant = depth.shares(self.method.encoder, share, decay), optim.constant_rate(self.method)
         optimizers = [
-            optim.build(player.parameters, player.optimizer, gpu, exempt, slow, share, constant)
-            for player in self.players
+            optim.build(player.parameters, player.optimizer, gpu, exempt, shares, constant) for player in self.players
         ]
         module, *wrapped = self.fabric.setup(self.method, *optimizers)
         return module, wrapped

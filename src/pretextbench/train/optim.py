@@ -1,8 +1,7 @@
 """Optimizers of the players and the one learning-rate schedule."""
 
-import itertools
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -51,8 +50,7 @@ def build(
     params: OptimizerParams,
     fused: bool = False,
     undecayed: Collection[int] = frozenset(),
-    slow: Collection[int] = frozenset(),
-    share: float = 1.0,
+    shares: Mapping[int, float] | None = None,
     constant: Collection[int] = frozenset(),
 ) -> Optimizer:
     """The optimizer of one player; biases, normalisation parameters and those of `undecayed` are not decayed.
@@ -60,11 +58,10 @@ def build(
     Args:
         fused: a step as one kernel where torch has it, for parameters that will be on a GPU.
         undecayed: identities of parameters; see `exempt`.
-        slow: identities of parameters that get `share` of the learning rate: those of the encoder.
-        share: of the learning rate, for continued training.
+        shares: identity of a parameter -> its share of the learning rate, for continued training; without, the whole.
         constant: identities of parameters whose learning rate stays at the peak; see `constant_rate`.
     """
-    groups = list(_groups(list(parameters), params, undecayed, slow if share != 1.0 else (), share, constant))
+    groups = list(_groups(list(parameters), params, undecayed, shares or {}, constant))
     if params.name == "adamw":
         return AdamW(groups, lr=params.lr, betas=params.betas, weight_decay=params.weight_decay, fused=fused)
     if params.name == "lars":
@@ -77,17 +74,18 @@ def _groups(
     parameters: list[nn.Parameter],
     params: OptimizerParams,
     undecayed: Collection[int],
-    slow: Collection[int],
-    share: float,
+    shares: Mapping[int, float],
     constant: Collection[int],
 ) -> Iterator[dict[str, Any]]:
-    """Those that follow the schedule, then those of a constant rate; each with the whole rate, then with a share of it.
+    """Those that follow the schedule, then those of a constant rate; each by their share of it, the whole rate first.
 
     Of each the decayed ones come first, then the others.
     """
-    for fixed, slowed in itertools.product((False, True), repeat=2):
-        alike = [p for p in parameters if (id(p) in constant, id(p) in slow) == (fixed, slowed)]
-        own = {**({"constant": params.lr} if fixed else {}), **({"share": share} if slowed else {})}
+    kinds: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for p in parameters:
+        kinds.setdefault((id(p) in constant, -shares.get(id(p), 1.0)), []).append(p)
+    for (fixed, negative), alike in sorted(kinds.items(), key=lambda item: item[0]):
+        own = {**({"constant": params.lr} if fixed else {}), **({"share": -negative} if negative != -1.0 else {})}
         weights = [p for p in alike if p.ndim > 1 and id(p) not in undecayed]
         vectors = [p for p in alike if p.ndim <= 1 or id(p) in undecayed]
         if weights:
