@@ -62,6 +62,26 @@ def test_layers_are_drawn_where_their_accuracies_are(plain):
     assert results[0][0] < results[-1][0]  # the best is on top
 
 
+def test_a_layer_has_one_place_for_encoders_of_different_layers(plain):
+    """A row with a class token, which ranks it before the last layer, beside rows without."""
+    groups = dict(plain[1])
+    name = next(iter(groups))
+    run = groups[name][0]
+    *first, last = run.metrics["linear"]["layers"].items()
+    more = {
+        "linear": {**run.metrics["linear"], "layers": dict([*first, ("cls", last[1]), ("cls_mean", last[1]), last])}
+    }
+    groups[name] = [replace(run, metrics={**run.metrics, **more})]
+    looks = styles(plain[0].rows)
+    text, ends = figures.layers(groups, looks, "linear"), {}
+    for row in groups:
+        count = len(STAGES) + 2 * (row == name)
+        (places,) = (line for line in lines(text, looks[row].hue) if len(line) == count)
+        ends[row] = places[0, 0], places[-1, 0]
+    assert len(set(ends.values())) == 1
+    assert text.index("cls") < text.index("cls_mean")
+
+
 def test_labels_are_on_a_logarithmic_axis_and_end_with_all_of_them(plain):
     comparison, groups = plain
     looks = styles(comparison.rows)

@@ -28,20 +28,24 @@ STEPS = (1, 2, 5, 10)  # of ticks: people count in these
 
 
 def layers(groups: Groups, looks: Mapping[str, Style], probe: str) -> Markup | None:
-    """Accuracy of a probe at every layer of the encoder, mean over seeds."""
+    """Accuracy of a probe at every layer of the encoder, mean over seeds; encoders may have different layers."""
     lines = {name: _layer_line([run.metrics[probe]["layers"] for run in group]) for name, group in groups.items()}
-    ticks = list(groups[next(iter(groups))][0].metrics[probe]["layers"])
+    ticks = list(dict.fromkeys(layer for line in sorted(lines.values(), key=len, reverse=True) for layer in line))
     figure, axes = chart("layer of the encoder", "test accuracy (%)", _tall(lines), room(list(lines)))
     axes.set_xticks(range(len(ticks)), ticks)
     axes.margins(x=0.06)
-    _draw(axes, {name: (range(len(line)), line) for name, line in lines.items()}, looks)
+    places = {
+        name: sorted((ticks.index(layer), accuracy) for layer, accuracy in line.items()) for name, line in lines.items()
+    }
+    _draw(axes, {name: ([x for x, _ in line], [y for _, y in line]) for name, line in places.items()}, looks)
     return render(figure, f"layers-{probe}", f"Test accuracy of a {PROBES[probe]} at each layer of the encoder, by row")
 
 
-def _layer_line(layers: Sequence[Mapping[str, Any]]) -> Line:
-    return [
-        float(np.mean([seed[stage].get("test", {}).get("top1", math.nan) for seed in layers])) for stage in layers[0]
-    ]
+def _layer_line(layers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    return {
+        layer: float(np.mean([seed[layer].get("test", {}).get("top1", math.nan) for seed in layers]))
+        for layer in layers[0]
+    }
 
 
 def budgets(comparison: Comparison, groups: Groups, looks: Mapping[str, Style]) -> Markup | None:
