@@ -37,6 +37,28 @@ def test_what_is_not_measured_is_scaled(monkeypatch: pytest.MonkeyPatch) -> None
     assert seconds(monkeypatch, 1, 1, decode=0.5) == pytest.approx((overhead + more, evaluation))
 
 
+def test_a_reference_is_counted_at_the_size_of_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its forward passes, over images and corrupted test images, and fits on the features of all its stages."""
+    table = estimate.TABLE
+    monkeypatch.setattr(estimate, "_training", lambda *_: 0.0)
+    monkeypatch.setattr(estimate, "_forward", lambda _, network, sample: 0.5 if getattr(network, "side", 0) else 0.0)
+    monkeypatch.setattr(cost, "python_seconds", lambda: table.loop)
+    monkeypatch.setattr(cost, "algebra_seconds", lambda: table.fit)
+    images, rows = np.zeros((1, 8, 8, 3), np.uint8), {"vit": {"name": "timm/vit_tiny_patch16_224"}}
+    plain = estimate.estimate(Params(), images, (80, 100), 2)
+    params = Params.model_validate({"compare": {"references": ["vit"]}, "references": rows})
+    made = estimate.estimate(params, images, (80, 100), 2)
+    row = made.references["vit"]
+    assert (plain.references, made.evaluation) == ({}, plain.evaluation)
+    assert (row.side, row.dims, made.evaluation.side, made.evaluation.dims) == (224, 4 * 192, 32, 240)
+    fits = table.evaluation * 100 * 4 * 192 / 240
+    assert row.seconds == pytest.approx(fits + 0.5 * (100 + 35 * 20))
+    assert made.overhead == pytest.approx(plain.overhead + 2 * table.stage)
+    assert made.seconds == pytest.approx(plain.seconds + row.seconds + 2 * table.stage)
+    printed = "\n".join(cost.description(made, Path()))
+    assert f"reference vit: {cost.duration(row.seconds)} (timm/vit_tiny_patch16_224 on 224 px, 768 features)" in printed
+
+
 @pytest.mark.parametrize("piece", [cost.python_seconds, cost.algebra_seconds])
 def test_a_piece_of_work_takes_milliseconds(piece: Callable[[], float]) -> None:
     assert 1e-4 < piece() < 5

@@ -15,6 +15,7 @@ from pretextbench.command.survey import look
 from pretextbench.command.template import SHIPPED
 from pretextbench.errors import UserError
 from pretextbench.params import load
+from tests import encoder_files
 from tests.command.conftest import Type
 from tests.command.photographs import classes, mixed
 
@@ -139,9 +140,11 @@ def test_the_estimate_is_of_the_run_that_is_asked_for(tmp_path: Path, project: P
     assert cost.training["random"] == 0
     assert min(cost.training[name] for name in ("simclr", "rotation", "supervised")) > 0
     assert cost.seconds == pytest.approx(sum(cost.training.values()) + 4 * cost.evaluation.seconds + cost.overhead)
-    result = typed("init", "--images", tmp_path / "images")
+    weights = encoder_files.write(tmp_path / "mine", side=32)
+    result = typed("init", "--images", tmp_path / "images", "--weights", weights)
     assert result.code == 0
     assert re.search(r"Time: about .* expect .* to .*\n  training simclr .*, rotation .*, supervised ", result.out)
+    assert re.search(r"reference mine-weights: .* \(resnet10 on 32 px, 60 features\)", result.out)
     assert "Memory: about" in result.out
     assert "Disk: about" in result.out
 

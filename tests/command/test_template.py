@@ -59,6 +59,21 @@ def test_any_value_can_be_written(value: object) -> None:
     assert sum("# folder of your images" in line for line in text.splitlines() if line.startswith("  path: ")) == 1
 
 
+def test_a_row_of_an_empty_section_has_lines_of_its_own() -> None:
+    rows = [Choice("references", name, {"name": "resnet18", "weights": f"/{name}: #.pth"}, "because") for name in "ab"]
+    text = fill(SHIPPED.read_text(), rows, "")
+    assert [f"{x.name} {x.weights}" for x in check(text).references.values()] == [
+        "resnet18 /a: #.pth",
+        "resnet18 /b: #.pth",
+    ]
+    at = text.splitlines().index("  a: {name: resnet18, weights: '/a: #.pth'}")
+    assert [line.strip() for line in text.splitlines()[at + 1 :]] == [
+        "# -> because",
+        "b: {name: resnet18, weights: '/b: #.pth'}",
+        "# -> because",
+    ]
+
+
 def test_without_choices_the_file_stays_as_it_is() -> None:
     assert fill(SHIPPED.read_text(), [], "") == SHIPPED.read_text()
 

@@ -69,6 +69,7 @@ def test_caches_are_listed_preferred_networks_first(tmp_path: Path) -> None:
     broken = hub / "models--timm--broken.x/snapshots/ab/model.safetensors"
     broken.parent.mkdir(parents=True)
     broken.symlink_to(tmp_path / "blob")
+    (hub / "models--timm--folder.x/snapshots/ab/model.safetensors").mkdir(parents=True)
     names = ["torchvision/resnet18", "timm/resnet50.a1_in1k", "timm/tiny.x"]
     assert [candidate.name for candidate in cached(weight_search.SMALL)] == names
     assert [candidate.name for candidate in cached(weight_search.LARGE)][:2] == [names[1], names[0]]

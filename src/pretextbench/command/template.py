@@ -51,8 +51,6 @@ def fill(text: str, choices: Iterable[Choice], head: str) -> str:
     document = writer.load(text)
     for choice in choices:
         section = document[choice.section]
-        if not section:  # `references: {}`
-            section.fa.set_block_style()
         section[choice.key] = choice.value
         _explain(section, choice)
     writer.dump(document, stream)
