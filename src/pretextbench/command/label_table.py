@@ -20,7 +20,7 @@ LABELS = (
 )
 SPLITS = ("split", "set", "subset", "partition", "phase")
 ABOUT = frozenset((*MEANING, *FILLERS, "is", "in", "use", "for", "training"))  # words of a head such as is_train
-YES_NO = frozenset(("0", "1", "0.0", "1.0", "true", "false", "yes", "no", "t", "f", "y", "n", "x", ""))
+YES_NO = frozenset(("0", "1", "0.0", "1.0", "true", "false", "yes", "no", "t", "f", "y", "n", "x", "on", "off", ""))
 UNLABELLED = frozenset({"", "nan", "-nan", "n/a", "na", "null", "<na>", "#n/a", "#na", "nat", "#null!"})
 UNLABELLED |= {"#name?", "#ref!", "#value!", "#div/0!", "#num!"}  # of spreadsheets
 DOUBTFUL = frozenset({"None", "-", "--", "?", ".", "NONE", "missing", "tbd", "todo", "unlabelled", "unlabeled"})
@@ -116,7 +116,7 @@ def _split_column(table: Path, head: Sequence[str], body: list[list[str]], file:
     without = {file, *(i for i, name in enumerate(head) if name == label)}
     for i in _by_name(head, SPLITS, without):
         values = {value for value in column(body, i) if value}
-        if _plain(head[i]) in ("split", "partition") or _mapping(values):
+        if _plain(head[i]) in ("split", "subset", "partition") or _mapping(values):
             return i
     for i in (i for i, name in enumerate(head) if i not in without):
         if "split" in tokens(head[i]) and set(tokens(head[i])) <= FILLERS:  # data_split

@@ -191,7 +191,7 @@ def _several(table: Path, labels: Collection[str]) -> None:
         for label in labels:
             for part in re.sub(r"[\[\](){}'\"]", "", label).split(mark):
                 parts[part.strip()].add(label)
-        divided = [label for label in labels if mark in (label.strip(mark) if mark in "+&/" else label.strip())]  # C++
+        divided = [label for label in labels if mark in (label.strip(mark) if mark in "+&/:" else label.strip())]  # C++
         recurring = any(len(whole) > 1 for part, whole in parts.items() if part)
         often = 2 * len(divided) >= len(labels)
         alone = any(part.strip() in labels for label in divided for part in label.split(mark))

@@ -4,7 +4,6 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection
-from decimal import Decimal
 
 NAMES = {
     "train": ("train", "training", "trn", "trainset", "trainval"),
@@ -31,8 +30,9 @@ def nfc(name: str) -> str:
 def looks(name: str) -> str:
     """A name without what people easily overlook: case, spaces, dashes, width, invisible marks, zeros of a number."""
     plain = visible(name).casefold().strip()
-    if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", plain):
-        return str(Decimal(plain).normalize())
+    number = re.fullmatch(r"\+?(-?)0*([0-9]+?)(\.0*|(\.[0-9]*[1-9])0*)?", plain)  # digits: a Decimal rounds long ones
+    if number:
+        return number[1] + number[2] + (number[4] or "")
     return re.sub(r"[\s_-]+", " ", plain).strip() or plain
 
 
