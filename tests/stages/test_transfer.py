@@ -60,7 +60,8 @@ def test_a_folder_that_is_not_there_is_refused_and_leaves_nothing(second: Path) 
 
 
 def test_the_inventory_notices_a_new_file_of_the_second_data_set(second: Path) -> None:
-    layout.PARAMS.write_text(FIRST + f"transfer: {{source: folder, path: {second}}}\ncompare: {{methods: []}}\n")
+    small = "pretrain: {batch_size: 10}\ncompare: {methods: []}\n"  # the first has few images
+    layout.PARAMS.write_text(f"{FIRST}transfer: {{source: folder, path: {second}}}\n{small}")
     inventory.main()
     before = json.loads(layout.SOURCE.read_text())
     (second / "left/0.png").unlink()
