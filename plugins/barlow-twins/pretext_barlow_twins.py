@@ -35,7 +35,7 @@ from pretextbench.parts import (
 
 
 class Params(PairParams):
-    """Parameters of Barlow Twins; the defaults are for small images, the paper's are named beside them."""
+    """Parameters of Barlow Twins; the defaults are for small images, those of the paper are in brackets."""
 
     optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=3e-3, weight_decay=1e-4, warmup=0.1)
     head_dim: int = Field(512, ge=2, description="of z, and units of the hidden layers (paper: 8192)")

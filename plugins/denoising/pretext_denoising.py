@@ -31,7 +31,7 @@ Unit = Literal["pixel", "component"]
 
 
 class Params(MethodParams):
-    """Parameters of the denoising autoencoder; the defaults are for small images, the paper's are named beside them."""
+    """Parameters of the denoising autoencoder; defaults are for small images, the paper's are in brackets."""
 
     optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=3e-3, weight_decay=1e-4, warmup=0.1)
     corruption: Literal["masking", "gaussian", "salt_and_pepper"] = Field(

@@ -194,7 +194,7 @@ class Jigsaw(PretextMethod[Params]):
         return F.pad(page, (edge // 2, edge - edge // 2, edge // 2, edge - edge // 2), value=1.0)
 
     def health(self, batch: Batch) -> dict[str, float]:
-        """Accuracy and loss on held-out images, beside chance."""
+        """Accuracy and loss on held-out images, and chance."""
         _, labels, logits = self.puzzles(batch.views[0])
         return {
             "jigsaw_accuracy": float((logits.argmax(2) == labels).float().mean()),

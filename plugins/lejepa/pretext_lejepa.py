@@ -40,7 +40,7 @@ SHRUNK = 0.1  # of the deviation, where 1 is wanted
 
 
 class Params(MultiCropParams):
-    """Parameters of LeJEPA; the defaults are for small images, the authors' are named beside them."""
+    """Parameters of LeJEPA; the defaults are for small images, those of the authors are in brackets."""
 
     optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=2e-3, weight_decay=5e-2, warmup=0.1)
     global_views: int = Field(4, ge=2, le=16, description="global crops of each image (authors' small recipe: 4)")

@@ -37,7 +37,7 @@ CONSTANT, USELESS = 0.05, 0.99  # deviation of the predictions and their error, 
 
 
 class Params(MethodParams):
-    """Parameters of the masked autoencoder; the defaults are for small images, the paper's are named beside them."""
+    """Parameters of the masked autoencoder; the defaults are for small images, those of the paper are in brackets."""
 
     optimizer: OptimizerParams = OptimizerParams(
         name="adamw", lr=1.5e-3, weight_decay=0.05, betas=(0.9, 0.95), warmup=0.1

@@ -50,7 +50,7 @@ from pretextbench.parts import (
 
 
 class Params(PairParams):
-    """Parameters of MoCo; the defaults are for small images, the papers' are named beside them."""
+    """Parameters of MoCo; the defaults are for small images, those of the papers are in brackets."""
 
     optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=3e-3, weight_decay=1e-4, warmup=0.1)
     form: Literal["v2", "v3"] = Field("v2", description="v2: a queue; v3: symmetric, prediction head, no queue")

@@ -39,7 +39,7 @@ SIDE = 16  # pixels of the small pictures that the queue keeps of its images, fo
 
 
 class Params(PairParams):
-    """Parameters of NNCLR; the defaults are for small images, the paper's are named beside them."""
+    """Parameters of NNCLR; the defaults are for small images, those of the paper are in brackets."""
 
     optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=3e-3, weight_decay=1e-4, warmup=0.1)
     queue: int = Field(1024, ge=2, description="projections of earlier batches, among which neighbours are (98304)")

@@ -193,7 +193,7 @@ class RelativeLocation(PretextMethod[Params]):
         return page
 
     def health(self, batch: Batch) -> dict[str, float]:
-        """Accuracy and loss on held-out images, beside chance."""
+        """Accuracy and loss on held-out images, and chance."""
         labels, logits = self.guess(batch.views[0])
         return {
             "location_accuracy": float((logits.argmax(2) == labels).float().mean()),

@@ -81,7 +81,7 @@ class Rotation(PretextMethod[Params]):
         return [Picture("four rotations", tuple(f"{angle} deg" for angle in ANGLES), images, captions)]
 
     def health(self, batch: Batch) -> dict[str, float]:
-        """Accuracy and loss on held-out images, beside chance."""
+        """Accuracy and loss on held-out images, and chance."""
         x = batch.views[0]
         logits, truth = self.logits(x), labels(len(x), x.device)
         return {

@@ -34,7 +34,7 @@ from pretextbench.parts import (
 
 
 class Params(PairParams):
-    """Parameters of SimCLR; the defaults are for small images, the paper's are named beside them."""
+    """Parameters of SimCLR; the defaults are for small images, those of the paper are in brackets."""
 
     optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=6e-3, weight_decay=1e-4, warmup=0.1)
     temperature: float = Field(0.2, gt=0, le=10, description="tau (paper: 0.1 on ImageNet, 0.5 on CIFAR-10)")

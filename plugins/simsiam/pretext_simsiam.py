@@ -33,7 +33,7 @@ from pretextbench.parts import (
 
 
 class Params(PairParams):
-    """Parameters of SimSiam; the defaults are for small images, the paper's are named beside them."""
+    """Parameters of SimSiam; the defaults are for small images, those of the paper are in brackets."""
 
     optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=1e-3, weight_decay=1e-4, warmup=0.1)
     head_dim: int = Field(512, ge=2, description="of z, and units of the projection's hidden layers (paper: 2048)")

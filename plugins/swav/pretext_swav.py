@@ -46,7 +46,7 @@ USUAL = 256  # prototypes
 
 
 class Params(MultiCropParams):
-    """Parameters of SwAV; the defaults are for small images, the paper's are named beside them."""
+    """Parameters of SwAV; the defaults are for small images, those of the paper are in brackets."""
 
     optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=3e-3, weight_decay=1e-4, warmup=0.1)
     head_hidden: int = Field(512, ge=2, description="hidden units of the projection (paper: 2048)")

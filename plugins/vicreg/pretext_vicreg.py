@@ -43,7 +43,7 @@ Scaling = Literal["official", "paper"]
 
 
 class Params(PairParams):
-    """Parameters of VICReg; the defaults are for small images, the paper's are named beside them."""
+    """Parameters of VICReg; the defaults are for small images, those of the paper are in brackets."""
 
     optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=3e-3, weight_decay=1e-4, warmup=0.1)
     head_dim: int = Field(512, ge=2, description="of z, and units of the hidden layers (paper: 8192)")

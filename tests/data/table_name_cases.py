@@ -99,7 +99,7 @@ CASES = [
     table("tab/data_split.csv", "short words in a column that is named for the split", FILES,
           split_rows("0:te 3:te", NAMES).replace("split", "data_split").replace("train", "tr"),
           refused("data_split holds", "tr", "train, val or test in every row")),
-    *[table(f"tab/{name}.csv", "numbers for splits under another name", FILES,
+    *[table(f"tab/{name} of numbers.csv", "numbers for splits under another name", FILES,
             split_rows("0:2 3:1 1:0 2:0 4:0 5:0", NAMES).replace("split", name),
             refused(f"the column {name} holds 2, 0, 1", "train, val or test")) for name in ("partition", "subset")],
     table("tab/training.csv", "a column of on and off", FILES,

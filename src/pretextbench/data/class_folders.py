@@ -176,12 +176,12 @@ def _one_holds_the_others(rows: Sequence[Row], folders: Counter[str], where: str
     if len(branching) != 1:
         return
     only, below = branching[0], sorted(inner[branching[0]])
-    beside = sorted(set(folders) - {only})
-    if len(below) > len(beside) and 2 * folders[only] > folders.total() and not _numbered(below):
+    siblings = sorted(set(folders) - {only})
+    if len(below) > len(siblings) and 2 * folders[only] > folders.total() and not _numbered(below):
         raise UserError(
             f"prepare.path: {where}: {only}/ holds most of the images, in the folders {some(below)}, beside "
-            f"{some(f'{name}/' for name in beside)}. If its folders are the classes, point prepare.path at {only}/; if "
-            f"{only} is a class itself, give `prepare.layout: classes`."
+            f"{some(f'{name}/' for name in siblings)}. If its folders are the classes, point prepare.path at {only}/; "
+            f"if {only} is a class itself, give `prepare.layout: classes`."
         )
 
 

@@ -80,8 +80,8 @@ def batch_size(job: Job) -> int:
     return job.params.batch_size or job.pretrain.batch_size
 
 
-def told(job: Job, train_images: int) -> OfTraining:
-    """What a method is told of its training, on a training split of `train_images`: see `method.Data`."""
+def training_facts(job: Job, train_images: int) -> OfTraining:
+    """What a method knows of its training, on a training split of `train_images`: see `method.Data`."""
     return of_training(job.pretrain, batch_size(job), train_images)
 
 

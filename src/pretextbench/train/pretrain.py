@@ -25,7 +25,7 @@ from pretextbench.params import Pretrain
 from pretextbench.project.demands import of_devices, refuse
 from pretextbench.train import encoder_folder, work
 from pretextbench.train.batches import Batches
-from pretextbench.train.budget import Job, told
+from pretextbench.train.budget import Job, training_facts
 from pretextbench.train.checkpoint import Checkpoint
 from pretextbench.train.encoder_folder import Card
 from pretextbench.train.history import as_csv
@@ -109,7 +109,9 @@ def facts(data: Prepared, job: Job) -> Data:
             "images. Take it out of compare.controls in params.yaml, or lay the images out in one folder per class."
         )
     images = len(data.images("train"))
-    return Data(data.image_size, tuple(data.mean), tuple(data.std), images, job.derived, classes, **told(job, images))
+    return Data(
+        data.image_size, tuple(data.mean), tuple(data.std), images, job.derived, classes, **training_facts(job, images)
+    )
 
 
 def pretrain(
