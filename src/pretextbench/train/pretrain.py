@@ -108,10 +108,8 @@ def facts(data: Prepared, job: Job) -> Data:
             f"The control {job.plugin.name!r} needs labels of at least two classes, found {learned} in the training "
             "images. Take it out of compare.controls in params.yaml, or lay the images out in one folder per class."
         )
-    images = len(data.images("train"))
-    return Data(
-        data.image_size, tuple(data.mean), tuple(data.std), images, job.derived, classes, **training_facts(job, images)
-    )
+    images, statistics = len(data.images("train")), (tuple(data.mean), tuple(data.std))
+    return Data(data.image_size, *statistics, images, job.derived, classes, **training_facts(job, images))
 
 
 def pretrain(
