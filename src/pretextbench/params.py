@@ -76,7 +76,7 @@ class Pretrain(Section):
     epochs: float | None = Field(
         None, gt=0, le=1_000_000, description="budget: passes over the training images; or null, see above"
     )
-    batch_size: Positive = Field(128, description="images per step, all processes together; a method may ask its own")
+    batch_size: Positive = Field(64, description="images per step, all processes together; a method may ask its own")
     accumulate: Positive = Field(1, description="split a batch into so many parts, to save memory")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where the machine computes in it"

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from pretextbench.base.encoder_params import EncoderParams
 from pretextbench.command import choose
+from pretextbench.command.choose_weights import Proposal
 from pretextbench.command.copies import Copies
 from pretextbench.command.cost import Profile
 from pretextbench.command.survey import Survey
 from pretextbench.command.template import SHIPPED, check, fill
+from pretextbench.command.weight_search import Weights
 from pretextbench.params import Params
 
 
@@ -66,6 +69,20 @@ def test_the_batch_fits_the_training_split_that_prepare_will_make(images: int) -
     assert 2 <= params.pretrain.batch_size <= len(rows["train"])
     assert params.pretrain.images is not None
     assert params.pretrain.images <= 24_000
+
+
+def test_large_images_do_not_make_the_quick_profile_slow() -> None:
+    large = Weights(EncoderParams(name="timm/resnet18", weights="x.pth"), "option")
+    proposal = Proposal(references=(large,))
+    many = survey(images=5000, splits={"train": 5000, "val": 0, "test": 0}, classes={"a": 5000})
+
+    def images(profile: Profile, proposal: Proposal) -> tuple[int, int]:
+        values = {c.key: c.value for c in choose.choose(many, profile, "/x", 0, "auto", proposal)}
+        return values["image_size"], values["images"]
+
+    assert images(Profile.quick, Proposal()) == (32, 24_000)
+    assert images(Profile.quick, proposal) == (96, 2_600)  # a ninth
+    assert images(Profile.standard, proposal) == (96, 100_000)
 
 
 def test_few_images_are_split_for_the_sake_of_the_intervals() -> None:

@@ -32,11 +32,14 @@ def prepared(train: int = 100, val: int = 10, colour: bool = True, labels: list[
     [
         ({}, []),
         ({"batch_size": 128, "accumulate": 4, "devices": 2}, []),
-        ({"accumulate": 3}, ["A batch of 128 images does not divide into 3 equal", "A batch of 64 images does not"]),
+        (
+            {"batch_size": 128, "accumulate": 3},
+            ["A batch of 128 images does not divide into 3 equal", "A batch of 64 images does not"],
+        ),
         ({"devices": 2, "nodes": 3}, ["divide into 6 equal parts", "divide into 6 equal parts"]),
         ({"batch_size": 10_000}, ["the training split has 6000. Lower"]),
         (
-            {"accumulate": 128},
+            {"batch_size": 128, "accumulate": 128},
             ["A batch of 128 in 128 part(s) leaves one image", "A batch of 64 images does not divide"],
         ),
     ],
@@ -114,7 +117,7 @@ def test_the_inventory_asks_this_machine_only_where_the_trainings_run_on_it(monk
     ],
 )
 def test_what_the_images_show(data: dict[str, Any], expected: list[str]) -> None:
-    result = list(demands.of_data(Params(), ENTRIES, prepared(**data)))
+    result = list(demands.of_data(Params(pretrain={"batch_size": 128}), ENTRIES, prepared(**data)))
     assert len(result) == len(expected)
     assert all(part in line for part, line in zip(expected, result, strict=True))
 

@@ -21,7 +21,7 @@ WHOLE = ["barlow-twins", "lejepa", "nnclr", "simclr", "swav", "vicreg"]  # each 
 CROPS = ["dino", "lejepa", "swav"]  # they take local crops
 FEW = "needs at least 3 images at a time, found {}: a batch norm of its head makes -1 and 1 of any two values. Raise"
 ONE = "needs at least 2 images in each batch of a process, found 1: it compares the images of a batch. Raise"
-PARTS = "compares all images of a batch with each other, and pretrain.accumulate, 2, would make it compare 64 at a time"
+PARTS = "compares all images of a batch with each other, and pretrain.accumulate, 2, would make it compare 32 at a time"
 CROP = "A local crop of 33 px is larger than the images, which have 32 px. Lower `local_size`"
 SHARE = "expected a share of the budget from 0 to 1, and not a number of steps or epochs (found 10)"
 COUNT = "needs 2 to 100 prototypes, as many as there are training images at most, found 101. Lower `prototypes`"
@@ -37,7 +37,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [  # method, its 
     *((name, {}, {"accumulate": 2}, PARTS) for name in WHOLE),
     ("moco", {"form": "v3"}, {"accumulate": 2}, PARTS),
     *(
-        (name, {"queue": 100}, {}, f"The queue of method '{name}', of 100 embeddings, is shorter than a batch of 128")
+        (name, {"queue": 50}, {}, f"The queue of method '{name}', of 50 embeddings, is shorter than a batch of 64")
         for name in ("moco", "nnclr", "swav")
     ),
     ("moco", {"queue": 200, "batch_size": 256}, {}, "of 200 embeddings, is shorter than a batch of 256"),

@@ -95,7 +95,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "stem": {"encoder": EncoderParams(stem="large")},
     "images": {"pretrain": Pretrain(images=100)},
     "epochs": {"pretrain": Pretrain(images=None, epochs=1)},
-    "batch": {"pretrain": Pretrain(batch_size=64)},
+    "batch": {"pretrain": Pretrain(batch_size=128)},
     "accumulate": {"pretrain": Pretrain(accumulate=2)},
     "precision": {"pretrain": Pretrain(precision="bf16")},
     "devices": {"pretrain": Pretrain(devices=2)},

@@ -11,7 +11,8 @@ from pretextbench.command.cost import Profile
 from pretextbench.command.survey import Survey
 from pretextbench.command.template import Choice
 
-ALL = ["simclr", "rotation", "denoising", "context-encoder", "colorization"]
+FIVE = ["simclr", "vicreg", "moco", "barlow-twins", "rotation"]  # the best with short budgets: docs/fidelity.md
+SIX = ["simclr", "vicreg", "moco", "byol", "barlow-twins", "dino"]  # for long trainings on large images
 USUAL = (0.1, 0.2)  # of train for validation, of all for test
 FEW = 2000  # images below which the shares that validate and test are raised
 ROUND = 8  # image sizes are multiples of it: three stages halve the side
@@ -38,16 +39,16 @@ class Plan:
 SMALL = ("resnet10", 16)
 PLANS = {
     Profile.quick: Plan(
-        32, 24_000, 200, 128, 10_000, ["simclr", "rotation"], [0], SMALL, "a first answer in minutes, on a CPU"
+        32, 24_000, 200, 64, 10_000, ["simclr", "rotation"], [0], SMALL, "a first answer in minutes, on a CPU"
     ),
     Profile.standard: Plan(
-        64, 100_000, 1000, 128, None, ALL, [0, 1, 2], SMALL, "an answer to act on, overnight on a CPU"
+        64, 100_000, 1000, 64, None, FIVE, [0, 1, 2], SMALL, "an answer to act on, overnight on a CPU"
     ),
     Profile.gpu: Plan(
-        128, 2_000_000, 1000, 256, None, ALL, [0, 1, 2], ("resnet18", 64), "the papers' network, on a GPU"
+        128, 2_000_000, 1000, 256, None, SIX, [0, 1, 2], ("resnet18", 64), "the papers' network, on a GPU"
     ),
     Profile.multi_gpu: Plan(
-        128, 5_000_000, 1000, 512, None, ALL, [0, 1, 2], ("resnet18", 64), "the papers' network, on several GPUs"
+        128, 5_000_000, 1000, 512, None, SIX, [0, 1, 2], ("resnet18", 64), "the papers' network, on several GPUs"
     ),
 }
 
@@ -128,15 +129,24 @@ def _pretrain(survey: Survey, plan: Plan, profile: Profile, gpus: int, proposal:
         yield Choice("encoder", "width", width, "the papers' width")
     devices = max(2, gpus) if profile is Profile.multi_gpu else 1
     batch = _batch(plan.batch, train, devices)
-    images = min(plan.images, plan.passes * train)
-    why = f"{images / max(1, train):,.0f} passes over about {train:,} training images; {plan.why}"
+    budget, worth = _budget(plan, profile, _image_size(survey, plan, proposal).value)
+    images = min(budget, plan.passes * train)
+    why = f"{images / max(1, train):,.1f} passes over about {train:,} training images; {plan.why}{worth}"
     yield Choice("pretrain", "images", images, why)
     if batch < plan.batch:
         yield Choice("pretrain", "batch_size", batch, f"at most half of the {train:,} training images, a power of two")
-    elif batch != 128:
-        yield Choice("pretrain", "batch_size", batch, "fills the device; learning rates are for 128, see methods")
+    elif batch != 64:
+        yield Choice("pretrain", "batch_size", batch, "fills the device; learning rates are for 64 to 128, see methods")
     if devices > 1:
         yield Choice("pretrain", "devices", devices, f"one process per GPU; {gpus} found on this machine")
+
+
+def _budget(plan: Plan, profile: Profile, side: int) -> tuple[int, str]:
+    """Images that the profile grants at a side, and a note: `quick` stays quick where weights ask for large images."""
+    if profile is not Profile.quick or side <= plan.side:
+        return plan.images, ""
+    fair = plan.images * plan.side**2 // side**2 // 100 * 100
+    return fair, f"; at {side} px they cost as much as {plan.images:,} at {plan.side} px"
 
 
 def _batch(wanted: int, train: int, devices: int) -> int:
