@@ -168,6 +168,9 @@ class Compare(Section):
     )
     allow_unequal_budgets: bool = Field(False, description="rank encoders that have seen different numbers of images")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals; 1 - confidence is the test level")
+    pairs: Literal["asked", "all"] = Field(
+        "asked", description="tests: the leader against every method, methods against controls; or all pairs"
+    )
     resamples: Count = Field(10_000, description="bootstrap resamples")
     seed: RandomSeed = Field(0, description="of the bootstrap")
 

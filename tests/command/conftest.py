@@ -72,6 +72,14 @@ def typed(capfd: pytest.CaptureFixture[str]) -> Type:
     return typed
 
 
+BOARD = """\
+name,kind,linear,linear_layer,picked
+random,control,0.9,,0
+rotation,method,0.85,,0
+simclr,method,0.8,,1
+"""
+
+
 @pytest.fixture
 def trained(project: Path) -> Path:
     """A project with encoders of two methods, a control, an evaluation and a leaderboard; and photos/, two broken."""
@@ -84,8 +92,7 @@ def trained(project: Path) -> Path:
     evaluated.mkdir(parents=True)
     (evaluated / "metrics.json").write_text(json.dumps({"linear": {"best": "layer2"}}))
     (project / "reports").mkdir()
-    rows = {"random": {"linear": 0.9}, "simclr": {"linear": 0.8}, "rotation": {"linear": 0.7}}
-    (project / "reports" / "metrics.json").write_text(json.dumps(rows))
+    (project / "reports" / "leaderboard.csv").write_text(BOARD)
     for i in range(6):
         paint(project / "photos" / f"{i}.png", (i * 40, 255 - 40 * i, 9))
     (project / "photos" / "4.png").write_bytes(b"")

@@ -1,6 +1,5 @@
 """Which encoder a word stands for: a method, a run, a folder, or `best`, and which layer of it."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -38,20 +37,28 @@ def test_unknown_encoders_are_told(trained: Path, name: str, message: str) -> No
         encoder_lookup.find(name)
 
 
-def test_best_needs_a_recommendation(trained: Path) -> None:
-    metrics = trained / "reports" / "metrics.json"
-    metrics.write_text(json.dumps({"simclr": {"rankme": 3}}))
-    with pytest.raises(UserError, match=r"nothing is recommended without labels\. Name a method: simclr"):
+@pytest.mark.parametrize(
+    ("board", "message"),
+    [
+        (
+            "name,kind,linear,picked\nsimclr,method,,0\n",
+            r"nothing is recommended without labels\. Name a method: simclr",
+        ),
+        ("name,kind,linear,picked\nrandom,control,1,0\n", "marks no pretext method"),
+        ("name,kind,linear,picked\njigsaw,method,1,1\n", "marks no pretext method that is trained here"),
+        ("name,kind,linear\nsimclr,method,1\n", "pretextbench run"),  # of an earlier version
+        ("", "pretextbench run"),
+    ],
+)
+def test_best_needs_a_recommendation(trained: Path, board: str, message: str) -> None:
+    (trained / "reports" / "leaderboard.csv").write_text(board)
+    with pytest.raises(UserError, match=message):
         encoder_lookup.find("best")
-    metrics.write_text(json.dumps({"random": {"linear": 1}}))
-    with pytest.raises(UserError, match="names no pretext method"):
-        encoder_lookup.find("best")
-    for content in ("{", "[]"):
-        metrics.write_text(content)
-        with pytest.raises(UserError, match="pretextbench run"):
-            encoder_lookup.find("best")
-    metrics.unlink()
-    with pytest.raises(UserError, match=r"Cannot read .*metrics\.json"):
+
+
+def test_best_needs_a_leaderboard(trained: Path) -> None:
+    (trained / "reports" / "leaderboard.csv").unlink()
+    with pytest.raises(UserError, match=r"Cannot read .*leaderboard\.csv.*pretextbench run"):
         encoder_lookup.find("best")
 
 

@@ -24,7 +24,7 @@ def test_the_guide_does_what_it_says(project: Path, typed: Type) -> None:
     card = project / "runs" / "pretrain" / "simclr-0" / "encoder.json"
     card.write_text(card.read_text().replace('"control": true', '"control": false'))
     (project / "reports").mkdir()
-    (project / "reports" / "metrics.json").write_text('{"simclr": {"linear": 0.5}}')
+    (project / "reports" / "leaderboard.csv").write_text("name,kind,linear,picked\nsimclr,method,0.5,1\n")
     for i in range(6):
         paint(project / "photos" / f"{i}.png", (i * 40, 255 - 40 * i, 9))
     commands, names = [], {}

@@ -14,14 +14,20 @@ CORRUPTIONS = ("noise", "blur", "rotate")
 
 def correctness(rng, accuracies, seeds, n, seed_sd=0.0, redraws=1, redraw_sd=0.0):
     """Per row (seeds, redraws, n) of 0 and 1 of given expected accuracies: probit of example, seed, redraw, noise."""
+    return encoders(rng, accuracies, seeds, n, seed_sd, redraws, redraw_sd)[0]
+
+
+def encoders(rng, accuracies, seeds, n, seed_sd=0.0, redraws=1, redraw_sd=0.0):
+    """The same, and per row (seeds, redraws, 1) the accuracies of these very encoders over all images."""
     total = np.sqrt(2 + seed_sd**2 + 2 * redraw_sd**2)
     example, shared = rng.normal(size=n), redraw_sd * rng.normal(size=(redraws, 1))
-    rows = []
+    rows, truths = [], []
     for accuracy in accuracies:
         own = redraw_sd * rng.normal(size=(redraws, 1)) + seed_sd * rng.normal(size=(seeds, 1, 1))
         latent = norm.ppf(accuracy) * total + example + shared + own + rng.normal(size=(seeds, redraws, n))
         rows.append((latent > 0).astype(float))
-    return rows
+        truths.append(norm.cdf((norm.ppf(accuracy) * total + shared + own) / np.sqrt(2)))
+    return rows, truths
 
 
 def predictions(correct, labels, rng, classes):
@@ -34,7 +40,8 @@ def runs(accuracies, seeds=1, n=500, classes=10, images=32_000, seed=0, seed_sd=
     """One Run per name and seed; `random` and `supervised` are controls. `few` gives the accuracy at 1% by name."""
     rng, names = np.random.default_rng(seed), list(accuracies)
     labels = rng.integers(0, classes, n)
-    tables = {"linear": correctness(rng, list(accuracies.values()), seeds, n, seed_sd)}
+    linear, truths = encoders(rng, list(accuracies.values()), seeds, n, seed_sd)
+    tables = {"linear": linear}
     for budget, factor in BUDGETS.items():
         wanted = [(few or {}).get(name, a * factor) if budget == "1%" else a * factor for name, a in accuracies.items()]
         tables[budget] = correctness(rng, wanted, seeds, n, seed_sd, redraws=3, redraw_sd=0.1)
@@ -49,7 +56,8 @@ def runs(accuracies, seeds=1, n=500, classes=10, images=32_000, seed=0, seed_sd=
             predicted |= other_predictions(predicted, tables["linear"][m][s, 0], classes, rng)
             for budget in BUDGETS:
                 predicted[f"budget.{budget}"] = predictions(tables[budget][m][s], labels, rng, classes)
-            results.append(run(name, s, predicted, n, classes, images))
+            val = np.random.default_rng([seed, m, s]).binomial(1000, truths[m][s, 0, 0]) / 1000
+            results.append(run(name, s, predicted, n, classes, images, val))
     return results
 
 
@@ -70,10 +78,11 @@ def other_predictions(predicted, correct, classes, rng):
     return results | {"finetune.100%": predictions(better, predicted["label"], rng, classes)}
 
 
-def run(name, seed, predicted, n=500, classes=10, images=32_000):
+def run(name, seed, predicted, n=500, classes=10, images=32_000, val=0.9):
     """One Run with the metrics that go with its predictions."""
     layers = {
-        stage: {"val": 0.9 - 0.05 * abs(i - 2)} | test(predicted, f"linear.{stage}") for i, stage in enumerate(STAGES)
+        stage: {"val": val * (1 - 0.05 * abs(i - 2))} | test(predicted, f"linear.{stage}")
+        for i, stage in enumerate(STAGES)
     }
     metrics = {
         "labelled": True,

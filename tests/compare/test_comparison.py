@@ -39,7 +39,9 @@ def table(comparison):
 
 def test_the_best_row_comes_first_with_the_numbers_of_its_predictions(plain, comparison):
     assert [row.name for row in comparison.rows] == ["supervised", "simclr", "rotation", "random"]
-    assert [row.letters for row in comparison.rows] == ["a", "b", "c", "d"]
+    assert [row.letters for row in comparison.rows] == ["", "a", "", ""]
+    every = compare(plain, PARAMS.model_copy(update={"pairs": "all"}))
+    assert [row.letters for row in every.rows] == ["a", "b", "c", "d"]
     lines = table(comparison)
     for results in plain:
         line, label = lines[results.name], results.predictions["label"]

@@ -7,46 +7,12 @@ import pytest
 from scipy import stats
 
 from pretextbench.compare import statistics
-from pretextbench.compare.statistics import holm, judge, letters, needs, seed_spread
+from pretextbench.compare.statistics import judge, seed_spread
 from tests.compare.fakes import correctness
 
 
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-def symmetric(p):
-    """(M, M) of p values of the pairs, in the order of their indices."""
-    size = next(m for m in range(2, 20) if m * (m - 1) // 2 == len(p))
-    full, (i, j) = np.ones((size, size)), np.triu_indices(size, 1)
-    full[i, j] = full[j, i] = p
-    return full
-
-
-def test_holm_by_hand():
-    # Holm 1979: 0.01 * 3, max(0.04 * 1, 0.03 * 2), ...
-    assert holm(symmetric([0.01, 0.04, 0.03])) == pytest.approx(symmetric([0.03, 0.06, 0.06]))
-    assert holm(symmetric([0.5, 0.9, 0.8])) == pytest.approx(symmetric([1, 1, 1]))
-    assert holm(np.ones((1, 1))).tolist() == [[1.0]]
-
-
-def test_two_rows_share_a_letter_exactly_when_they_cannot_be_told_apart():
-    for seed in range(200):
-        size = int(rng(seed).integers(1, 8))
-        different = np.triu(rng(seed).random((size, size)) < 0.5, 1)
-        different |= different.T
-        results = letters(different)
-        assert all(results), "every row has a letter"
-        for i, j in itertools.combinations(range(size), 2):
-            assert bool(set(results[i]) & set(results[j])) != different[i, j]
-        members = [{row for row in range(size) if letter in results[row]} for letter in sorted(set("".join(results)))]
-        assert not any(a <= b for a, b in itertools.permutations(members, 2)), "a letter that says nothing new"
-
-
-def test_letters_start_at_the_best_row():
-    different = np.zeros((3, 3), bool)
-    different[0, 2] = different[2, 0] = True
-    assert letters(different) == ["a", "ab", "b"]
 
 
 def test_one_seed_is_mcnemars_exact_test():
@@ -62,7 +28,7 @@ def test_one_seed_is_mcnemars_exact_test():
 def test_the_randomised_test_is_mcnemars_where_both_apply():
     rows = np.concatenate(correctness(rng(3), [0.7, 0.75], 1, 200))[:, 0]  # (2, n)
     exact = statistics._mcnemar(rows)[0, 1]
-    drawn = statistics._randomised(rows, np.zeros((40_000, 2)), rng())[0, 1]
+    (drawn,) = statistics._randomised(rows, np.zeros((40_000, 2)), np.array([[0], [1]]), rng())
     assert drawn == pytest.approx(exact, abs=0.01)
 
 
@@ -180,7 +146,7 @@ def test_a_test_that_ignores_the_seeds_would_be_caught(monkeypatch):
 
 @pytest.mark.slow
 def test_uncorrected_comparisons_would_be_caught(monkeypatch):
-    monkeypatch.setattr(statistics, "holm", lambda p: p)
+    monkeypatch.setattr(statistics, "corrected", lambda p, families: p)
     assert promises(100, 6, 1, 400, 0.0)[0] > 0.1
 
 
@@ -194,43 +160,3 @@ def test_power_at_three_points(seeds, seed_sd):
         results += bool(judge(data, 0.95, 1000, generator).different[0, 1])
     print(f"\npower for 3 points, 2,000 examples, {seeds} seed(s), seed sd {seed_sd}: {results / count:.2f}")
     assert results / count > 0.3
-
-
-def paired(gap, n):
-    """Two (n,) rows whose mean difference is exactly `gap`."""
-    first, second = np.zeros(n), np.zeros(n)
-    apart = round(0.2 * n)  # examples on which they differ
-    better = round((apart + gap * n) / 2)
-    first[:better] = second[better:apart] = 1
-    return first, second
-
-
-def test_the_images_asked_for_give_the_power_promised():
-    first, second = paired(0.02, 1000)
-    results = needs(first, second, (np.nan, np.nan), 1, 0.05)
-    n, rng = results.images, np.random.default_rng(0)
-    counts = rng.multinomial(n, [np.mean(first > second), np.mean(first < second), np.mean(first == second)], 4000)
-    mean, square = (counts[:, 0] - counts[:, 1]) / n, (counts[:, 0] + counts[:, 1]) / n
-    z = mean / np.sqrt((square - mean**2) / n)
-    assert np.mean(np.abs(z) > stats.norm.ppf(0.975)) == pytest.approx(0.8, abs=0.03)
-    assert results.seeds is None, "with one seed the spread is not known"
-    assert results.images > 1000
-
-
-def test_what_is_detectable_shrinks_with_the_root_of_the_images():
-    small = needs(*paired(0.02, 1000), (np.nan, np.nan), 1, 0.05).detectable
-    large = needs(*paired(0.02, 4000), (np.nan, np.nan), 1, 0.05).detectable
-    assert small / large == pytest.approx(2, rel=0.01)
-
-
-def test_seeds_that_are_too_noisy_cannot_be_mended_by_images():
-    results = needs(*paired(0.02, 1000), (0.05, 0.05), 3, 0.05)
-    assert results.images is None
-    more = needs(*paired(0.02, 10_000), (0.05, 0.05), 3, 0.05)
-    assert more.seeds > 3
-
-
-def test_no_difference_needs_no_number():
-    results = needs(*paired(0.0, 1000), (0.01, 0.01), 3, 0.05)
-    assert results.images is None
-    assert results.seeds is None

@@ -80,7 +80,7 @@ def test_a_comparison_says_who_is_best_and_which_seed_by_validation(trained: Pat
         folders.append(folder)
     reports = tmp_path / "reports"
     reports.mkdir()
-    board = "name,kind,linear,tie_group\nrandom,control,0.9,a\nsimclr,method,0.8,b\nrotation,method,0.7,bc\n"
+    board = "name,kind,linear,tie_group,picked\nrandom,control,0.9,,0\nrotation,method,0.8,,0\nsimclr,method,0.7,a,1\n"
     (reports / "leaderboard.csv").write_text(board)
     subject = stage_records.compared(reports, folders, "flowers")
     assert subject.models == {
@@ -88,7 +88,7 @@ def test_a_comparison_says_who_is_best_and_which_seed_by_validation(trained: Pat
         "flowers-rotation": "rotation-0-rotation0",
         "flowers": "simclr-1-simclr1",
     }
-    assert subject.marks["rotation-0-rotation0"] == {"rank": "3", "tie": "bc", "best": "False"}
-    assert subject.marks["simclr-0-simclr0"] == {"rank": "2", "tie": "b", "best": "True"}
+    assert subject.marks["rotation-0-rotation0"] == {"rank": "2", "tie": "", "best": "False"}
+    assert subject.marks["simclr-0-simclr0"] == {"rank": "3", "tie": "a", "best": "True"}
     assert subject.tables["leaderboard.json"]["linear"] == [0.9, 0.8, 0.7]
     assert subject.experiment == "flowers"

@@ -12,6 +12,7 @@ from pretextbench.errors import UserError, nearest
 from pretextbench.project.layout import CARD, EVALUATED, METRICS, PRETRAINED, REPORTS
 
 BEST, LAST = "best", "last"
+BOARD = "leaderboard.csv"
 HELP = (
     "A folder with encoder.safetensors and encoder.json, or in a project a method (simclr), a method and seed "
     "(simclr-0), or `best`, the recommended one."
@@ -21,7 +22,7 @@ HELP = (
 def find(name: str) -> Path:
     """The folder that holds the encoder called `name`.
 
-    A method stands for its lowest seed. `best` is the first method of the leaderboard, as the recommendation has it.
+    A method stands for its lowest seed. `best` is the method that validation picked, as the recommendation has it.
 
     Raises:
         UserError: there is no such folder, method or seed, or nothing is recommended yet.
@@ -52,21 +53,25 @@ def _lowest_seed(method: str, trained: set[str]) -> str | None:
 
 
 def _best(project: Path, trained: set[str]) -> str:
-    """The first row that is no control: rows are best first."""
-    rows = read_json(project / REPORTS / METRICS, "Run the compare stage; it writes it: `pretextbench run`.")
-    if not any("linear" in row for row in rows.values()):
-        raise UserError(f"ENCODER: nothing is recommended without labels. Name a method: {', '.join(rows)}.")
-    for name, row in rows.items():
-        run = _lowest_seed(name, trained)
-        if run and "linear" in row and not _is_control(project / PRETRAINED / run):
-            return name
+    """The method that validation picked: the leaderboard marks it."""
+    path = project / REPORTS / BOARD
+    if not path.is_file():
+        raise UserError(f"Cannot read {path}. Run the compare stage; it writes it: `pretextbench run`.")
+    rows = _board(path)
+    if rows and not any(row.get("linear") for row in rows):
+        names = ", ".join(row.get("name") or "" for row in rows)
+        raise UserError(f"ENCODER: nothing is recommended without labels. Name a method: {names}.")
+    for row in rows:
+        if row.get("picked") == "1" and _lowest_seed(row["name"], trained):
+            return row["name"]
     raise UserError(
-        f"ENCODER: {project / REPORTS / METRICS} names no pretext method that is trained here. Run the comparison."
+        f"ENCODER: {path} marks no pretext method that is trained here. Run the comparison: `pretextbench run`."
     )
 
 
-def _is_control(folder: Path) -> bool:
-    return bool(read_json(folder / CARD, "Run its pretrain stage again.").get("control"))
+def _board(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 class Layer(NamedTuple):
@@ -121,10 +126,9 @@ def _ranked_layer(folder: Path) -> tuple[str | None, str]:
     if place.parts[-3:-1] != PRETRAINED.parts:
         return None, "the encoder is not in a project, so none is ranked"
     project = place.parents[2]
-    board = project / REPORTS / "leaderboard.csv"
+    board = project / REPORTS / BOARD
     if board.is_file():
-        with board.open(encoding="utf-8", newline="") as stream:
-            rows = {row.get("name"): row.get("linear_layer") for row in csv.DictReader(stream)}
+        rows = {row.get("name"): row.get("linear_layer") for row in _board(board)}
         if layer := rows.get(_method(place.name)):
             return layer, ""
     evaluation = project / EVALUATED / place.name / METRICS

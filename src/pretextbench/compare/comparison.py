@@ -4,22 +4,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from pretextbench.base.seed import Seed
+from pretextbench.compare import families
+from pretextbench.compare.pick import Pick, pick
 from pretextbench.compare.protocols import (
     LABEL_FREE,
     LINEAR,
     Agreement,
     Protocol,
     agreement,
-    best_layers,
     few_labels,
     protocols,
     right,
 )
-from pretextbench.compare.runs import RANDOM, UNTOUCHED, Kind, Run, by_name, check_budgets, check_same_test
-from pretextbench.compare.statistics import Judgement, judge, letters
+from pretextbench.compare.rows import Row, row_of
+from pretextbench.compare.runs import RANDOM, UNTOUCHED, Run, by_name, check_budgets, check_same_test
+from pretextbench.compare.statistics import Floats
+from pretextbench.compare.verdict import Verdict, verdict_of
 from pretextbench.params import Compare
 
 
@@ -36,78 +38,9 @@ def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
     return sorted((name for name in points if not beaten(name)), key=lambda name: points[name])
 
 
-Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The methods and controls that have predictions under one protocol, judged against each other.
-
-    A reference has another encoder. It is in no test of methods, so it is judged by itself.
-    """
-
-    names: tuple[str, ...]
-    judgement: Judgement
-    examples: Mapping[str, Floats]  # name -> (n,) share of seeds and redraws that get each test image right
-    references: Mapping[str, "Verdict"] = field(default_factory=dict)  # name -> the verdict on it alone
-
-    def accuracy(self, name: str) -> float | None:
-        """Test accuracy of a row, a fraction; None where it has no predictions."""
-        if name in self.references:
-            return self.references[name].accuracy(name)
-        return float(self.judgement.accuracy[self.names.index(name)]) if name in self.names else None
-
-    def interval(self, name: str) -> tuple[float, float] | None:
-        """The ends of its interval; None where it has no predictions."""
-        if name in self.references:
-            return self.references[name].interval(name)
-        if name not in self.names:
-            return None
-        i = self.names.index(name)
-        return float(self.judgement.low[i]), float(self.judgement.high[i])
-
-    def p(self, first: str, second: str) -> float:
-        """Two-sided p of the paired difference, corrected over all pairs of this protocol."""
-        return float(self.judgement.corrected[self.names.index(first), self.names.index(second)])
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method, control or reference, over its seeds."""
-
-    name: str
-    kind: Kind
-    seeds: tuple[int, ...]
-    layers: Mapping[str, str]  # "linear", "knn", "transfer" -> stage chosen on validation over all seeds; "last"
-    labelfree: Mapping[str, float]
-    images_seen: int
-    seconds: float  # mean over seeds, as the next
-    images_per_second: float
-    peak_memory_mib: float  # largest over seeds
-    parameters: int
-    views: int  # of an image, that a training step sees
-    multiply_adds: int  # of one image through the encoder
-    training_multiply_adds: int  # of one image in the forward passes of a training step
-    notes: tuple[str, ...] = ()  # why a cell is empty
-    letters: str = ""  # rows that share one cannot be distinguished; a reference has none
-    encoder: str = ""  # architecture of a reference
-    method: str = ""  # which the row is a variant of, or has the name of
-    from_scratch: bool = False  # trained from random weights
-
-    @property
-    def control(self) -> bool:
-        """Whether it is no pretext method, so that no sentence on methods is about it."""
-        return self.kind != "method"
-
-    @property
-    def title(self) -> str:
-        """Its name, and what it is where it is no method: `random (control)`."""
-        return f"{self.name} ({self.kind})" if self.control else self.name
-
-
 @dataclass(frozen=True)
 class Comparison:
-    """The answer: rows best first, and how sure their order is.
+    """The answer: rows best first on test, the method that validation picked, and how sure the order is.
 
     `verdicts` has "linear" (best stage), "last" (linear, last stage), "knn" (best stage), every label budget and, where
     they were run, "corrupted", "transfer" and "finetune <budget>". It is empty where there are no labels to judge by;
@@ -124,6 +57,7 @@ class Comparison:
     unequal: bool = False  # budgets of pretraining differ, and the user knows
     front: tuple[str, ...] = ()  # rows that need no labels and that none beats in both seconds and accuracy
     agreements: tuple[Agreement, ...] = ()  # of the label-free measures with the linear probe
+    pick: Pick | None = None  # on validation; None without labels, or where no method has predictions
 
     @property
     def one_seed(self) -> bool:
@@ -134,6 +68,36 @@ class Comparison:
         """The subject of a sentence about a row's accuracy: the method, or with one seed its encoder."""
         is_method = any(row.name == name and not row.control for row in self.rows)
         return f"{name}'s encoder" if self.one_seed and is_method else name
+
+    @property
+    def leader(self) -> Row | None:
+        """The method that validation picked, and that test judges; None where nothing could be picked."""
+        return next((row for row in self.rows if self.pick and row.name == self.pick.name), None)
+
+    @property
+    def contenders(self) -> list[Row]:
+        """The methods that have predictions: the leader, then the others, best first on test."""
+        names = self.verdicts[LINEAR].names if LINEAR in self.verdicts else ()
+        methods = [row for row in self.rows if not row.control and row.name in names]
+        return sorted(methods, key=lambda row: row is not self.leader)
+
+    @property
+    def tied(self) -> list[Row]:
+        """The leader, and the methods that the test cannot distinguish from it."""
+        return [row for row in self.contenders if row is self.leader or not self._apart(row)]
+
+    @property
+    def better(self) -> list[Row]:
+        """The methods that test shows to be better than the leader: validation picked the wrong one."""
+        return [row for row in self.contenders if row is not self.leader and self._apart(row) and self._above(row)]
+
+    def _apart(self, row: Row) -> bool:
+        verdict = self.verdicts[LINEAR]
+        return verdict.p(self.contenders[0].name, row.name) < 1 - self.params.confidence
+
+    def _above(self, row: Row) -> bool:
+        verdict = self.verdicts[LINEAR]
+        return (verdict.accuracy(row.name) or 0.0) > (verdict.accuracy(self.contenders[0].name) or 0.0)
 
     def cell(self, protocol: Protocol, name: str) -> float | None:
         """An accuracy as a fraction; None is an empty cell."""
@@ -155,16 +119,20 @@ def compare(runs: Sequence[Run], params: Compare, seed: int = 0) -> Comparison:
     groups = by_name(runs)
     unequal = check_budgets(groups, params.allow_unequal_budgets)
     check_same_test(runs)
-    rows, metrics = {name: _row(name, group) for name, group in groups.items()}, runs[0].metrics
+    rows, metrics = {name: row_of(name, group) for name, group in groups.items()}, runs[0].metrics
     classes = len(metrics["classes"])
     if not metrics["labelled"]:
         order = sorted(rows.values(), key=lambda row: -row.labelfree["rankme"])
         return Comparison(tuple(order), params, metrics["reason"], metrics["data"]["val"], classes, unequal=unequal)
-    verdicts = {}
-    for protocol, keys in protocols(metrics, {name: row.layers for name, row in rows.items()}).items():
-        if correct := right(groups, keys):
-            alone = {name for name, row in rows.items() if row.kind == "reference"}
-            verdicts[protocol] = _verdict(correct, alone, params, Seed(seed).numpy("compare", protocol))
+    keys = protocols(metrics, {name: row.layers for name, row in rows.items()})
+    tables = {protocol: table for protocol, names in keys.items() if (table := right(groups, names))}
+    methods = [row for name, row in rows.items() if not row.control and name in tables.get(LINEAR, {})]
+    chosen = pick(methods, metrics["data"].get("val_labelled", metrics["data"]["val"]))
+    leader = chosen.name if chosen else None
+    verdicts = {
+        protocol: _verdict(table, rows, leader, params, Seed(seed).numpy("compare", protocol))
+        for protocol, table in tables.items()
+    }
     comparison = Comparison(
         _ranked(rows, verdicts),
         params,
@@ -174,20 +142,49 @@ def compare(runs: Sequence[Run], params: Compare, seed: int = 0) -> Comparison:
         verdicts,
         few_labels(metrics),
         unequal,
+        pick=chosen,
     )
+    comparison = replace(comparison, rows=_lettered(comparison))
     return replace(comparison, front=_front(comparison), agreements=_agreements(comparison))
 
 
 def _ranked(rows: Mapping[str, Row], verdicts: Mapping[Protocol, Verdict]) -> tuple[Row, ...]:
-    """Best first, with tie letters; rows without predictions last."""
+    """Best first on test; rows without predictions last."""
     linear = verdicts.get(LINEAR)
     if linear is None:
         return tuple(rows.values())
-    best_first = np.argsort(-linear.judgement.accuracy, kind="stable")
-    shared = letters(linear.judgement.different[np.ix_(best_first, best_first)])
-    ranked = [replace(rows[linear.names[i]], letters=group) for i, group in zip(best_first, shared, strict=True)]
-    ranked = sorted([*ranked, *map(rows.__getitem__, linear.references)], key=lambda r: -(linear.accuracy(r.name) or 0))
-    return (*ranked, *(row for name, row in rows.items() if linear.accuracy(name) is None))
+    judged = sorted((*linear.names, *linear.references), key=lambda name: -(linear.accuracy(name) or 0.0))
+    return (*map(rows.__getitem__, judged), *(row for name, row in rows.items() if linear.accuracy(name) is None))
+
+
+def _lettered(comparison: Comparison) -> tuple[Row, ...]:
+    """The rows with tie letters: of all pairs, or `a` for the leader and the methods that cannot be distinguished."""
+    verdict = comparison.verdicts.get(LINEAR)
+    if verdict is None:
+        return comparison.rows
+    if comparison.params.pairs == "all":
+        names = [row.name for row in comparison.rows if row.name in verdict.names]
+        order = [verdict.names.index(name) for name in names]
+        shared = dict(zip(names, families.letters(verdict.judgement.different[np.ix_(order, order)]), strict=True))
+    else:
+        shared = {row.name: "a" for row in comparison.tied}
+    return tuple(replace(row, letters=shared.get(row.name, "")) for row in comparison.rows)
+
+
+def _verdict(
+    correct: Mapping[str, Floats],
+    rows: Mapping[str, Row],
+    leader: str | None,
+    params: Compare,
+    generator: np.random.Generator,
+) -> Verdict:
+    """The rows of one encoder against each other, and each reference by itself."""
+    own = {name: table for name, table in correct.items() if rows[name].kind != "reference"} or dict(correct)
+    judged = [rows[name] for name in own]
+    asked = families.every_pair(len(own)) if params.pairs == "all" else families.asked(judged, leader)
+    verdict = verdict_of(own, asked, params, generator)
+    alone = {name: verdict_of({name: correct[name]}, (), params, generator) for name in correct if name not in own}
+    return replace(verdict, references=alone)
 
 
 def _front(comparison: Comparison) -> tuple[str, ...]:
@@ -204,46 +201,3 @@ def _agreements(comparison: Comparison) -> tuple[Agreement, ...]:
     confidence = comparison.params.confidence
     agreements = (agreement(name, [row.labelfree[name] for row in judged], worth, confidence) for name in measures)
     return tuple(item for item in agreements if item is not None)
-
-
-def _row(name: str, group: Sequence[Run]) -> Row:
-    notes = [run.missing for run in group if run.missing]
-    for kind in ("budgets", "finetune"):
-        parts = group[0].metrics.get(kind, {}).items()
-        notes += [f"{budget}: {result['reason']}" for budget, result in parts if result.get("reason")]
-    for kind in ("robustness", "transfer"):
-        if reason := group[0].metrics.get(kind, {}).get("reason"):
-            notes.append(f"{kind}: {reason}")
-    free = [run.metrics["labelfree"] for run in group]
-    measures = [key for key, value in free[0].items() if isinstance(value, float | int)]
-    return Row(
-        name=name,
-        kind=group[0].kind,
-        encoder=group[0].encoder if group[0].kind == "reference" else "",
-        method=group[0].method,
-        from_scratch=group[0].from_scratch,
-        seeds=tuple(run.seed for run in group),
-        layers=best_layers(group),
-        labelfree={key: float(np.mean([measured[key] for measured in free])) for key in measures},
-        images_seen=max(run.images_seen for run in group),
-        seconds=float(np.mean([run.seconds for run in group])),
-        images_per_second=float(np.mean([run.images_per_second for run in group])),
-        peak_memory_mib=max(run.peak_memory_mib for run in group),
-        parameters=group[0].parameters,
-        views=group[0].views,
-        multiply_adds=group[0].multiply_adds,
-        training_multiply_adds=group[0].training_multiply_adds,
-        notes=tuple(notes),
-    )
-
-
-def _verdict(
-    correct: Mapping[str, Floats], alone: set[str], params: Compare, generator: np.random.Generator
-) -> Verdict:
-    """The rows of one encoder against each other, and those in `alone` each by itself."""
-    family = {name: table for name, table in correct.items() if name not in alone} or correct
-    judgement = judge(list(family.values()), params.confidence, params.resamples, generator)
-    examples = {name: table.mean((0, 1)) for name, table in family.items()}
-    others = [name for name in correct if name not in family]
-    references = {name: _verdict({name: correct[name]}, set(), params, generator) for name in others}
-    return Verdict(tuple(family), judgement, examples, references)

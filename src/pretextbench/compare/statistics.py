@@ -1,4 +1,4 @@
-"""Statistics of a comparison: intervals, paired tests of differences, correction for their number, tie groups, power.
+"""Statistics of a comparison: intervals, paired tests of differences, correction for their number.
 
 The data of row m is correct (S_m seeds, R redraws, n test examples); the accuracy is its mean. Three things would come
 out differently another time, and each gets its own draw:
@@ -15,7 +15,6 @@ little of it. A row that is plainly noisier than the others (F test at 1 %) keep
 to the spread of the seeds is taken off, since the bootstrap has it already.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,8 +22,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from pretextbench.compare.families import Family, corrected, every_pair
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.int64]
 CHUNK = 2**22  # example weights drawn at once
 ODD = 0.01  # level of the F test for a row that is noisier than the others
 
@@ -37,18 +39,24 @@ class Judgement:
     low: Floats  # (M,) ends of the interval
     high: Floats
     difference: Floats  # (M, M): accuracy[i] - accuracy[j]
-    p: Floats  # (M, M): two-sided, paired; 1 on the diagonal
-    corrected: Floats  # (M, M): after Holm, over all pairs
+    p: Floats  # (M, M): two-sided, paired; 1 on the diagonal, nan for a pair that was not asked for
+    corrected: Floats  # (M, M): after Holm within the family of the pair; nan as above
     spread: Floats  # (M,) standard deviation over seeds in use; nan where every row has one seed
     level: float  # below which a corrected p is a difference
 
     @property
     def different(self) -> Bools:
-        """(M, M): pairs that differ significantly."""
+        """(M, M): pairs that differ significantly; never one that was not asked for."""
         return np.asarray(self.corrected < self.level)
 
 
-def judge(correct: Sequence[Floats], confidence: float, resamples: int, generator: np.random.Generator) -> Judgement:
+def judge(
+    correct: Sequence[Floats],
+    confidence: float,
+    resamples: int,
+    generator: np.random.Generator,
+    families: Sequence[Family] | None = None,
+) -> Judgement:
     """Intervals and paired comparisons of M rows.
 
     Args:
@@ -56,6 +64,7 @@ def judge(correct: Sequence[Floats], confidence: float, resamples: int, generato
             the same n examples and, for label budgets, the same R redraws in every row.
         confidence: of the intervals; 1 - confidence is the level of the tests.
         resamples: bootstrap resamples, and draws of each test.
+        families: the pairs to test, by the index of their rows; without it all pairs, as one family.
     """
     examples = np.stack([row.mean((0, 1)) for row in correct])  # (M, n)
     accuracy = examples.mean(1)
@@ -63,9 +72,14 @@ def judge(correct: Sequence[Floats], confidence: float, resamples: int, generato
     draws = _bootstrap(examples, resamples, generator) + shift
     low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     single = all(row.shape[:2] == (1, 1) and np.isin(row, (0, 1)).all() for row in correct)
-    p = _mcnemar(examples) if single else _randomised(examples, shift, generator)
-    difference = accuracy[:, None] - accuracy
-    return Judgement(accuracy, np.clip(low, 0, 1), np.clip(high, 0, 1), difference, p, holm(p), spread, 1 - confidence)
+    families = every_pair(len(examples)) if families is None else families
+    distinct = sorted({tuple(sorted(pair)) for family in families for pair in family.pairs})
+    pairs = np.array(distinct, np.int64).reshape(-1, 2).T
+    p = np.full((len(examples), len(examples)), np.nan)
+    np.fill_diagonal(p, 1.0)
+    p[*pairs] = p.T[*pairs] = _mcnemar(examples)[*pairs] if single else _randomised(examples, shift, pairs, generator)
+    low, high, difference = np.clip(low, 0, 1), np.clip(high, 0, 1), accuracy[:, None] - accuracy
+    return Judgement(accuracy, low, high, difference, p, corrected(p, families), spread, 1 - confidence)
 
 
 def _bootstrap(examples: Floats, resamples: int, generator: np.random.Generator) -> Floats:
@@ -159,13 +173,12 @@ def _mcnemar(examples: Floats) -> Floats:
     return np.asarray(np.minimum(1.0, 2 * special.bdtr(fewer, (first + first.T).astype(int), 0.5)))
 
 
-def _randomised(examples: Floats, shift: Floats, generator: np.random.Generator) -> Floats:
-    """Two-sided p of every pair: signs of the examples' differences flipped at random, plus the draws of the seeds.
+def _randomised(examples: Floats, shift: Floats, pairs: Indices, generator: np.random.Generator) -> Floats:
+    """Two-sided p of each of the (2, k) pairs: signs of the differences flipped at random, plus draws of the seeds.
 
     With one seed and one redraw this is McNemar's test.
     """
-    rows, n = examples.shape
-    i, j = np.triu_indices(rows, 1)
+    n, (i, j) = examples.shape[1], pairs
     difference = (examples[i] - examples[j]).T.astype(np.float32)  # (n, pairs)
     null, step = [], max(1, CHUNK // n)
     for start in range(0, len(shift), step):
@@ -175,73 +188,4 @@ def _randomised(examples: Floats, shift: Floats, generator: np.random.Generator)
         null.append(signs @ difference / n)
     draws = np.abs(np.concatenate(null) + shift[:, i] - shift[:, j])
     seen = np.abs(difference.mean(0, dtype=np.float64))
-    p = np.ones((rows, rows))
-    p[i, j] = p[j, i] = (1 + (draws >= seen - 1e-6).sum(0)) / (1 + len(shift))
-    return p
-
-
-def holm(p: Floats) -> Floats:
-    """(M, M) p values, corrected over the pairs i < j (Holm 1979): written here, for three lines, not a dependency."""
-    i, j = np.triu_indices(len(p), 1)
-    order = np.argsort(p[i, j])
-    steps = p[i, j][order] * np.arange(len(order), 0, -1)
-    corrected = np.ones_like(p)
-    rising = np.minimum(1.0, np.maximum.accumulate(steps)) if len(steps) else steps
-    corrected[i[order], j[order]] = corrected[j[order], i[order]] = rising
-    return corrected
-
-
-def letters(different: Bools) -> list[str]:
-    """Compact letters: two of the M rows share a letter exactly when they do not differ significantly (Piepho 2004)."""
-    groups = [frozenset(range(len(different)))]
-    for i, j in zip(*np.triu_indices(len(different), 1), strict=True):
-        if different[i, j]:
-            split = [g - {k} for g in groups if {i, j} <= g for k in (i, j)]
-            groups = [g for g in groups if not {i, j} <= g] + split
-            groups = [
-                g for k, g in enumerate(groups) if not any(g < h or (g == h and k > m) for m, h in enumerate(groups))
-            ]
-    groups.sort(key=sorted)
-    return ["".join(_letter(k) for k, group in enumerate(groups) if row in group) for row in range(len(different))]
-
-
-def _letter(k: int) -> str:
-    return chr(ord("a") + k % 26) + (str(k // 26) if k >= 26 else "")
-
-
-POWER = 0.8  # probability of finding a difference that is there (Cohen's convention)
-
-
-@dataclass(frozen=True)
-class Needs:
-    """To find the difference seen between two rows with 80 % probability; a normal approximation, for planning."""
-
-    detectable: float  # smallest difference found with 80 % probability as things are
-    images: int | None  # test images needed at these seeds; None where no number would do
-    seeds: int | None  # seeds needed at these test images; None where no number would do, or the spread is not known
-
-
-def needs(first: Floats, second: Floats, spread: tuple[float, float], seeds: int, level: float) -> Needs:
-    """Data needed to distinguish two rows, from their (n,) accuracies per test example, averaged over seeds.
-
-    Args:
-        spread: standard deviation over seeds of each row; nan where there is one seed and it is not known.
-        seeds: pretraining seeds of each row.
-        level: of a two-sided test.
-    """
-    difference, n = first - second, len(first)
-    gap = abs(float(difference.mean()))
-    z = float(special.ndtri(1 - level / 2) + special.ndtri(POWER))
-    examples = float(difference.var(ddof=1))  # of one example
-    known = bool(np.isfinite(spread).all())
-    own = float(np.sum(np.square(spread))) if known else 0.0  # of one seed, both rows
-    allowed = (gap / z) ** 2  # variance of the difference that would do
-    return Needs(
-        detectable=z * math.sqrt(examples / n + own / seeds),
-        images=_enough(examples, allowed - own / seeds),
-        seeds=_enough(own, allowed - examples / n) if known else None,
-    )
-
-
-def _enough(variance: float, left: float) -> int | None:
-    return max(1, math.ceil(variance / left)) if left > 0 else None
+    return np.asarray((1 + (draws >= seen - 1e-6).sum(0)) / (1 + len(shift)))

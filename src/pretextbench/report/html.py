@@ -31,7 +31,7 @@ MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable(["image", "link", "
 TITLES = {
     "board": "Leaderboard",
     "reasons": "Before you choose",
-    "pairs": "Differences of all pairs",
+    "pairs": "Differences of pairs",
     "labels": "With fewer labels",
     "cost": "Cost",
     "others": "Other protocols",
@@ -197,7 +197,7 @@ def _classes(comparison: Comparison, groups: Groups) -> dict[str, Any] | None:
     if not table:
         return None
     names = next(iter(groups.values()))[0].metrics["classes"]
-    best = next((row.name for row in comparison.rows if not row.control and row.name in tables), None)
+    best = next((row.name for row in comparison.contenders if row.name in tables), None)
     return {
         "table": table,
         "names": names,

@@ -8,8 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pretextbench.compare.comparison import Comparison, Row
+from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import KNN, LINEAR
+from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import RANDOM
 
 METHOD, CONTROL, KNN_INK = "#0072B2", "#9A9A9A", "#D55E00"  # Okabe & Ito 2008: distinguishable with any colour vision

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pretextbench.compare.comparison import Comparison, Row, Verdict
+from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import LINEAR
+from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import RANDOM
+from pretextbench.compare.verdict import Verdict
 from pretextbench.report import sentences
 from pretextbench.report.sentences import against, either, gap, more_seeds, surer
 from pretextbench.report.tables import percent
@@ -22,7 +24,7 @@ def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = 
     """
     title = "# Which pretext method should you use on these images?"
     verdict = comparison.verdicts.get(LINEAR)
-    methods = [row for row in comparison.rows if not row.control and verdict and row.name in verdict.names]
+    methods = comparison.contenders
     if verdict is None:
         return "\n\n".join([title, *_without_labels(comparison)]) + "\n"
     if not methods:
@@ -49,12 +51,6 @@ def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = 
     return "\n\n".join(parts) + "\n"
 
 
-def tied(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[Row]:
-    """The best method, and those that cannot be distinguished from it."""
-    level = 1 - comparison.params.confidence
-    return [row for row in methods if row is methods[0] or verdict.p(methods[0].name, row.name) >= level]
-
-
 def _answer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:
     best = methods[0]
     low, high = verdict.interval(best.name) or (0.0, 0.0)
@@ -78,9 +74,14 @@ def _answer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> lis
 
 def _choice(comparison: Comparison, verdict: Verdict, methods: list[Row], reach: str) -> str:
     """The method to use. With one seed it is the best encoder, because nothing is shown about the methods."""
-    best, group, one_seed = methods[0], tied(comparison, verdict, methods), comparison.one_seed
+    best, group, one_seed = methods[0], comparison.tied, comparison.one_seed
     if len(methods) == 1:
         return f"**{best.name} is the only method here.** {reach}"
+    if better := comparison.better:
+        names, kind = either([row.name for row in better]), "the encoder of " if one_seed else ""
+        end = f"; {NOT_YET}" if one_seed else ", so there is no recommendation yet"
+        lead = f"Validation picked {kind}{best.name}, and on test {kind}{names} did better{end}."
+        return f"**{lead}** {reach} {against(comparison, verdict, best.name, better[0].name)}{more_seeds(comparison)}"
     if len(group) == 1:
         lead = f"{best.name}'s encoder did best here; {NOT_YET}." if one_seed else f"Use {best.name}."
         margin = against(

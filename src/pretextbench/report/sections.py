@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from pretextbench.compare.comparison import Comparison, Row
+from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LAST, LINEAR, TRANSFER, Protocol, fine_tuned
+from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import RANDOM, Run
-from pretextbench.report.recommend import tied
 from pretextbench.report.sentences import p_value, points
 from pretextbench.report.tables import percent
 
@@ -37,17 +37,16 @@ MINUS, DASH = "\u2212", "\u2013"
 
 
 def winners(comparison: Comparison) -> list[str]:
-    """The methods to use: the best and its ties, where it is shown to beat an untrained encoder; otherwise none."""
-    verdict = comparison.verdicts.get(LINEAR)
-    methods = [row for row in comparison.rows if not row.control and verdict and row.name in verdict.names]
-    if not verdict or not methods:
+    """The methods to use: the picked one and its ties, where it is shown to beat an untrained encoder; or none."""
+    leader = comparison.leader
+    if leader is None or comparison.better:
         return []
-    best, level = methods[0].name, 1 - comparison.params.confidence
+    verdict, best, level = comparison.verdicts[LINEAR], leader.name, 1 - comparison.params.confidence
     if RANDOM in verdict.names:
         above = (verdict.accuracy(best) or 0) > (verdict.accuracy(RANDOM) or 0)
         if not above or verdict.p(best, RANDOM) >= level:
             return []
-    return [row.name for row in tied(comparison, verdict, methods)]
+    return [row.name for row in comparison.tied]
 
 
 def column(comparison: Comparison, protocol: Protocol) -> dict[str, Cell]:
@@ -105,9 +104,10 @@ def pairs(comparison: Comparison) -> dict[str, Any] | None:
     for i, name in enumerate(names[:-1]):
         cells = []
         for second in names[i + 1 :]:
-            gap, p = points(verdict, name, second), verdict.p(name, second)
-            apart = p < verdict.judgement.level
-            cells.append(Cell(f"{gap:+.1f}", p_value(p), heat=0.12 + 0.005 * gap / largest if apart else 0.0))
+            gap, asked = points(verdict, name, second), verdict.asked(name, second)
+            p = verdict.p(name, second) if asked else 1.0
+            heat = 0.12 + 0.005 * gap / largest if p < verdict.judgement.level else 0.0
+            cells.append(Cell(f"{gap:+.1f}", p_value(p) if asked else "", heat=heat))
         rows.append({"name": name, "skipped": i, "cells": cells})
     return {"columns": names[1:], "rows": rows}
 

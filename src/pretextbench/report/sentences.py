@@ -1,9 +1,11 @@
 """Sentences of a recommendation: numbers in words, other protocols, and what would make the answer surer."""
 
-from pretextbench.compare import statistics
-from pretextbench.compare.comparison import Comparison, Row, Verdict
+from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.power import Needs, needs
 from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LINEAR, TRANSFER, TUNED, Protocol
+from pretextbench.compare.rows import Row, twins
 from pretextbench.compare.runs import RANDOM, UNTOUCHED
+from pretextbench.compare.verdict import Verdict
 from pretextbench.report.tables import percent
 
 
@@ -23,7 +25,7 @@ def against(comparison: Comparison, verdict: Verdict, best: str, reference: str,
     side = "above" if margin >= 0 else "below"
     named = f"{comparison.subject(reference)}{role and f', {role}'}"
     first = comparison.subject(best)
-    return f"{first} is {abs(margin):.1f} points {side} {named} ({p_value(p)} after correction for all pairs)."
+    return f"{first} is {abs(margin):.1f} points {side} {named} ({p_value(p)} after correction)."
 
 
 def more_seeds(comparison: Comparison) -> str:
@@ -58,27 +60,26 @@ def surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[
         return ["Run at least one more method: a ranking needs two."]
     best, second = methods[0].name, methods[1].name
     seeds = min(len(row.seeds) for row in methods[:2])
-    needs = _needs(comparison, verdict, (best, second), seeds)
+    wanted = _needs(comparison, verdict, (best, second), seeds)
     text = (
         f"With {comparison.images:,} test images and {count(seeds, 'seed')} each, a difference of "
-        f"{100 * needs.detectable:.1f} points between {comparison.subject(best)} and {comparison.subject(second)} "
-        "would be detected four times out of five, after correction for all pairs."
+        f"{100 * wanted.detectable:.1f} points between {comparison.subject(best)} and {comparison.subject(second)} "
+        "would be detected four times out of five, after correction."
     )
     margin = points(verdict, best, second)
     if verdict.p(best, second) < 1 - comparison.params.confidence:
         pair = "the two encoders" if comparison.one_seed else "the two"
         return [f"{text} The observed {margin:.1f} points already distinguish {pair}.", _longer(comparison)]
-    return [f"{text} {_needed(needs, comparison, margin, seeds)}", _longer(comparison)]
+    return [f"{text} {_needed(wanted, comparison, margin, seeds)}", _longer(comparison)]
 
 
-def _needs(comparison: Comparison, verdict: Verdict, pair: tuple[str, str], seeds: int) -> statistics.Needs:
-    """What is needed to distinguish two rows, after correction for all pairs."""
-    pairs = len(verdict.names) * (len(verdict.names) - 1) // 2  # what Holm asks of the first of them
+def _needs(comparison: Comparison, verdict: Verdict, pair: tuple[str, str], seeds: int) -> Needs:
+    """What is needed to distinguish two rows, after the correction of the first of their family."""
     spread = {name: float(s) for name, s in zip(verdict.names, verdict.judgement.spread, strict=True)}
     first, second = pair
-    level = (1 - comparison.params.confidence) / pairs
+    level = (1 - comparison.params.confidence) / verdict.charge(first, second)
     examples = verdict.examples[first], verdict.examples[second]
-    return statistics.needs(*examples, (spread[first], spread[second]), seeds, level)
+    return needs(*examples, (spread[first], spread[second]), seeds, level)
 
 
 def next_step(comparison: Comparison, verdict: Verdict, best: str, seeds: int) -> str:
@@ -107,14 +108,14 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:,.0f} minutes" if seconds >= 90 else f"{seconds:,.0f} seconds"
 
 
-def _needed(needs: statistics.Needs, comparison: Comparison, points: float, seeds: int) -> str:
+def _needed(wanted: Needs, comparison: Comparison, points: float, seeds: int) -> str:
     if points < 0.05:
         return "The two are equal to the first decimal, so there is no difference to detect."
     options = []
-    if needs.images is not None and needs.images > comparison.images:
-        options.append(f"about {_round(needs.images):,} test images at {count(seeds, 'seed')} each")
-    if needs.seeds is not None and needs.seeds > seeds:
-        options.append(f"about {count(_round(needs.seeds), 'seed')} each on these test images")
+    if wanted.images is not None and wanted.images > comparison.images:
+        options.append(f"about {_round(wanted.images):,} test images at {count(seeds, 'seed')} each")
+    if wanted.seeds is not None and wanted.seeds > seeds:
+        options.append(f"about {count(_round(wanted.seeds), 'seed')} each on these test images")
     if not options:
         return f"To detect the observed {points:.1f} points, both more test images and more seeds are needed."
     return f"To detect the observed {points:.1f} points as often, {either(options)} are needed."
@@ -150,7 +151,7 @@ def other_protocols(comparison: Comparison, methods: list[Row]) -> list[str]:
 
 
 def leads(comparison: Comparison, protocol: Protocol, methods: list[Row]) -> str | None:
-    """The leader under a protocol and its margin; None where it was not measured. `methods`: best probe first."""
+    """The leader under a protocol and its margin; None where it was not measured. `methods`: the picked one first."""
     verdict = comparison.verdicts.get(protocol)
     names = [row.name for row in methods if verdict and row.name in verdict.names]
     if verdict is None or not names:
@@ -191,14 +192,8 @@ def untouched(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> l
 
 def scratch(comparison: Comparison, verdict: Verdict) -> list[str]:
     """The rows that begin at start weights, each against the same method from random weights."""
-    judged = [row for row in comparison.rows if row.name in verdict.names and row.kind != "reference"]
-    pairs = [
-        (row, other)
-        for row in judged
-        for other in judged
-        if row.method == other.method and other.from_scratch and not row.from_scratch
-    ]
-    lines = [f"- {against(comparison, verdict, row.name, other.name, 'from scratch')}" for row, other in pairs]
+    judged = [row for row in comparison.rows if row.name in verdict.names]
+    lines = [f"- {against(comparison, verdict, a.name, b.name, 'from scratch')}" for a, b in twins(judged)]
     return ["\n".join(lines)] if lines else []
 
 

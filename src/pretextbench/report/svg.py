@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import IdentityTransform
 from scipy.optimize import isotonic_regression
 
-from pretextbench.compare.comparison import Row
+from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import RANDOM
 
 HUES = 6  # of Okabe & Ito 2008, without black and yellow, which vanish on one of the two backgrounds

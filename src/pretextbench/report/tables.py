@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pretextbench.compare.comparison import Comparison, Row
+from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import KNN, LAST, LINEAR, Protocol
+from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import Run, by_name
 
 Cell = str | int | float | None
@@ -40,6 +41,8 @@ def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
         "linear_layer": row.layers.get("linear"),
         "linear_last_layer": comparison.cell(LAST, row.name),
         "tie_group": row.letters or None,
+        "linear_validation": float(np.mean(row.validation)) if row.validation else None,
+        "picked": int(row is comparison.leader),
     }
     record |= {protocol.column: comparison.cell(protocol, row.name) for protocol in _further(comparison)}
     record |= {
@@ -151,7 +154,7 @@ def caption(comparison: Comparison) -> list[str]:
         "features; the encoder's layer and the probe's penalty were chosen on validation. "
         f"Pretraining seeds per row: {counted}. Intervals: bootstrap over test images"
         + (" and seeds." if many else ".")
-        + f" Rows that share a letter cannot be distinguished (paired tests, Holm, level {level:g})."
+        + f" {_ties(comparison)} (paired tests, Holm, level {level:g})."
     ]
     if not many:
         lines.insert(
@@ -162,6 +165,17 @@ def caption(comparison: Comparison) -> list[str]:
     if comparison.unequal:
         lines.append("**The rows have seen different numbers of images**: their order mixes method and budget.")
     return [line for pair in zip(lines, [""] * len(lines), strict=True) for line in pair][:-1]
+
+
+def _ties(comparison: Comparison) -> str:
+    """The meaning of the letters in the column "tie"."""
+    if comparison.params.pairs == "all":
+        return "Rows that share a letter cannot be distinguished"
+    if comparison.leader is None:
+        return "No method was picked, so that no row has a letter"
+    picked = comparison.subject(comparison.leader.name)
+    kind = "encoders of methods" if comparison.one_seed else "methods"
+    return f"`a`: {picked}, which validation picked, and the {kind} that the test cannot distinguish from it"
 
 
 def percent(fraction: float | None) -> str:

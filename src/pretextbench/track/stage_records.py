@@ -140,7 +140,7 @@ def compared(reports: Path, encoders: Sequence[Path], experiment: str = EXPERIME
     files = sorted(path for path in reports.iterdir() if path.is_file())
     text, board = reports / "recommendation.md", rows(reports / "leaderboard.csv")
     best = {method: identity(card)[0] for method, card in chosen(encoders).items()}
-    winner = next((row["name"] for row in board if row["kind"] == "method" and row["tie_group"]), None)
+    winner = next((row["name"] for row in board if row.get("picked") == "1"), None)
     return Record(
         key="comparison-" + hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16],
         name=f"comparison of {len(keys)} encoders",

@@ -1,0 +1,50 @@
+"""The method that validation picks. Test accuracies play no part in it: they judge the method that was picked."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pretextbench.compare.rows import Row
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The method with the largest validation accuracy of the linear probe, at its row's layer, over its seeds."""
+
+    name: str
+    accuracies: Mapping[str, float]  # method -> validation accuracy, a fraction; best first
+    images: int  # labelled validation images
+    error: float  # standard error of the gap between the first two, a fraction; 0 with one method
+
+    @property
+    def gap(self) -> float:
+        """How far the method is above the next, a fraction; 1 with one method."""
+        first, *others = self.accuracies.values()
+        return first - others[0] if others else 1.0
+
+    @property
+    def clear(self) -> bool:
+        """Whether the gap is larger than its standard error; where not, these images are too few to pick."""
+        return self.gap > self.error
+
+
+def pick(methods: Sequence[Row], images: int) -> Pick | None:
+    """Of the methods that have predictions; None without one. The first of equals, in the order given."""
+    if not methods:
+        return None
+    first_best = sorted(methods, key=lambda row: -float(np.mean(row.validation)))
+    accuracies = {row.name: float(np.mean(row.validation)) for row in first_best}
+    error = math.sqrt(sum(_variance(row, images) for row in first_best[:2])) if len(methods) > 1 else 0.0
+    return Pick(first_best[0].name, accuracies, images, error)
+
+
+def _variance(row: Row, images: int) -> float:
+    """Variance of a validation accuracy over images (binomial: the same for every seed) and, where known, seeds.
+
+    The two methods see the same images, which makes the gap a little surer than this says.
+    """
+    mean, seeds = float(np.mean(row.validation)), len(row.validation)
+    between = float(np.var(row.validation, ddof=1)) / seeds if seeds > 1 else 0.0
+    return mean * (1 - mean) / images + between

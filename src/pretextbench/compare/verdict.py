@@ -1,0 +1,71 @@
+"""The verdict of one protocol: accuracies, intervals, and the p values of the pairs that were asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from pretextbench.compare.families import Family
+from pretextbench.compare.statistics import Judgement, judge
+from pretextbench.params import Compare
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The methods and controls that have predictions under one protocol, judged against each other.
+
+    A reference has another encoder. It is in no test of methods, so it is judged by itself.
+    """
+
+    names: tuple[str, ...]
+    judgement: Judgement
+    examples: Mapping[str, Floats]  # name -> (n,) share of seeds and redraws that get each test image right
+    families: tuple[Family, ...] = ()  # the pairs that were asked for, as indices of `names`
+    references: Mapping[str, "Verdict"] = field(default_factory=dict)  # name -> the verdict on it alone
+
+    def accuracy(self, name: str) -> float | None:
+        """Test accuracy of a row, a fraction; None where it has no predictions."""
+        if name in self.references:
+            return self.references[name].accuracy(name)
+        return float(self.judgement.accuracy[self.names.index(name)]) if name in self.names else None
+
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """The ends of its interval; None where it has no predictions."""
+        if name in self.references:
+            return self.references[name].interval(name)
+        if name not in self.names:
+            return None
+        i = self.names.index(name)
+        return float(self.judgement.low[i]), float(self.judgement.high[i])
+
+    def asked(self, first: str, second: str) -> bool:
+        """Whether the pair is in a family, so that it has a p value."""
+        return first in self.names and second in self.names and self.charge(first, second) > 0
+
+    def p(self, first: str, second: str) -> float:
+        """Two-sided p of the paired difference, corrected within the family of the pair.
+
+        Raises:
+            LookupError: the pair was not asked for (`compare.pairs`), so that nothing may be said of it.
+        """
+        if not self.asked(first, second):
+            raise LookupError(f"{first} and {second} were not tested against each other; `asked` answers that first")
+        return float(self.judgement.corrected[self.names.index(first), self.names.index(second)])
+
+    def charge(self, first: str, second: str) -> int:
+        """Comparisons by which the correction multiplies the smallest p of the pair's family; 0 for no pair."""
+        pair = {self.names.index(first), self.names.index(second)}
+        return max((int(family.charges[0]) for family in self.families if pair in map(set, family.pairs)), default=0)
+
+
+def verdict_of(
+    correct: Mapping[str, Floats], families: Sequence[Family], params: Compare, generator: np.random.Generator
+) -> Verdict:
+    """The rows in `correct` (name -> (S seeds, R redraws, n images)) judged against each other."""
+    tables = list(correct.values())
+    judgement = judge(tables, params.confidence, params.resamples, generator, families)
+    examples = {name: table.mean((0, 1)) for name, table in correct.items()}
+    return Verdict(tuple(correct), judgement, examples, tuple(families))

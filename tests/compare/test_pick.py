@@ -1,0 +1,106 @@
+"""The method that is named is picked on validation: test labels play no part in it, and test judges it without bias."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pretextbench.compare.comparison import compare
+from pretextbench.compare.pick import pick
+from pretextbench.compare.protocols import LINEAR
+from pretextbench.params import Compare
+from pretextbench.report.recommend import recommendation_md
+from tests.compare.fakes import encoders, runs
+
+PARAMS = Compare(resamples=200)
+
+
+def row(name, *validation):
+    return SimpleNamespace(name=name, validation=validation)
+
+
+def test_the_largest_validation_accuracy_is_picked():
+    chosen = pick([row("a", 0.5, 0.7), row("b", 0.65, 0.65), row("c", 0.1, 0.2)], 400)
+    assert (chosen.name, list(chosen.accuracies)) == ("b", ["b", "a", "c"])
+    assert chosen.gap == pytest.approx(0.05)
+    assert chosen.error == pytest.approx(np.sqrt((0.6 * 0.4 + 0.65 * 0.35) / 400 + 0.02 / 2)), "images, and seeds of a"
+    assert not chosen.clear
+    assert pick([], 400) is None
+    assert pick([row("a", 0.5)], 400).clear
+
+
+@pytest.mark.parametrize(("images", "clear"), [(100, False), (5000, True)])
+def test_few_validation_images_cannot_pick(images, clear):
+    assert pick([row("a", 0.62), row("b", 0.60)], images).clear == clear
+
+
+def permuted(results, seed):
+    """The runs as they would be with other test labels."""
+    order = np.random.default_rng(seed).permutation(len(results[0].predictions["label"]))
+    changed = {"label": results[0].predictions["label"][order]}
+    return [replace(run, predictions={**run.predictions, **changed}) for run in results]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_test_labels_change_neither_the_named_method_nor_the_order_of_the_pick(seeds):
+    results = runs({"simclr": 0.62, "rotation": 0.61, "jigsaw": 0.6, "random": 0.4}, seeds=seeds)
+    expected = compare(results, PARAMS)
+    for seed in range(3):
+        actual = compare(permuted(results, seed), PARAMS)
+        assert actual.pick == expected.pick
+        assert actual.contenders[0].name == expected.leader.name == expected.pick.name
+        assert f"probe on {expected.leader.name}'s layer3" in recommendation_md(actual)
+
+
+def test_where_test_shows_another_method_to_be_better_nothing_is_recommended():
+    results = runs({"simclr": 0.75, "rotation": 0.6, "random": 0.4}, seeds=3, n=2000)
+    for run in results:
+        value = 0.9 if run.name == "rotation" else 0.1
+        run.metrics["linear"]["layers"] = {k: {**v, "val": value} for k, v in run.metrics["linear"]["layers"].items()}
+    comparison = compare(results, PARAMS)
+    assert comparison.leader.name == "rotation"
+    assert [row.name for row in comparison.better] == ["simclr"]
+    assert comparison.rows[0].name == "simclr", "the leaderboard is in the order of test"
+    assert "Validation picked rotation, and on test simclr did better" in recommendation_md(comparison)
+
+
+def test_a_pair_that_was_not_asked_has_no_p_value():
+    rates = {"simclr": 0.75, "rotation": 0.6, "jigsaw": 0.5, "random": 0.4, "supervised": 0.9}
+    verdict = compare(runs(rates), PARAMS).verdicts[LINEAR]
+    assert verdict.asked("rotation", "simclr")
+    assert verdict.asked("random", "jigsaw")
+    for pair in (("rotation", "jigsaw"), ("random", "supervised"), ("simclr", "nothing")):
+        assert not verdict.asked(*pair)
+        with pytest.raises(LookupError, match="were not tested against each other"):
+            verdict.p(*pair)
+    every = compare(runs(rates), PARAMS.model_copy(update={"pairs": "all"})).verdicts[LINEAR]
+    assert every.asked("random", "supervised")
+    assert (every.charge("random", "supervised"), verdict.charge("random", "jigsaw")) == (10, 3)
+
+
+def headline_bias(methods, seeds, n, spread, times, chooser):
+    """Mean of the printed accuracy of the chosen row minus the true accuracy of its encoders, in points."""
+    generator, errors = np.random.default_rng([methods, seeds, n]), []
+    slope = 0.318 / np.sqrt(2)  # accuracy per unit of the latent scale, at 75 %
+    for _ in range(times):
+        rows, truths = encoders(generator, [0.75] * methods, seeds, n, spread / 100 / slope)
+        truth = np.array([t.mean() for t in truths])
+        val = [generator.binomial(1000, t[:, 0, 0]) / 1000 for t in truths]
+        test = np.array([r.mean() for r in rows])
+        candidates = [row(str(i), *accuracies) for i, accuracies in enumerate(val)]
+        chosen = int(pick(candidates, 1000).name) if chooser == "validation" else int(test.argmax())
+        errors.append(100 * (test[chosen] - truth[chosen]))
+    return np.mean(errors), np.std(errors) / np.sqrt(times)
+
+
+@pytest.mark.parametrize(
+    ("methods", "seeds", "n", "spread", "allowed"),
+    [(17, 1, 200, 0, 0.5), *((5, seeds, 2000, spread, 0.3) for seeds in (1, 3) for spread in (0, 1, 3))],
+)
+def test_the_accuracy_in_the_headline_is_not_too_high(methods, seeds, n, spread, allowed):
+    bias, error = headline_bias(methods, seeds, n, spread, 400 if n == 200 else 60, "validation")
+    assert abs(bias) < allowed + 2.6 * error
+    if spread == 0:
+        planted, _ = headline_bias(methods, seeds, n, spread, 60, "test")
+        assert planted > allowed, "picked on test it is too high"
