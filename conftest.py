@@ -1,5 +1,6 @@
 """How the tests are spread over processes: pytest-xdist, a file to a process, the files with slow tests first."""
 
+import gc
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Readline, which pytest imports, gives the size of pytest's terminal to the workers as theirs.
     """
+    gc.disable()  # while the tests are imported: see `pytest_collection_finish`
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if hasattr(config, "workerinput"):
         os.environ.pop("COLUMNS", None)
@@ -64,3 +66,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _rank(path: Path, slow: "set[Path]") -> int:
     order: Sequence[str] = FIRST
     return order.index(path.stem) if path.stem in order else len(order) + (path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage of the tests alone: imported modules and collected tests, a million objects, stay to the end."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Let the interpreter end as without `pytest_collection_finish`: libraries count what is left at its end."""
+    gc.unfreeze()

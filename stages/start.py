@@ -4,6 +4,7 @@ Slow things start first and side by side: the Prefect server and the recorder co
 """
 
 import contextlib
+import gc
 import importlib
 import os
 from pathlib import Path
@@ -59,4 +60,12 @@ def main(name: str) -> int:
         lockfile.keep(Path())
     if traits.records:
         track.warm(root, encoder=traits.encoder)
-    return run(name, lambda: importlib.import_module(f"stages.{name}").main(), flow=traits.flow)
+    return run(name, lambda: work(name), flow=traits.flow)
+
+
+def work(name: str) -> None:
+    """Import stages/NAME.py and run it; what was imported is no garbage and is not searched for any."""
+    stage = importlib.import_module(f"stages.{name}")
+    gc.freeze()
+    gc.enable()
+    stage.main()
