@@ -40,8 +40,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A worker per core for whole folders; no workers for files or tests by name, which start sooner without."""
-    named = any(".py" in word for word in config.invocation_params.args)
+    """A worker per core for whole folders; none for a plugin, files or tests by name, which start sooner without."""
+    named = any(".py" in word or word.startswith("plugins/") for word in config.invocation_params.args)
     return 0 if named else min(len(os.sched_getaffinity(0)), CORES_PER_SUITE)
 
 

@@ -130,13 +130,16 @@ def _buffers(method: Method, parts: tuple[int, ...]) -> _Step:
     return _Step(training, staged)
 
 
+STEPS = 30  # of `learns`
+
+
 def learns(method: Method) -> None:
     """Thirty steps on 64 images lower the loss of the first player."""
-    losses = advance(build(method, steps=30), 30)
+    losses = advance(build(method, steps=STEPS), STEPS)
     hint = "Lower optimizer.lr, or look for a division by zero"
     require(bool(np.isfinite(losses).all()), f"the loss is not finite: {losses}", hint)
     early, late = float(np.mean(losses[:5])), float(np.mean(losses[-5:]))
-    fault = f"the loss does not fall in 30 steps: {early:.4f} -> {late:.4f}"
+    fault = f"the loss does not fall in {STEPS} steps: {early:.4f} -> {late:.4f}"
     require(late < early, fault, "Look at optimizer.lr, and whether what is minimised depends on the encoder")
 
 
