@@ -72,7 +72,7 @@ def test_ties_share_a_letter_and_are_recommended_together():
     by_name = {row.name: row.letters for row in results.rows}
     assert by_name["simclr"] == by_name["rotation"]
     text = recommendation_md(results)
-    assert "**The encoders of" in text.split("cannot be distinguished here")[0]
+    assert "**Provisional: the encoders of" in text.split("cannot be distinguished here")[0]
     assert "took the least time" in text
     assert "test images" in text.split("What would make the answer surer")[1]
 
@@ -118,7 +118,7 @@ def test_missing_predictions_are_an_empty_cell_with_its_reason(plain, tmp_path):
     assert [cells[i].strip() for i in (2, 3, 4, 6, 7, 8, 9)] == [""] * 7
     assert "rotation" in leaderboard_md(results).split("Empty cells")[1]
     assert "knn" not in json.loads(metrics_json(results))["rotation"]
-    assert "**simclr is the only method here.**" in recommendation_md(results)
+    assert "**Provisional: simclr is the only method here.**" in recommendation_md(results)
     write(results, lost, tmp_path)
 
 
@@ -145,7 +145,7 @@ def test_without_labels(plain, tmp_path):
     results = compare(bare, PARAMS)
     assert results.rows[0].name == "supervised"  # the longest name has the highest RankMe here
     assert "No accuracies: no training image has a label" in leaderboard_md(results)
-    assert "There is no recommendation" in recommendation_md(results)
+    assert "**Open: no recommendation, because" in recommendation_md(results)
     assert set(json.loads(metrics_json(results))["simclr"]) == {"rankme", "uniformity", "feature_std", "seconds"}
     write(results, bare, tmp_path)
     with pytest.raises(UserError, match="different test images"):
@@ -163,14 +163,14 @@ def test_one_seed_says_what_it_leaves_out(comparison):
 
 def test_the_words():
     text = recommendation_md(compare(runs({**PLAIN, "supervised": 0.6}, seeds=3), PARAMS))
-    assert "**Use simclr.**" in text
+    assert "**Shown: use simclr.**" in text
     assert "points above rotation, the next method (p" in text
     assert "points above random (p" in text
     assert "pretraining pays even with all labels" in text
     flipped = runs(PLAIN, seeds=3, n=2000, few={"simclr": 0.4, "rotation": 0.6})
     assert "the ranking flips" in recommendation_md(compare(flipped, PARAMS))
     useless = recommendation_md(compare(runs({"simclr": 0.5, "rotation": 0.48, "random": 0.52}, seeds=3), PARAMS))
-    assert "**No method is shown to help.**" in useless
+    assert "**Open: no method is shown to help.**" in useless
     assert "supervised control was not run" in useless
     assert "run the comparison at twice the budget (`pretrain.images`): about" in text
     alone = recommendation_md(compare(runs({"simclr": 0.7}), PARAMS))

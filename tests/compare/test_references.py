@@ -67,7 +67,9 @@ def test_the_advice_on_seeds_is_about_the_trained_rows() -> None:
 
 def test_the_words_name_its_architecture_and_recommend_a_method(comparison: Comparison) -> None:
     text = recommendation_md(comparison)
-    assert text.index("**simclr's encoder did best here") < text.index("## Encoders of others, as they are")
+    assert text.index("**Provisional: simclr's encoder did best here") < text.index(
+        "## Encoders of others, as they are"
+    )
     assert "- wide (timm/wide, 312,000 parameters, 6 million multiply-adds per image): " in text
     assert "above wide" not in text
     assert "below wide" not in text

@@ -12,7 +12,7 @@ from tests.compare.page import PARAMS, PLAIN, Page, report
 
 CLAIM = re.compile(r"\b(use|leads|beats|best|better|above|below|distinguished|shaded|worth|recommend\w*)\b", re.I)
 ABOUT_ENCODERS = re.compile(r"\b(encoders?|seeds?|controls?|share a letter|budget|largest|class(es)?)\b", re.I)
-NOT_SHOWN = "with one seed the method is not yet shown to be better"
+NOT_SHOWN = "1 seed, so the method is not yet shown to be better"
 
 
 def sentences(text):
@@ -54,15 +54,15 @@ def test_the_seeds_above_differ_enough_to_tell_equal_methods_apart():
 @pytest.mark.parametrize(
     ("accuracies", "texts"),
     [
-        (PLAIN, f"**simclr's encoder did best here; {NOT_SHOWN}.**"),
+        (PLAIN, f"**Provisional: simclr's encoder did best here; {NOT_SHOWN}.**"),
         (PLAIN, "simclr's encoder is "),
         (PLAIN, "points above rotation's encoder, the next one (p"),
         ({**PLAIN, "supervised": 0.5}, "The best encoder without labels beats it"),
         (
             {"simclr": 0.5, "rotation": 0.5, "random": 0.52},
-            "**No encoder is shown to be better than an untrained one.**",
+            "**Open: no encoder is shown to be better than an untrained one.**",
         ),
-        ({"simclr": 0.7}, "**simclr is the only method here.**"),
+        ({"simclr": 0.7}, "**Provisional: simclr is the only method here.**"),
     ],
 )
 def test_the_answer_of_one_seed(accuracies, texts):
@@ -80,7 +80,7 @@ def test_several_seeds_speak_of_methods():
     results = runs(PLAIN, seeds=3, n=2000)
     comparison = compare(results, PARAMS)
     answer, page = recommendation_md(comparison), Page(report(results, comparison))
-    assert "**Use simclr.**" in answer
+    assert "**Shown: use simclr.**" in answer
     assert "encoder did best" not in answer
     assert "compare.seeds" not in answer
     assert "One seed" not in leaderboard_md(comparison)

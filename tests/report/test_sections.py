@@ -29,7 +29,7 @@ def test_without_labels():
     results = [unlabelled(run) for run in runs(PLAIN)]
     page = Page(report(results))
     assert set(filter(None, page.sections)) == {"board", "more"}
-    assert "There is no recommendation: no training image has a label." in page.sections[None]
+    assert "Open: no recommendation, because no training image has a label." in page.sections[None]
     assert "RankMe" in page.sections["board"]
     assert "linear probe" not in page.sections["board"]
 

@@ -128,7 +128,7 @@ def test_a_method_leads_only_where_the_test_shows_it(accuracies, corrupted):
 )
 def test_without_a_shown_gain_the_advice_is_what_can_help(accuracies, n, advice):
     text = recommendation_md(compare(runs(accuracies, n=n), PARAMS))
-    assert "No encoder is shown to be better than an untrained one" in text
+    assert "no encoder is shown to be better than an untrained one" in text
     assert advice in text
     assert ("Train for longer before" in text) == ("Train" in advice)
 

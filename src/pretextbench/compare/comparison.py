@@ -57,6 +57,7 @@ class Comparison:
     unequal: bool = False  # budgets of pretraining differ, and the user knows
     front: tuple[str, ...] = ()  # rows that need no labels and that none beats in both seconds and accuracy
     agreements: tuple[Agreement, ...] = ()  # of the label-free measures with the linear probe
+    chance: float | None = None  # share of the largest class among the test images; None without labels
     pick: Pick | None = None  # on validation; None without labels, or where no method has predictions
 
     @property
@@ -90,6 +91,13 @@ class Comparison:
     def better(self) -> list[Row]:
         """The methods that test shows to be better than the leader: validation picked the wrong one."""
         return [row for row in self.contenders if row is not self.leader and self._apart(row) and self._above(row)]
+
+    @property
+    def unmoved(self) -> list[Row]:
+        """The rows whose label-free measures are those of the start weights."""
+        start = next((row for row in self.rows if row.name == UNTOUCHED), None)
+        continued = [row for row in self.rows if start and row.kind == "method" and not row.from_scratch]
+        return [row for row in continued if start and row.images_seen and _equal(row.labelfree, start.labelfree)]
 
     def _apart(self, row: Row) -> bool:
         verdict = self.verdicts[LINEAR]
@@ -142,10 +150,20 @@ def compare(runs: Sequence[Run], params: Compare, seed: int = 0) -> Comparison:
         verdicts,
         few_labels(metrics),
         unequal,
+        chance=_largest_class(runs),
         pick=chosen,
     )
     comparison = replace(comparison, rows=_lettered(comparison))
     return replace(comparison, front=_front(comparison), agreements=_agreements(comparison))
+
+
+def _largest_class(runs: Sequence[Run]) -> float | None:
+    labels = next((run.predictions["label"] for run in runs if len(run.predictions.get("label", ()))), None)
+    return None if labels is None else float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+
+
+def _equal(first: Mapping[str, float], second: Mapping[str, float]) -> bool:
+    return first.keys() == second.keys() and np.allclose(list(first.values()), list(second.values()), rtol=1e-6)
 
 
 def _ranked(rows: Mapping[str, Row], verdicts: Mapping[Protocol, Verdict]) -> tuple[Row, ...]:

@@ -29,13 +29,18 @@ def against(comparison: Comparison, verdict: Verdict, best: str, reference: str,
 
 
 def more_seeds(comparison: Comparison) -> str:
-    """Advice for an answer about the methods, if every row has one seed; empty otherwise."""
-    if not comparison.one_seed:
+    """How to get an answer about the methods and what it takes, if the rows have fewer than three seeds."""
+    rows = [row for row in comparison.rows if row.kind != "reference"]
+    seeds = max((row.seeds for row in rows), key=len)
+    missing = 3 - len(seeds)
+    if missing <= 0:
         return ""
-    first = next(row for row in comparison.rows if row.kind != "reference").seeds[0]
+    further = [seed for seed in range(min(seeds), min(seeds) + 6) if seed not in seeds][:missing]
+    cost = _duration(missing * sum(row.seconds for row in rows))
     return (
-        f" For an answer about the methods, set `compare.seeds: [{first}, {first + 1}, {first + 2}]` in `params.yaml` "
-        "and run again; existing encoders are kept."
+        f" For an answer about the methods, set `compare.seeds: {sorted([*seeds, *further])}` in `params.yaml` and run "
+        f"again: {count(missing, 'more seed')} take{'s' if missing == 1 else ''} about {cost} of pretraining; existing "
+        "encoders are kept."
     )
 
 
@@ -71,6 +76,15 @@ def surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[
         pair = "the two encoders" if comparison.one_seed else "the two"
         return [f"{text} The observed {margin:.1f} points already distinguish {pair}.", _longer(comparison)]
     return [f"{text} {_needed(wanted, comparison, margin, seeds)}", _longer(comparison)]
+
+
+def decision(comparison: Comparison, verdict: Verdict, first: Row, second: Row) -> str:
+    """What would distinguish two methods; nothing where fewer than three seeds say too little about their spread."""
+    seeds = min(len(first.seeds), len(second.seeds))
+    if seeds < 3:
+        return ""
+    wanted = _needs(comparison, verdict, (first.name, second.name), seeds)
+    return _needed(wanted, comparison, abs(points(verdict, first.name, second.name)), seeds)
 
 
 def _needs(comparison: Comparison, verdict: Verdict, pair: tuple[str, str], seeds: int) -> Needs:

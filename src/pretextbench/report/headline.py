@@ -1,0 +1,116 @@
+"""The first lines of a recommendation: what is shown, what is provisional, what is open, and what would decide.
+
+Shown: three seeds or more, and the method that validation picked is better on test than every other method and than the
+untrained encoder. Provisional: fewer seeds, methods that cannot be distinguished, or no untrained encoder. Open: no
+method is shown to help, or test contradicts validation.
+"""
+
+from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.protocols import LINEAR
+from pretextbench.compare.rows import Row
+from pretextbench.compare.runs import RANDOM, UNTOUCHED
+from pretextbench.compare.verdict import Verdict
+from pretextbench.report import sentences
+from pretextbench.report.sentences import against, count, either, gap, more_seeds
+from pretextbench.report.tables import percent
+
+ENOUGH_SEEDS = 3  # with fewer, what is said is about encoders or two of them, not yet about methods
+SUPERVISED = "supervised"
+SHOWN, PROVISIONAL, OPEN = "Shown", "Provisional", "Open"
+
+
+def headline(comparison: Comparison) -> list[str]:
+    """Two paragraphs at most, for a comparison that has at least one method with predictions."""
+    verdict, methods = comparison.verdicts[LINEAR], comparison.contenders
+    best = methods[0].name
+    lead, reasons = _open(comparison, verdict, methods) or _answer(comparison, verdict, methods)
+    floor = [_floor(comparison, verdict, best)] if RANDOM in verdict.names else []
+    second = " ".join([*floor, *_labelled(comparison, verdict, best)])
+    first = f"**{lead}** {_reach(comparison, verdict, methods[0])} {reasons}{more_seeds(comparison)}"
+    return [first.replace("  ", " ").strip(), *([second] if second else [])]
+
+
+def _open(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> tuple[str, str] | None:
+    """The headline where nothing is shown, and the reason; None where something is."""
+    best, owner = methods[0].name, "the encoder of " if comparison.one_seed else ""
+    if better := comparison.better:
+        names = either([row.name for row in better])
+        lead = f"{OPEN}: validation picked {owner}{best}, and on test {owner}{names} did better."
+        return lead, f"{against(comparison, verdict, best, better[0].name)} {_small(comparison)}"
+    if UNTOUCHED in verdict.names and not shown_above(comparison, verdict, best, UNTOUCHED):
+        kind = "encoder" if comparison.one_seed else "method"
+        lead = f"{OPEN}: no {kind} is shown to be better than the start weights. Until one is, use them as they are."
+        return lead, against(comparison, verdict, best, UNTOUCHED)
+    if RANDOM in verdict.names and not shown_above(comparison, verdict, best, RANDOM):
+        nothing = "no encoder is shown to be better than an untrained one" if comparison.one_seed else ""
+        lead = f"{OPEN}: {nothing or 'no method is shown to help'}."
+        return lead, sentences.next_step(comparison, verdict, best, len(methods[0].seeds))
+    return None
+
+
+def _answer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> tuple[str, str]:
+    """The headline where the picked method is shown to help, or nothing says that it does not."""
+    best, tied, seeds = methods[0], comparison.tied, len(methods[0].seeds)
+    few = f"; {count(seeds, 'seed')}, so the method is not yet shown to be better" if seeds < ENOUGH_SEEDS else ""
+    owner = f"{best.name}'s encoder" if comparison.one_seed else best.name
+    if len(methods) == 1:
+        helps = RANDOM in verdict.names and not few
+        lead = f"{best.name} helps, and is the only method here" if helps else f"{best.name} is the only method here"
+        return f"{SHOWN if helps else PROVISIONAL}: {lead}.", ""
+    if len(tied) > 1:
+        names = either([row.name for row in tied])
+        one = f"the encoders of {names.replace(' or ', ' and ')} cannot be distinguished here{few}"
+        lead = one if comparison.one_seed else f"use {names}: they cannot be distinguished here"
+        return f"{PROVISIONAL}: {lead}.", _tie(comparison, verdict, tied)
+    role = "the next one" if comparison.one_seed else "the next method"
+    margin = against(comparison, verdict, best.name, methods[1].name, role)
+    if few:
+        return f"{PROVISIONAL}: {owner} did best here{few}.", margin
+    return f"{SHOWN if RANDOM in verdict.names else PROVISIONAL}: use {best.name}.", margin
+
+
+def _tie(comparison: Comparison, verdict: Verdict, tied: list[Row]) -> str:
+    """The cheapest of the methods, why validation does not decide, and what would."""
+    cheap = min(tied, key=lambda row: row.seconds)
+    decide = sentences.decision(comparison, verdict, tied[0], tied[1])
+    return f"{cheap.name} took the least time ({cheap.seconds:,.0f} s). {_small(comparison)} {decide}".strip()
+
+
+def _small(comparison: Comparison) -> str:
+    """That validation has too few images to pick, where it has."""
+    pick = comparison.pick
+    if pick is None or pick.clear:
+        return ""
+    return (
+        f"Validation picked {pick.name} by {100 * pick.gap:.1f} points, less than the error of that gap "
+        f"({100 * pick.error:.1f}): {pick.images:,} images are too few to pick."
+    )
+
+
+def _reach(comparison: Comparison, verdict: Verdict, best: Row) -> str:
+    low, high = verdict.interval(best.name) or (0.0, 0.0)
+    return (
+        f"A linear probe on {best.name}'s {best.layers['linear']} classifies {percent(verdict.accuracy(best.name))} % "
+        f"of {comparison.images:,} test images correctly ({100 * comparison.params.confidence:g} % interval "
+        f"{percent(low)} to {percent(high)})."
+    )
+
+
+def _floor(comparison: Comparison, verdict: Verdict, best: str) -> str:
+    floor = percent(verdict.accuracy(RANDOM))
+    return f"An encoder that was not trained gets {floor} %. {against(comparison, verdict, best, RANDOM)}"
+
+
+def shown_above(comparison: Comparison, verdict: Verdict, name: str, control: str) -> bool:
+    """Whether the test shows a row to be better than a control."""
+    return verdict.p(name, control) < 1 - comparison.params.confidence and gap(verdict, name, control) > 0
+
+
+def _labelled(comparison: Comparison, verdict: Verdict, best: str) -> list[str]:
+    """The answer for a reader whose training images all have labels, where it is another one; at most one sentence."""
+    if SUPERVISED not in verdict.names or verdict.p(best, SUPERVISED) >= 1 - comparison.params.confidence:
+        return []
+    if gap(verdict, best, SUPERVISED) > 0:
+        return []
+    accuracy = percent(verdict.accuracy(SUPERVISED))
+    return [f"If all your images are labelled, train on the labels: the same encoder gets {accuracy} %."]
