@@ -22,7 +22,6 @@ class Traits(NamedTuple):
     """The needs of a stage that dvc.yaml does not tell."""
 
     records: bool = False  # writes to MLflow
-    encoder: bool = False  # ... an encoder too
     flow: bool = True  # has a Prefect run: see `stages.lifecycle.run`
 
 
@@ -35,7 +34,7 @@ STAGES = {
     "augment": Traits(),
     "pretrain": Traits(records=True),
     "reference": Traits(records=True),
-    "evaluate": Traits(records=True, encoder=True),
+    "evaluate": Traits(records=True),
     "compare": Traits(records=True),
 }
 
@@ -59,7 +58,9 @@ def main(name: str) -> int:
             lockfile.complete(Path())
         lockfile.keep(Path())
     if traits.records:
-        track.warm(root, encoder=traits.encoder)
+        track.warm(root)
+    elif traits.flow:
+        track.at_work(root)
     return run(name, lambda: work(name), flow=traits.flow)
 
 

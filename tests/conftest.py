@@ -31,6 +31,15 @@ def _repeatable() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _no_stage_at_work() -> Iterator[None]:
+    """The recorder of a test's project ends soon after the test."""
+    yield
+    if track := sys.modules.get("pretextbench.track"):
+        while track._working:
+            track._working.popitem()[1].close()
+
+
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """`install(distribution, methods, files)`: a distribution as pip would leave it, importable until the test ends.

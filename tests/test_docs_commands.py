@@ -23,7 +23,7 @@ GUIDES = {  # page -> the tests that run what it shows
 }
 ELSEWHERE = {  # what other pages show -> the test that runs it, with addresses and names of its own
     "uv run pretextbench ui": "tests/command/test_ui.py::test_mlflow_really_answers_and_ends_with_ctrl_c",
-    "uv run python -m pretextbench.track . --replay": "tests/track/test_outage.py::test_a_server_that_goes_and_comes",
+    "uv run python -m pretextbench.track . --replay": "tests/track/test_outage.py::test_recorders_and_replays_at_once",
     "uv run python -m pipelines.run --jobs 4": "tests/pipelines/test_graph.py::test_branches_run_side_by_side",
     "uv run dvc repro": "tests/test_pipeline.py::test_a_second_run_runs_nothing_but_the_inventory",
     "uv run python -m stages.agent simclr 0": "tests/stages/test_agent.py::test_two_nodes_are_two_devices",

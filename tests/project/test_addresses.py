@@ -79,7 +79,7 @@ def test_the_login_of_a_prefect_server_is_sent(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_log_is_its_owners_alone(tmp_path: Path) -> None:
-    path = tmp_path / "replay.log"
+    path = tmp_path / "recorder.log"
     path.write_bytes(b"old ")
     path.chmod(0o644)  # as an earlier version made it
     for append, content in ((True, b"old new"), (False, b"new")):

@@ -3,9 +3,15 @@
 import json
 import os
 import shutil
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from pretextbench.project.locks import Lock, take
+from pretextbench.track.outbox import Outbox
 
 WEIGHTS = "ab" * 32
 
@@ -13,6 +19,41 @@ WEIGHTS = "ab" * 32
 @pytest.fixture(autouse=True)
 def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # restored at the end, whatever MLflow makes of it
+    monkeypatch.setenv("PRETEXTBENCH_RECORDER_LINGER", "1")
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The projects whose recorders this process starts."""
+    roots, start = list[Path](), Outbox.start
+    monkeypatch.setattr(Outbox, "start", lambda box, lock: (roots.append(box.root), start(box, lock)))
+    return roots
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[Outbox], object]], list[Lock]]]:
+    """`recorder(work)`: the recorder is no process but a thread that calls `work(outbox)` over and over.
+
+    Returns the locks of the recorders that were started.
+    """
+    ended, locks = threading.Event(), list[Lock]()
+
+    def use(work: Callable[[Outbox], object]) -> list[Lock]:
+        def run(outbox: Outbox) -> None:
+            while not ended.wait(0.02):
+                work(outbox)
+
+        def start(outbox: Outbox, lock: Lock) -> None:
+            locks.append(lock)
+            threading.Thread(target=run, args=(outbox,), daemon=True).start()
+
+        monkeypatch.setattr(Outbox, "start", start)
+        return locks
+
+    yield use
+    ended.set()
+    for lock in locks:
+        lock.close()
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +102,26 @@ def evaluated(tmp_path: Path) -> Path:
     (folder / "metrics.json").write_text(json.dumps({"knn": probe, "labelled": True, "classes": ["é", "b"]}))
     (folder / "predictions.npz").write_bytes(b"0")
     return folder
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Makes a recorder of the project at `tmp_path`, which has the writer, in this process."""
+    from pretextbench.track import delivery, live, recorder
+
+    monkeypatch.setattr(delivery, "WAITS", ())
+    monkeypatch.setattr(live, "PAUSE", 0.02)
+    monkeypatch.setattr(live.Follower, "_start_monitor", lambda _: None)
+    monkeypatch.setattr(recorder, "LINGER", 0.2)
+    locks: list[Lock] = []
+
+    def make(writer: Any, box: Outbox | None = None) -> Any:
+        box = box or Outbox(tmp_path)
+        lock = take(box.lock, wait=False)
+        assert lock
+        locks.append(lock)
+        return recorder.Recorder(box, lock, writer, lambda _: None, lambda: writer.done.append("restart"))
+
+    yield make
+    for lock in locks:
+        lock.close()

@@ -30,17 +30,17 @@ def test_a_trouble_that_may_pass_is_tried_again_and_a_mistake_is_not(clock: list
     refused = MlflowException("API request to http://x failed with exception: Connection refused")
     for trouble in (locked, refused, requests.ConnectionError("reset"), TimeoutError()):
         clock.clear()
-        assert delivery.deliver(_Failing([trouble, trouble]), Record("k", "n"))[0] == "id"  # type: ignore[arg-type]
+        assert delivery.deliver(_Failing([trouble, trouble]), Record("k", "n"), {})[0] == "id"  # type: ignore[arg-type]
         assert clock == list(delivery.WAITS)
     for trouble in (MlflowException("no", 1000), ValueError("no"), FileNotFoundError("no")):
         clock.clear()
         with pytest.raises(type(trouble)):
-            delivery.deliver(_Failing([trouble]), Record("k", "n"))  # type: ignore[arg-type]
+            delivery.deliver(_Failing([trouble]), Record("k", "n"), {})  # type: ignore[arg-type]
         assert not clock
     clock.append(0.0)
     slow = _Failing([TimeoutError()] * 9, lambda: clock.append(4.0))
     with pytest.raises(TimeoutError):
-        delivery.deliver(slow, Record("k", "n"))  # type: ignore[arg-type]
+        delivery.deliver(slow, Record("k", "n"), {})  # type: ignore[arg-type]
     assert clock == [0.0, 4.0, 1.0, 4.0]  # a store that takes long to fail is not asked a third time
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pretextbench import track
-from pretextbench.track import records, stage_records
+from pretextbench.track import outbox, stage_records
 from pretextbench.track.spool import Spool
 from tests.ports import free_port
 
@@ -63,12 +63,11 @@ def points(root: Path, run: Any, name: str) -> list[tuple[int, float, int]]:
 
 def stop(root: Path) -> None:
     """What the stage's death is to its recorder."""
-    process = track._recorders.pop(root.resolve())
-    process.communicate(timeout=120)
+    track._following.pop(root.resolve())[1].close()
 
 
 def test_a_training_is_seen_while_it_trains_and_its_record_completes_the_same_run(
-    trained: Path, card: dict[str, Any], tmp_path: Path
+    trained: Path, card: dict[str, Any], tmp_path: Path, starts: list[Path]
 ) -> None:
     live, root = Spool(tmp_path / "live"), tmp_path
     track.follow(root, live.folder)
@@ -80,7 +79,7 @@ def test_a_training_is_seen_while_it_trains_and_its_record_completes_the_same_ru
     assert [r[0] for r in points(root, run, "train/loss")] == [1, 2, 3]
     until(lambda: [name for name in all_runs(root)[0].data.metrics if name.startswith("system/")])
     stop(root)
-    assert all_runs(root)[0].info.status == "KILLED"
+    until(lambda: all_runs(root)[0].info.status == "KILLED")
 
     again = Spool(tmp_path / "live")  # it goes on from step 2
     track.follow(root, again.folder)
@@ -88,6 +87,7 @@ def test_a_training_is_seen_while_it_trains_and_its_record_completes_the_same_ru
     add_values(again, range(2, 6))
     until(lambda: len(points(root, run, "train/loss")) == 5)
     assert all_runs(root)[0].info.status == "RUNNING"
+    assert len(starts) == 1, "both trainings have one recorder"
     again.notes(["it collapsed"])
     history(trained, 6)
     subject = stage_records.pretrained(trained, tmp_path, None, again.folder, "flowers")
@@ -124,7 +124,7 @@ def test_a_store_that_is_away_while_it_trains_loses_nothing(
     history(trained, 6)
     subject = stage_records.pretrained(trained, tmp_path, None, live.folder, "flowers")
     assert track.record(type(subject)(**{**subject.__dict__, "encoder": None}), tmp_path) is None
-    assert len(records.waiting(tmp_path)) == 1
+    assert len(outbox.waiting(tmp_path)) == 1
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     assert replay(tmp_path, lambda _: None) == 0
     (run,) = all_runs(tmp_path)

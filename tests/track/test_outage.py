@@ -1,9 +1,14 @@
 """Stores that die, hang and come back, and recorders in each other's way: real processes, a real server."""
 
+import contextlib
+import os
+import shutil
+import signal
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +16,8 @@ from typing import Any
 import pytest
 
 from pretextbench import track
-from pretextbench.track import Record, records
+from pretextbench.track import Record, outbox
+from pretextbench.track.outbox import Outbox
 from tests.ports import free_port
 from tests.track.stores import black_hole, contents, server
 
@@ -32,18 +38,19 @@ def test_a_store_that_is_away_costs_a_bounded_time(message: str, tmp_path: Path,
     assert took < BOUND
     assert "the record is kept" in caplog.text
     assert f"the server does not answer: {message}" in caplog.text  # and not: no answer within the time limit
-    assert len(records.waiting(tmp_path)) == 1
+    assert len(outbox.waiting(tmp_path)) == 1
 
 
-def until_it_waits_for_a_record(root: Path) -> None:
-    """Until the recorder has opened the store or given it up: it sleeps in the read of its input."""
-    process, end = track._recorders[root.resolve()], time.monotonic() + 60
-    while "pipe_read" not in Path(f"/proc/{process.pid}/wchan").read_text() and time.monotonic() < end:
-        assert process.poll() is None
+def until(condition: Callable[[], Any], root: Path) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end, Outbox(root).log.read_text()
         time.sleep(0.2)
 
 
-def test_a_server_that_goes_and_comes_back_has_everything(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
+def test_a_server_that_goes_and_comes_back_has_everything(
+    tmp_path: Path, monkeypatch: Any, caplog: Any, starts: list[Path]
+) -> None:
     port, root = free_port(), tmp_path / "project"
     root.mkdir()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
@@ -53,29 +60,61 @@ def test_a_server_that_goes_and_comes_back_has_everything(tmp_path: Path, monkey
     ]
     with server(tmp_path, port):
         first = track.record(reports[0], root)
-        track.warm(root)  # it finds the server, which is away when the record comes
-        until_it_waits_for_a_record(root)
     assert track.record(reports[1], root) is None
-    track.warm(root)  # it finds no server, which is back when the record comes
-    until_it_waits_for_a_record(root)
     with server(tmp_path, port) as uri:
+        until(lambda: not outbox.waiting(root), root)  # the recorder goes on trying
         last = track.record(reports[2], root)
-        assert first
-        assert last
-        assert "kept earlier and being written to MLflow now: 1" in caplog.text
-        end = time.monotonic() + 120
-        while records.waiting(root):
-            assert time.monotonic() < end, (records.outbox(root) / "replay.log").read_text()
-            time.sleep(0.2)
         store = contents(uri, tmp_path / "read")
+    assert first
+    assert last
+    assert len(starts) == 1
     assert sorted(store) == ["key-0", "key-1", "key-2"]
-    log = records.outbox(root) / "replay.log"
+    log = Outbox(root).log
     assert "secret" not in caplog.text + log.read_text()
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     for i, run in enumerate(store[key] for key in sorted(store)):
         assert run["params"] == {"i": str(i)}
         assert [point[::2] for point in run["points"]["m"]] == [(0, float(i))]
         assert [point[::2] for point in run["points"]["train/loss"]] == [(j, 1 / j) for j in range(1, 1201)]
+
+
+STAGE = """
+import time
+from pathlib import Path
+from pretextbench import track
+print("begun", flush=True)
+track.record(track.Record("k", "simclr-0"), Path("."))
+"""
+
+
+def test_ctrl_c_ends_the_stage_and_not_its_record_and_no_pipe_is_held(tmp_path: Path, tables: Path) -> None:
+    shutil.copy(tables, tmp_path)
+    pipe = subprocess.PIPE
+    stage = subprocess.Popen(
+        [sys.executable, "-c", STAGE], cwd=tmp_path, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+    )
+    until(lambda: outbox.waiting(tmp_path) and list(tmp_path.glob(".scratch/records/*.lock")), tmp_path)
+    until(lambda: recorders(tmp_path), tmp_path)
+    os.killpg(stage.pid, signal.SIGINT)
+    stage.communicate(timeout=10)  # the recorder, which lives, would keep these pipes open
+    (process,) = recorders(tmp_path)
+    assert stage.returncode not in (0, None)
+    files = {os.readlink(path) for path in Path(f"/proc/{process}/fd").iterdir()}
+    assert not [name for name in files if name.startswith(("pipe:", "/dev/pts", "/dev/tty"))]
+    until(lambda: not outbox.waiting(tmp_path), tmp_path)
+    assert "simclr-0 (): written to run" in Outbox(tmp_path).log.read_text()
+    until(lambda: not recorders(tmp_path), tmp_path)
+    assert not list(Outbox(tmp_path).folder.glob("*.answer"))
+
+
+def recorders(root: Path) -> list[int]:
+    """Numbers of the recorders of a project."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"pretextbench.track\0{root}\0".encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
 
 
 def test_recorders_and_replays_at_once_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
@@ -86,7 +125,7 @@ def test_recorders_and_replays_at_once_lose_nothing_and_repeat_nothing(tmp_path:
         for stage in ("pretrain", "evaluate")
     ]
     for one in reports[:4]:
-        records.save(Record(**{**one.__dict__, "reported": time.time()}), tmp_path, "down")
+        outbox.save(Record(**{**one.__dict__, "reported": time.time()}), tmp_path)
     command = [sys.executable, "-m", "pretextbench.track", str(tmp_path), "--replay"]
     with ThreadPoolExecutor(4) as pool:
         replays = [pool.submit(subprocess.run, command, capture_output=True, text=True) for _ in range(2)]
@@ -95,7 +134,7 @@ def test_recorders_and_replays_at_once_lose_nothing_and_repeat_nothing(tmp_path:
         ]  # reports[0] is in the outbox as well
     assert all(record.result() for record in direct), [r.result() for r in replays]
     done = subprocess.run(command, capture_output=True, text=True)  # what the last to look has not seen
-    assert (done.returncode, records.waiting(tmp_path)) == (0, []), done.stdout
+    assert (done.returncode, outbox.waiting(tmp_path)) == (0, []), done.stdout
     store = contents(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "read")
     assert {key: sorted(run["points"]) for key, run in store.items()} == {
         "key-0": ["evaluate", "pretrain", "train/loss"],

@@ -1,55 +1,224 @@
-"""The process that records: whatever becomes of it costs a warning, never a result."""
+"""The recorder: one per project and identity; it works as long as a stage does. In this process, with fake writers."""
 
-import logging
-import subprocess
-import sys
+import os
+import shutil
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pretextbench import track
-from pretextbench.track import Record
+from pretextbench.project.locks import take
+from pretextbench.track import Record, outbox
+from pretextbench.track.outbox import Outbox
+from tests.track.fakes import FakeWriter
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")]
+
+OLD = 1.7e9  # seconds since 1970: no stage waits for a record of that time
 
 
-def test_a_recorder_that_hangs_costs_a_warning(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
-    hanging = [sys.executable, "-c", "import time; time.sleep(60)"]
-    monkeypatch.setattr(track, "_start", lambda root, encoder: _popen(hanging))
+def save(root: Path, key: str, reported: float | None = None, identity: str | None = None) -> Path:
+    box = Outbox(root, identity)
+    return outbox.save(Record(key, key, reported=reported or time.time()), root, box.identity)
+
+
+def test_stages_that_start_at_once_share_a_recorder(tmp_path: Path, recorder: Any) -> None:
+    locks = recorder(lambda _: None)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(track.warm, [tmp_path] * 8))
+    assert len(locks) == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "other"),
+    [
+        ("MLFLOW_TRACKING_URI", True),
+        ("MLFLOW_TRACKING_PASSWORD", True),
+        ("AWS_SECRET_ACCESS_KEY", True),
+        ("https_proxy", True),
+        ("DVC_STAGE", False),
+        ("PRETEXTBENCH_RECORDED", False),
+    ],
+)
+def test_what_a_write_depends_on_is_the_identity(variable: str, other: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = outbox.own_identity()
+    monkeypatch.setenv(variable, "changed")
+    assert (outbox.own_identity() != before) == other
+
+
+def test_other_code_and_another_machine_have_another_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {outbox.own_identity()}
+    monkeypatch.setattr(outbox.socket, "gethostname", lambda: "elsewhere")
+    before.add(outbox.own_identity())
+    (tmp_path / "a.py").touch()
+    monkeypatch.setattr(outbox, "PACKAGE", tmp_path)
+    for content in ("x", "xy"):  # an edit between two stages
+        (tmp_path / "a.py").write_text(content)
+        outbox._code.cache_clear()
+        before.add(outbox.own_identity())
+    outbox._code.cache_clear()
+    assert len(before) == 4
+
+
+def test_a_stage_with_another_identity_waits_for_its_own_recorder(tmp_path: Path, make: Callable[..., Any]) -> None:
+    writer = FakeWriter()
+    ours, theirs = save(tmp_path, "ours"), save(tmp_path, "theirs", identity="other")
+    save(tmp_path, "kept", OLD, identity="other")
+    assert make(writer).step()
+    assert writer.done == ["ours", "kept"]
+    assert outbox.waiting(tmp_path) == [theirs]
+    box = Outbox(tmp_path)
+    assert box.take_answer(ours) == {
+        "run_id": "run of ours",
+        "notes": [f"kept earlier and being written to MLflow now: 1 (see {box.log})"],
+    }
+    assert box.take_answer(ours) is None, "it is read once"
+
+
+def test_a_record_whose_stage_waits_no_more_is_anybodys(tmp_path: Path, make: Callable[..., Any]) -> None:
+    writer = FakeWriter()
+    outbox.keep(save(tmp_path, "k", identity="other"))
+    outbox.keep(tmp_path / "written meanwhile.other.json")
+    make(writer).step()
+    assert (writer.done, outbox.waiting(tmp_path)) == (["k"], [])
+
+
+def test_a_record_that_another_process_has_written_is_not_waited_for(
+    tmp_path: Path, recorder: Any, caplog: Any
+) -> None:
+    recorder(lambda box: [path.unlink() for path in outbox.waiting(box.root)])
+    assert track.record(Record("k", "simclr-0"), tmp_path) == ""
+    assert not caplog.messages
+
+
+def test_records_of_stages_that_wait_come_first_and_each_kind_oldest_first(
+    tmp_path: Path, make: Callable[..., Any]
+) -> None:
+    writer, now = FakeWriter(), time.time()
+    for key, reported in (("d", OLD + 1), ("b", now), ("c", OLD), ("a", now - 1)):
+        save(tmp_path, key, reported)
+    make(writer).step()
+    assert writer.done == ["a", "b", "c", "d"]
+
+
+def test_a_store_that_is_away_is_waited_for_once(
+    tmp_path: Path, make: Callable[..., Any], recorder: Any, caplog: Any
+) -> None:
+    writer = FakeWriter(all=TimeoutError("far away"))
+    worker = make(writer)
+    recorder(lambda _: pytest.fail("a second recorder"))
+    stepping = threading.Thread(target=lambda: [worker.step() and time.sleep(0.05) for _ in range(20)])
+    stepping.start()
+    assert track.record(Record("a", "simclr-0"), tmp_path) is None
+    stepping.join()
     start = time.monotonic()
-    with caplog.at_level(logging.WARNING):
-        assert track.record(Record("k", "simclr-0"), tmp_path, timeout=0.3) is None
-    assert time.monotonic() - start < 3
+    assert track.record(Record("b", "simclr-1"), tmp_path) is None
+    assert time.monotonic() - start < 1
+    assert len(caplog.messages) == 2
+    assert all("TimeoutError: far away" in line and "the record is kept" in line for line in caplog.messages)
+    writer.errors.clear()
+    worker.step()
+    assert not writer.done, "it rests between two tries"
+    worker.next_try = 0.0
+    worker.step()
+    assert (writer.done, outbox.waiting(tmp_path), Outbox(tmp_path).outage()) == (["a", "b"], [], None)
+
+
+def test_a_record_on_which_the_store_fails_holds_up_no_other(tmp_path: Path, make: Callable[..., Any]) -> None:
+    writer = FakeWriter(bad=ValueError("no number"), slow=TimeoutError("too large"))
+    bad, slow = save(tmp_path, "bad"), save(tmp_path, "slow", OLD)
+    save(tmp_path, "good", OLD - 1)
+    worker = make(writer)
+    worker.step()
+    worker.step()
+    assert writer.done == ["good"]
+    assert Outbox(tmp_path).take_answer(bad) == {"error": "ValueError: no number"}
+    assert Outbox(tmp_path).outage() is None
+    assert outbox.waiting(tmp_path) == [slow, bad]
+
+
+def test_a_record_that_hangs_ends_the_recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pretextbench.track import delivery
+
+    codes, lines, ended = list[int](), list[str](), threading.Event()
+    monkeypatch.setattr(delivery, "TIMEOUT", 0.05)
+    monkeypatch.setattr(delivery.os, "_exit", lambda code: (codes.append(code), ended.set()))
+    box = Outbox(tmp_path)
+    box.folder.mkdir(parents=True)
+    with delivery.time_limit(box, lines.append):
+        pass
+    time.sleep(0.1)
+    assert not codes, "the clock is stopped"
+    with delivery.time_limit(box, lines.append):
+        assert ended.wait(10)
+    assert codes == [1]
+    assert box.outage() == "no answer within 0.05 s"
+
+
+def test_a_recorder_that_hangs_costs_a_warning(tmp_path: Path, recorder: Any, caplog: Any) -> None:
+    recorder(lambda _: None)
+    for limit in (0.3, 60.0):  # the second stage knows it
+        start = time.monotonic()
+        assert track.record(Record("k", "simclr-0"), tmp_path, timeout=limit) is None
+        assert time.monotonic() - start < 3
     assert "simclr-0 is not recorded in MLflow" in caplog.text
-    assert "no answer within 0.3 s" in caplog.text
-    assert len(caplog.records) == 1
+    assert caplog.text.count("no answer within 0.3 s") == len(caplog.records) == 2
 
 
 def test_a_recorder_that_crashes_costs_a_warning(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
-    crashing = [sys.executable, "-c", "import sys; print('half', flush=True); sys.exit('the disk is on fire')"]
-    monkeypatch.setattr(track, "_start", lambda root, encoder: _popen(crashing))
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho half\necho the disk is on fire >&2\n")
+    python.chmod(0o700)
+    monkeypatch.setattr(outbox.sys, "executable", str(python))
     assert track.record(Record("k", "simclr-0"), tmp_path) is None
     assert "the disk is on fire" in caplog.text
 
 
-@pytest.mark.slow
-def test_a_recorder_with_nothing_to_tell_ends_with_its_stage(tmp_path: Path) -> None:
-    code = "from pathlib import Path; from pretextbench import track; track.warm(Path('.')); "
-    code += "print(track._recorders.popitem()[1].pid, flush=True); import os; os._exit(9)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    end = time.monotonic() + 60
-    while Path(f"/proc/{int(done.stdout)}").exists() and "Z" not in _state(int(done.stdout)):
-        assert time.monotonic() < end, "the recorder outlived its stage"
-        time.sleep(0.1)
+def test_it_ends_when_no_stage_is_at_work_and_leaves_no_lock_files(tmp_path: Path, make: Callable[..., Any]) -> None:
+    worker, box = make(FakeWriter()), Outbox(tmp_path)
+    track.at_work(tmp_path)
+    (box.folder / "older.users").touch()
+    other = take(box.folder / "other.users", shared=True)
+    assert other
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        assert worker.step()
+    track._working.pop(box.users).close()
+    save(tmp_path, "last")
+    assert worker.step()
+    time.sleep(0.3)
+    assert not worker.step()
+    assert {path.name for path in box.folder.iterdir()} == {"other.users"}
+    other.close()
 
 
-def _state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
-    except OSError:
-        return "Z"
+@pytest.mark.parametrize("removed", ["project", "project/.scratch"])
+def test_it_ends_when_its_project_is_removed(removed: str, tmp_path: Path, make: Callable[..., Any]) -> None:
+    worker = make(FakeWriter(), Outbox(tmp_path / "project"))
+    assert worker.step()
+    shutil.rmtree(tmp_path / removed)
+    assert not worker.step()
+    assert not (tmp_path / "project/.scratch").exists()
 
 
-def _popen(command: list[str]) -> "subprocess.Popen[str]":
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+@pytest.mark.usefixtures("empty_store")
+def test_a_store_that_was_replaced_is_opened_anew(tmp_path: Path, make: Callable[..., Any]) -> None:
+    from pretextbench.track.writer import Writer
+
+    writer = FakeWriter()
+    worker = make(writer)
+    writer.stale = True
+    save(tmp_path, "k")
+    worker.step()
+    assert writer.done[0] == "restart"
+    real = Writer(tmp_path)
+    assert not real.is_stale(), "not opened yet"
+    _ = real.client
+    assert not real.is_stale()
+    os.replace(tmp_path / "mlflow.db", tmp_path / "away.db")
+    assert real.is_stale()

@@ -16,7 +16,7 @@ import pytest
 
 from pretextbench import track
 from pretextbench.base.files import sha256
-from pretextbench.track import Record, records, stage_records
+from pretextbench.track import Record, outbox, records, stage_records
 from pretextbench.track.delivery import replay
 from tests.track.stores import contents
 
@@ -104,9 +104,9 @@ def test_written_late_and_in_any_order_it_is_the_same(
 
     root, lines = project("late"), list[str]()
     for i in order[:1]:  # the store is back for one stage, and then what was kept follows
-        deliver(Writer(root), reports[i])
+        deliver(Writer(root), reports[i], digests(reports[i]))
     for i in order[1:]:
-        records.save(reports[i], root, "down")
+        outbox.save(reports[i], root)
     assert replay(root, lines.append) == 0
     assert len(lines) == 3  # the store, and a line per record
     late = written(root)
@@ -118,7 +118,12 @@ def test_written_late_and_in_any_order_it_is_the_same(
     (encoder,) = [run for run in late.values() if run["parent"]]
     assert encoder["models"] == ["READY"]
     assert _values(encoder)["train/loss"] == [(1, 2.5), (2, 1.5)]
-    assert not records.waiting(root)
+    assert not outbox.waiting(root)
+
+
+def digests(record: Record) -> dict[str, str]:
+    """The hashes of its files, as the outbox keeps them."""
+    return {file: sha256(Path(file)) for files in record.files.values() for file in files}
 
 
 def _values(run: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +137,7 @@ def test_killed_between_any_two_requests_each_report_is_written_once(
     for lives in itertools.count(1):
         root = project(f"late-{lives}")
         for one in reports:
-            records.save(one, root, "down")
+            outbox.save(one, root)
         with monkeypatch.context() as patched:
             _die_after(patched, lives)
             try:
@@ -179,7 +184,7 @@ def test_an_older_report_does_not_undo_a_newer_one(reports: list[Record], projec
     )
     Writer(root).write(new)
     before = written(root)
-    records.save(old, root, "down")
+    outbox.save(old, root)
     assert replay(root, print) == 0
     assert written(root) == before
 
@@ -196,14 +201,14 @@ def test_what_a_slow_server_created_twice_becomes_one(reports: list[Record], pro
 
 def test_one_bad_record_does_not_hold_up_the_others(reports: list[Record], project: Make) -> None:
     root, lines = project("late"), list[str]()
-    records.save(Record("k", "odd", metrics={"no:such*name": 1.0}, stage="evaluate", reported=1.0), root, "down")
-    (records.outbox(root) / "00000000000000-torn-pretrain.json").write_text("{")
-    records.save(reports[1], root, "down")
+    outbox.save(Record("k", "odd", metrics={"no:such*name": 1.0}, stage="evaluate", reported=1.0), root)
+    (outbox.folder(root) / "00000000000000-torn-pretrain.json").write_text("{")
+    outbox.save(reports[1], root)
     assert replay(root, lines.append) == 2
     assert "stays: " in lines[1]
     assert "stays: MlflowException: " in lines[2]
     assert reports[1].key in written(root)
-    assert len(records.waiting(root)) == 2
+    assert len(outbox.waiting(root)) == 2
 
 
 def test_two_that_write_one_run_at_once_write_one_run(

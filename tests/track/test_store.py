@@ -73,7 +73,7 @@ def test_written_twice_it_is_the_same(trained: Path, evaluated: Path, tmp_path: 
 @pytest.mark.slow
 def test_several_processes_create_the_store_at_once(tmp_path: Path, client_of: Any) -> None:
     def report(i: int) -> str | None:
-        return track.record(Record(f"key-{i % 2}", f"run-{i % 2}", metrics={f"m{i}": i}), tmp_path)
+        return track.record(Record(f"key-{i % 2}", f"run-{i % 2}", metrics={f"m{i}": i}, stage="abc"[i]), tmp_path)
 
     with ThreadPoolExecutor(3) as pool:
         ids = list(pool.map(report, range(3)))

@@ -84,7 +84,7 @@ def _without_git(place: Path) -> bool:
 
 def store(place: Path) -> Iterator[Finding]:
     """MLflow's store, and records that wait for it."""
-    from pretextbench.track import records
+    from pretextbench.track import outbox
     from pretextbench.track import store as mlflow_store
 
     try:
@@ -97,7 +97,7 @@ def store(place: Path) -> Iterator[Finding]:
     else:
         none = "" if state.exists else ": none yet, a run makes it"
         yield Finding("MLflow store", "ok", f"{state.address}{none}")
-    waiting = len(records.waiting(place))
+    waiting = len(outbox.waiting(place))
     if waiting:
         replay = "the next stage writes them, or `python -m pretextbench.track . --replay`"
         yield Finding("records", "warning", f"{waiting} wait for the store", replay)

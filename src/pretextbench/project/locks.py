@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PAUSE = 0.05  # seconds between two tries of a lock with a time limit
+RETRIES = 9  # of a lock whose file is removed at that moment
 MOMENT = 0.5  # seconds: `holder` and a process that is ending hold a lock for less
 
 
@@ -27,6 +28,13 @@ class Lock:
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, text.encode(), 0)
 
+    def is_at(self, path: Path) -> bool:
+        """Whether `path` is still the locked file, which may have been removed or replaced."""
+        try:
+            return os.path.samestat(os.fstat(self.descriptor), os.stat(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
 
 def take(path: Path, *, shared: bool = False, wait: bool = True) -> Lock | None:
     """Lock `path`; None when another process holds it and `wait` is false.
@@ -34,17 +42,38 @@ def take(path: Path, *, shared: bool = False, wait: bool = True) -> Lock | None:
     Raises:
         OSError: the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = Lock(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    mode = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    for last in (False,) * RETRIES + (True,):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = Lock(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        try:
+            fcntl.flock(lock.descriptor, mode)
+        except BlockingIOError:
+            lock.close()
+            return None
+        except BaseException:  # Ctrl-C while waiting
+            lock.close()
+            raise
+        if last or lock.is_at(path):
+            return lock
+        lock.close()  # its holder has removed the file while this waited
+    raise AssertionError("the last try returns")
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock, shared or alone.
+
+    Raises:
+        OSError: the file is missing or cannot be opened.
+    """
+    lock = Lock(os.open(path, os.O_RDWR | os.O_CLOEXEC))
     try:
-        fcntl.flock(lock.descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(lock.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        return True
+    finally:
         lock.close()
-        return None
-    except BaseException:  # Ctrl-C while waiting
-        lock.close()
-        raise
-    return lock
+    return False
 
 
 def take_soon(path: Path) -> Lock | None:

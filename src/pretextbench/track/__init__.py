@@ -1,22 +1,18 @@
 """The record of a comparison in MLflow.
 
-A stage describes one run as a `Record` (plain data) and passes it to `record`. A separate process, the recorder
-(`python -m pretextbench.track`), imports MLflow and writes the record. Importing MLflow and opening a store takes 6 s,
-so `warm` starts the recorder while the stage imports torch. A store that hangs, fails or crashes affects the recorder
-only, never a result.
+A stage describes one run as a `Record` (plain data) and passes it to `record`, which saves it to the outbox
+(`track.outbox`) and waits until the recorder has written it. The recorder (`track.recorder`) is one process for all
+stages of a project: importing MLflow and opening a store takes 5 s. `warm` starts it while the stage imports torch. A
+store that hangs, fails or crashes affects the recorder only, never a result.
 
-The files of the stage are the source of truth. A record that cannot be written is saved to the outbox
-(`track.records`). It is written after the next record that succeeds, or by
-`python -m pretextbench.track ROOT --replay`.
+The files of the stage are the source of truth. A record that cannot be written stays in the outbox. It is written when
+the store answers again and a stage is at work, or by `python -m pretextbench.track ROOT --replay`.
 """
 
 import contextlib
 import dataclasses
-import json
 import logging
 import shlex
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,14 +20,16 @@ from typing import Any
 from pretextbench.base import quiet
 from pretextbench.errors import UserError
 from pretextbench.project.addresses import without_secrets
-from pretextbench.track import records, store
+from pretextbench.project.locks import Lock, is_held, take
+from pretextbench.track import store
+from pretextbench.track.outbox import TIMEOUT, Outbox, keep, save
 from pretextbench.track.records import EXPERIMENT, Record, Scalar
 
-__all__ = ["EXPERIMENT", "TIMEOUT", "Record", "Scalar", "follow", "record", "warm"]
+__all__ = ["EXPERIMENT", "TIMEOUT", "Record", "Scalar", "at_work", "follow", "record", "warm"]
 
 quiet.apply()  # MLflow reads its switches when it is imported
 
-TIMEOUT = 120.0  # seconds for one record
+PAUSE = 0.05  # seconds between two looks for an answer
 log = logging.getLogger(__name__)
 
 
@@ -39,18 +37,25 @@ class _Unrecorded(Exception):
     """The recorder has not written a record; the message is the reason."""
 
 
-_recorders: dict[Path, "subprocess.Popen[str]"] = {}  # root of a project -> its recorder, started and not yet used
+_working: dict[Path, Lock] = {}  # file `users` of an outbox -> lock of this process
+_following: dict[Path, tuple[Path, Lock]] = {}  # root of a project -> file `follow` and lock of this process
 
 
-def warm(root: Path, *, encoder: bool = False) -> None:
-    """Start the recorder now, so that a later `record` of this process does not wait for it.
+def at_work(root: Path) -> None:
+    """Keep the recorder of this project alive until this process ends, if there is one."""
+    outbox = Outbox(root)
+    if outbox.users not in _working:
+        with contextlib.suppress(OSError):  # `record` warns
+            lock = take(outbox.users, shared=True)
+            assert lock is not None
+            _working[outbox.users] = lock
 
-    An unused recorder ends with this process. `encoder`: the record will contain an encoder, so import torch as well.
-    """
-    root = root.resolve()
-    if root not in _recorders:
-        with contextlib.suppress(OSError):  # `record` tries again, and warns
-            _recorders[root] = _start(root, encoder)
+
+def warm(root: Path) -> None:
+    """Start the recorder if there is none, so that a later `record` does not wait for it."""
+    at_work(root)
+    with contextlib.suppress(OSError):  # `record` tries again, and warns
+        _start(Outbox(root))
 
 
 def follow(root: Path, folder: Path) -> None:
@@ -58,64 +63,75 @@ def follow(root: Path, folder: Path) -> None:
 
     The training that writes the spool runs in this process or in one that it starts. See `track.spool`.
     """
-    root = root.resolve()
     warm(root)
-    process = _recorders.get(root)
-    if process is not None and process.stdin is not None:
-        with contextlib.suppress(OSError):  # the recorder has ended: `record` warns
-            process.stdin.write(json.dumps({"follow": str(folder.resolve()), "since": time.time()}) + "\n")
-            process.stdin.flush()
+    with contextlib.suppress(OSError):  # as above
+        _following[root.resolve()] = Outbox(root).follow(folder.resolve())
 
 
 def record(entry: Record, root: Path, timeout: float = TIMEOUT) -> str | None:
-    """Write one run to MLflow and return its run id. When that fails, save the record to the outbox and return None.
+    """Write one run to MLflow and return its run id. When that fails, keep the record in the outbox and return None.
 
+    The run id is empty where another process has written it.
     A failure of the store costs one warning and at most `timeout` seconds; it raises nothing.
     """
-    root = root.resolve()
+    at_work(root)
+    outbox = Outbox(root)
     entry = dataclasses.replace(entry, reported=entry.reported or time.time())
+    trouble = f"{entry.name} is not recorded in MLflow ({without_secrets(store.address(root))})"
+    if following := _following.pop(outbox.root, None):
+        following[0].unlink(missing_ok=True)
+        following[1].close()
     try:
-        answer = _ask(entry, root, timeout)
-        if "run_id" not in answer:
-            raise _Unrecorded(answer.get("error", "no run id"))
-    except (_Unrecorded, OSError) as reason:
-        log.warning(_save(entry, root, without_secrets(str(reason))))
+        path = save(entry, root, outbox.identity)
+    except (UserError, OSError) as error:
+        log.warning(f"{trouble}. Its files are complete, but the record is lost: {error}")
         return None
-    for line in answer.get("notes", ()):
+    try:
+        answer = _answer(outbox, path, timeout)
+    except (_Unrecorded, OSError) as error:
+        keep(path)
+        command = f"uv run python -m {__name__} {shlex.quote(str(outbox.root))} --replay"
+        log.warning(
+            f"{trouble}: {without_secrets(str(error))}. Its files are complete, and the record is kept: the next stage "
+            f"writes it, or `{command}`."
+        )
+        return None
+    for line in answer["notes"]:
         log.warning(line)
     return str(answer["run_id"])
 
 
-def _start(root: Path, encoder: bool) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", __name__, str(root), *(["--encoder"] if encoder else [])]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+def _start(outbox: Outbox) -> bool:
+    """Start the recorder; False if it is at work."""
+    lock = take(outbox.lock, wait=False)
+    if lock is not None:
+        outbox.start(lock)
+    return lock is not None
 
 
-def _ask(entry: Record, root: Path, timeout: float) -> dict[str, Any]:
-    """The answer of the recorder to a record."""
-    process = _recorders.pop(root, None) or _start(root, entry.encoder is not None)
-    try:
-        output, errors = process.communicate(json.dumps(dataclasses.asdict(entry)), timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in the kernel, on a file system that hangs
-            process.communicate(timeout=5)
-        raise _Unrecorded(f"no answer within {timeout:g} s") from None
-    try:
-        return dict(json.loads(output.splitlines()[-1]))
-    except (ValueError, TypeError, IndexError):
-        last = (errors.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
-        raise _Unrecorded(last) from None
+def _answer(outbox: Outbox, path: Path, timeout: float) -> dict[str, Any]:
+    """The answer of the recorder to the record in `path`.
 
-
-def _save(entry: Record, root: Path, reason: str) -> str:
-    """Save the record to the outbox; returns the message for the user."""
-    address = without_secrets(store.address(root))
-    trouble = f"{entry.name} is not recorded in MLflow ({address}): {reason}. Its files are complete"
-    try:
-        records.save(entry, root, reason)
-    except (UserError, OSError) as error:
-        return f"{trouble}, but the record is lost: {error}"
-    command = f"uv run python -m {__name__} {shlex.quote(str(root))} --replay"
-    return f"{trouble}, and the record is kept: the next stage writes it, or `{command}`."
+    Raises:
+        _Unrecorded: the record is not written, or a recorder that was started here has ended.
+    """
+    known, logged, started = outbox.outage(), outbox.log_size(), False
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        lost, gone = started and not is_held(outbox.lock), not path.exists()
+        if answer := outbox.take_answer(path):
+            if "error" in answer:
+                raise _Unrecorded(answer["error"])
+            path.unlink(missing_ok=True)
+            return answer
+        if gone:
+            return {"run_id": "", "notes": []}
+        if lost:
+            raise _Unrecorded(outbox.last_words(logged))
+        started = _start(outbox) or started
+        if reason := known or outbox.outage():
+            raise _Unrecorded(reason)
+        time.sleep(PAUSE)
+    reason = f"no answer within {timeout:g} s"
+    outbox.note_outage(reason)
+    raise _Unrecorded(reason)

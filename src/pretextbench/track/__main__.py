@@ -1,25 +1,24 @@
-"""The recorder process: `python -m pretextbench.track ROOT [--encoder | --replay]`.
+"""Command of the recorder: `python -m pretextbench.track ROOT [--replay]`.
 
-Without `--replay` it reads one record as JSON from its input, writes it to MLflow and prints the run id. A line before
-the record may name a spool: until the record comes, the recorder sends the curves in that spool to MLflow. When the
-input ends without a record (the stage was stopped or has nothing to record), the recorder ends and prints nothing.
-
-With `--replay` it writes the records that wait in the outbox, prints a line about each, and exits with 1 when some
-still wait.
+Without `--replay` it is the recorder, which `track.warm` starts. With `--replay` it writes the records that wait in the
+outbox, prints a line about each, and exits with 1 when some still wait.
 """
 
-import contextlib
+import argparse
+import functools
 import io
-import json
 import logging
+import os
 import sys
+import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from pretextbench.errors import UserError
 from pretextbench.project.addresses import without_secrets
 from pretextbench.project.environment import require_pipeline
-from pretextbench.track import Record
+from pretextbench.project.locks import Lock, take
+from pretextbench.track.outbox import Outbox
 
 
 class Censored(io.TextIOBase):
@@ -38,57 +37,50 @@ class Censored(io.TextIOBase):
         self.stream.flush()
 
 
-def main(root: Path, encoder: bool) -> None:
-    """Print the answer to the record: its run id or the reason of the failure. Output of MLflow goes to stderr."""
-    with contextlib.redirect_stdout(sys.stderr):
-        answer = serve(root, encoder)
-    if answer:
-        print(json.dumps(answer))  # noqa: T201  the answer
-
-
-def serve(root: Path, encoder: bool) -> dict[str, Any] | None:
-    """Open the store, send the spool until the record comes, write the record, then start a replay of the outbox."""
-    from pretextbench.track import live  # these import MLflow; the first is not needed by a replay
-    from pretextbench.track.delivery import deliver, explain, start_replay
-    from pretextbench.track.writer import Writer
-
-    writer = Writer(root)
-    with contextlib.suppress(Exception):  # the record may come hours later, when the store is back
-        writer.open()
-    if encoder:
-        import pretextbench.track.model  # noqa: F401  imports torch (3 s), before it is needed
-    line = sys.stdin.readline()
-    if line.startswith('{"follow"'):
-        follower = live.start(writer, json.loads(line))
-        line = sys.stdin.read()
-        follower.end(recorded=bool(line))
-    if not line:
-        return None
+def main() -> int:
+    """Replay the outbox or be the recorder; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m pretextbench.track", description="Write records to MLflow.")
+    parser.add_argument("root", type=Path, help="folder of the project")
+    parser.add_argument("--replay", action="store_true", help="write the records that wait in the outbox, and end")
+    parser.add_argument("--identity", help=argparse.SUPPRESS)
+    parser.add_argument("--lock", type=int, help=argparse.SUPPRESS)  # descriptor of the recorder's lock, inherited
+    given = parser.parse_args()
     try:
-        run_id, notes = deliver(writer, Record(**json.loads(line)))
-        return {"run_id": run_id, "notes": [*notes, *start_replay(root)]}
-    except Exception as error:
-        return {"error": explain(error)}
+        require_pipeline()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    out, sys.stdout = sys.stdout, sys.stderr  # output of MLflow goes to stderr
+    report = functools.partial(print, file=Censored(out), flush=True)
+    return replay_all(given.root, report) if given.replay else record_all(given, report)
 
 
-def replay_all(root: Path) -> int:
-    """Replay the outbox, without log lines of MLflow, and return the exit status."""
+def replay_all(root: Path, report: "functools.partial[None]") -> int:
+    """Replay the outbox, without log lines of MLflow."""
     from pretextbench.track.delivery import replay  # imports MLflow
 
     logging.disable(logging.WARNING)
-    out = sys.stdout
-    with contextlib.redirect_stdout(sys.stderr):
-        return min(1, replay(root, lambda line: print(line, file=out, flush=True)))
+    return min(1, replay(root, report))
+
+
+def record_all(given: argparse.Namespace, report: "functools.partial[None]") -> int:
+    """Be the recorder, until no stage is at work."""
+    environment, outbox = dict(os.environ), Outbox(given.root, given.identity)
+    lock = Lock(given.lock) if given.lock else take(outbox.lock, wait=False)
+    if lock is None:
+        print("error: a recorder is at work here", file=sys.stderr)  # noqa: T201
+        return 2
+    from pretextbench.track.recorder import Recorder  # these import MLflow
+    from pretextbench.track.writer import Writer
+
+    os.set_inheritable(lock.descriptor, True)
+    command = [sys.executable, "-m", "pretextbench.track", str(outbox.root)]
+    command += ["--identity", outbox.identity, "--lock", str(lock.descriptor)]
+    restart = functools.partial(os.execve, sys.executable, command, environment)
+    Recorder(outbox, lock, Writer(outbox.root), lambda line: report(time.strftime("%F %T"), line), restart).run()
+    os._exit(0)  # threads of a store that hangs do not keep this process alive
 
 
 if __name__ == "__main__":
     sys.stderr = Censored(sys.stderr)
-    try:
-        require_pipeline()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201  as above
-        sys.exit(2)
-    project = Path(sys.argv[1]).resolve()
-    if "--replay" in sys.argv:
-        sys.exit(replay_all(project))
-    main(project, "--encoder" in sys.argv)
+    sys.exit(main())

@@ -7,7 +7,6 @@ system metrics.
 import logging
 import threading
 from pathlib import Path
-from typing import Any
 
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
@@ -85,17 +84,11 @@ class Follower(threading.Thread):
 
     def _close(self, recorded: bool) -> None:
         try:
-            if not recorded and self.run_id is not None:
+            if not recorded:
                 self.update()
-                self.writer.stop(self.run_id, self.state.failed)
+                if self.run_id is not None:
+                    self.writer.stop(self.run_id, self.state.failed)
             if self.monitor is not None:
                 self.monitor.finish()
         except Exception:
             logging.getLogger(__name__).info("the store is away", exc_info=True)
-
-
-def start(writer: Writer, request: dict[str, Any]) -> Follower:
-    """Start to follow the spool that a request of `track.follow` names."""
-    follower = Follower(writer, Path(request["follow"]), request["since"])
-    follower.start()
-    return follower

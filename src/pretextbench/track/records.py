@@ -1,21 +1,12 @@
-"""Records of runs as plain data, and the outbox: the folder where records wait until the store takes them.
-
-A file of the outbox is named after the time, the key and the stage, and is never changed: a later record of the same
-key and stage is another file, which replaces the earlier one. So a process that has written a record to MLflow deletes
-the file that it has read, and never a later one. Neither MLflow nor torch is imported here.
-"""
+"""Records of runs as plain data. Neither MLflow nor torch is imported here."""
 
 import dataclasses
 import hashlib
-import json
-import re
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-from pretextbench.base.files import sha256, write_whole
-from pretextbench.project import layout
+from pretextbench.base.files import sha256
 from pretextbench.project.layout import WEIGHTS
 
 EXPERIMENT = "pretextbench"  # of records that name none
@@ -56,58 +47,11 @@ class Record:
     reported: float = 0.0  # time of the report, seconds since 1970; set by `track.record`, kept by a later delivery
 
 
-class SavedRecord(NamedTuple):
-    """A record in the outbox."""
-
-    record: Record
-    digests: dict[str, str]  # file -> SHA-256 when it was saved
-
-
-def outbox(root: Path) -> Path:
-    """The folder of the records that wait. It is no output of a stage, so DVC does not touch it."""
-    return root / layout.records()
-
-
-def waiting(root: Path) -> list[Path]:
-    """The files of the records that wait, oldest first."""
-    return sorted(outbox(root).glob("*.json"))
-
-
-def save(record: Record, root: Path, reason: str) -> Path:
-    """Save a record, whole or not at all, and delete an earlier one of the same key and stage.
-
-    Raises:
-        UserError: the outbox cannot be written.
-    """
-    name = f"{short_hash(record.key)}-{re.sub(r'[^a-z]', '', record.stage) or 'record'}.json"
-    path = outbox(root) / f"{round(record.reported * 1000):014d}-{name}"
-    digests = {file: sha256(Path(file)) for files in record.files.values() for file in files if Path(file).is_file()}
-    content = {"reason": reason, "record": dataclasses.asdict(record), "digests": digests}
-    write_whole(path, json.dumps(content, indent=1).encode())
-    for earlier in outbox(root).glob(f"*-{name}"):
-        if earlier.name < path.name:
-            earlier.unlink(missing_ok=True)
-    return path
-
-
-def read(path: Path) -> SavedRecord:
-    """The record in a file of the outbox.
-
-    Raises:
-        ValueError: the file is no record, or one of another version of this library.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-        return SavedRecord(Record(**content["record"]), dict(content["digests"]))
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"not a record that this version reads ({error})") from error
-
-
-def still_valid(record: Record, digests: dict[str, str] | None = None) -> tuple[Record, list[str]]:
+def still_valid(record: Record, digests: dict[str, str]) -> tuple[Record, list[str]]:
     """The record without files that have changed since, and a line about each part that is left out.
 
     A stage that runs again replaces its files, and files of another training must not be recorded under this key.
-    `digests`: of the files when the record was saved; None (delivery at once) = only check that they exist.
+    `digests`: of the files when the record was saved.
     """
     problems = {file: why for files in record.files.values() for file in files if (why := _file_problem(file, digests))}
     files = {place: [file for file in files if file not in problems] for place, files in record.files.items()}
@@ -119,10 +63,8 @@ def still_valid(record: Record, digests: dict[str, str] | None = None) -> tuple[
     return dataclasses.replace(record, files=files, encoder=encoder), lines
 
 
-def _file_problem(file: str, digests: dict[str, str] | None) -> str | None:
+def _file_problem(file: str, digests: dict[str, str]) -> str | None:
     try:
-        if digests is None:
-            return None if Path(file).is_file() else "is not there any more"
         return None if sha256(Path(file)) == digests.get(file) else "is another file by now"
     except OSError:
         return "is not there any more"

@@ -39,6 +39,20 @@ def address(root: Path) -> str:
     return os.environ.get(URI) or f"sqlite:///{root.resolve() / 'mlflow.db'}"
 
 
+def file_path(uri: str) -> Path | None:
+    """The file of a SQLite store; None for another kind of address."""
+    return Path(urllib.parse.unquote(uri.removeprefix("sqlite:///"))) if uri.startswith("sqlite:///") else None
+
+
+def file_number(uri: str) -> tuple[int, int]:
+    """Device and inode of the file of a SQLite store; zeros if there is none, or for another kind of address."""
+    path = file_path(uri)
+    if path is None or not os.path.exists(path):
+        return 0, 0
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
 def without_login(uri: str) -> str:
     """The address of a server without user and password, which go into the variables that MLflow reads.
 
@@ -71,8 +85,8 @@ def check(root: Path) -> Store:
     uri = address(root)
     if refused := refusal(uri):
         return Store(without_secrets(uri), True, refused, ALLOWED)
-    if uri.startswith("sqlite:///"):
-        return _file(Path(urllib.parse.unquote(uri.removeprefix("sqlite:///"))))
+    if path := file_path(uri):
+        return _file(path)
     if uri.startswith(("http://", "https://")):
         return _server(uri)
     return _database(uri) if uri.startswith(DATABASES) else Store(without_secrets(uri), True)

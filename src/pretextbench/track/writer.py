@@ -20,8 +20,8 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, 
 from mlflow.tracking import MlflowClient
 
 from pretextbench.project.locks import locked
-from pretextbench.track import charts, store
-from pretextbench.track.records import EXPERIMENT, LAYER, Point, Record, Scalar, git_commit, outbox, short_hash
+from pretextbench.track import charts, outbox, store
+from pretextbench.track.records import EXPERIMENT, LAYER, Point, Record, Scalar, git_commit, short_hash
 from pretextbench.track.run_tree import RunTree
 from pretextbench.track.spool import history
 
@@ -41,6 +41,7 @@ class Writer:
     def __init__(self, root: Path) -> None:
         self.root, self.uri = root.resolve(), store.without_login(store.address(root))
         self.local = not os.environ.get("MLFLOW_TRACKING_URI")  # read now: MLflow sets it in the next line
+        self.file = 0, 0  # number of the opened file
         mlflow.set_tracking_uri(self.uri)
         (self.root / "mlruns").mkdir(exist_ok=True)
 
@@ -56,7 +57,13 @@ class Writer:
     def client(self) -> MlflowClient:
         """MLflow's client of the store."""
         with self._locked_store():
-            return MlflowClient(self.uri)
+            client = MlflowClient(self.uri)
+            self.file = store.file_number(self.uri)
+            return client
+
+    def is_stale(self) -> bool:
+        """Whether the file of the store was removed or replaced since it was opened: MLflow would write to the old."""
+        return any(self.file) and self.file != store.file_number(self.uri)
 
     def experiments(self) -> list[str]:
         """The ids of all experiments of this library: a run is continued in the experiment that holds it."""
@@ -112,7 +119,7 @@ class Writer:
 
     def _locked_run(self, key: str) -> AbstractContextManager[None]:
         """Lock of a run: two processes that write it at once would write the same points twice."""
-        folder = outbox(self.root) / "locks"
+        folder = outbox.folder(self.root) / "locks"
         return locked(folder / f"{short_hash(key)[0]}.lock", LOCK_TIMEOUT)  # 16 files for all runs
 
     def find(self, key: str) -> list[Run]:
