@@ -92,7 +92,7 @@ def test_the_linear_autoencoder_trained_by_the_common_loop_reaches_the_closed_fo
     adam = OptimizerParams(lr=1e-2, weight_decay=0, warmup=0.05)
     params = Params(loss="mse", **changed, batch_size=1024, optimizer=adam)
     plugin = Plugin("linear", "test:LinearDenoising", "pretext-denoising", "0")
-    loop = Pretrain(images=1024 * 1500, precision="fp32", log_every=500)
+    loop = Pretrain(images=1024 * 1100, precision="fp32", log_every=500)
     job = Job(plugin, "", LinearDenoising, params, EncoderParams(), loop, LinearDenoising.recipe(params, 2), {}, seed=0)
     pretrain(job, data, tmp_path / "run", tmp_path / "scratch", show=False)
     found = load_file(tmp_path / "run" / "encoder.safetensors")["weight"].numpy()

@@ -80,7 +80,7 @@ def test_a_write_that_is_under_way_is_no_damage(tmp_path: Path, monkeypatch: pyt
 def test_the_next_flow_finishes_and_runs_nothing_twice(toy: Toy, server_url: str) -> None:
     stages = {
         f"s{i}": {"cmd": f"echo x >> ran{i}; echo {i} > out{i}", "deps": ["seed"], "outs": [f"out{i}"]}
-        for i in range(3)
+        for i in range(2)
     }
     project = toy(json.dumps({"stages": stages}))
     (project / "seed").touch()  # DVC's run cache keeps what was made of something
@@ -97,4 +97,4 @@ def test_the_next_flow_finishes_and_runs_nothing_twice(toy: Toy, server_url: str
     messages = flow()
     assert ".dvc/tmp/rwlock was half written" in messages
     assert set(yaml.safe_load((project / "dvc.lock").read_text())["stages"]) == set(stages)
-    assert [(project / f"ran{i}").read_text() for i in range(3)] == ["x\n"] * 3
+    assert [(project / f"ran{i}").read_text() for i in range(2)] == ["x\n"] * 2
