@@ -1,5 +1,6 @@
 """A toy DVC project whose stages are one-line shell commands, and one Prefect server for all tests that need one."""
 
+import contextlib
 import os
 import re
 import sqlite3
@@ -63,6 +64,28 @@ def pipeline(project: Path, url: str, *arguments: str, **env: str) -> "subproces
     ) as process:
         out, err = process.communicate(timeout=400)  # on a busy machine
     return subprocess.CompletedProcess([], process.returncode, out, err)
+
+
+@contextlib.contextmanager
+def cluster(folder: Path) -> Iterator[str]:
+    """The address of a Dask scheduler with one worker in `folder`, as a user starts them by hand."""
+    file, log, processes = folder / "scheduler.json", folder / "dask.log", []
+    with log.open("w") as stream:
+        for arguments in (["scheduler", "--host", "127.0.0.1", "--port", "0"], ["worker", "--nthreads", "2"]):
+            command = [sys.executable, "-m", "dask", *arguments, "--no-dashboard", "--scheduler-file", str(file)]
+            env = {**os.environ, "PYTHONPATH": str(CODE)}
+            processes.append(subprocess.Popen(command, cwd=folder, env=env, stdout=stream, stderr=stream))
+            wait_for(file)
+    try:
+        end = time.monotonic() + 60
+        while "Registered to" not in log.read_text():
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.1)
+        yield re.findall(r"tcp://[\d.:]+", file.read_text())[0]
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(30)
 
 
 def results(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from pipelines import checkouts
 from pretextbench.errors import UserError
 from pretextbench.project import lockfile
 from pretextbench.project.locks import take
-from tests.pipelines.conftest import CODE, Toy, lay_out, pipeline, results, wait_for
+from tests.pipelines.conftest import Toy, cluster, lay_out, pipeline, results
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise")  # from pygtrie, which DVC uses
 # Every stage leaves a mark, which is no output: it tells in which checkout it ran.
@@ -69,22 +68,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pat
     folder = tmp_path_factory.mktemp("served")
     lay_out(folder, DIAMOND)
     home, away = lay_out_both(folder)
-    messages, log = away / "scheduler.json", away / "dask.log"
-    with log.open("w") as stream:
-        processes = []
-        for arguments in (["scheduler", "--host", "127.0.0.1", "--port", "0"], ["worker", "--nthreads", "2"]):
-            command = [sys.executable, "-m", "dask", *arguments, "--no-dashboard", "--scheduler-file", str(messages)]
-            env = {**os.environ, "PYTHONPATH": str(CODE)}
-            processes.append(subprocess.Popen(command, cwd=away, env=env, stdout=stream, stderr=stream))
-            wait_for(messages)
-    end = time.monotonic() + 60
-    while "Registered to" not in log.read_text():
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.1)
-    yield home, away, re.findall(r"tcp://[\d.:]+", messages.read_text())[0]
-    for process in reversed(processes):
-        process.terminate()
-        process.wait(30)
+    with cluster(away) as address:
+        yield home, away, address
 
 
 def marks(root: Path) -> set[str]:
@@ -97,25 +82,23 @@ def status(root: Path) -> str:
 
 
 @pytest.mark.slow
-def test_other_code_and_no_remote_are_refused(
-    served: tuple[Path, Path, str], server_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_checkout_without_a_remote_is_refused(served: tuple[Path, Path, str], server_url: str) -> None:
     home, away, worker = served
     done = pipeline(home, server_url, "--dask", worker)
     assert done.returncode == 2
-    assert results(done)["prepare"] == "failed"
+    assert (results(done)["prepare"], results(done)["compare"]) == ("failed", "not run")
     assert f"works in {os.uname().nodename}:{away}, another checkout" in done.stderr
     assert "--remote NAME" in done.stderr
-    (away / "dvc.yaml").write_text(DIAMOND + "# an edit\n")
-    done = pipeline(home, server_url, "--dask", worker, "--remote", "shared")
-    assert done.returncode == 2
-    assert f"prepare: The checkout {away} has other code than the one that started the run: dvc.yaml." in done.stderr
-    assert results(done)["compare"] == "not run"
     assert marks(away) == set()
-    (away / "dvc.yaml").write_text(DIAMOND)
-    monkeypatch.chdir(home)
+
+
+def test_a_remote_is_one_that_dvc_can_use(two: tuple[Path, Path]) -> None:
     with pytest.raises(UserError, match=r"There is no DVC remote 'shard' here\. Found: shared\."):
         checkouts.check_remote("shard", workers=True)
+    checkouts.check_remote("shared", workers=True)
+    default = r"its default remote, which is none here\. Make it this one: `dvc remote default shared`\."
+    with pytest.raises(UserError, match=default):
+        checkouts.check_remote("shared", workers=False)
 
 
 @pytest.mark.slow
@@ -150,9 +133,6 @@ def test_a_whole_run_elsewhere_is_restored_at_home(two: tuple[Path, Path], serve
     """As by a Prefect worker: what the other checkout has made of the same inputs is fetched, and nothing is run."""
     home, away = two
     (away / "params.yaml").write_text("size: 7\n")
-    refused = pipeline(home, server_url, "--remote", "shared")
-    assert refused.returncode == 2
-    assert "its default remote, which is none here. Make it this one: `dvc remote default shared`." in refused.stderr
     for root in two:
         (root / ".dvc/config.local").write_text("[core]\n    remote = shared\n")
     assert results(pipeline(away, server_url, "--remote", "shared")) == dict.fromkeys(
@@ -201,6 +181,10 @@ def test_other_code_is_named(two: tuple[Path, Path]) -> None:
     (away / "stages/new.py").touch()
     (away / "stages/README.md").touch()
     with pytest.raises(UserError, match=r"has other code than the one that started the run: stages/new\.py\. Bring"):
+        checkouts.settle(away, checkouts.pack(home, "shared", []))
+    (away / "stages/new.py").unlink()
+    (away / "dvc.yaml").write_text(DIAMOND + "# an edit\n")
+    with pytest.raises(UserError, match=rf"^The checkout {away} has other code than .*: dvc\.yaml\."):
         checkouts.settle(away, checkouts.pack(home, "shared", []))
     assert (away / "params.yaml").read_text() == "size: 1\n", "and nothing is touched"
 

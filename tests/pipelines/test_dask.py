@@ -3,10 +3,8 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,27 +12,10 @@ import pytest
 from pipelines import command_line
 from pipelines.dask_cluster import Cluster
 from pretextbench.errors import UserError
-from tests.pipelines.conftest import Toy, pipeline, results, start, wait_for
-from tests.pipelines.test_graph import DIAMOND, MEET
+from tests.pipelines.conftest import Toy, cluster, pipeline, results, start, wait_for
+from tests.pipelines.test_graph import BRANCHES, DIAMOND, MEET
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise")  # from pygtrie, which DVC uses
-BRANCHES = """
-stages:
-  mistake:
-    cmd: "echo x >> mistaken; echo 'error: lr is -1' >&2; exit 2"
-    outs: [mistake.out]
-  after-mistake:
-    cmd: cp mistake.out after-mistake.out
-    deps: [mistake.out]
-    outs: [after-mistake.out]
-  flaky:
-    cmd: echo x >> tried; [ $(wc -l < tried) -gt 2 ] && echo x > flaky.out
-    outs: [flaky.out]
-  after-flaky:
-    cmd: cp flaky.out after-flaky.out; echo $OMP_NUM_THREADS > threads
-    deps: [flaky.out]
-    outs: [after-flaky.out]
-"""
 LONG = "stages:\n  long:\n    cmd: echo $$ > pid; exec sleep 600\n    outs: [out]\n"
 
 
@@ -60,28 +41,26 @@ def test_a_target_that_is_taken_for_an_address_is_refused(capsys: pytest.Capture
 
 
 @pytest.mark.slow
-def test_branches_run_side_by_side_and_a_second_run_does_nothing(toy: Toy, server_url: str) -> None:
-    project = toy(DIAMOND.replace("PRETRAIN", MEET))
-    first = pipeline(project, server_url, "--jobs", "2", "--dask")
-    assert (first.returncode, first.stderr) == (0, "")
-    assert list(results(first).values()) == ["ran"] * 5
+def test_branches_run_side_by_side_failures_stay_in_theirs_and_a_second_run_does_nothing(
+    toy: Toy, server_url: str
+) -> None:
+    project = toy(DIAMOND.replace("PRETRAIN", MEET) + BRANCHES)
+    first = pipeline(project, server_url, "--jobs", "2", "--dask", OMP_NUM_THREADS="3")
+    done = {name: state for name, state in results(first).items() if state != "ran"}
+    assert (len(results(first)), done) == (9, {"mistake": "failed", "after-mistake": "not run"})
+    assert first.returncode == 2
+    assert "mistake: lr is -1, allowed are values above 0; see " in first.stderr
+    assert "Traceback" not in first.stderr
     assert len(re.findall(r"^pretrain@\S+ +ran +[\d.]+  \S+$", first.stdout, re.M)) == 2, "where it ran"
     assert (project / "report").read_text() == "x\nx\n"
-    second = pipeline(project, server_url, "--dask")
-    assert results(second) == {name: "ran" if name == "inventory" else "up to date" for name in results(first)}
-
-
-@pytest.mark.slow
-def test_failures_stay_in_their_branch(toy: Toy, server_url: str) -> None:
-    project = toy(BRANCHES)
-    done = pipeline(project, server_url, "--jobs", "2", "--dask", OMP_NUM_THREADS="3")
-    assert results(done) == {"mistake": "failed", "after-mistake": "not run", "flaky": "ran", "after-flaky": "ran"}
-    assert done.returncode == 2
-    assert "mistake: lr is -1; see " in done.stderr
-    assert "Traceback" not in done.stderr
     assert (project / "mistaken").read_text() == "x\n"
     assert (project / "tried").read_text() == "x\n" * 3
     assert (project / "threads").read_text() == "3\n", "Dask would have set 1"
+    second = pipeline(project, server_url, "--dask", "local", "compare")
+    assert (second.returncode, second.stderr) == (0, "")
+    assert set(results(second).items()) == {("inventory", "ran")} | {
+        (name, "up to date") for name in ("prepare", "pretrain@a-0", "pretrain@b-0", "compare")
+    }
 
 
 @pytest.mark.slow
@@ -116,45 +95,12 @@ def test_stages_that_outlive_a_killed_flow_are_told_to_the_next(toy: Toy, server
         os.kill(int((project / "pid").read_text()), signal.SIGKILL)
 
 
-@pytest.fixture
-def cluster(toy: Toy) -> Iterator[str]:
-    """A scheduler, and a worker in the toy's folder, as somebody would start them by hand."""
-    project, processes = toy(DIAMOND.replace("PRETRAIN", MEET)), []
-    url = project / "scheduler.json"
-    for arguments in (
-        ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"],
-        ["worker", "--nthreads", "2"],
-    ):
-        arguments = [
-            *arguments,
-            "--scheduler-file",
-            str(url),
-            *(["--no-dashboard"] if arguments[0] == "worker" else []),
-        ]
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "dask", *arguments],
-                cwd=project,
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        )
-        wait_for(url)
-    yield re.findall(r"tcp://[\d.:]+", url.read_text())[0]
-    for process in reversed(processes):
-        process.terminate()
-        process.wait(30)
-
-
 @pytest.mark.slow
-def test_a_cluster_at_an_address(cluster: str, server_url: str) -> None:
-    project = Path.cwd()
-    for expected in ("ran", "restored"):  # the worker serves one run after another
-        (project / "report").unlink(missing_ok=True)
-        end = time.monotonic() + 60
-        done = pipeline(project, server_url, "--dask", cluster)
-        while "has no workers" in done.stderr and time.monotonic() < end:  # it is still starting
-            done = pipeline(project, server_url, "--dask", cluster)
-        assert done.returncode == 0, done.stderr
-        assert results(done)["compare"] == expected
+def test_a_cluster_at_an_address(toy: Toy, server_url: str) -> None:
+    project = toy("stages:\n  one:\n    cmd: echo x > out\n    outs: [out]\n")
+    with cluster(project) as address:
+        for expected in ("ran", "restored"):  # the worker serves one run after another
+            (project / "out").unlink(missing_ok=True)
+            done = pipeline(project, server_url, "--dask", address)
+            assert done.returncode == 0, done.stderr
+            assert results(done) == {"one": expected}
