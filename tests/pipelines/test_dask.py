@@ -97,7 +97,8 @@ def test_stages_that_outlive_a_killed_flow_are_told_to_the_next(toy: Toy, server
 
 @pytest.mark.slow
 def test_a_cluster_at_an_address(toy: Toy, server_url: str) -> None:
-    project = toy("stages:\n  one:\n    cmd: echo x > out\n    outs: [out]\n")
+    project = toy("stages:\n  one:\n    cmd: cat seed > out\n    deps: [seed]\n    outs: [out]\n")
+    (project / "seed").write_text("x\n")
     with cluster(project) as address:
         for expected in ("ran", "restored"):  # the worker serves one run after another
             (project / "out").unlink(missing_ok=True)
