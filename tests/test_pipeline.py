@@ -241,11 +241,5 @@ def test_the_first_stages_refuse_every_mistake(project: Project, mistake: str) -
     project.write_params(wrong)
     before = contents(project.root / "reports"), contents(project.root / "data/prepared/images")
     with pytest.raises(UserError, match=re.escape(message)):
-        take_in(project)
+        training_here.first_stages(project)
     assert (contents(project.root / "reports"), contents(project.root / "data/prepared/images")) == before
-
-
-def take_in(project: Project) -> None:
-    """The stages that read params.yaml and the folders it names."""
-    for name in ("inventory", "prepare"):
-        training_here.stage(project, name)

@@ -30,6 +30,12 @@ def stage(project: Project, name: str, *words: str, **env: str) -> None:
     sys.modules.pop("pretext_mean_colour", None)  # another checkout has another
 
 
+def first_stages(project: Project) -> None:
+    """The stages that read params.yaml and the folders it names."""
+    for name in ("inventory", "prepare"):
+        stage(project, name)
+
+
 def _path(project: Project) -> list[str]:
     """The search path with the project's own method."""
     return [project.env["PYTHONPATH"], *sys.path]

@@ -77,9 +77,8 @@ class Machines:
         self.one = copied(finished, folder / "one")
         self.one.env |= {"PRETEXTBENCH_RECORDED": "1"}
         self.write(TWO_NODES)
-        for words in (["inventory"], ["augment", "rotation"]):
-            done = self.one.run("stages", *words)
-            assert done.returncode == 0, done.stderr[-2000:]
+        training_here.stage(self.one, "inventory")
+        training_here.stage(self.one, "augment", "rotation")
         shutil.rmtree(self.one.root / "runs/pretrain")
         self.two = checkout(folder / "two", folder / "one" / "site")
         for name in ("data", "runs"):
@@ -95,18 +94,15 @@ class Machines:
         """The first node, in this process."""
         training_here.train(self.one, "rotation", **{agent.RENDEZVOUS: place, agent.WAIT: str(wait)})
 
-    def stage(self, place: str) -> "subprocess.Popen[str]":
-        """The first node, as the stage that DVC starts."""
-        return self._start(self.one, place, 120, "stages", "pretrain")
+    def stage(self, place: str) -> None:
+        """The first node, as the stage of DVC, in this process."""
+        training_here.stage(self.one, "pretrain", "rotation", "0", **{agent.RENDEZVOUS: place, agent.WAIT: "120"})
 
     def other(self, place: str, wait: int = 120) -> "subprocess.Popen[str]":
         """The second node, in the second checkout."""
-        return self._start(self.two, place, wait, "stages.agent")
-
-    def _start(self, project: Project, place: str, wait: int, *words: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", *words, "rotation", "0"]
+        command = [sys.executable, "-m", "stages.agent", "rotation", "0"]
         env, pipe = {**self.one.env, agent.RENDEZVOUS: place, agent.WAIT: str(wait)}, subprocess.PIPE
-        return subprocess.Popen(command, cwd=project.root, env=env, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(command, cwd=self.two.root, env=env, stdout=pipe, stderr=pipe, text=True)
 
     def weights(self) -> str:
         card = json.loads((self.one.root / "runs/pretrain/rotation-0/encoder.json").read_text())
@@ -151,9 +147,10 @@ def test_two_nodes_are_two_devices_and_a_lost_node_costs_no_step(
     assert second.returncode == -signal.SIGKILL
 
     place = f"127.0.0.1:{free_port()}"
-    for process in (machines.stage(place), machines.other(place)):
-        code, said = ended(process)
-        assert code == 0, said[-3000:]
+    second = machines.other(place)
+    machines.stage(place)
+    code, said = ended(second)
+    assert code == 0, said[-3000:]
     assert machines.weights() == expected
     assert not (machines.two.root / "runs/pretrain").exists(), "only the first node writes"
     assert not list(machines.two.root.glob(".scratch/pretrain/rotation-0/*"))
