@@ -175,8 +175,7 @@ def test_the_switches(monkeypatch: pytest.MonkeyPatch) -> None:
 # The encoder in MLflow, which is read by whoever wants it.
 
 SHARED = """if True:
-    import os, zipfile
-    import mlflow.pytorch, torch
+    import os, zipfile, mlflow.pytorch, torch
     from pathlib import Path
     from pretextbench.encoder import build
     from pretextbench.params import EncoderParams
@@ -184,8 +183,7 @@ SHARED = """if True:
     example = torch.rand(2, 3, 16, 16)
     mlflow.pytorch.save_model(encoder, "model", input_example=example.numpy(), pip_requirements=["torch"],
                               serialization_format="pt2")
-    loaded = mlflow.pytorch.load_model("model")
-    torch.testing.assert_close(loaded(example), encoder(example))
+    torch.testing.assert_close(mlflow.pytorch.load_model("model")(example), encoder(example))
     (path,) = Path("model").rglob("*.pt2")
     with zipfile.ZipFile(path) as old:
         content = {name: old.read(name) for name in old.namelist()}
