@@ -74,7 +74,9 @@ def test_ties_share_a_letter_and_are_recommended_together():
     text = recommendation_md(results)
     assert "**Provisional: the encoders of" in text.split("cannot be distinguished here")[0]
     assert "took the least time" in text
-    assert "test images" in text.split("What would make the answer surer")[1]
+    surer = text.split("What would make the answer surer")[1].partition("\n## ")[0]
+    assert "test images" not in surer, "with one seed more test images make a false certainty surer"
+    assert "twice the budget" in surer
 
 
 def test_different_test_sets_are_refused(plain):

@@ -62,7 +62,7 @@ def test_where_test_shows_another_method_to_be_better_nothing_is_recommended():
     assert comparison.leader.name == "rotation"
     assert [row.name for row in comparison.better] == ["simclr"]
     assert comparison.rows[0].name == "simclr", "the leaderboard is in the order of test"
-    assert "Validation picked rotation, and on test simclr did better" in recommendation_md(comparison)
+    assert "alidation picked rotation, and on test simclr did better" in recommendation_md(comparison)
 
 
 def test_a_pair_that_was_not_asked_has_no_p_value():

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from pretextbench.compare import statistics
-from pretextbench.compare.statistics import judge, seed_spread
+from pretextbench.compare.spread import seed_spread
+from pretextbench.compare.statistics import judge
 from tests.compare.fakes import correctness
 
 
@@ -28,7 +29,9 @@ def test_one_seed_is_mcnemars_exact_test():
 def test_the_randomised_test_is_mcnemars_where_both_apply():
     rows = np.concatenate(correctness(rng(3), [0.7, 0.75], 1, 200))[:, 0]  # (2, n)
     exact = statistics._mcnemar(rows)[0, 1]
-    (drawn,) = statistics._randomised(rows, np.zeros((40_000, 2)), np.array([[0], [1]]), rng())
+    (drawn,) = statistics._randomised(
+        rows, np.zeros((40_000, 2)), [], seed_spread(rows[:, None]), np.array([[0], [1]]), rng()
+    )
     assert drawn == pytest.approx(exact, abs=0.01)
 
 
@@ -55,21 +58,21 @@ def test_a_perfect_score_has_an_interval():
 
 def test_the_spread_over_seeds_is_pooled_without_what_the_test_set_adds():
     rows = correctness(rng(), [0.7] * 40, 5, 2000, seed_sd=0.1)
-    spread, freedom, odd = seed_spread([row.mean(1) for row in rows])
+    spread = seed_spread([row.mean(1) for row in rows])
     slope = stats.norm.pdf(stats.norm.ppf(0.7)) / np.sqrt(2.01) * 0.1  # accuracy per unit of the latent scale
-    assert spread[0] == pytest.approx(slope, rel=0.12)
-    assert freedom[0] <= 160
-    assert odd.sum() <= 3
-    plain = np.sqrt(np.mean([row.mean((1, 2)).var(ddof=1) for row in rows]))
-    assert plain > spread[0]
+    assert np.sqrt(spread.variance - spread.noise).min() == pytest.approx(slope, rel=0.12)
+    assert spread.freedom.max() == 160
+    assert spread.odd.sum() <= 14, "one in five looks odd by chance"
+    assert spread.variance.min() == pytest.approx(np.mean([row.mean((1, 2)).var(ddof=1) for row in rows]))
+    assert spread.noise.mean() == pytest.approx(0.7 * 0.3 / 2000 * 0.66, rel=0.1), "what images and seeds share"
 
 
 def test_a_row_that_is_plainly_noisier_is_judged_by_its_own_spread():
     rows = correctness(rng(1), [0.7] * 4, 3, 2000, seed_sd=0.02)
     rows += correctness(rng(2), [0.7], 3, 2000, seed_sd=1.0)
-    spread, _, odd = seed_spread([row.mean(1) for row in rows])
-    assert odd.tolist() == [False] * 4 + [True]
-    assert spread[4] > 2 * spread[0]
+    spread = seed_spread([row.mean(1) for row in rows])
+    assert spread.odd.tolist() == [False] * 4 + [True]
+    assert spread.variance[4] > 4 * spread.variance[0]
 
 
 def test_seeds_widen_the_interval():
@@ -138,7 +141,7 @@ def test_false_alarms_and_coverage(rows, seeds, seed_sd, redraws, redraw_sd):
 
 @pytest.mark.slow
 def test_a_test_that_ignores_the_seeds_would_be_caught(monkeypatch):
-    monkeypatch.setattr(statistics, "_shifts", lambda c, r, g: (np.zeros((r, len(c))), np.full(len(c), np.nan)))
+    monkeypatch.setattr(statistics, "_shifts", lambda c, s, r, g: (np.zeros((r, len(c))), []))
     alarms, covered = promises(100, 4, 3, 400, 0.15)
     assert alarms > 0.15
     assert covered < 0.9

@@ -123,7 +123,7 @@ def test_a_method_leads_only_where_the_test_shows_it(accuracies, corrupted):
     ("accuracies", "n", "advice"),
     [
         ({"simclr": 0.5, "rotation": 0.5, "random": 0.5}, 2000, "Train for longer before choosing a method"),
-        ({"simclr": 0.96, "rotation": 0.96, "random": 0.95}, 72, "72 test images show differences of"),
+        ({"simclr": 0.96, "rotation": 0.96, "random": 0.95}, 72, "longer training cannot be shown to help here"),
     ],
 )
 def test_without_a_shown_gain_the_advice_is_what_can_help(accuracies, n, advice):
@@ -233,7 +233,7 @@ def test_unequal_shares_are_not_judged_by_mcnemar():
     rng = np.random.default_rng(0)
     first, second = (norm.cdf(rng.normal(size=(1, 1, 400)) + shift) for shift in (0.4, 0.0))
     results = judge([first, second], 0.95, 2000, np.random.default_rng(1))
-    assert results.p[0, 1] == pytest.approx(1 / 2001), "ten standard errors"
+    assert results.p[0, 1] < 1e-5, "more than five standard errors"
 
 
 def test_an_audit_that_is_not_there(tmp_path):

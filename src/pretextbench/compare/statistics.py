@@ -10,9 +10,12 @@ out differently another time, and each gets its own draw:
   differences, and a part of each row's own.
 
 Three redraws say little about their spread, so intervals of label budgets err on the wide side (98 % instead of 95 %).
-The spread over seeds is pooled over the rows, as in an analysis of variance: one row's two or three seeds know too
-little of it. A row that is plainly noisier than the others (F test at 1 %) keeps its own. What the finite test set adds
-to the spread of the seeds is taken off, since the bootstrap has it already.
+The spread over seeds is pooled over the rows (spread.py). Each seed was tested on the same finite images, which is in
+that spread already, so that as much is taken off the part that is drawn for the images.
+
+Fewer than twenty draws beyond a difference say little of its p value. Below that the tail is computed: a sum of random
+signs has about normal tails (at most 3.2 times as heavy: Pinelis 1994), so that the difference is normal given the
+spread of the seeds, and the p value its mean over the chi-squared distribution of that spread.
 """
 
 from collections.abc import Sequence
@@ -23,12 +26,15 @@ import numpy.typing as npt
 from scipy import special
 
 from pretextbench.compare.families import Family, corrected, every_pair
+from pretextbench.compare.spread import Spread, redraw_components, seed_spread
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
+Parts = list[tuple[Floats, Floats]]  # (M,) variances of the means that seeds or redraws add, their degrees of freedom
+BEYOND = 20  # draws, with fewer the tail is computed
+QUANTILES = np.geomspace(1e-12, 1, 241)  # ends of the steps over which the chi-squared distribution is averaged
 CHUNK = 2**22  # example weights drawn at once
-ODD = 0.01  # level of the F test for a row that is noisier than the others
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Judgement:
     difference: Floats  # (M, M): accuracy[i] - accuracy[j]
     p: Floats  # (M, M): two-sided, paired; 1 on the diagonal, nan for a pair that was not asked for
     corrected: Floats  # (M, M): after Holm within the family of the pair; nan as above
-    spread: Floats  # (M,) standard deviation over seeds in use; nan where every row has one seed
+    spread: Spread  # over seeds
     level: float  # below which a corrected p is a difference
 
     @property
@@ -68,8 +74,10 @@ def judge(
     """
     examples = np.stack([row.mean((0, 1)) for row in correct])  # (M, n)
     accuracy = examples.mean(1)
-    shift, spread = _shifts(correct, resamples, generator)  # (resamples, M)
-    draws = _bootstrap(examples, resamples, generator) + shift
+    spread = seed_spread([row.mean(1) for row in correct])
+    shift, parts = _shifts(correct, spread, resamples, generator)  # (resamples, M)
+    share = np.sqrt(_left(examples.var(1) / examples.shape[1], spread.doubled))
+    draws = accuracy + (_bootstrap(examples, resamples, generator) - accuracy) * share + shift
     low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     single = all(row.shape[:2] == (1, 1) and np.isin(row, (0, 1)).all() for row in correct)
     families = every_pair(len(examples)) if families is None else families
@@ -77,7 +85,8 @@ def judge(
     pairs = np.array(distinct, np.int64).reshape(-1, 2).T
     p = np.full((len(examples), len(examples)), np.nan)
     np.fill_diagonal(p, 1.0)
-    p[*pairs] = p.T[*pairs] = _mcnemar(examples)[*pairs] if single else _randomised(examples, shift, pairs, generator)
+    tested = _mcnemar(examples)[*pairs] if single else _randomised(examples, shift, parts, spread, pairs, generator)
+    p[*pairs] = p.T[*pairs] = tested
     low, high, difference = np.clip(low, 0, 1), np.clip(high, 0, 1), accuracy[:, None] - accuracy
     return Judgement(accuracy, low, high, difference, p, corrected(p, families), spread, 1 - confidence)
 
@@ -98,71 +107,37 @@ def _bootstrap(examples: Floats, resamples: int, generator: np.random.Generator)
     return np.concatenate(means)
 
 
-def _shifts(correct: Sequence[Floats], resamples: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
-    """(resamples, M) by how much seeds and redraws may have moved each mean, and the (M,) spreads over seeds."""
-    spread, freedom, odd = seed_spread([row.mean(1) for row in correct])
-    seeds = np.array([len(row) for row in correct])
+def _shifts(
+    correct: Sequence[Floats],
+    spread: Spread,
+    resamples: int,
+    generator: np.random.Generator,
+) -> tuple[Floats, Parts]:
+    """(resamples, M) by how much seeds and redraws may have moved each mean, and the variances that were drawn from."""
+    parts = []
     shift = np.zeros((resamples, len(correct)))
-    if np.isfinite(spread).all():
-        for alike in (np.flatnonzero(~odd), *np.flatnonzero(odd)[:, None]):
-            scale = spread[alike] / np.sqrt(seeds[alike])
-            shift[:, alike] += _student(generator, freedom[alike[0]], (resamples, len(alike))) * scale
+    if spread.known:
+        variance = spread.variance / spread.seeds
+        for alike in (np.flatnonzero(~spread.odd), *np.flatnonzero(spread.odd)[:, None]):
+            if len(alike):
+                draws = _student(generator, spread.freedom[alike[0]], (resamples, len(alike)))
+                shift[:, alike] += draws * np.sqrt(variance[alike])
+        parts.append((variance, spread.freedom))
     redraws = correct[0].shape[1]
     if redraws > 1:
         tables = np.stack([row.mean(0) for row in correct])  # (M, R, n)
-        common, own = _redraw_components(tables)
+        common, own = redraw_components(tables)
         shift += _student(generator, redraws - 1, (resamples, 1)) * np.sqrt(common / redraws)
         freedom_own = (redraws - 1) * max(len(correct) - 1, 1)
         shift += _student(generator, freedom_own, shift.shape) * np.sqrt(own / redraws)
-    return shift, spread
+        parts.append((np.full(len(correct), own / redraws), np.full(len(correct), float(freedom_own))))
+    return shift, parts
 
 
 def _student(generator: np.random.Generator, freedom: float, shape: tuple[int, int]) -> Floats:
     """Student's t in every column, with one denominator per row: the columns share one estimate of the spread."""
     denominator = np.sqrt(generator.chisquare(freedom, (shape[0], 1)) / freedom)
     return np.asarray(generator.standard_normal(shape) / denominator)
-
-
-def _redraw_components(tables: Floats) -> tuple[float, float]:
-    """Variance over redraws that all rows of (M, R, n) share, and that of a row of its own."""
-    together, rows = tables.mean(0), len(tables)
-    own = float(np.mean([_component(table - together) for table in tables])) * rows / max(rows - 1, 1)
-    return max(_component(together), 0.0), max(own, 0.0)
-
-
-def seed_spread(tables: Sequence[Floats]) -> tuple[Floats, Floats, Bools]:
-    """Standard deviation over seeds (nan if all have one), its degrees of freedom, and which rows are on their own.
-
-    Each row is given as its (S, n) table.
-    """
-    freedom, odd = np.array([len(table) - 1.0 for table in tables]), np.zeros(len(tables), bool)
-    if not freedom.any():
-        return np.full(len(tables), np.nan), freedom, odd
-    raw = np.array([table.mean(1).var(ddof=1) if len(table) > 1 else 0.0 for table in tables])
-    net = np.array([_component(table) if len(table) > 1 else 0.0 for table in tables])
-    other_freedom = freedom.sum() - freedom
-    other_variance = ((raw * freedom).sum() - raw * freedom) / np.maximum(other_freedom, 1)
-    testable = (freedom > 0) & (other_freedom > 0) & (other_variance > 0)
-    odd[testable] = (
-        special.fdtrc(freedom[testable], other_freedom[testable], raw[testable] / other_variance[testable]) < ODD
-    )
-    pooled = (net * freedom).sum() / freedom.sum()  # odd rows too: without the largest it would come out too small
-    total = (raw * freedom).sum() / freedom.sum()
-    variance = np.maximum(np.where(odd, net, pooled), 0)
-    share = variance / np.maximum(np.where(odd, raw, total), np.finfo(float).tiny)
-    # What is left after a subtraction is known less well than what was measured (Satterthwaite 1946). The share is an
-    # estimate itself, so it takes half at most; the simulations in the tests hold this to its promises.
-    known = np.where(odd, freedom, freedom.sum()) * np.maximum(share**2, 0.5)
-    return np.sqrt(variance), known, odd
-
-
-def _component(table: Floats) -> float:
-    """Variance of the level means of (L, n) that is not due to the finite n; may be below 0."""
-    means = table.mean(1)
-    residual = table - means[:, None] - table.mean(0) + means.mean()
-    levels, n = table.shape
-    noise = (residual**2).sum() / max((levels - 1) * (n - 1), 1) / n
-    return float(means.var(ddof=1) - noise)
 
 
 def _mcnemar(examples: Floats) -> Floats:
@@ -173,7 +148,9 @@ def _mcnemar(examples: Floats) -> Floats:
     return np.asarray(np.minimum(1.0, 2 * special.bdtr(fewer, (first + first.T).astype(int), 0.5)))
 
 
-def _randomised(examples: Floats, shift: Floats, pairs: Indices, generator: np.random.Generator) -> Floats:
+def _randomised(
+    examples: Floats, shift: Floats, parts: Parts, spread: Spread, pairs: Indices, generator: np.random.Generator
+) -> Floats:
     """Two-sided p of each of the (2, k) pairs: signs of the differences flipped at random, plus draws of the seeds.
 
     With one seed and one redraw this is McNemar's test.
@@ -186,6 +163,30 @@ def _randomised(examples: Floats, shift: Floats, pairs: Indices, generator: np.r
         bits = np.frombuffer(generator.bytes(size * (-(-n // 8))), np.uint8).reshape(size, -1)
         signs = np.unpackbits(bits, axis=1, count=n).astype(np.float32) * 2 - 1  # (size, n)
         null.append(signs @ difference / n)
-    draws = np.abs(np.concatenate(null) + shift[:, i] - shift[:, j])
+    variance = np.square(difference, dtype=np.float64).mean(0) / n
+    share = _left(variance, spread.doubled[i] + spread.doubled[j])
+    draws = np.abs(np.concatenate(null) * np.sqrt(share) + shift[:, i] - shift[:, j])
     seen = np.abs(difference.mean(0, dtype=np.float64))
-    return np.asarray((1 + (draws >= seen - 1e-6).sum(0)) / (1 + len(shift)))
+    beyond = (draws >= seen - 1e-6).sum(0)
+    tail = two_sided(seen, variance * share, [(v[side], f[side]) for v, f in parts for side in (i, j)])
+    return np.where(beyond < BEYOND, np.minimum(tail, BEYOND / len(shift)), (1 + beyond) / (1 + len(shift)))
+
+
+def _left(variance: Floats, doubled: Floats) -> Floats:
+    """The share of the variance over images that the spread over seeds does not hold already."""
+    return np.asarray(np.clip(1 - doubled / np.maximum(variance, np.finfo(float).tiny), 0, 1))
+
+
+def two_sided(difference: Floats, variance: Floats, parts: Parts) -> Floats:
+    """Two-sided p of (k,) differences with a known variance and parts whose variance is an estimate.
+
+    One quantile of the chi-squared distribution for all parts: they are estimates of one spread, and where they are
+    not, this errs on the side of large p values.
+    """
+    middle, weight = (QUANTILES[1:] + QUANTILES[:-1])[:, None] / 2, np.diff(QUANTILES, prepend=0.0)[1:, None]
+    total = np.broadcast_to(variance, (len(middle), *np.shape(difference))).copy()
+    for part, freedom in parts:
+        known, place = np.unique(np.maximum(freedom, 1e-3), return_inverse=True)  # none comes with no variance
+        total += part * (known / special.chdtri(known, 1 - middle))[:, place]
+    size = np.abs(difference) / np.sqrt(np.maximum(total, np.finfo(float).tiny))
+    return np.asarray((2 * special.ndtr(-size) * weight).sum(0) / weight.sum())

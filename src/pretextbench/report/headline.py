@@ -10,7 +10,7 @@ from pretextbench.compare.protocols import LINEAR
 from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import RANDOM, UNTOUCHED
 from pretextbench.compare.verdict import Verdict
-from pretextbench.report import sentences
+from pretextbench.report import planning
 from pretextbench.report.sentences import against, count, either, gap, more_seeds
 from pretextbench.report.tables import percent
 
@@ -44,7 +44,7 @@ def _open(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> tuple
     if RANDOM in verdict.names and not shown_above(comparison, verdict, best, RANDOM):
         nothing = "no encoder is shown to be better than an untrained one" if comparison.one_seed else ""
         lead = f"{OPEN}: {nothing or 'no method is shown to help'}."
-        return lead, sentences.next_step(comparison, verdict, best, len(methods[0].seeds))
+        return lead, planning.next_step(comparison, verdict, best, len(methods[0].seeds))
     return None
 
 
@@ -72,7 +72,7 @@ def _answer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> tup
 def _tie(comparison: Comparison, verdict: Verdict, tied: list[Row]) -> str:
     """The cheapest of the methods, why validation does not decide, and what would."""
     cheap = min(tied, key=lambda row: row.seconds)
-    decide = sentences.decision(comparison, verdict, tied[0], tied[1])
+    decide = planning.decision(comparison, verdict, tied[0], tied[1])
     return f"{cheap.name} took the least time ({cheap.seconds:,.0f} s). {_small(comparison)} {decide}".strip()
 
 

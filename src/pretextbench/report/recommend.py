@@ -9,7 +9,8 @@ from pretextbench.compare.rows import Row
 from pretextbench.compare.verdict import Verdict
 from pretextbench.report import sentences
 from pretextbench.report.headline import OPEN, SUPERVISED, headline
-from pretextbench.report.sentences import against, gap, surer
+from pretextbench.report.planning import surer
+from pretextbench.report.sentences import against, gap
 from pretextbench.report.tables import percent
 
 

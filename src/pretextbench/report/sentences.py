@@ -1,10 +1,9 @@
-"""Sentences of a recommendation: numbers in words, other protocols, and what would make the answer surer."""
+"""Sentences of a recommendation: numbers in words, and the other protocols."""
 
 from pretextbench.compare.comparison import Comparison
-from pretextbench.compare.power import Needs, needs
 from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LINEAR, TRANSFER, TUNED, Protocol
 from pretextbench.compare.rows import Row, twins
-from pretextbench.compare.runs import RANDOM, UNTOUCHED
+from pretextbench.compare.runs import UNTOUCHED
 from pretextbench.compare.verdict import Verdict
 from pretextbench.report.tables import percent
 
@@ -36,7 +35,7 @@ def more_seeds(comparison: Comparison) -> str:
     if missing <= 0:
         return ""
     further = [seed for seed in range(min(seeds), min(seeds) + 6) if seed not in seeds][:missing]
-    cost = _duration(missing * sum(row.seconds for row in rows))
+    cost = duration(missing * sum(row.seconds for row in rows))
     return (
         f" For an answer about the methods, set `compare.seeds: {sorted([*seeds, *further])}` in `params.yaml` and run "
         f"again: {count(missing, 'more seed')} take{'s' if missing == 1 else ''} about {cost} of pretraining; existing "
@@ -59,86 +58,9 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:
-    """The difference that these data can detect, and what is needed to distinguish the two best methods."""
-    if len(methods) < 2:
-        return ["Run at least one more method: a ranking needs two."]
-    best, second = methods[0].name, methods[1].name
-    seeds = min(len(row.seeds) for row in methods[:2])
-    wanted = _needs(comparison, verdict, (best, second), seeds)
-    text = (
-        f"With {comparison.images:,} test images and {count(seeds, 'seed')} each, a difference of "
-        f"{100 * wanted.detectable:.1f} points between {comparison.subject(best)} and {comparison.subject(second)} "
-        "would be detected four times out of five, after correction."
-    )
-    margin = points(verdict, best, second)
-    if verdict.p(best, second) < 1 - comparison.params.confidence:
-        pair = "the two encoders" if comparison.one_seed else "the two"
-        return [f"{text} The observed {margin:.1f} points already distinguish {pair}.", _longer(comparison)]
-    return [f"{text} {_needed(wanted, comparison, margin, seeds)}", _longer(comparison)]
-
-
-def decision(comparison: Comparison, verdict: Verdict, first: Row, second: Row) -> str:
-    """What would distinguish two methods; nothing where fewer than three seeds say too little about their spread."""
-    seeds = min(len(first.seeds), len(second.seeds))
-    if seeds < 3:
-        return ""
-    wanted = _needs(comparison, verdict, (first.name, second.name), seeds)
-    return _needed(wanted, comparison, abs(points(verdict, first.name, second.name)), seeds)
-
-
-def _needs(comparison: Comparison, verdict: Verdict, pair: tuple[str, str], seeds: int) -> Needs:
-    """What is needed to distinguish two rows, after the correction of the first of their family."""
-    spread = {name: float(s) for name, s in zip(verdict.names, verdict.judgement.spread, strict=True)}
-    first, second = pair
-    level = (1 - comparison.params.confidence) / verdict.charge(first, second)
-    examples = verdict.examples[first], verdict.examples[second]
-    return needs(*examples, (spread[first], spread[second]), seeds, level)
-
-
-def next_step(comparison: Comparison, verdict: Verdict, best: str, seeds: int) -> str:
-    """Advice where no method is shown to help: more test images if these could not show what is left to gain."""
-    left = 100 * (1 - (verdict.accuracy(RANDOM) or 0.0))
-    shown = 100 * _needs(comparison, verdict, (best, RANDOM), seeds).detectable
-    if left > shown:
-        return "Train for longer before choosing a method: `pretrain.images` is the budget."
-    return (
-        f"The untrained encoder leaves {left:.1f} points to gain, and {comparison.images:,} test images show "
-        f"differences of {shown:.1f} points or more: label more test images before you train for longer."
-    )
-
-
-def _longer(comparison: Comparison) -> str:
-    """The question that no power computation answers: whether the order holds at a larger budget."""
-    again = sum(row.seconds for row in comparison.rows)
-    return (
-        "Statistics cannot say whether the order holds for longer pretraining. To find out, run the comparison at "
-        f"twice the budget (`pretrain.images`): about {_duration(2 * again)} of pretraining per seed. One more seed at "
-        f"this budget takes about {_duration(again)}."
-    )
-
-
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """12 minutes, 80 seconds."""
     return f"{seconds / 60:,.0f} minutes" if seconds >= 90 else f"{seconds:,.0f} seconds"
-
-
-def _needed(wanted: Needs, comparison: Comparison, points: float, seeds: int) -> str:
-    if points < 0.05:
-        return "The two are equal to the first decimal, so there is no difference to detect."
-    options = []
-    if wanted.images is not None and wanted.images > comparison.images:
-        options.append(f"about {_round(wanted.images):,} test images at {count(seeds, 'seed')} each")
-    if wanted.seeds is not None and wanted.seeds > seeds:
-        options.append(f"about {count(_round(wanted.seeds), 'seed')} each on these test images")
-    if not options:
-        return f"To detect the observed {points:.1f} points, both more test images and more seeds are needed."
-    return f"To detect the observed {points:.1f} points as often, {either(options)} are needed."
-
-
-def _round(number: int) -> int:
-    """Two significant digits: an estimate should not look like a count."""
-    unit = int(10 ** max(len(str(number)) - 2, 0))
-    return -(-number // unit) * unit
 
 
 def few(comparison: Comparison, methods: list[Row]) -> list[str]:

@@ -1,0 +1,95 @@
+"""Sentences on what comes next: what these data can detect, what would decide, and what it costs."""
+
+from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.power import Needs, needs
+from pretextbench.compare.rows import Row
+from pretextbench.compare.runs import RANDOM
+from pretextbench.compare.verdict import Verdict
+from pretextbench.report.sentences import count, duration, either, points
+
+
+def surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[str]:
+    """The difference that these data can detect, and what is needed to distinguish the two best methods."""
+    if len(methods) < 2:
+        return ["Run at least one more method: a ranking needs two."]
+    best, second = methods[0].name, methods[1].name
+    seeds = min(len(row.seeds) for row in methods[:2])
+    wanted = _needs(comparison, verdict, (best, second), seeds)
+    if wanted is None:
+        return [_longer(comparison)]
+    text = (
+        f"With {comparison.images:,} test images and {count(seeds, 'seed')} each, a difference of "
+        f"{100 * wanted.detectable:.1f} points between {comparison.subject(best)} and {comparison.subject(second)} "
+        "would be detected four times out of five, after correction."
+    )
+    margin = points(verdict, best, second)
+    if verdict.p(best, second) < 1 - comparison.params.confidence:
+        return [f"{text} The observed {margin:.1f} points already distinguish the two.", _longer(comparison)]
+    return [f"{text} {_needed(wanted, comparison, margin, seeds)}", _longer(comparison)]
+
+
+def decision(comparison: Comparison, verdict: Verdict, first: Row, second: Row) -> str:
+    """What would distinguish two methods; nothing where fewer than three seeds say too little about their spread."""
+    seeds = min(len(first.seeds), len(second.seeds))
+    wanted = _needs(comparison, verdict, (first.name, second.name), seeds)
+    if wanted is None:
+        return ""
+    return _needed(wanted, comparison, abs(points(verdict, first.name, second.name)), seeds)
+
+
+def _needs(comparison: Comparison, verdict: Verdict, pair: tuple[str, str], seeds: int) -> Needs | None:
+    """What is needed to distinguish two rows, after the correction of the first of their family."""
+    first, second = pair
+    places = [verdict.names.index(name) for name in pair]
+    spread = verdict.judgement.spread
+    variance, noise = spread.variance[places], spread.noise[places]
+    level = (1 - comparison.params.confidence) / verdict.charge(first, second)
+    examples = verdict.examples[first], verdict.examples[second]
+    return needs(*examples, variance, noise, len(verdict.names), seeds, level)
+
+
+def next_step(comparison: Comparison, verdict: Verdict, best: str, seeds: int) -> str:
+    """Advice where no method is shown to help: longer training, unless these images cannot show a gain."""
+    left, wanted = 100 * (1 - (verdict.accuracy(RANDOM) or 0.0)), _needs(comparison, verdict, (best, RANDOM), seeds)
+    low, high = verdict.interval(RANDOM) or (0.0, 0.0)
+    shown = 100 * (wanted.detectable if wanted else high - low)
+    if left > shown:
+        return "Train for longer before choosing a method: `pretrain.images` is the budget."
+    if wanted is None:
+        return (
+            f"The untrained encoder leaves {left:.1f} points to gain, and its interval is {shown:.1f} points wide: "
+            "longer training cannot be shown to help here."
+        )
+    return (
+        f"The untrained encoder leaves {left:.1f} points to gain, and {comparison.images:,} test images show "
+        f"differences of {shown:.1f} points or more: label more test images before you train for longer."
+    )
+
+
+def _longer(comparison: Comparison) -> str:
+    """The question that no power computation answers: whether the order holds at a larger budget."""
+    again = sum(row.seconds for row in comparison.rows)
+    return (
+        "Statistics cannot say whether the order holds for longer pretraining. To find out, run the comparison at "
+        f"twice the budget (`pretrain.images`): about {duration(2 * again)} of pretraining per seed. One more seed at "
+        f"this budget takes about {duration(again)}."
+    )
+
+
+def _needed(wanted: Needs, comparison: Comparison, points: float, seeds: int) -> str:
+    if points < 0.05:
+        return "The two are equal to the first decimal, so there is no difference to detect."
+    options = []
+    if wanted.images is not None and wanted.images > comparison.images:
+        options.append(f"about {_round(wanted.images):,} test images at {count(seeds, 'seed')} each")
+    if wanted.seeds is not None and wanted.seeds > seeds:
+        options.append(f"about {count(_round(wanted.seeds), 'seed')} each on these test images")
+    if not options:
+        return f"To detect the observed {points:.1f} points, both more test images and more seeds are needed."
+    return f"To detect the observed {points:.1f} points as often, {either(options)} are needed."
+
+
+def _round(number: int) -> int:
+    """Two significant digits: an estimate should not look like a count."""
+    unit = int(10 ** max(len(str(number)) - 2, 0))
+    return -(-number // unit) * unit
