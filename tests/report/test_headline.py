@@ -109,3 +109,14 @@ def test_a_row_that_did_not_move_from_its_start_weights_is_named():
     text = recommendation_md(compare(results, PARAMS))
     assert "- simclr: its features equal those of the start weights" in text
     assert "- rotation: its features" not in text
+
+
+def test_a_protocol_without_the_picked_method_has_no_test_of_the_others():
+    plain = runs({"simclr": 0.75, "rotation": 0.64, "denoising": 0.6, "random": 0.5}, seeds=3)
+    poor = [
+        replace(run, predictions={k: v for k, v in run.predictions.items() if not k.startswith("robust")})
+        if run.name == "simclr"
+        else run
+        for run in plain
+    ]
+    assert "(not tested: simclr has no result here)" in recommendation_md(compare(poor, PARAMS))

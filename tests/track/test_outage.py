@@ -109,12 +109,12 @@ def test_ctrl_c_ends_the_stage_and_not_its_record_and_no_pipe_is_held(tmp_path: 
 
 def recorders(root: Path) -> list[int]:
     """Numbers of the recorders of a project."""
-    found = []
+    store = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if f"pretextbench.track\0{root}\0".encode() in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-    return found
+                store.append(int(folder.name))
+    return store
 
 
 def test_recorders_and_replays_at_once_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:

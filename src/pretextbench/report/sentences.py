@@ -103,8 +103,11 @@ def leads(comparison: Comparison, protocol: Protocol, methods: list[Row]) -> str
         return f"{subject} has {accuracy}, {above}: too close to say that the ranking flips"
     if len(names) > 1:
         second = max((name for name in names if name != first), key=lambda name: verdict.accuracy(name) or 0.0)
+        above = f"{points(verdict, first, second):.1f} points above {comparison.subject(second)}"
+        if not verdict.asked(first, second):  # the picked method has no predictions here
+            return f"{subject} has {accuracy}, {above} (not tested: {best} has no result here)"
         p = verdict.p(first, second)
-        above = f"{points(verdict, first, second):.1f} points above {comparison.subject(second)} ({p_value(p)})"
+        above = f"{above} ({p_value(p)})"
         return f"{subject} leads with {accuracy}, {above}" if p < level else f"{subject} has {accuracy}, {above}: a tie"
     return f"{subject} has {accuracy}"
 
