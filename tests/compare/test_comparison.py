@@ -49,7 +49,8 @@ def test_the_best_row_comes_first_with_the_numbers_of_its_predictions(plain, com
         assert float(line["linear_last_layer"]) == pytest.approx(np.mean(results.predictions["linear.layer4"] == label))
         assert float(line["knn"]) == pytest.approx(np.mean(results.predictions["knn.layer3"] == label))
         assert float(line["linear_1pct"]) == pytest.approx(np.mean(results.predictions["budget.1%"] == label), abs=1e-6)
-        assert float(line["linear_low"]) < float(line["linear"]) < float(line["linear_high"])
+        for name in ("linear", "knn", "linear_last_layer", "linear_1pct", "corrupted", "finetune_100pct"):
+            assert float(line[f"{name}_low"]) < float(line[name]) < float(line[f"{name}_high"])
     assert lines["random"]["kind"] == "control"
     assert lines["simclr"]["kind"] == "method"
     assert lines["simclr"]["linear_layer"] == "layer3"

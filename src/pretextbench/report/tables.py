@@ -27,24 +27,24 @@ def leaderboard_csv(comparison: Comparison) -> str:
 
 
 def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
-    linear = comparison.verdicts.get(LINEAR)
-    low, high = (linear.interval(row.name) if linear else None) or (None, None)
     record: dict[str, Cell] = {
         "name": row.name,
         "kind": row.kind,
         "seeds": len(row.seeds),
         "knn": comparison.cell(KNN, row.name),
+        **_ends(comparison, KNN, row),
         "knn_layer": row.layers.get("knn"),
         "linear": comparison.cell(LINEAR, row.name),
-        "linear_low": low,
-        "linear_high": high,
+        **_ends(comparison, LINEAR, row),
         "linear_layer": row.layers.get("linear"),
         "linear_last_layer": comparison.cell(LAST, row.name),
+        **_ends(comparison, LAST, row, "linear_last_layer"),
         "tie_group": row.letters or None,
         "linear_validation": float(np.mean(row.validation)) if row.validation else None,
         "picked": int(row is comparison.leader),
     }
-    record |= {protocol.column: comparison.cell(protocol, row.name) for protocol in _further(comparison)}
+    for protocol in _further(comparison):
+        record |= {protocol.column: comparison.cell(protocol, row.name), **_ends(comparison, protocol, row)}
     record |= {
         "images_seen": row.images_seen,
         "seconds": round(row.seconds, 3),
@@ -59,6 +59,13 @@ def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
     record |= {measure: row.labelfree.get(measure) for measure in MEASURES if measure in comparison.rows[0].labelfree}
     rounded = {key: round(value, 6) if isinstance(value, float) else value for key, value in record.items()}
     return {**rounded, "notes": "; ".join(row.notes) or None}
+
+
+def _ends(comparison: Comparison, protocol: Protocol, row: Row, column: str = "") -> dict[str, Cell]:
+    """The ends of the interval of an accuracy, as two more columns."""
+    verdict = comparison.verdicts.get(protocol)
+    low, high = (verdict.interval(row.name) if verdict else None) or (None, None)
+    return {f"{column or protocol.column}_low": low, f"{column or protocol.column}_high": high}
 
 
 def _further(comparison: Comparison) -> list[Protocol]:
