@@ -135,7 +135,7 @@ def test_false_alarms_and_coverage(rows, seeds, seed_sd, redraws, redraw_sd):
     print(f"family-wise false alarms {alarms:.3f} +- {error:.3f}, coverage {covered:.3f}")
     assert alarms <= 0.05 + 2.6 * error  # one test in two hundred would fail by chance at exactly 5 %
     assert (
-        0.92 <= covered <= (0.97 if redraws == 1 else 0.99)
+        0.92 <= covered <= (0.98 if redraws == 1 else 0.99)  # 93 to 97 %, and a point of chance
     )  # three redraws say little: the interval errs on the wide side
 
 
