@@ -96,7 +96,7 @@ def test_a_row_that_could_be_guessing_is_named():
     results = runs({"simclr": 0.75, "rotation": 0.1, "random": 0.5}, seeds=3, n=2000)
     text = recommendation_md(compare(results, PARAMS)).partition("## Rows to look at twice")[2].partition("\n## ")[0]
     largest = 100 * np.unique(results[0].predictions["label"], return_counts=True)[1].max() / 2000
-    assert "- rotation: linear 10" in text or "- rotation: linear 9" in text
+    assert "- rotation: linear probe 10" in text or "- rotation: linear probe 9" in text
     assert f"always naming the largest class ({largest:.1f} %)" in text
     assert "simclr" not in text
     assert "look at twice" not in recommendation_md(compare(runs(CLEAR, seeds=3, n=2000), PARAMS))

@@ -68,13 +68,15 @@ def _supervised(comparison: Comparison, verdict: Verdict, methods: list[Row]) ->
 
 def _suspicious(comparison: Comparison) -> list[str]:
     """Rows whose accuracy could be that of guessing, and rows that did not move from their start weights."""
-    lines = [
-        f"- {row.title}: {protocol.heading} {percent(comparison.cell(protocol, row.name))} %, not shown to be above "
-        f"always naming the largest class ({percent(comparison.chance)} %)."
-        for row in comparison.rows
-        for protocol in (Protocol(LINEAR), Protocol(KNN), *comparison.budgets)
-        if _guesses(comparison, protocol, row.name)
-    ]
+    names = {Protocol(LINEAR): "linear probe", Protocol(KNN): "k-NN"}
+    judged = [*names, *comparison.budgets]
+    lines = []
+    for row in comparison.rows:
+        low = [protocol for protocol in judged if _guesses(comparison, protocol, row.name)]
+        cells = [f"{names.get(p, p.heading)} {percent(comparison.cell(p, row.name))} %" for p in low]
+        if cells:
+            floor = f"always naming the largest class ({percent(comparison.chance)} %)"
+            lines.append(f"- {row.title}: {', '.join(cells)}, not shown to be above {floor}.")
     lines += [
         f"- {row.name}: its features equal those of the start weights, so training did not move it. Raise its rate, "
         "or look at `pretrain.freeze` and `pretrain.encoder_rate`."
