@@ -11,10 +11,9 @@ from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import RANDOM, UNTOUCHED
 from pretextbench.compare.verdict import Verdict
 from pretextbench.report import planning
-from pretextbench.report.sentences import against, count, either, gap, more_seeds
+from pretextbench.report.sentences import ENOUGH_SEEDS, against, count, either, gap, more_seeds
 from pretextbench.report.tables import percent
 
-ENOUGH_SEEDS = 3  # with fewer, what is said is about encoders or two of them, not yet about methods
 SUPERVISED = "supervised"
 SHOWN, PROVISIONAL, OPEN = "Shown", "Provisional", "Open"
 

@@ -7,6 +7,8 @@ from pretextbench.compare.runs import UNTOUCHED
 from pretextbench.compare.verdict import Verdict
 from pretextbench.report.tables import percent
 
+ENOUGH_SEEDS = 3  # with fewer, sentences are about encoders, not yet about methods
+
 
 def gap(verdict: Verdict, first: str, second: str) -> float:
     """Difference of two rows' accuracies, a fraction."""
@@ -31,7 +33,7 @@ def more_seeds(comparison: Comparison) -> str:
     """How to get an answer about the methods and what it takes, if the rows have fewer than three seeds."""
     rows = [row for row in comparison.rows if row.kind != "reference"]
     seeds = max((row.seeds for row in rows), key=len)
-    missing = 3 - len(seeds)
+    missing = ENOUGH_SEEDS - len(seeds)
     if missing <= 0:
         return ""
     further = [seed for seed in range(min(seeds), min(seeds) + 6) if seed not in seeds][:missing]
