@@ -16,14 +16,14 @@ def drawn(generator, truths, n):
     return [(row > -edge[:, None]).astype(float)[:, None] for row, edge in zip(latent, level, strict=True)]
 
 
-def promises(times, spreads, seeds, n=200, accuracy=0.75, resamples=100, families=None, start=0):
-    """Share of comparisons of equal methods with a false alarm; (M,) shares of the intervals that cover.
+def promises(times, spreads, seeds, n=200, accuracy=0.75, resamples=200, families=None, start=0):
+    """Share of comparisons of equal methods with a false alarm; (times, M) whether each interval covers.
 
     Args:
         spreads: per method, points between its seeds. With one seed the claim is about encoders: an alarm is false
             where the difference is that of the wrong sign, and the interval is for the accuracy of the encoder.
     """
-    alarms, covered = 0, np.zeros(len(spreads))
+    alarms, covered = 0, np.zeros((times, len(spreads)))
     for k in range(times):
         generator = np.random.default_rng([start, k])
         truths = accuracy + np.array(spreads)[:, None] / 100 * generator.standard_normal((len(spreads), seeds))
@@ -31,5 +31,5 @@ def promises(times, spreads, seeds, n=200, accuracy=0.75, resamples=100, familie
         truth = truths[:, 0] if seeds == 1 else np.full(len(spreads), accuracy)
         same_sign = results.difference * (truth[:, None] - truth) > 0
         alarms += bool((results.different & ~same_sign).any())
-        covered += (results.low <= truth) & (results.high >= truth)
-    return alarms / times, covered / times
+        covered[k] = (results.low <= truth) & (results.high >= truth)
+    return alarms / times, covered
