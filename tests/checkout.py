@@ -78,6 +78,7 @@ class Project:
         """`dvc repro`; returns the stages that ran."""
         done = self.run("dvc", "repro", *targets)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert "leaked" not in done.stderr, done.stderr[-3000:]
         return re.findall(r"^Running stage '(.+)':$", done.stdout, re.M)
 
 

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from pretextbench.augment.pipeline import Augmenter
 from pretextbench.train.batches import send_to_device
@@ -41,6 +40,8 @@ def measure(training: "Training") -> Work:
 
 def multiply_adds(call: Callable[[], object]) -> int:
     """Multiply-adds of a call without gradients: half of the floating point operations that torch counts."""
+    from torch.utils.flop_counter import FlopCounterMode  # here: it imports triton, see `stages.start.work`
+
     with torch.no_grad(), torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
         call()
     return int(counter.get_total_flops()) // 2
