@@ -1,0 +1,61 @@
+"""Parameters of the training: the one budget and loop of all methods, and how a training is watched."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pretextbench.base.section import BudgetShare, Fraction, Positive, Section
+
+
+class Pretrain(Section):
+    """The one budget and the one loop that every method shares."""
+
+    operational: ClassVar[frozenset[str]] = frozenset({"resident", "checkpoint_seconds", "log_every"})
+
+    images: Positive | None = Field(24_000, description="budget: images seen by each method; or null, with `epochs`")
+    epochs: float | None = Field(
+        None, gt=0, le=1_000_000, description="budget: passes over the training images; or null, see above"
+    )
+    batch_size: Positive = Field(64, description="images per step, all processes together; a method may ask its own")
+    accumulate: Positive = Field(1, description="split a batch into so many parts, to save memory")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the machine computes in it"
+    )
+    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to train")
+    devices: int = Field(1, ge=1, le=1024, description="processes on each machine, one per device")
+    nodes: int = Field(1, ge=1, le=1024, description="machines that train one encoder together")
+    compile: bool = Field(False, description="torch.compile the encoder: pays on GPUs, not on small CPU networks")
+    freeze: BudgetShare | None = Field(
+        None, lt=1, description="share of the steps in which the encoder rests; null = 0.1 with start weights"
+    )
+    encoder_rate: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="share of the learning rate for the encoder; null = 0.1 with start weights, else 1",
+    )
+    layer_decay: float | None = Field(
+        None, gt=0, lt=1, description="factor of the encoder's rate from each layer to the one before it; null = off"
+    )
+    clip: float | None = Field(None, ge=1e-6, le=1e6, description="largest norm of the gradient; null = no clipping")
+    resident: Literal["auto", "always", "never"] = Field("auto", description="keep the images on the device")
+    checkpoint_seconds: float = Field(30, ge=0, description="seconds between checkpoints, written with a history row")
+    log_every: Positive = Field(10, description="steps between two rows of history.csv")
+
+    @model_validator(mode="after")
+    def _exactly_one_budget(self) -> Self:
+        if (self.images is None) == (self.epochs is None):
+            raise ValueError(f"give exactly one of `images` and `epochs`, found {self.images} and {self.epochs}")
+        return self
+
+
+class Watch(Section):
+    """Monitoring of a training. It changes no result, so no stage depends on it."""
+
+    live: bool = Field(True, description="tell MLflow while it trains, and not only at the end")
+    epochs: float = Field(
+        1, gt=0, description="passes over the training images between two looks at health and pictures"
+    )
+    share: Fraction = Field(0.015, description="of the training's time that these looks may take; 0 = none")
+    knn: float | None = Field(None, gt=0, description="passes between two k-NN on validation labels; null = none")
+    knn_images: Positive = Field(2000, description="training images that vote in it, at most")
