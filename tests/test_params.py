@@ -143,9 +143,22 @@ def test_parameters_cannot_be_changed_afterwards() -> None:
         ("prepare: {source: folder}", "prepare: source 'folder' needs `path`, the folder that holds the images."),
         (
             "pretrain: {images: 10, epochs: 2}",
-            "pretrain: give exactly one of `images` and `epochs`, found 10 and 2.0.",
+            "pretrain: give exactly one of `images`, `epochs` and `multiply_adds`, the others null; found images: "
+            "10, epochs: 2, multiply_adds: null.",
         ),
-        ("pretrain: {images: null}", "pretrain: give exactly one of `images` and `epochs`, found None and None."),
+        (
+            "pretrain: {images: null}",
+            "pretrain: give exactly one of `images`, `epochs` and `multiply_adds`, the others null; found images: "
+            "null, epochs: null, multiply_adds: null.",
+        ),
+        (
+            "pretrain: {multiply_adds: 1.0e12}",
+            "pretrain: give exactly one of `images`, `epochs` and `multiply_adds`, the",
+        ),
+        (
+            "pretrain: {images: null, multiply_adds: 0}",
+            "pretrain.multiply_adds: Input should be greater than 0 (found 0).",
+        ),
         (
             "compare: {methods: [simclr, simclr]}",
             "compare.methods: names one entry twice (found ['simclr', 'simclr']).",

@@ -81,7 +81,7 @@ class SwAV(MultiCropMethod[Params]):
         if params.queue and data.budget and params.queue >= data.budget:
             raise UserError(
                 f"The queue of method 'swav' takes part when it is full, and {params.queue} embeddings are not fewer "
-                f"than the {data.budget} images of the budget. Lower `queue`, or raise pretrain.images."
+                f"than the {data.budget} images of the budget. Lower `queue`, or raise the budget."
             )
         sizes = [params.queue] * params.global_views if params.queue else []
         self.queues = nn.ModuleList(Queue(size, params.head_dim, data.batch, "swav") for size in sizes)

@@ -113,7 +113,7 @@ class Compare(Section):
     seeds: Annotated[tuple[RandomSeed, ...], AfterValidator(distinct)] = Field(
         (0,), min_length=1, description="one run per method and seed"
     )
-    allow_unequal_budgets: bool = Field(False, description="rank encoders that have seen different numbers of images")
+    allow_unequal_budgets: bool = Field(False, description="rank encoders that were pretrained on different budgets")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals; 1 - confidence is the test level")
     pairs: Literal["asked", "all"] = Field(
         "asked", description="tests: the leader against every method, methods against controls; or all pairs"

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from pretextbench.command import cost, estimate
+from pretextbench.command.rehearsal import rehearse
 from pretextbench.params import Params, Pretrain
 from pretextbench.train.loop import Training
 from pretextbench.train.pretrain import start_fabric
@@ -75,7 +76,7 @@ def test_the_processor_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_rehearsed_step_is_a_training_step_that_moves_nothing() -> None:
     sample = np.random.default_rng(0).integers(0, 255, (16, 16, 16, 3), np.uint8)
     params = Params(pretrain=Pretrain(images=160, batch_size=16, precision="fp32", accelerator="cpu", clip=1.0))
-    rehearsal = estimate._build("simclr", params, sample, 16, 0)
+    rehearsal = rehearse("simclr", params, sample, 16, 0)
     training = Training(rehearsal.job, rehearsal.method.data, start_fabric(rehearsal.job.pretrain))
     before = [p.clone() for p in rehearsal.method.parameters()]
     index = training.share(0)

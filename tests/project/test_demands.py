@@ -50,6 +50,17 @@ def test_batches_divide_into_their_parts(pretrain: dict[str, Any], expected: lis
     assert all(part in line for part, line in zip(expected, result, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [(1e9, "less than one training step takes (dino 3e+09): give at least 3000000001,"), (3.1e9, "")],
+)
+def test_multiply_adds_below_a_step_are_refused_with_the_smallest_that_work(given: float, named: str) -> None:
+    lines = list(demands.of_work({"rotation": 10**9, "dino": 3 * 10**9 + 1, "random": 0}, given))
+    assert len(lines) == bool(named)
+    assert all(named in line and "pretrain.multiply_adds is 1e+09" in line for line in lines)
+    assert list(demands.of_work({"rotation": 10**9, "dino": 3 * 10**9 + 1}, 3e9 + 1)) == []
+
+
 def test_a_second_data_set_that_is_not_there_is_named(tmp_path: Path) -> None:
     def result(path: Path) -> list[str]:
         return list(demands.of_parameters(Params(transfer={"source": "folder", "path": str(path)}), {}))

@@ -10,6 +10,7 @@ import pytest
 from pretextbench.compare.comparison import compare
 from pretextbench.params import Compare
 from pretextbench.report import figures, svg
+from pretextbench.report.cost_figure import costs
 from pretextbench.report.svg import chart, paint, render, spread, styles
 from tests.compare.fakes import BUDGETS, STAGES, runs
 
@@ -117,7 +118,7 @@ def test_cost_labels_cover_neither_names_nor_points():
     )  # as high, 6 s to the right: no room for a name
     comparison = compare(results, Compare(resamples=50))
     looks, boxes = styles(comparison.rows), {}
-    text = figures.cost(comparison, looks)
+    text = costs(comparison, looks)[0][2]
     for anchor, x, y, name in re.findall(r'text-anchor: (\w+)[^"]*" x="(\S+)" y="(\S+)"[^>]*>([a-z]+)</text>', text):
         width = svg.TEXT * svg.LETTER * len(name)
         boxes[name] = (float(x) - width * {"start": 0, "middle": 0.5, "end": 1}[anchor], float(y) - 4, width)
@@ -130,7 +131,7 @@ def test_cost_labels_cover_neither_names_nor_points():
         for u, v, w in (box for other, box in boxes.items() if other != name):
             assert not (x < u + w and u < x + width and abs(y - v) < svg.TEXT - 2), name
     assert set(close) <= set(boxes)
-    assert figures.cost(replace(comparison, rows=comparison.rows[:1]), looks) is None
+    assert costs(replace(comparison, rows=comparison.rows[:1]), looks) == []
 
 
 def test_losses_of_rows_that_were_trained(plain, tmp_path):

@@ -6,15 +6,20 @@ from pydantic import Field, model_validator
 
 from pretextbench.base.section import BudgetShare, Fraction, Positive, Section
 
+BUDGETS = ("images", "epochs", "multiply_adds")  # the three ways to give the budget
+
 
 class Pretrain(Section):
     """The one budget and the one loop that every method shares."""
 
     operational: ClassVar[frozenset[str]] = frozenset({"resident", "checkpoint_seconds", "log_every"})
 
-    images: Positive | None = Field(24_000, description="budget: images seen by each method; or null, with `epochs`")
+    images: Positive | None = Field(24_000, description="budget: images seen by each method; or null, with one of:")
     epochs: float | None = Field(
         None, gt=0, le=1_000_000, description="budget: passes over the training images; or null, see above"
+    )
+    multiply_adds: float | None = Field(
+        None, gt=0, le=1e24, description="budget: of all forward passes of the training; or null, see above"
     )
     batch_size: Positive = Field(64, description="images per step, all processes together; a method may ask its own")
     accumulate: Positive = Field(1, description="split a batch into so many parts, to save memory")
@@ -44,8 +49,12 @@ class Pretrain(Section):
 
     @model_validator(mode="after")
     def _exactly_one_budget(self) -> Self:
-        if (self.images is None) == (self.epochs is None):
-            raise ValueError(f"give exactly one of `images` and `epochs`, found {self.images} and {self.epochs}")
+        given = {name: getattr(self, name) for name in BUDGETS}
+        if len([value for value in given.values() if value is not None]) != 1:
+            found = ", ".join(f"{name}: {'null' if value is None else f'{value:g}'}" for name, value in given.items())
+            raise ValueError(
+                f"give exactly one of `images`, `epochs` and `multiply_adds`, the others null; found {found}"
+            )
         return self
 
 

@@ -10,22 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pretextbench import registry
 from pretextbench.augment.pipeline import as_float
 from pretextbench.command import cost
 from pretextbench.command.cost import CORRUPTED, Estimate, Evaluation, disk
-from pretextbench.command.rehearsal import Rehearsal
+from pretextbench.command.rehearsal import GREY, Rehearsal, rehearse
 from pretextbench.encoder import Encoder, build
-from pretextbench.method import Data
 from pretextbench.params import EncoderParams, Params
-from pretextbench.project.inventory import contestants, own_parameters
-from pretextbench.project.variant import row_of
-from pretextbench.train.budget import Job
+from pretextbench.project.inventory import contestants
 from pretextbench.train.pretrain import device_and_precision
 
 STEPS, ENOUGH = 3, 0.4  # timed steps, and seconds of a step above which half a batch tells enough
 LEAST_IMAGES = 8  # of a part of a batch: norms over fewer would fail
-GREY = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
 def estimate(
@@ -107,7 +102,7 @@ def resized(pixels: np.ndarray, side: int) -> np.ndarray:
 def _training(name: str, params: Params, sample: np.ndarray, train: int, classes: int) -> float:
     """Seconds that one contestant trains."""
     with _undisturbed():
-        training = _build(name, params, sample, train, classes)
+        training = rehearse(name, params, sample, train, classes)
         if not training.players:
             return 0.0
         training.module.train()
@@ -116,19 +111,6 @@ def _training(name: str, params: Params, sample: np.ndarray, train: int, classes
         if seconds[0] < ENOUGH:  # a device that is so fast waits more than it computes: whole steps tell
             seconds = [_step(training, sample) for _ in range(STEPS)]
     return training.steps * statistics.median(seconds) / params.pretrain.devices
-
-
-def _build(name: str, params: Params, sample: np.ndarray, train: int, classes: int) -> Rehearsal:
-    row = row_of(name, params)
-    method = registry.load(row.method)
-    own = own_parameters(name, method, params)
-    side, alone = params.prepare.image_size, params.pretrain.model_copy(update={"devices": 1})
-    chunks = iter([as_float(torch.from_numpy(sample))])
-    derived = method.derive(own, chunks, side)
-    facts = Data(side, *GREY, train, derived, classes if method.uses_labels else 0)
-    labels = np.arange(train) % classes if method.uses_labels else None
-    job = Job(registry.find(row.method), "", method, own, params.encoder, alone, method.recipe(own, side), derived, 0)
-    return Rehearsal(job, facts, labels)
 
 
 def _step(training: Rehearsal, sample: np.ndarray, part: int = 1) -> float:

@@ -1,7 +1,8 @@
 """A comparison: rows ranked by accuracy, with intervals, paired tests, tie groups and a cost front."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from pretextbench.compare.protocols import (
     right,
 )
 from pretextbench.compare.rows import Row, row_of
-from pretextbench.compare.runs import RANDOM, UNTOUCHED, Run, by_name, check_budgets, check_same_test
+from pretextbench.compare.runs import RANDOM, UNTOUCHED, Run, by_name, check_budgets, check_same_test, common_work
 from pretextbench.compare.statistics import Floats
 from pretextbench.compare.verdict import Verdict, verdict_of
 from pretextbench.params import Compare
@@ -55,7 +56,9 @@ class Comparison:
     verdicts: Mapping[Protocol, Verdict] = field(default_factory=dict)
     budgets: Mapping[Protocol, int | None] = field(default_factory=dict)  # labels granted, None if too few
     unequal: bool = False  # budgets of pretraining differ, and the user knows
+    work: float | None = None  # multiply-adds that every training was given, where the budget is in them
     front: tuple[str, ...] = ()  # rows that need no labels and that none beats in both seconds and accuracy
+    work_front: tuple[str, ...] = ()  # the same for the multiply-adds of the training
     agreements: tuple[Agreement, ...] = ()  # of the label-free measures with the linear probe
     chance: float | None = None  # share of the largest class among the test images; None without labels
     pick: Pick | None = None  # on validation; None without labels, or where no method has predictions
@@ -131,7 +134,8 @@ def compare(runs: Sequence[Run], params: Compare, seed: int = 0) -> Comparison:
     classes = len(metrics["classes"])
     if not metrics["labelled"]:
         order = sorted(rows.values(), key=lambda row: -row.labelfree["rankme"])
-        return Comparison(tuple(order), params, metrics["reason"], metrics["data"]["val"], classes, unequal=unequal)
+        empty = Comparison(tuple(order), params, metrics["reason"], metrics["data"]["val"], classes)
+        return replace(empty, unequal=unequal, work=common_work(groups))
     keys = protocols(metrics, {name: row.layers for name, row in rows.items()})
     tables = {protocol: table for protocol, names in keys.items() if (table := right(groups, names))}
     methods = [row for name, row in rows.items() if not row.control and name in tables.get(LINEAR, {})]
@@ -150,11 +154,13 @@ def compare(runs: Sequence[Run], params: Compare, seed: int = 0) -> Comparison:
         verdicts,
         few_labels(metrics),
         unequal,
+        common_work(groups),
         chance=_largest_class(runs),
         pick=chosen,
     )
     comparison = replace(comparison, rows=_lettered(comparison))
-    return replace(comparison, front=_front(comparison), agreements=_agreements(comparison))
+    seconds, work = (_front(comparison, cost) for cost in (attrgetter("seconds"), attrgetter("total_multiply_adds")))
+    return replace(comparison, front=seconds, work_front=work, agreements=_agreements(comparison))
 
 
 def _largest_class(runs: Sequence[Run]) -> float | None:
@@ -205,9 +211,9 @@ def _verdict(
     return replace(verdict, references=alone)
 
 
-def _front(comparison: Comparison) -> tuple[str, ...]:
+def _front(comparison: Comparison, cost: Callable[[Row], float]) -> tuple[str, ...]:
     free = [row for row in comparison.rows if not row.control or row.name in (RANDOM, UNTOUCHED)]
-    points = {row.name: (row.seconds, comparison.cell(LINEAR, row.name)) for row in free}
+    points = {row.name: (cost(row), comparison.cell(LINEAR, row.name)) for row in free}
     return tuple(front({name: (c, worth) for name, (c, worth) in points.items() if worth is not None}))
 
 

@@ -39,6 +39,11 @@ class Row:
         return self.kind != "method"
 
     @property
+    def total_multiply_adds(self) -> int:
+        """Of all forward passes of the training."""
+        return self.images_seen * self.training_multiply_adds
+
+    @property
     def title(self) -> str:
         """Its name, and what it is where it is no method: `random (control)`."""
         return f"{self.name} ({self.kind})" if self.control else self.name

@@ -37,6 +37,7 @@ class Run:
     views: int = 0  # of an image, that a training step sees
     multiply_adds: int = 0  # of one image through the encoder
     training_multiply_adds: int = 0  # of one image in the forward passes of a training step
+    budget_multiply_adds: float | None = None  # the budget, where it was given in them: pretrain.multiply_adds
     encoder: str = ""  # architecture
     method: str = ""  # which the row is a variant of, or has the name of
     from_scratch: bool = False  # trained from random weights
@@ -82,6 +83,7 @@ def _read(folder: Path) -> Run:
             views=card["views"],
             multiply_adds=card["multiply_adds"],
             training_multiply_adds=card["training_multiply_adds"],
+            budget_multiply_adds=card.get("budget_multiply_adds"),
             encoder=card["encoder"]["name"],
             method=card["method"],
             from_scratch=not card["encoder"].get("weights"),
@@ -117,18 +119,31 @@ def by_name(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def check_budgets(groups: Mapping[str, list[Run]], allowed: bool) -> bool:
-    """Whether budgets differ; an encoder that was not trained has none."""
-    trained = [run for group in groups.values() for run in group if run.kind != "reference"]
-    seen = {f"{run.name}-{run.seed}": run.images_seen for run in trained if run.name not in (RANDOM, UNTOUCHED)}
+    """Whether budgets differ; an encoder that was not trained has none. Rows of one budget of work see other images."""
+    if common_work(groups) is not None:
+        return False
+    seen = {f"{run.name}-{run.seed}": run.images_seen for run in _trained(groups)}
     if not seen or max(seen.values()) - min(seen.values()) <= ROUNDING * max(seen.values()):
         return False
     if not allowed:
         listed = ", ".join(f"{name} {images:,}" for name, images in seen.items())
         raise UserError(
             f"The budgets differ, so the rows cannot be ranked; images seen: {listed}. Pretrain all of them with the "
-            "same `pretrain.images` or `pretrain.epochs`, or set `compare.allow_unequal_budgets: true`."
+            "same `pretrain.images`, `pretrain.epochs` or `pretrain.multiply_adds`, or set "
+            "`compare.allow_unequal_budgets: true`."
         )
     return True
+
+
+def common_work(groups: Mapping[str, list[Run]]) -> float | None:
+    """The budget in multiply-adds that all trainings were given; None where it was in images, or differs."""
+    budgets = {run.budget_multiply_adds for run in _trained(groups)}
+    return budgets.pop() if len(budgets) == 1 else None
+
+
+def _trained(groups: Mapping[str, list[Run]]) -> list[Run]:
+    runs = [run for group in groups.values() for run in group]
+    return [run for run in runs if run.kind != "reference" and run.name not in (RANDOM, UNTOUCHED)]
 
 
 def check_same_test(runs: Sequence[Run]) -> None:

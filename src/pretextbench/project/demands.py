@@ -41,7 +41,7 @@ def of_parameters(params: Params, entries: Mapping[str, Entry]) -> Iterator[str]
     """Mistakes that show before an image is read: batches, places on the disk, room for generated images."""
     parts, known = parts_of(params.pretrain), MANY if params.prepare.max_images else images_known(params)
     for name, entry in entries.items():
-        batch = _batch(entry, params)
+        batch = batch_of(entry, params)
         yield from of_batch(name, batch, params.pretrain, None if known == MANY else known)
         if batch == parts:
             yield (
@@ -95,6 +95,21 @@ def of_batch(name: str, batch: int, params: Pretrain, images: int | None = None)
         )
 
 
+def of_work(steps: Mapping[str, int], given: float) -> Iterator[str]:
+    """The reason why a budget in multiply-adds is too small for a training step.
+
+    Args:
+        steps: method -> multiply-adds of the forward passes of a step, of a whole batch; 0 where nothing is trained.
+        given: pretrain.multiply_adds.
+    """
+    if short := {name: step for name, step in steps.items() if step > given}:
+        listed = ", ".join(f"{name} {step:.3g}" for name, step in short.items())
+        yield (
+            f"pretrain.multiply_adds is {given:g}, less than one training step takes ({listed}): give at least "
+            f"{max(short.values())}, or lower the batch size."
+        )
+
+
 def of_devices(params: Pretrain, gpus: int) -> Iterator[str]:
     """The reason why this machine, with this number of usable GPUs, cannot train as `pretrain` asks."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -115,7 +130,7 @@ def of_data(params: Params, entries: Mapping[str, Entry], data: "Prepared") -> I
     """Mistakes that the prepared images show: for the end of the stage `prepare`."""
     images, validation = len(data.images("train")), len(data.images("val"))
     for name, entry in entries.items():
-        yield from of_batch(name, _batch(entry, params), params.pretrain, images)
+        yield from of_batch(name, batch_of(entry, params), params.pretrain, images)
         try:
             if entry.get("colour") and not data.colour:
                 registry.load(entry.get("method", name)).requires.check(name, data.image_size, colour=False)
@@ -167,5 +182,6 @@ def of_current_data(
         yield from of_data(params, entries, data)
 
 
-def _batch(entry: Entry, params: Params) -> int:
+def batch_of(entry: Entry, params: Params) -> int:
+    """Images per step of a contestant: its own number, or the common one."""
     return int(entry["params"].get("batch_size") or params.pretrain.batch_size)

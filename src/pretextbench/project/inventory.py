@@ -202,8 +202,11 @@ def parts_of(pretrain: Pretrain) -> int:
 
 
 def seen(pretrain: Pretrain, images: int) -> float:
-    """The budget in images, on a training split of `images`; the training rounds it to whole batches."""
-    return pretrain.images or (pretrain.epochs or 0) * images
+    """The budget in images, on a training split of `images`; the training rounds it to whole batches.
+
+    `MANY` for one in multiply-adds, until those of a step are counted: see `train.work.counted`.
+    """
+    return pretrain.images or (pretrain.epochs or 0) * images or MANY
 
 
 def images_known(params: Params) -> int:

@@ -10,21 +10,18 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
-from matplotlib.transforms import IdentityTransform
 
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import LINEAR
 from pretextbench.compare.runs import Run
 from pretextbench.report.sections import Groups
-from pretextbench.report.svg import LETTER, TEXT, Style, chart, label_ends, paint, render, room, short
+from pretextbench.report.svg import STEPS, TEXT, WIDE, Style, chart, label_ends, paint, render, room
 
 Line = Sequence[float]
-Box = tuple[float, float, float, float]  # left, bottom, right, top
-WIDE, SMALL = (440.0, 290.0), (220.0, 165.0)  # units of the SVG; a phone shows two small ones side by side
+SMALL = 220.0, 165.0  # units of the SVG; a phone shows two side by side
 PROBES = {"linear": "linear probe", "knn": "k-NN"}
 MOST = 300  # points of a curve
 APART = 1.5  # between two numbers of labels, so that both can be written under the axis
-STEPS = (1, 2, 5, 10)  # of ticks: people count in these
 
 
 def layers(groups: Groups, looks: Mapping[str, Style], probe: str) -> Markup | None:
@@ -112,30 +109,6 @@ def _robust(group: Sequence[Run], kind: str | None) -> Line | None:
     return [float(y) for y in np.mean(curves, 0)] if curves else None
 
 
-def cost(comparison: Comparison, looks: Mapping[str, Style]) -> Markup | None:
-    """Accuracy against the time of pretraining; the line joins the rows that none beats in both."""
-    rows = [row for row in comparison.rows if comparison.cell(LINEAR, row.name) is not None]
-    if len(rows) < 2:
-        return None
-    longest = max(row.seconds for row in rows)
-    unit, size = ("hours", 3600) if longest >= 7200 else ("minutes", 60) if longest >= 180 else ("seconds", 1)
-    figure, axes = chart(f"pretraining ({unit})", "test accuracy (%)", WIDE)
-    points = {row.name: (row.seconds / size, 100 * (comparison.cell(LINEAR, row.name) or 0.0)) for row in rows}
-    front = np.array([points[name] for name in comparison.front])
-    if len(front) > 1:
-        axes.step(front[:, 0], front[:, 1], where="post", color=paint("soft"), lw=1.2, ls=(0, (2, 3)))
-    for name, (x, y) in points.items():
-        low, high = comparison.verdicts[LINEAR].interval(name) or (y, y)
-        axes.plot([x, x], [100 * low, 100 * high], color=paint(looks[name].hue), lw=2, alpha=0.5)
-        hollow = "paper" if name not in comparison.front else looks[name].hue
-        axes.plot(x, y, looks[name].marker, ms=8, mew=2, mec=paint(looks[name].hue), mfc=paint(hollow), zorder=3)
-    axes.set_xlim(-0.03 * longest / size, 1.06 * longest / size or 1.0)
-    axes.margins(y=0.12)
-    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, steps=STEPS))
-    _label_points(axes, points, comparison.front, looks)
-    return render(figure, "cost", f"Test accuracy against {unit} of pretraining, one point per row")
-
-
 def losses(groups: Groups, looks: Mapping[str, Style]) -> dict[str, Markup]:
     """Row -> its training loss, one line per seed."""
     drawn = {}
@@ -187,43 +160,3 @@ def _draw(
         axes.set_xlim(axes.get_xlim())
         axes.set_ylim(axes.get_ylim())
         label_ends(axes, ends, dict(looks))
-
-
-def _label_points(
-    axes: Axes, points: Mapping[str, tuple[float, float]], front: Sequence[str], looks: Mapping[str, Style]
-) -> None:
-    """Each name at that side of its point where it covers the least of points, names and the front."""
-    axes.set_ylim(axes.get_ylim())
-    places = dict(zip(points, axes.transData.transform(list(points.values())), strict=True))
-    taken: list[Box] = [(x - 7, y - 7, x + 7, y + 7) for x, y in places.values()]
-    for (x, y), (right, up) in pairwise(places[name] for name in front):
-        taken += [(x, y - 1, right, y + 1), (right - 1, y, right + 1, up)]
-    for name, (x, y) in places.items():
-        side, at, box = _side(x, y, TEXT * LETTER * len(short(name)), taken, axes.bbox)
-        taken.append(box)
-        text: dict[str, Any] = {"color": paint(looks[name].text), "fontsize": TEXT, "va": "center_baseline", "ha": side}
-        axes.text(*at, short(name), transform=IdentityTransform(), **text)
-
-
-def _side(x: float, y: float, width: float, taken: Sequence[Box], frame: Any) -> tuple[str, tuple[float, float], Box]:
-    """Candidate positions of a text: alignment, place, and the box that it fills. The first of equals wins."""
-    tried = []
-    sides = (
-        ("left", 11, 0),
-        ("right", -11, 0),
-        ("center", 0, 16),
-        ("center", 0, -16),
-        ("left", 9, 11),
-        ("left", 9, -11),
-    )
-    for i, (side, dx, dy) in enumerate(sides):
-        start = x + dx - width * {"left": 0, "center": 0.5, "right": 1}[side]
-        box = (start, y + dy - TEXT / 2, start + width, y + dy + TEXT / 2)
-        outside = max(0.0, frame.x0 - box[0]) + max(0.0, box[2] - frame.x1) + max(0.0, frame.y0 - box[1])
-        covered = sum(_overlap(box, label) for label in taken) + TEXT * outside
-        tried.append((covered, i, side, (x + dx, y + dy), box))
-    return min(tried)[2:]
-
-
-def _overlap(a: Box, b: Box) -> float:
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))

@@ -12,10 +12,10 @@ from matplotlib.ticker import MaxNLocator
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import KNN, LAST, LINEAR
 from pretextbench.compare.runs import Run
-from pretextbench.report import figures, panels, sections
+from pretextbench.report import cost_figure, figures, panels, sections
 from pretextbench.report.panels import MATRIX, classes, confusion, mistakes
 from pretextbench.report.sections import Groups
-from pretextbench.report.svg import styles
+from pretextbench.report.svg import STEPS, styles
 from pretextbench.report.tables import caption, percent
 
 PAGES = Environment(
@@ -126,13 +126,19 @@ def _facts(comparison: Comparison) -> list[str]:
     """The frame of the comparison in a few words each."""
     seeds = sorted({len(row.seeds) for row in comparison.rows})
     counted = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    budget = max(row.images_seen for row in comparison.rows)
     return [
         f"{comparison.images:,} {'test' if comparison.verdicts else 'validation'} images",
         f"{comparison.classes:,} classes" if comparison.classes else "no classes",
         f"{counted} seed{'' if counted == '1' else 's'} per row",
-        f"{'up to ' if comparison.unequal else ''}{budget:,} images seen in pretraining",
+        _budget(comparison),
     ]
+
+
+def _budget(comparison: Comparison) -> str:
+    most = max(row.images_seen for row in comparison.rows)
+    if comparison.work:
+        return f"{comparison.work:.3g} multiply-adds in each pretraining, up to {most:,} images seen"
+    return f"{'up to ' if comparison.unequal else ''}{most:,} images seen in pretraining"
 
 
 def _board(comparison: Comparison) -> dict[str, Any]:
@@ -143,7 +149,7 @@ def _board(comparison: Comparison) -> dict[str, Any]:
     ends = max(low - 0.05 * reach, 0), min(high + 0.05 * reach, 100)
     ticks = [
         float(tick)
-        for tick in MaxNLocator(5, integer=True, steps=figures.STEPS).tick_values(*ends)
+        for tick in MaxNLocator(5, integer=True, steps=STEPS).tick_values(*ends)
         if ends[0] <= tick <= ends[1]
     ]
     by_labels = sorted(comparison.budgets, key=lambda budget: comparison.budgets[budget] or 0)
@@ -170,7 +176,7 @@ def _judged(comparison: Comparison, runs: Sequence[Run], groups: Groups, looks: 
             "figures": {figures.PROBES[probe]: figures.layers(groups, looks, probe) for probe in figures.PROBES},
             "losses": _last_layer(comparison),
         },
-        "cost": figures.cost(comparison, looks),
+        "cost": cost_figure.costs(comparison, looks),
         "robust": severity
         and {
             "mean": severity,

@@ -54,7 +54,7 @@ def next_step(comparison: Comparison, verdict: Verdict, best: str, seeds: int) -
     low, high = verdict.interval(RANDOM) or (0.0, 0.0)
     shown = 100 * (wanted.detectable if wanted else high - low)
     if left > shown:
-        return "Train for longer before choosing a method: `pretrain.images` is the budget."
+        return f"Train for longer before choosing a method: `pretrain.{budget(comparison)}` is the budget."
     if wanted is None:
         return (
             f"The untrained encoder leaves {left:.1f} points to gain, and its interval is {shown:.1f} points wide: "
@@ -66,13 +66,18 @@ def next_step(comparison: Comparison, verdict: Verdict, best: str, seeds: int) -
     )
 
 
+def budget(comparison: Comparison) -> str:
+    """The field of `pretrain` that a larger budget is given by."""
+    return "multiply_adds" if comparison.work else "images"
+
+
 def _longer(comparison: Comparison) -> str:
     """The question that no power computation answers: whether the order holds at a larger budget."""
     again = sum(row.seconds for row in comparison.rows)
     return (
         "Statistics cannot say whether the order holds for longer pretraining. To find out, run the comparison at "
-        f"twice the budget (`pretrain.images`): about {duration(2 * again)} of pretraining per seed. One more seed at "
-        f"this budget takes about {duration(again)}."
+        f"twice the budget (`pretrain.{budget(comparison)}`): about {duration(2 * again)} of pretraining per seed. One "
+        f"more seed at this budget takes about {duration(again)}."
     )
 
 

@@ -27,6 +27,8 @@ NAMED = ("ink", "soft", "line", "paper", "floor", "floor-text", "ceiling", "ceil
 VARIABLES = NAMED + tuple(f"{kind}{hue}" for kind in ("hue", "text") for hue in range(HUES))
 MARKERS, DASHES = "osD^v", ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 TEXT, LETTER = 12.0, 0.56  # size of the text in units of the SVG, and the width of a letter as a share of it
+WIDE = 440.0, 290.0  # units of the SVG
+STEPS = (1, 2, 5, 10)  # of ticks: people count in these
 LONGEST = 20  # letters of a label
 BASE = {"svg.fonttype": "none"}
 

@@ -14,6 +14,8 @@ from pretextbench.compare.runs import Run, by_name
 
 Cell = str | int | float | None
 MEASURES = ("rankme", "uniformity", "feature_std", "alignment")  # keys of LABEL_FREE in the order of the files' columns
+SPEED = ["seconds", "images/s", "peak MiB", "parameters"]
+COST = ["images seen", "views", "M multiply-adds/image", "G multiply-adds", *SPEED]  # headings of `_cost`
 
 
 def leaderboard_csv(comparison: Comparison) -> str:
@@ -54,7 +56,9 @@ def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
         "views": row.views,
         "encoder_mmacs": round(row.multiply_adds / 1e6, 3),
         "training_mmacs": round(row.training_multiply_adds / 1e6, 3),
+        "total_gmacs": round(row.total_multiply_adds / 1e9, 3),
         "on_cost_front": int(row.name in comparison.front),
+        "on_work_front": int(row.name in comparison.work_front),
     }
     record |= {measure: row.labelfree.get(measure) for measure in MEASURES if measure in comparison.rows[0].labelfree}
     rounded = {key: round(value, 6) if isinstance(value, float) else value for key, value in record.items()}
@@ -95,16 +99,7 @@ def _judged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     percent = f"{comparison.params.confidence:.0%} interval".replace("%", " %")
     headings = [protocol.heading for protocol in _further(comparison)]
     header = ["", "linear %", percent, "tie", "layer", "last layer %", "k-NN %"]
-    header += [f"{title} %" for title in headings] + [
-        "RankMe",
-        "images seen",
-        "views",
-        "M multiply-adds",
-        "seconds",
-        "images/s",
-        "peak MiB",
-        "parameters",
-    ]
+    header += [*(f"{title} %" for title in headings), "RankMe", *COST]
     return header, [_cells(comparison, row) for row in comparison.rows]
 
 
@@ -127,7 +122,7 @@ def _cells(comparison: Comparison, row: Row) -> list[str]:
 
 def _unjudged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     measures = [measure for measure in MEASURES if measure in comparison.rows[0].labelfree]
-    header = ["", *measures, "images seen", "views", "M multiply-adds", "seconds", "images/s", "peak MiB", "parameters"]
+    header = ["", *measures, *COST]
     return header, [
         [
             row.title,
@@ -141,7 +136,8 @@ def _unjudged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 def _cost(row: Row) -> list[str]:
     numbers = (row.seconds, row.images_per_second, row.peak_memory_mib, row.parameters)
     work = f"{row.training_multiply_adds / 1e6:,.1f}"  # per image
-    return [f"{row.images_seen:,}", f"{row.views}", work, *(f"{number:,.0f}" for number in numbers)]
+    total = f"{row.total_multiply_adds / 1e9:,.0f}"
+    return [f"{row.images_seen:,}", f"{row.views}", work, total, *(f"{number:,.0f}" for number in numbers)]
 
 
 def caption(comparison: Comparison) -> list[str]:
@@ -171,6 +167,11 @@ def caption(comparison: Comparison) -> list[str]:
         )
     if comparison.unequal:
         lines.append("**The rows have seen different numbers of images**: their order mixes method and budget.")
+    if comparison.work:
+        lines.append(
+            f"Budget: equal work. Every training was given {comparison.work:.3g} multiply-adds of forward passes, so "
+            "that the numbers of images seen differ."
+        )
     return [line for pair in zip(lines, [""] * len(lines), strict=True) for line in pair][:-1]
 
 

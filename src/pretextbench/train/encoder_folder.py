@@ -45,6 +45,7 @@ class Card(BaseModel):
     multiply_adds: int = 0  # of one image through the encoder
     training_multiply_adds: int = 0  # of one image in the forward passes of a step: see train.work
     images_seen: int  # the budget, as spent
+    budget_multiply_adds: float | None = None  # the budget, where it was given in them: pretrain.multiply_adds
     steps: int
     batch_size: int
     seconds: float  # of training steps alone, resumed parts added up
@@ -67,7 +68,8 @@ def save(encoder: Encoder, card: Card, folder: Path) -> Card:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
     write_whole(folder / WEIGHTS, as_bytes(weights))
     card = card.model_copy(update={"weights_sha256": sha256(folder / WEIGHTS)})
-    left_out = {name for name in ("grey_range", "row", "start_sha256") if not getattr(card, name)}
+    optional = ("budget_multiply_adds", "grey_range", "row", "start_sha256")
+    left_out = {name for name in optional if not getattr(card, name)}
     write_whole(folder / CARD, (card.model_dump_json(indent=2, exclude=left_out) + "\n").encode())
     return card
 

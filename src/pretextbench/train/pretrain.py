@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import resource
@@ -10,39 +9,28 @@ import shutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 
-from pretextbench.augment.pipeline import Augmenter, as_float
 from pretextbench.base.files import whole_folder, write_whole
-from pretextbench.base.picture import Picture, draw
 from pretextbench.data.prepared import UNLABELLED, Prepared
 from pretextbench.errors import UserError
-from pretextbench.method import Batch, Data
+from pretextbench.method import Data
 from pretextbench.params import Pretrain
 from pretextbench.project.demands import of_devices, refuse
 from pretextbench.train import encoder_folder, work
 from pretextbench.train.batches import Batches
 from pretextbench.train.budget import Job, training_facts
 from pretextbench.train.checkpoint import Checkpoint
+from pretextbench.train.diagnosis import Diagnosis, write_diagnosis
 from pretextbench.train.encoder_folder import Card
 from pretextbench.train.history import as_csv
 from pretextbench.train.loop import Observer, Training, run
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-PICTURE_IMAGES, HEALTH_IMAGES = 8, 256  # validation images in the pictures and in the health measures
-
-
-class Diagnosis(NamedTuple):
-    """Pictures, health measures and symptoms of a method on validation images."""
-
-    pictures: list[Picture]
-    health: dict[str, float]
-    symptoms: list[str]
 
 
 def bf16_pays(device: torch.device) -> bool:
@@ -137,8 +125,7 @@ def pretrain(
     digests = [] if labels is None else [hashlib.sha256(labels.tobytes()).hexdigest()]
     checkpoint = Checkpoint(scratch / f"{job.row or job.plugin.name}-{job.seed}" / job.key(data.fingerprint, *digests))
     if not fabric.broadcast(checkpoint.finished.is_dir()):
-        training = Training(job, facts(data, job), fabric, labels, checkpoint.key)
-        training.work = work.measure(training)
+        training = work.counted(job, lambda whole: Training(whole, facts(data, whole), fabric, labels, checkpoint.key))
         if fabric.is_global_zero:
             if training.start:
                 tell(str(training.start))
@@ -200,6 +187,7 @@ def describe(training: Training, data: Prepared) -> Card:
         multiply_adds=training.work.encoder,
         training_multiply_adds=training.work.training,
         images_seen=images,
+        budget_multiply_adds=job.pretrain.multiply_adds,
         steps=training.steps,
         batch_size=training.budget.batch,
         seconds=round(training.seconds, 3),
@@ -215,36 +203,3 @@ def describe(training: Training, data: Prepared) -> Card:
         monitored=training.monitored,
         versions={name: version(name) for name in ("torch", "kornia", "lightning-fabric", "pretextbench")},
     )
-
-
-def write_diagnosis(training: Training, data: Prepared, out: Path) -> Diagnosis:
-    """Write pictures (samples.png) and health (health.json) on validation images."""
-    diagnosis = diagnose(training, data, HEALTH_IMAGES, PICTURE_IMAGES)
-    draw(diagnosis.pictures, out / "samples.png")
-    content = {"measures": diagnosis.health, "symptoms": diagnosis.symptoms}
-    write_whole(out / "health.json", (json.dumps(content, indent=2) + "\n").encode())
-    return diagnosis
-
-
-@torch.no_grad()
-def diagnose(training: Training, data: Prepared, health_images: int, picture_images: int) -> Diagnosis:
-    """Apply a method to its first validation images, always with the same draws, without changing the training.
-
-    Args:
-        health_images: images in the health measures, at most.
-        picture_images: images in the pictures, at most.
-    """
-    device, method = training.fabric.device, training.method
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(training.seed.key("examine"))
-        pixels = torch.from_numpy(data.images("val")[:health_images].copy()).to(device)
-        method.eval()
-        try:
-            views = Augmenter(training.job.recipe, data.image_size)(as_float(pixels))
-            batch = Batch(views, torch.arange(len(pixels)), progress=1.0)
-            few = Batch(tuple(view[:picture_images] for view in views), batch.index[:picture_images], progress=1.0)
-            pictures = method.show(few)
-            health = {name: float(value) for name, value in method.health(batch).items()}
-        finally:
-            training.module.train()
-    return Diagnosis(pictures, health, method.symptoms(health))

@@ -44,7 +44,7 @@ class Notes:
         elif len(since) >= STALLED_AFTER:
             self.plateau = [
                 f"k-NN on validation stopped improving: {best[1]:.1%} at step {best[0]}, {accuracy:.1%} "
-                f"at step {step}; a smaller pretrain.images would do, or another optimizer.lr is needed"
+                f"at step {step}; a smaller budget would do, or another optimizer.lr is needed"
             ]
         return self._fresh(self.plateau)
 

@@ -23,8 +23,9 @@ from pretextbench.project.progress import Progress
 from pretextbench.track import stage_records
 from pretextbench.track.spool import Spool
 from pretextbench.train import loop
+from pretextbench.train.diagnosis import Diagnosis, diagnose
 from pretextbench.train.loop import Training
-from pretextbench.train.pretrain import Diagnosis, describe, diagnose
+from pretextbench.train.pretrain import describe
 from pretextbench.watch.notes import Notes
 
 IMAGES_CHECKED, IMAGES_DRAWN = 64, 4  # validation images per check; the check at the end uses four times as many
