@@ -10,7 +10,7 @@ import torch
 from pretextbench.base.files import whole_folder
 from pretextbench.data.prepared import Prepared
 from pretextbench.evaluate.evaluation import save
-from pretextbench.evaluate.protocol import Subject, evaluate
+from pretextbench.evaluate.protocol import Course, Subject, evaluate
 from pretextbench.project import layout
 from pretextbench.project.settings import parameters
 from pretextbench.track.stage_records import record_evaluate
@@ -31,10 +31,11 @@ def main() -> None:
     name, seed = method_and_seed("evaluate", __doc__)
     source, target = layout.pretrained(name, seed), layout.evaluated(name, seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    encoder, _ = encoder_folder.load(source)
+    encoder, card = encoder_folder.load(source)
     data = Prepared(layout.IMAGES, layout.LABELS)
     params = parameters()
-    subject = Subject(encoder.to(device), params.evaluate, device, Views(layout.VIEWS, data), transfer())
+    course = Course(encoder_folder.snapshots(source), card.images_seen)
+    subject = Subject(encoder.to(device), params.evaluate, device, Views(layout.VIEWS, data), transfer(), course)
     result = evaluate(subject, data)
     with whole_folder(target) as out:
         save(result, out)

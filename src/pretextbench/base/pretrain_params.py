@@ -1,10 +1,10 @@
 """Parameters of the training: the one budget and loop of all methods, and how a training is watched."""
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from pretextbench.base.section import BudgetShare, Fraction, Positive, Section
+from pretextbench.base.section import BudgetShare, Fraction, Positive, Section, distinct
 
 BUDGETS = ("images", "epochs", "multiply_adds")  # the three ways to give the budget
 
@@ -20,6 +20,9 @@ class Pretrain(Section):
     )
     multiply_adds: float | None = Field(
         None, gt=0, le=1e24, description="budget: of all forward passes of the training; or null, see above"
+    )
+    snapshots: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], AfterValidator(distinct)] = Field(
+        (0.25, 0.5), max_length=20, description="shares of the budget after which the encoder is kept, for its curve"
     )
     batch_size: Positive = Field(64, description="images per step, all processes together; a method may ask its own")
     accumulate: Positive = Field(1, description="split a batch into so many parts, to save memory")

@@ -54,7 +54,8 @@ def disk(params: "Params", images: int, weights: float | None = None) -> int:
         encoder(params.references[x]) for x in params.compare.references
     )
     runs += len(params.compare.references)
-    return int(COPIES * (square * copies + 2 * networks + runs * PICTURES))
+    kept = 2 + len(params.pretrain.snapshots)  # of a row: the encoder, its export or checkpoint, and its snapshots
+    return int(COPIES * (square * copies + kept * networks + runs * PICTURES))
 
 
 def encoder(params: "EncoderParams") -> float:

@@ -15,6 +15,7 @@ from pretextbench.command import cost
 from pretextbench.command.cost import CORRUPTED, Estimate, Evaluation, disk
 from pretextbench.command.rehearsal import GREY, Rehearsal, rehearse
 from pretextbench.encoder import Encoder, build
+from pretextbench.evaluate.curve import MOST
 from pretextbench.params import EncoderParams, Params
 from pretextbench.project.inventory import contestants
 from pretextbench.train.pretrain import device_and_precision
@@ -59,7 +60,8 @@ def estimate(
     rows = {}
     for name, section in {"": params.encoder, **{x: params.references[x] for x in params.compare.references}}.items():
         tell(f"measuring a forward pass of {name or 'the encoder'}")
-        rows[name] = _read_out(params, section, sample, (images, views), slower_fit)
+        curve = 0 if name or not classes else 2 * MOST * len(params.pretrain.snapshots)
+        rows[name] = _read_out(params, section, sample, (images, views + curve), slower_fit)
     row = rows.pop("")
     weights = row.weights if params.encoder.libraries else None
     runs = len(training) * len(params.compare.seeds) + len(rows)

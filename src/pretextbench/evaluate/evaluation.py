@@ -63,8 +63,8 @@ class Evaluation:
     `metrics`, ready for JSON: `labelled` (and `reason` where it is false), `data` (counts, `fingerprint`), `classes`,
     `cost`, `knn` and `linear` (`best`, `last`, and per stage `val`, the choices, `test` scores), `budgets` and
     `finetune` (per budget `labels`, `redraws`, `top1` or the `reason` why there is none), `robustness` and `transfer`
-    where they were asked for, `labelfree`, and up to 100 classes `confusion` (linear, best
-    stage), which can be counted from `predictions`.
+    where they were asked for, `curve` (see `curve.learning_curve`), `labelfree`, and up to 100 classes `confusion`
+    (linear, best stage), which can be counted from `predictions`.
 
     `predictions`, for NumPy: `index` (n,) rows of the test split, `label` (n,), `knn.<stage>` (n,), `linear.<stage>`
     (n,), `budget.<budget>` and `finetune.<budget>` (redraws, n), `robust.<corruption>` (severities, m) with

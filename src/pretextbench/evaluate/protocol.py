@@ -3,7 +3,7 @@
 The further protocols are few labels, fine-tuning, corrupted images and transfer to a second data set.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from pretextbench.data.prepared import Prepared
 from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
 from pretextbench.evaluate import evaluation, label_budgets, scoring
+from pretextbench.evaluate.curve import Moment, learning_curve
 from pretextbench.evaluate.evaluation import GALLERY, MAP, Evaluation, record
 from pretextbench.evaluate.features import Clock, extract
 from pretextbench.evaluate.label_budgets import Budget
@@ -42,6 +43,14 @@ def measure(features: Tensor) -> dict[str, float]:
     }
 
 
+@dataclass(frozen=True)
+class Course:
+    """The course of a training, for its learning curve."""
+
+    snapshots: Iterable[Moment] = ()
+    seen: int = 0  # images at the end
+
+
 Features = Mapping[str, Tensor]  # stage -> (n, D)
 SPLITS = ("train", "val", "test")
 
@@ -55,6 +64,7 @@ class Subject:
     device: torch.device  # where features are computed and probes are fitted
     views: Views | None = None  # corrupted test images and pairs of validation views
     transfer: Prepared | None = None  # a second data set
+    course: Course = Course()
     clock: Clock = field(default_factory=Clock)
 
     def features(self, images: npt.NDArray[np.uint8]) -> Features:
@@ -104,6 +114,8 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
     files = _pictures(subject, data, bench.features["train"], held_out, probed["linear"].best)
     with clock.part("fine-tuning"):
         tuned = {budget: label_budgets.tuned(encoder, data, bench, budget) for budget in params.finetune}
+    with clock.part("learning curve"):
+        base["curve"] = learning_curve(subject.course.snapshots, subject.course.seen, bench, data)
     predictions = {}
     with clock.part("corrupted images"):
         if subject.views:

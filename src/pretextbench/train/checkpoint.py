@@ -61,9 +61,22 @@ class Checkpoint:
             )
         return state
 
+    def keep(self, step: int, weights: bytes) -> None:
+        """Keep the encoder after a step, for the learning curve. A resumed training keeps the same bytes again.
+
+        Raises:
+            UserError: the folder cannot be written or the disk is full.
+        """
+        write_whole(self.file.parent / snapshot_name(step), weights)
+
+    def snapshots(self) -> list[Path]:
+        """The encoders that are kept, in the order of their steps."""
+        return sorted(self.file.parent.glob("snapshot-*.safetensors"))
+
     def remove(self) -> None:
-        """Remove the checkpoint when the training is over."""
-        self.file.unlink(missing_ok=True)
+        """Remove the checkpoint and the encoders that were kept, when the training is over."""
+        for file in (self.file, *self.snapshots()):
+            file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # the folder may hold the finished outputs
             self.file.parent.rmdir()
 
@@ -72,6 +85,11 @@ class Checkpoint:
         for folder in self.file.parent.parent.glob("*/"):
             if folder != self.file.parent:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def snapshot_name(step: int) -> str:
+    """The file of the encoder after a step."""
+    return f"snapshot-{step:09}.safetensors"
 
 
 def finished(runs: Path) -> list[Path]:

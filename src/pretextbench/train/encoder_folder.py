@@ -1,6 +1,7 @@
 """An encoder in a folder: its weights, and a card with its architecture, training and cost."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from safetensors.torch import save as as_bytes
+from safetensors.torch import save as serialised
 from torch import Tensor
 
 from pretextbench import registry
@@ -19,6 +20,7 @@ from pretextbench.errors import UserError
 from pretextbench.method import Data
 from pretextbench.params import EncoderParams
 from pretextbench.project import layout
+from pretextbench.train.checkpoint import snapshot_name
 
 WEIGHTS, CARD = layout.WEIGHTS, layout.CARD
 
@@ -56,6 +58,7 @@ class Card(BaseModel):
     precision: str
     data_sha256: str  # of the prepared images
     grey_range: tuple[int, int] | None = None  # of deep grey images, by which they were scaled; None: 0 and 65535
+    snapshots: tuple[int, ...] = ()  # steps whose encoder lies next to this one, for the learning curve
     training: str = ""  # names all that determined the training: see budget.Job.key
     start_sha256: str = ""  # of the weights from which training started: of their file; see encoders.weights
     monitored: bool = False  # k-NN on validation labels was watched meanwhile; it chose nothing
@@ -63,12 +66,17 @@ class Card(BaseModel):
     versions: dict[str, str]
 
 
+def as_bytes(encoder: Encoder) -> bytes:
+    """The weights of an encoder as the content of a safetensors file; no random number is drawn."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
+    return bytes(serialised(weights))
+
+
 def save(encoder: Encoder, card: Card, folder: Path) -> Card:
     """Write weights and card into `folder`; returns the card with the hash of the weights."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
-    write_whole(folder / WEIGHTS, as_bytes(weights))
+    write_whole(folder / WEIGHTS, as_bytes(encoder))
     card = card.model_copy(update={"weights_sha256": sha256(folder / WEIGHTS)})
-    optional = ("budget_multiply_adds", "grey_range", "row", "start_sha256")
+    optional = ("budget_multiply_adds", "grey_range", "row", "snapshots", "start_sha256")
     left_out = {name for name in optional if not getattr(card, name)}
     write_whole(folder / CARD, (card.model_dump_json(indent=2, exclude=left_out) + "\n").encode())
     return card
@@ -110,6 +118,19 @@ def load(folder: Path) -> tuple[Encoder, Card]:
         ) from error
     encoder.image_size = encoder.image_size or card.image_size  # an encoder of a method of its own may not state it
     return encoder.eval(), card
+
+
+def snapshots(folder: Path) -> Iterator[tuple[int, Encoder]]:
+    """Images seen and the encoder at each snapshot of its training; always the same network, with other weights.
+
+    Raises:
+        UserError: a file is missing or damaged.
+        PluginError: the method that built the encoder is not installed.
+    """
+    encoder, card = load(folder)
+    for step in card.snapshots:
+        encoder.load_state_dict(read_tensors(folder / snapshot_name(step), "pretrain"))
+        yield step * card.batch_size, encoder
 
 
 def read_tensors(path: Path, stage: str) -> dict[str, Tensor]:

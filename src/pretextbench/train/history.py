@@ -3,6 +3,7 @@
 import csv
 import io
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,6 +32,14 @@ class Log:
     def go_on(self) -> None:
         """Exclude the time since the last row from the training's seconds."""
         self.since = time.perf_counter()
+
+    def leave_out(self, call: Callable[[], object]) -> None:
+        """Do something whose time is not part of the training's seconds."""
+        if self.training.fabric.device.type == "cuda":
+            torch.cuda.synchronize(self.training.fabric.device)  # the steps that are under way are training
+        begun = time.perf_counter()
+        call()
+        self.since += time.perf_counter() - begun
 
     def add(self, values: dict[str, Tensor]) -> None:
         """Keep one step's numbers."""

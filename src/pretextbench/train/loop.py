@@ -21,7 +21,7 @@ from pretextbench.distributed import join, synchronised
 from pretextbench.encoders import depth, weights
 from pretextbench.errors import UserError
 from pretextbench.method import Data, PretextMethod
-from pretextbench.train import cuda_graphs, optim
+from pretextbench.train import cuda_graphs, encoder_folder, optim
 from pretextbench.train.batches import Batches, Order, seed_device, send_to_device
 from pretextbench.train.budget import Budget, Job, budget, too_few
 from pretextbench.train.checkpoint import Checkpoint
@@ -62,6 +62,12 @@ class Training:
         """Steps at the start in which the encoder's weights rest, so that new heads do not spoil start weights."""
         freeze = self.job.pretrain.freeze
         return round((FROZEN if freeze is None and self.start else freeze or 0.0) * self.steps)
+
+    @property
+    def snapshots(self) -> list[int]:
+        """The steps after which the encoder is kept, for the learning curve."""
+        steps = {round(share * self.steps) for share in self.job.pretrain.snapshots}
+        return sorted(steps - {0, self.steps})
 
     def _build(self, data: Data) -> PretextMethod[Any]:
         torch.manual_seed(self.seed.key("weights"))
@@ -190,11 +196,14 @@ def run(
     training.module.train()
     every, due = training.job.pretrain.log_every, training.job.pretrain.checkpoint_seconds
     log, saved = Log(training), time.monotonic()
+    kept = set(training.snapshots if training.fabric.is_global_zero else ())
     with tqdm(total=training.steps, initial=training.step, unit="step", disable=not show) as bar:
         for index, pixels in data.stream(_shares(training)):
             log.add(training.advance(index, pixels))
             training.step += 1
             bar.update()
+            if training.step in kept:
+                log.leave_out(lambda: checkpoint.keep(training.step, encoder_folder.as_bytes(training.method.encoder)))
             observer.step(training)
             last = training.step == training.steps
             if training.step % every and not last:

@@ -159,6 +159,8 @@ def save_finished(training: Training, data: Prepared, checkpoint: Checkpoint) ->
     """Write the outputs of a finished training next to its checkpoint, then remove the checkpoint."""
     with whole_folder(checkpoint.finished) as out:
         encoder_folder.save(training.method.encoder, describe(training, data), out)
+        for snapshot in checkpoint.snapshots():
+            write_whole(out / snapshot.name, snapshot.read_bytes())
         write_whole(out / "history.csv", as_csv(training.history).encode())
         diagnosis = write_diagnosis(training, data, out)
     checkpoint.remove()
@@ -198,6 +200,7 @@ def describe(training: Training, data: Prepared) -> Card:
         precision="bf16" if "bf16" in training.fabric._precision.precision else "fp32",
         data_sha256=data.fingerprint,
         grey_range=data.grey_range,
+        snapshots=tuple(training.snapshots),
         training=training.key,
         start_sha256=start.sha256 if start else "",
         monitored=training.monitored,

@@ -16,7 +16,8 @@ import torch
 
 from pretextbench import params
 from pretextbench.base.picture import draw
-from pretextbench.data.prepared import UNLABELLED, Prepared
+from pretextbench.data.prepared import Prepared
+from pretextbench.evaluate.curve import even
 from pretextbench.evaluate.features import extract
 from pretextbench.evaluate.probes import knn
 from pretextbench.project.progress import Progress
@@ -235,6 +236,5 @@ class Monitor:
 
 def _drawn(data: Prepared, split: str, limit: int) -> tuple[np.ndarray, np.ndarray]:
     labels = data.labels(split)
-    rows = np.flatnonzero(labels != UNLABELLED)
-    rows = rows[np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(int)] if len(rows) else rows
+    rows = even(labels, limit)
     return np.array(data.images(split)[rows]), labels[rows]
