@@ -10,7 +10,7 @@ import torch
 from pretextbench.base.files import whole_folder
 from pretextbench.data.prepared import Prepared
 from pretextbench.evaluate.evaluation import save
-from pretextbench.evaluate.protocol import Course, Subject, evaluate
+from pretextbench.evaluate.protocol import Snapshots, Subject, evaluate
 from pretextbench.project import layout
 from pretextbench.project.settings import parameters
 from pretextbench.track.stage_records import record_evaluate
@@ -34,8 +34,8 @@ def main() -> None:
     encoder, card = encoder_folder.load(source)
     data = Prepared(layout.IMAGES, layout.LABELS)
     params = parameters()
-    course = Course(encoder_folder.snapshots(source), card.images_seen)
-    subject = Subject(encoder.to(device), params.evaluate, device, Views(layout.VIEWS, data), transfer(), course)
+    kept = Snapshots(encoder_folder.snapshots(source), card.images_seen)
+    subject = Subject(encoder.to(device), params.evaluate, device, Views(layout.VIEWS, data), transfer(), kept)
     result = evaluate(subject, data)
     with whole_folder(target) as out:
         save(result, out)

@@ -17,8 +17,8 @@ PARAMS = Evaluate(budgets=(), linear_l2=(1e-2,), linear_steps=5, map_images=0)
 
 
 def judged(data, snapshots, params=PARAMS, seen=100):
-    course = protocol.Course(snapshots, seen)
-    return protocol.evaluate(protocol.Subject(TinyEncoder(), params, CPU, course=course), data).metrics
+    kept = protocol.Snapshots(snapshots, seen)
+    return protocol.evaluate(protocol.Subject(TinyEncoder(), params, CPU, snapshots=kept), data).metrics
 
 
 def other_encoder():

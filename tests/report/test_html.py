@@ -13,6 +13,7 @@ import pytest
 from pretextbench.compare.comparison import compare
 from pretextbench.report.html import TITLES, recommendation_parts
 from pretextbench.report.tables import percent
+from tests.compare.curves import with_curves
 from tests.compare.fakes import runs, unlabelled
 from tests.compare.page import PARAMS, PLAIN, Page, report
 
@@ -39,9 +40,9 @@ def with_files(results, folder):
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
-    results = with_files(
-        runs({**PLAIN, "jigsaw": 0.64}, seeds=2, n=1500, seed_sd=0.01), tmp_path_factory.mktemp("runs")
-    )
+    planted = runs({**PLAIN, "jigsaw": 0.64}, seeds=2, n=1500, seed_sd=0.01)
+    curves = {"simclr": (0.3, 0.5, 0.6), "jigsaw": (0.4, 0.45, 0.5)}
+    results = with_files(with_curves(planted, curves), tmp_path_factory.mktemp("runs"))
     comparison = compare(results, PARAMS)
     audit = {"said": "No image of the test split is in train."}
     return comparison, results, report(results, comparison, audit=audit, audit_picture=PNG, recipe=RECIPE)

@@ -8,6 +8,7 @@ import numpy as np
 
 from pretextbench.base.seed import Seed
 from pretextbench.compare import families
+from pretextbench.compare.curves import Curves, curves_of
 from pretextbench.compare.pick import Pick, pick
 from pretextbench.compare.protocols import (
     LABEL_FREE,
@@ -61,6 +62,7 @@ class Comparison:
     work_front: tuple[str, ...] = ()  # the same for the multiply-adds of the training
     agreements: tuple[Agreement, ...] = ()  # of the label-free measures with the linear probe
     chance: float | None = None  # share of the largest class among the test images; None without labels
+    curves: Curves = field(default_factory=Curves)  # along the trainings, on validation
     pick: Pick | None = None  # on validation; None without labels, or where no method has predictions
 
     @property
@@ -158,7 +160,8 @@ def compare(runs: Sequence[Run], params: Compare, seed: int = 0) -> Comparison:
         chance=_largest_class(runs),
         pick=chosen,
     )
-    comparison = replace(comparison, rows=_lettered(comparison))
+    curves = curves_of(comparison.rows, groups, params.confidence)
+    comparison = replace(comparison, rows=_lettered(comparison), curves=curves)
     seconds, work = (_front(comparison, cost) for cost in (attrgetter("seconds"), attrgetter("total_multiply_adds")))
     return replace(comparison, front=seconds, work_front=work, agreements=_agreements(comparison))
 

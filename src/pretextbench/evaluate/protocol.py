@@ -44,10 +44,10 @@ def measure(features: Tensor) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Course:
-    """The course of a training, for its learning curve."""
+class Snapshots:
+    """The encoder along its training, for the learning curve."""
 
-    snapshots: Iterable[Moment] = ()
+    moments: Iterable[Moment] = ()
     seen: int = 0  # images at the end
 
 
@@ -64,7 +64,7 @@ class Subject:
     device: torch.device  # where features are computed and probes are fitted
     views: Views | None = None  # corrupted test images and pairs of validation views
     transfer: Prepared | None = None  # a second data set
-    course: Course = Course()
+    snapshots: Snapshots = Snapshots()
     clock: Clock = field(default_factory=Clock)
 
     def features(self, images: npt.NDArray[np.uint8]) -> Features:
@@ -114,8 +114,7 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
     files = _pictures(subject, data, bench.features["train"], held_out, probed["linear"].best)
     with clock.part("fine-tuning"):
         tuned = {budget: label_budgets.tuned(encoder, data, bench, budget) for budget in params.finetune}
-    with clock.part("learning curve"):
-        base["curve"] = learning_curve(subject.course.snapshots, subject.course.seen, bench, data)
+    base["curve"] = _curve(subject, bench, data)
     predictions = {}
     with clock.part("corrupted images"):
         if subject.views:
@@ -139,6 +138,11 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
         )
     extras["transfer"] = _transferred(subject)
     return record(base, labels, probed, extras, scored, files)
+
+
+def _curve(subject: Subject, bench: Bench, data: Prepared) -> dict[str, Any]:
+    with subject.clock.part("learning curve"):
+        return learning_curve(subject.snapshots.moments, subject.snapshots.seen, bench, data)
 
 
 def _labels(data: Prepared) -> dict[str, Tensor]:

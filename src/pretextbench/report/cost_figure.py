@@ -25,21 +25,26 @@ def costs(comparison: Comparison, looks: Mapping[str, Style]) -> list[tuple[str,
         return []
     longest = max(row.seconds for row in rows)
     unit, size = ("hours", 3600) if longest >= 7200 else ("minutes", 60) if longest >= 180 else ("seconds", 1)
-    figure = _figure(comparison, looks, "cost", unit, lambda row: row.seconds / size)
+    figure = _figure(comparison, looks, ("cost", unit), comparison.front, lambda row: row.seconds / size)
     drawn: list[tuple[str, Sequence[str], Markup]] = [("time", comparison.front, figure)]
     if any(row.total_multiply_adds for row in rows):
-        figure = _figure(comparison, looks, "work", "G multiply-adds", lambda row: row.total_multiply_adds / 1e9)
+        labels = "work", "G multiply-adds"
+        figure = _figure(comparison, looks, labels, comparison.work_front, lambda row: row.total_multiply_adds / 1e9)
         drawn.append(("multiply-adds", comparison.work_front, figure))
     return drawn
 
 
 def _figure(
-    comparison: Comparison, looks: Mapping[str, Style], name: str, unit: str, cost: Callable[[Row], float]
+    comparison: Comparison,
+    looks: Mapping[str, Style],
+    labels: tuple[str, str],
+    names: Sequence[str],
+    cost: Callable[[Row], float],
 ) -> Markup:
-    """Accuracy against one cost; the line joins the rows that none beats in both."""
+    """Accuracy against one cost, with its id and unit; the line joins `names`, the rows that none beats in both."""
     rows = [row for row in comparison.rows if comparison.cell(LINEAR, row.name) is not None]
     points = {row.name: (cost(row), 100 * (comparison.cell(LINEAR, row.name) or 0.0)) for row in rows}
-    names, most = comparison.work_front if name == "work" else comparison.front, max(x for x, _ in points.values())
+    (label, unit), most = labels, max(x for x, _ in points.values())
     figure, axes = chart(f"pretraining ({unit})", "test accuracy (%)", WIDE)
     front = np.array([points[name] for name in names])
     if len(front) > 1:
@@ -53,7 +58,7 @@ def _figure(
     axes.margins(y=0.12)
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, steps=STEPS))
     _label_points(axes, points, names, looks)
-    return render(figure, name, f"Test accuracy against {unit} of pretraining, one point per row")
+    return render(figure, label, f"Test accuracy against {unit} of pretraining, one point per row")
 
 
 def _label_points(

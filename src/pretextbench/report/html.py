@@ -12,10 +12,10 @@ from matplotlib.ticker import MaxNLocator
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import KNN, LAST, LINEAR
 from pretextbench.compare.runs import Run
-from pretextbench.report import cost_figure, figures, panels, sections
+from pretextbench.report import cost_figure, figures, learning, panels, sections
 from pretextbench.report.panels import MATRIX, classes, confusion, mistakes
 from pretextbench.report.sections import Groups
-from pretextbench.report.svg import STEPS, styles
+from pretextbench.report.svg import STEPS, Style, styles
 from pretextbench.report.tables import caption, percent
 
 PAGES = Environment(
@@ -34,6 +34,7 @@ TITLES = {
     "pairs": "Differences of pairs",
     "labels": "With fewer labels",
     "cost": "Cost",
+    "curves": "Learning curves",
     "others": "Other protocols",
     "layers": "Which layer to use",
     "robust": "Robustness",
@@ -177,6 +178,7 @@ def _judged(comparison: Comparison, runs: Sequence[Run], groups: Groups, looks: 
             "losses": _last_layer(comparison),
         },
         "cost": cost_figure.costs(comparison, looks),
+        "curves": _curves(comparison, looks),
         "robust": severity
         and {
             "mean": severity,
@@ -186,6 +188,13 @@ def _judged(comparison: Comparison, runs: Sequence[Run], groups: Groups, looks: 
         },
         "classes": _classes(comparison, groups),
     }
+
+
+def _curves(comparison: Comparison, looks: Mapping[str, Style]) -> dict[str, Any] | None:
+    drawn = learning.figure(comparison, looks)
+    if drawn is None:
+        return None
+    return {"figure": drawn, "crossings": learning.crossings(comparison), "images": comparison.curves.votes}
 
 
 def _last_layer(comparison: Comparison) -> list[str]:

@@ -9,6 +9,7 @@ from pretextbench.base.files import read_json, write_whole
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.runs import Run
 from pretextbench.report.html import report_html
+from pretextbench.report.learning import curves_csv
 from pretextbench.report.plot import leaderboard_png
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.tables import budgets_csv, leaderboard_csv, leaderboard_md, metrics_json, robustness_csv
@@ -35,7 +36,7 @@ class Appendix:
 
 
 def write(comparison: Comparison, runs: Sequence[Run], reports: Path, appendix: Appendix | None = None) -> list[Path]:
-    """Write the eight files into `reports`; other files there are left alone. Returns their paths.
+    """Write the nine files into `reports`; other files there are left alone. Returns their paths.
 
     Raises:
         UserError: the folder cannot be written.
@@ -48,6 +49,7 @@ def write(comparison: Comparison, runs: Sequence[Run], reports: Path, appendix: 
         "metrics.json": metrics_json(comparison),
         "budgets.csv": budgets_csv(comparison, runs),
         "robustness.csv": robustness_csv(runs),
+        "curves.csv": curves_csv(comparison),
         "recommendation.md": recommendation,
         "report.html": report_html(comparison, runs, recommendation, extras.audit, extras.pairs, extras.recipe),
     }

@@ -9,6 +9,7 @@ from pretextbench.compare.rows import Row
 from pretextbench.compare.verdict import Verdict
 from pretextbench.report import sentences
 from pretextbench.report.headline import OPEN, SUPERVISED, headline
+from pretextbench.report.learning import settled
 from pretextbench.report.planning import surer
 from pretextbench.report.sentences import against, gap
 from pretextbench.report.tables import percent
@@ -36,6 +37,7 @@ def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = 
         ("With few labels", sentences.few(comparison, methods)),
         ("Beyond frozen features of clean images", sentences.other_protocols(comparison, methods)),
         ("Cost", _cost(comparison, methods)),
+        ("Is the order settled?", settled(comparison)),
         ("Without labels", sentences.label_free(comparison)),
         ("What would make the answer surer", surer(comparison, verdict, methods)),
         ("Can the test set be trusted?", [audit["said"]] if audit else []),
@@ -128,5 +130,6 @@ def _without_labels(comparison: Comparison) -> list[str]:
         f"The features of {first.name} spread over the most dimensions (RankMe {first.labelfree['rankme']:.1f}). Among "
         "encoders trained by one method, a higher RankMe tends to mean a higher accuracy. Across methods it is a weak "
         "hint, and an untrained encoder can score high.",
+        "There are no learning curves either, which are k-NN accuracies on validation.",
         "For a first answer a few hundred labelled images are enough: sort them into a folder per class and run again.",
     ]

@@ -1,0 +1,135 @@
+"""Learning curves in the report: the figure, the table, and the sentences on whether the order is settled."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.ticker import MaxNLocator
+
+from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.curves import FEWEST, Curve, Turn
+from pretextbench.report.svg import STEPS, TEXT, WIDE, Style, chart, label_ends, paint, render, room
+
+RING = 11.0  # around a crossing, units of the SVG
+STATES = {"settled": "Settled", "moving": "Still moving", "short": "Too short to say"}  # docs/protocol.md defines them
+
+
+def settled(comparison: Comparison) -> list[str]:
+    """Whether the order of the methods is settled, and whether equal work would change it; empty with one method."""
+    curves = comparison.curves
+    if len(comparison.contenders) < 2:
+        return []
+    if len(curves.methods) < 2:
+        return ["Not known: fewer than two methods have a learning curve (`pretrain.snapshots`)."]
+    return [f"**{STATES[curves.state]}.** {_reason(comparison)} {_tau(comparison)}", _equal_work(comparison)]
+
+
+def _reason(comparison: Comparison) -> str:
+    curves, kind = comparison.curves, _kind(comparison)
+    last, judge = _share(curves.methods[0], -2), f"k-NN on {curves.votes:,} validation images"
+    if curves.state == "short":
+        return f"At the end no two {kind} differ by more than the error of {judge}."
+    if curves.state == "settled":
+        some = f"the {kind} of {curves.distinct:,} of {curves.pairs:,} pairs"
+        which = some if curves.pairs > 1 else f"the two {kind}"
+        return (
+            f"At the end {which} differ by more than the error of {judge}. None has passed another since {last} of the "
+            "budget, and none is about to."
+        )
+    names = comparison.subject
+    late = [f"{names(turn.first)} has passed {names(turn.second)}" for turn in curves.turns if turn.late]
+    soon = [f"{names(first)} would pass {names(second)}" for first, second in curves.closing]
+    parts = [f"Since {last} of the budget {_listed(late)}."] if late else []
+    parts += [f"At the pace since {last} of the budget, {_listed(soon)} within twice the budget."] if soon else []
+    return " ".join([*parts, "Compare at a larger budget before you choose."])
+
+
+def _kind(comparison: Comparison) -> str:
+    return "encoders" if comparison.one_seed else "methods"
+
+
+def _tau(comparison: Comparison) -> str:
+    curves, kind = comparison.curves, _kind(comparison)
+    if len(curves.methods) < FEWEST:
+        return f"Kendall's tau between the order at a snapshot and at the end needs three {kind} or more."
+    taus = ", ".join(f"{tau:.2f} at {share:.0%}".replace("%", " %") for share, tau in curves.taus)
+    return (
+        f"Kendall's tau between the order of the {len(curves.methods)} {kind} at a snapshot and at the end (1: the "
+        f"same, -1: reversed): {taus or 'not known, their snapshots differ'}."
+    )
+
+
+def _equal_work(comparison: Comparison) -> str:
+    """Whether equal images and equal work give the same order."""
+    curves, names = comparison.curves, comparison.subject
+    flips = [
+        f"{names(flip.images)} is above {names(flip.work)} at {flip.seen:,.0f} images each, and below it at "
+        f"{flip.spent / 1e9:,.0f} G multiply-adds each"
+        for flip in curves.flips
+    ]
+    parts = [f"**Equal work changes the order:** {_listed(flips)} (k-NN on validation, interpolated)."] if flips else []
+    if not flips and len(curves.unknown) < curves.pairs:
+        parts = ["At equal work instead of equal images no order would turn (k-NN on validation, interpolated)."]
+    if curves.unknown:
+        pairs = ", ".join(" and ".join(pair) for pair in curves.unknown)
+        parts.append(f"Not compared at equal work: {pairs}; this needs a smaller share in `pretrain.snapshots`.")
+    return " ".join(parts)
+
+
+def _share(curve: Curve, place: int) -> str:
+    return f"{curve.images[place] / curve.images[-1]:.0%}".replace("%", " %")
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
+
+
+def crossings(comparison: Comparison) -> list[str]:
+    """Each crossing of two methods in words, in the measure of the budget."""
+    return [
+        f"{turn.first} passes {turn.second} at about {_amount(comparison, turn)}" for turn in comparison.curves.turns
+    ]
+
+
+def _amount(comparison: Comparison, turn: Turn) -> str:
+    return f"{turn.work / 1e9:,.0f} G multiply-adds" if comparison.work else f"{turn.images:,.0f} images"
+
+
+def figure(comparison: Comparison, looks: Mapping[str, Style]) -> Markup | None:
+    """Validation k-NN against the budget with its error, and a ring around each crossing; None without curves."""
+    curves = comparison.curves.rows
+    if not curves:
+        return None
+    label = "G multiply-adds" if comparison.work else "images seen (thousands)"
+    size = WIDE[0], max(WIDE[1], 80 + TEXT * 1.2 * len(curves))
+    drawn, axes = chart(label, "validation k-NN (%)", size, room([curve.name for curve in curves]))
+    ends = {}
+    for curve in curves:
+        x = np.array(curve.work) / 1e9 if comparison.work else np.array(curve.images) / 1000
+        y, error, look = 100 * np.array(curve.accuracy), 100 * np.array(curve.error), looks[curve.name]
+        axes.fill_between(x, y - error, y + error, color=paint(look.hue), alpha=0.14, lw=0)
+        axes.plot(x, y, color=paint(look.hue), ls=look.dash, marker=look.marker, mew=0, lw=2.0, ms=5.5)
+        ends[curve.name] = (float(x[-1]), float(y[-1]))
+    for turn in comparison.curves.turns:
+        x_at = turn.work / 1e9 if comparison.work else turn.images / 1000
+        axes.plot(x_at, 100 * turn.accuracy, "o", ms=RING, mfc="none", mec=paint("ink"), mew=1.2, zorder=9)
+    axes.set_xlim(left=0)
+    axes.margins(y=0.07)
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, steps=STEPS))
+    axes.set_xlim(axes.get_xlim())
+    axes.set_ylim(axes.get_ylim())
+    label_ends(axes, ends, dict(looks))
+    return render(drawn, "curves", "k-NN accuracy on validation along the training, by row")
+
+
+def curves_csv(comparison: Comparison) -> str:
+    """A line per row and moment; accuracies and their standard errors are fractions. Only a header without curves."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("name", "images_seen", "total_gmacs", "accuracy", "error"))
+    for curve in comparison.curves.rows:
+        for images, work, *numbers in zip(curve.images, curve.work, curve.accuracy, curve.error, strict=True):
+            writer.writerow((curve.name, f"{images:.0f}", f"{work / 1e9:.6g}", *(f"{x:.6g}" for x in numbers)))
+    return stream.getvalue()
