@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from pretextbench.errors import UserError
-from pretextbench.evaluate import label_budgets
-from pretextbench.evaluate.label_budgets import Budget, few, folds, subset
+from pretextbench.evaluate import cross_validation
+from pretextbench.evaluate.cross_validation import folds
+from pretextbench.evaluate.label_budgets import Budget, few, subset
 from pretextbench.params import Evaluate
 
 LABELS = np.repeat([0, 1, 2, -1], [500, 300, 10, 50])
@@ -64,11 +65,13 @@ def test_the_penalty_is_chosen_inside_the_subset(monkeypatch):
     x, y = blobs(60, 0)
     params = Evaluate(linear_l2=(1e-6, 0.1, 100.0))
     seen = []
-    original = label_budgets.linear.path
-    monkeypatch.setattr(label_budgets.linear, "path", lambda f, *rest: seen.append(len(f)) or original(f, *rest))
+    original = cross_validation.merits
+    monkeypatch.setattr(
+        cross_validation, "merits", lambda f, *rest: seen.extend(len(part.y) for part in f) or original(f, *rest)
+    )
     model = few(x, y, 3, params, ("20", 0), torch.device("cpu"))
     assert model.l2 == 0.1
-    assert seen == [48] * 5 + [60]
+    assert seen == [48] * 5
     assert few(x, y, 3, params, ("20", 0), torch.device("cpu")).loss == model.loss
 
 

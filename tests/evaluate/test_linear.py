@@ -90,9 +90,9 @@ def test_a_thousand_classes_of_a_few_thousand_images_get_one_thread():
     """A second thread made them ten times slower on busy cores (benchmarks/NOTES.md)."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    with linear._threads(3600 * 128 * 1200):
+    with linear.spare_threads(3600 * 128 * 1200):
         assert torch.get_num_threads() == 1
-    with linear._threads(1_280_000 * 2048 * 1000):
+    with linear.spare_threads(1_280_000 * 2048 * 1000):
         assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
 

@@ -17,6 +17,7 @@ from pretextbench.compare.protocols import (
     Protocol,
     agreement,
     few_labels,
+    fixed_choices,
     protocols,
     right,
 )
@@ -56,6 +57,7 @@ class Comparison:
     classes: int
     verdicts: Mapping[Protocol, Verdict] = field(default_factory=dict)
     budgets: Mapping[Protocol, int | None] = field(default_factory=dict)  # labels granted, None if too few
+    fixed: Mapping[Protocol, str] = field(default_factory=dict)  # budgets too small to choose by: what was taken
     unequal: bool = False  # budgets of pretraining differ, and the user knows
     work: float | None = None  # multiply-adds that every training was given, where the budget is in them
     front: tuple[str, ...] = ()  # rows that need no labels and that none beats in both seconds and accuracy
@@ -155,6 +157,7 @@ def compare(runs: Sequence[Run], params: Compare, seed: int = 0) -> Comparison:
         classes,
         verdicts,
         few_labels(metrics),
+        fixed_choices(metrics),
         unequal,
         common_work(groups),
         chance=_largest_class(runs),

@@ -159,6 +159,12 @@ def few_labels(metrics: Mapping[str, Any]) -> dict[Protocol, int | None]:
     return {Protocol(FEW, budget): result.get("labels") for budget, result in metrics["budgets"].items()}
 
 
+def fixed_choices(metrics: Mapping[str, Any]) -> dict[Protocol, str]:
+    """The probes with too few labels to choose layer and penalty -> what was taken, in words."""
+    budgets = metrics["budgets"].items()
+    return {Protocol(FEW, budget): result["fixed"] for budget, result in budgets if "fixed" in result}
+
+
 def fine_tuned(metrics: Mapping[str, Any]) -> list[Protocol]:
     """The protocols that train the whole network, with a result or a reason why there is none."""
     return [Protocol(TUNED, budget) for budget in metrics.get("finetune", {})]

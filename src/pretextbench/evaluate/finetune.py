@@ -34,8 +34,8 @@ from pretextbench.data.prepared import Prepared
 from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
 from pretextbench.evaluate import label_budgets, linear
+from pretextbench.evaluate.cross_validation import FOLDS, Ints, folds
 from pretextbench.evaluate.features import frozen
-from pretextbench.evaluate.label_budgets import FOLDS, Ints, folds
 from pretextbench.evaluate.probes import Prediction
 from pretextbench.methods.controls import Supervised, SupervisedParams
 from pretextbench.params import Evaluate, OptimizerParams

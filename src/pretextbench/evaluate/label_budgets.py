@@ -14,13 +14,12 @@ from pretextbench.data.prepared import Prepared
 from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
 from pretextbench.evaluate import linear
+from pretextbench.evaluate.cross_validation import Choice, Draw, choose
 from pretextbench.evaluate.probes import Bench, Prediction, Probed, predict
 from pretextbench.evaluate.scoring import Scored
 from pretextbench.params import Evaluate
 
 Ints = npt.NDArray[np.int64]
-FOLDS = 5
-MANY = 500  # labels from which one held-out fold says as much as five do on fewer, at a fifth of the time
 
 
 @dataclass(frozen=True)
@@ -70,53 +69,19 @@ def subset(labels: Ints, text: str, seed: int, redraw: int) -> Ints:
     return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
 
 
-def folds(labels: Ints, generator: np.random.Generator) -> Ints:
-    """A stratified fold (n,) in 0..4 for every example; the remainders of the classes go to the folds in turn."""
-    order = generator.permutation(len(labels))
-    order = order[np.argsort(labels[order], kind="stable")]  # shuffled within each class, classes one after another
-    fold = np.empty(len(labels), np.int64)
-    fold[order] = np.arange(len(labels)) % FOLDS
-    return fold
-
-
 def few(
     features: Tensor, labels: Tensor, classes: int, params: Evaluate, name: tuple[str, int], device: torch.device
 ) -> linear.Model:
-    """A linear probe on the (n, D) features of one subset, its penalty chosen by cross-validation inside it.
-
-    With one example per class there is nothing to validate on, and the middle of the grid is taken.
+    """A linear probe on the (n, D) features of one layer, its penalty chosen by cross-validation inside the subset.
 
     Args:
         name: budget and redraw, which seed the folds.
 
     Raises:
-        UserError: fewer than two classes in the subset.
+        UserError: fewer than two classes in the subset, or the features are not finite.
     """
-    grid = sorted(params.linear_l2, reverse=True)
-    l2 = grid[len(grid) // 2]
-    if len(grid) > 1 and labels.bincount().max() > 1:
-        fold = torch.from_numpy(folds(labels.numpy(), Seed(params.seed).numpy("folds", *name)))
-        l2 = _validated(features, labels, fold, classes, params, device)
-    return linear.path(features, labels, classes, [l2], params.linear_steps, device)[0]
-
-
-def _validated(
-    features: Tensor, labels: Tensor, fold: Tensor, classes: int, params: Evaluate, device: torch.device
-) -> float:
-    """The penalty with the most held-out hits; ties go to the larger likelihood."""
-    merit: dict[float, tuple[int, float]] = {}
-    for held in range(FOLDS if len(labels) <= MANY else 1):
-        inside = fold != held
-        if len(labels[inside].unique()) < 2 or inside.all():
-            continue
-        for model in linear.path(
-            features[inside], labels[inside], classes, params.linear_l2, params.linear_steps, device
-        ):
-            p, truth = model.probabilities(features[~inside]), labels[~inside]
-            likelihood = p[torch.arange(len(p)), truth].clamp(min=1e-12).log().sum().item()
-            hits, total = merit.get(model.l2, (0, 0.0))
-            merit[model.l2] = (hits + int((p.argmax(1) == truth).sum()), total + likelihood)
-    return max(merit, key=lambda l2: merit[l2]) if merit else sorted(params.linear_l2)[len(params.linear_l2) // 2]
+    (choice,) = choose([Draw({"": features}, labels, name)], classes, params, device)
+    return linear.path(features, labels, classes, [choice.l2], params.linear_steps, device)[0]
 
 
 @dataclass(frozen=True)
@@ -129,27 +94,37 @@ class Few:
     reason: str | None = None
 
 
-def probes(bench: Bench, budget: str, linear: Probed) -> Few:
-    """Linear probes of the best stage on the redrawn subsets of one budget; an unaffordable budget is a `reason`.
+def probes(bench: Bench, budget: str, probed: Probed) -> Few:
+    """Linear probes on the redrawn subsets of one budget, each with the layer and the penalty that its labels choose.
 
-    All labels leave nothing to redraw: that is the linear probe itself.
+    All labels leave nothing to redraw: that is the linear probe itself. An unaffordable budget is a `reason`.
     """
-    stage, params, labels = linear.best, bench.params, bench.labels["train"]
+    labels = bench.labels["train"]
     if Budget.parse(budget).share == 1:
-        model = linear.models[stage]
-        return Few(int((labels >= 0).sum()), (linear.test[stage],), ({"l2": model.l2},))
-    train, test = bench.features["train"][stage], bench.features["test"][stage]
-    size, predicted, detail = 0, [], []
+        detail = {"layer": probed.best, "l2": probed.models[probed.best].l2}
+        return Few(int((labels >= 0).sum()), (probed.test[probed.best],), (detail,))
     try:
-        for redraw in range(params.redraws):
-            rows = torch.from_numpy(subset(labels.numpy(), budget, params.seed, redraw))
-            model = few(train[rows], labels[rows], bench.classes, params, (budget, redraw), bench.device)
-            size = len(rows)
-            predicted.append(predict(model, test))
-            detail.append({"l2": model.l2})
+        draws = [_draw(bench, budget, redraw) for redraw in range(bench.params.redraws)]
+        choices = choose(draws, bench.classes, bench.params, bench.device)
+        predicted = [_predicted(bench, draw, choice) for draw, choice in zip(draws, choices, strict=True)]
     except UserError as error:
         return Few(reason=str(error))  # an empty cell with its reason: the other cells stand
-    return Few(size, tuple(predicted), tuple(detail))
+    details = tuple({"layer": choice.stage, "l2": choice.l2, "chosen": choice.chosen} for choice in choices)
+    return Few(len(draws[0].labels), tuple(predicted), details)
+
+
+def _draw(bench: Bench, budget: str, redraw: int) -> Draw:
+    labels = bench.labels["train"]
+    rows = torch.from_numpy(subset(labels.numpy(), budget, bench.params.seed, redraw))
+    stages = {stage: features[rows] for stage, features in bench.features["train"].items()}
+    return Draw(stages, labels[rows], (budget, redraw))
+
+
+def _predicted(bench: Bench, draw: Draw, choice: Choice) -> Prediction:
+    train, test = draw.stages[choice.stage], bench.features["test"][choice.stage]
+    steps = bench.params.linear_steps
+    (model,) = linear.path(train, draw.labels, bench.classes, [choice.l2], steps, bench.device)
+    return predict(model, test)
 
 
 def tuned(encoder: Encoder, data: Prepared, bench: Bench, budget: str) -> Few:
@@ -186,5 +161,10 @@ def scored(kind: str, few: dict[str, Few], scored: Scored) -> tuple[dict[str, An
         redraws = [{**detail, "test": test} for detail, test in zip(result.detail, tests, strict=True)]
         top1 = float(np.mean([test["top1"] for test in tests]))
         metrics[budget] = {"labels": result.labels, "top1": top1, "redraws": redraws}
+        if any(not detail.get("chosen", True) for detail in result.detail):
+            metrics[budget]["fixed"] = (
+                f"{result.labels:,} labels are too few to choose layer and penalty by cross-validation among them; the "
+                f"last layer and the penalty {result.detail[0]['l2']:g} were fixed in advance"
+            )
         arrays[f"{kind}.{budget}"] = np.stack([scored.predictions[key] for key in keys])
     return metrics, arrays

@@ -53,6 +53,27 @@ class Model:
         return (x @ self.weight + self.bias).softmax(1).cpu()
 
 
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (D,) of (n, D) features; 1 where they do not vary."""
+    std, mean = torch.std_mean(x, 0, correction=0)
+    return mean, torch.where(std > TINY * mean.abs().clamp(min=1), std, 1.0)
+
+
+def eigenbasis(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Directions (D, r) in which (n, D) standardised features vary, orthonormal, and the variance (r,) along each.
+
+    With n < D they are made from the products of the rows, of which there are fewer: the optimum lies in their span.
+    """
+    few = len(x) < x.shape[1]
+    table = x.double() @ x.T.double() if few else (x.T @ x / len(x)).double()
+    variance, basis = torch.linalg.eigh(table)
+    informative = variance > TINY * variance[-1].clamp(min=TINY)
+    variance, basis = variance[informative], basis[:, informative]
+    if few:
+        variance, basis = variance / len(x), x.T.double() @ basis / variance.sqrt()
+    return basis.to(x.dtype), variance.to(x.dtype)
+
+
 @dataclass(frozen=True)
 class Problem:
     """Training data in the eigenbasis of its covariance; solved once per penalty."""
@@ -70,14 +91,11 @@ class Problem:
     def of(cls, features: Tensor, labels: Tensor, classes: int, device: torch.device) -> "Problem":
         """Standardise and rotate (n, D) features; every label is a class, none is -1."""
         x = features.to(device)
-        std, mean = torch.std_mean(x, 0, correction=0)
-        std = torch.where(std > TINY * mean.abs().clamp(min=1), std, 1.0)
+        mean, std = moments(x)
         x = (x - mean) / std
-        variance, basis = torch.linalg.eigh((x.T @ x / len(x)).double())
-        informative = variance > TINY * variance[-1].clamp(min=TINY)
-        basis = basis[:, informative].to(x.dtype)
+        basis, variance = eigenbasis(x)
         present, target = labels.to(device).unique(return_inverse=True)
-        return cls(mean, std, basis, variance[informative].to(x.dtype), x @ basis, target, present, classes)
+        return cls(mean, std, basis, variance, x @ basis, target, present, classes)
 
     def solve(self, l2: float, steps: int, start: tuple[Tensor, Tensor] | None = None) -> tuple[Model, Tensor, Tensor]:
         """The optimum for one penalty, from `start` (weights in the basis, bias): model, weights, bias."""
@@ -178,7 +196,7 @@ def path(
     if not features.isfinite().all():
         raise UserError("A linear probe needs finite features; found NaN or infinity. The encoder has diverged.")
     start, models = None, []
-    with _threads(features.numel() * classes):
+    with spare_threads(features.numel() * classes):
         problem = Problem.of(features, labels, classes, device)
         for l2 in sorted(grid, reverse=True):
             model, *weight_and_bias = problem.solve(l2, steps, start)
@@ -188,8 +206,8 @@ def path(
 
 
 @contextlib.contextmanager
-def _threads(products: int) -> Iterator[None]:
-    """Spare small problems the threads: on busy cores they wait for each other, and 0.1 s becomes 5 s (measured)."""
+def spare_threads(products: int) -> Iterator[None]:
+    """One thread for small problems: on busy cores they wait for each other, and 0.1 s becomes 5 s (measured)."""
     before = torch.get_num_threads()
     with threadpool_limits(1, "blas"):  # the vectors of SciPy's L-BFGS are always small
         torch.set_num_threads(1 if products < SMALL else before)

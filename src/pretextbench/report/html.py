@@ -13,6 +13,7 @@ from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import KNN, LAST, LINEAR
 from pretextbench.compare.runs import Run
 from pretextbench.report import cost_figure, figures, learning, panels, sections
+from pretextbench.report.label_notes import label_notes
 from pretextbench.report.panels import MATRIX, classes, confusion, mistakes
 from pretextbench.report.sections import Groups
 from pretextbench.report.svg import STEPS, Style, styles
@@ -94,6 +95,7 @@ def report_html(
         comparison=comparison,
         caption=[Markup(MARKDOWN.renderInline(line)) for line in caption(comparison) if line],
         lead=lead,
+        label_notes=label_notes(comparison),
         looks=looks,
         parts=parts,
         facts=[*([f"images: {images}"] if images else []), *_facts(comparison)],

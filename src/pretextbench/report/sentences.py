@@ -5,6 +5,7 @@ from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LINEAR, TRANSF
 from pretextbench.compare.rows import Row, twins
 from pretextbench.compare.runs import UNTOUCHED
 from pretextbench.compare.verdict import Verdict
+from pretextbench.report.label_notes import label_notes
 from pretextbench.report.tables import percent
 
 ENOUGH_SEEDS = 3  # with fewer, sentences are about encoders, not yet about methods
@@ -72,7 +73,7 @@ def few(comparison: Comparison, methods: list[Row]) -> list[str]:
         text = leads(comparison, budget, methods)
         granted = "" if labels is None else f" ({labels:,} labels)"
         lines.append(f"- {budget.heading}{granted}: {text or 'not measured; the leaderboard gives the reason'}.")
-    return ["\n".join(lines)] if lines else []
+    return ["\n".join(lines), *label_notes(comparison)] if lines else []
 
 
 def other_protocols(comparison: Comparison, methods: list[Row]) -> list[str]:

@@ -11,6 +11,7 @@ from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import KNN, LAST, LINEAR, Protocol
 from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import Run, by_name
+from pretextbench.report.label_notes import label_notes
 
 Cell = str | int | float | None
 MEASURES = ("rankme", "uniformity", "feature_std", "alignment")  # keys of LABEL_FREE in the order of the files' columns
@@ -92,7 +93,8 @@ def leaderboard_md(comparison: Comparison) -> str:
     header, rows = (_judged if comparison.verdicts else _unjudged)(comparison)
     notes = [f"- `{row.name}`: {note}" for row in comparison.rows for note in row.notes]
     empty = ["", "Empty cells:", "", *dict.fromkeys(notes)] if notes else []
-    return "\n".join(["# Leaderboard", "", *caption(comparison), "", *align(header, rows), *empty]) + "\n"
+    under = [line for note in label_notes(comparison) for line in ("", note)]
+    return "\n".join(["# Leaderboard", "", *caption(comparison), "", *align(header, rows), *under, *empty]) + "\n"
 
 
 def _judged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
