@@ -1,5 +1,6 @@
 """Runs with planted accuracies, as the evaluate stage would leave them."""
 
+import itertools
 import json
 
 import numpy as np
@@ -66,9 +67,9 @@ def other_predictions(predicted, correct, classes, rng):
     n, results, same = len(correct), {}, np.random.default_rng(1)  # the images and labels are those of every run
     few = same.permutation(n)[: n // 2]
     results |= {"robust.index": np.sort(few), "robust.label": predicted["label"][np.sort(few)]}
-    for name in CORRUPTIONS:
+    for name, stage in itertools.product(CORRUPTIONS, STAGES):
         kept = np.stack([correct[np.sort(few)] * (rng.random(len(few)) < 1 - 0.15 * s) for s in range(5)])
-        results[f"robust.{name}"] = predictions(kept, results["robust.label"], rng, classes)
+        results[f"robust.{stage}.{name}"] = predictions(kept, results["robust.label"], rng, classes)
     results |= {"transfer.index": np.arange(n), "transfer.label": same.integers(0, classes, n)}
     for stage in STAGES:
         results[f"transfer.linear.{stage}"] = predictions(
@@ -127,7 +128,8 @@ def further(layers, predicted):
     """The parts of an evaluation that not every one has."""
     if "robust.index" not in predicted:
         return {}
-    curves = {n: (predicted[f"robust.{n}"] == predicted["robust.label"]).mean(1).tolist() for n in CORRUPTIONS}
+    best = {n: predicted[f"robust.layer3.{n}"] == predicted["robust.label"] for n in CORRUPTIONS}
+    curves = {name: hits.mean(1).tolist() for name, hits in best.items()}
     mean = np.mean(list(curves.values()), 0).tolist()
     robust = {"layer": "layer3", "images": len(predicted["robust.index"]), "clean": 0.6, "corruptions": curves}
     robust |= {"mean": mean, "relative_drop": float(np.mean(1 - np.array(mean) / 0.6))}

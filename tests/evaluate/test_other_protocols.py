@@ -48,10 +48,10 @@ def test_corrupted_accuracies_are_those_of_the_clean_probe_on_corrupted_features
     truth = data._labels["test"][views.rows]
     for c, name in enumerate(views.names):
         for s in range(2):
-            features = extract(TinyEncoder(), views.corrupted[c, s], CPU)[probed.best]
-            predicted = probed.models[probed.best].probabilities(features).argmax(1).numpy()
-            assert np.array_equal(evaluation.predictions[f"robust.{name}"][s], predicted)
-            assert curves["corruptions"][name][s] == np.mean(predicted == truth)
+            for stage, features in extract(TinyEncoder(), views.corrupted[c, s], CPU).items():
+                predicted = probed.models[stage].probabilities(features).argmax(1).numpy()
+                assert np.array_equal(evaluation.predictions[f"robust.{stage}.{name}"][s], predicted)
+                assert (curves["corruptions"][name][s] == np.mean(predicted == truth)) or stage != probed.best
     whole = evaluation.predictions[f"linear.{curves['layer']}"][views.rows]
     assert curves["clean"] == np.mean(whole == truth)
     assert curves["mean"] == np.mean(list(curves["corruptions"].values()), 0).tolist()

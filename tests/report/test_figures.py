@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pretextbench.compare import robustness
 from pretextbench.compare.comparison import compare
 from pretextbench.params import Compare
 from pretextbench.report import figures, svg
@@ -101,11 +102,14 @@ def test_robustness_starts_at_the_clean_accuracy(plain):
     looks = styles(plain[0].rows)
     text = figures.severity(groups, looks)
     for name, group in groups.items():
-        results = group[0].metrics["robustness"]
+        (results,) = robustness.curves(group)
+        assert results.mean == group[0].metrics["robustness"]["mean"]
         (places,) = (line for line in lines(text, looks[name].hue) if len(line) == 6)
-        assert straight(places[:, 1], [results["clean"], *results["mean"]])
+        assert straight(places[:, 1], [results.clean, *results.mean])
     assert list(figures.corruptions(groups, looks)) == ["noise", "blur", "rotate"]
-    bare = {name: [replace(group[0], metrics={})] for name, group in groups.items()}
+    bare = {}
+    for name, (run, *_) in groups.items():
+        bare[name] = [replace(run, metrics={k: v for k, v in run.metrics.items() if k != "robustness"})]
     assert figures.severity(bare, looks) is None
     assert figures.corruptions(bare, looks) == {}
 

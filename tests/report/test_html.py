@@ -33,8 +33,7 @@ def with_files(results, folder):
         )
         (home / "map.csv").write_text("class,pca_x,pca_y,tsne_x,tsne_y\n" + dots)
         (home / "samples.png").write_bytes(PNG)
-        counts = np.full((10, 10), 2) + 30 * np.eye(10, dtype=int)
-        placed.append(replace(run, folder=home, metrics={**run.metrics, "confusion": counts.tolist()}))
+        placed.append(replace(run, folder=home))
     return placed
 
 
@@ -143,10 +142,9 @@ def test_names_are_text_and_never_markup():
     results = runs({f"{evil}&$x$": 0.7, "b": 0.5}, seeds=1)
     for run in results:
         run.metrics["classes"] = [evil, image, *run.metrics["classes"][2:]]
-        run.metrics["confusion"] = np.eye(10, dtype=int).tolist()
         run.metrics["robustness"]["corruptions"] = {evil: [0.5] * 5}
         run.metrics["transfer"]["source"] = evil
-        run.predictions[f"robust.{evil}"] = run.predictions["robust.noise"]
+        run.predictions[f"robust.layer3.{evil}"] = run.predictions["robust.layer3.noise"]
     text = report(
         results,
         recommendation=f"# T\n\n**Use {evil}.** {image}\n\n## H\n\n- <b>a</b>\n",

@@ -90,7 +90,7 @@ def test_many_classes_are_cut_to_those_that_differ_most():
     for run in results:
         spread = np.where(np.arange(120) % 12 == 5, 0.5 if run.name == "simclr" else 0.1, 0.3).tolist()
         run.metrics["linear"]["layers"]["layer3"]["test"]["per_class"] = spread
-        run.metrics["confusion"] = np.eye(120, dtype=int).tolist()
+        run.predictions["linear.layer3"] = run.predictions["label"]  # no mistakes: their classes would be named too
     page = Page(report(results))
     classes = page.sections["classes"]
     assert re.findall(r"class(\d+)", classes) == [str(i) for i in range(120) if i % 12 == 5]

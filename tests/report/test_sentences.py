@@ -40,7 +40,9 @@ def lines(text):
 def test_corrupted_accuracy_is_the_mean_over_seeds_corruptions_and_severities(plain, comparison):
     mine = [run for run in plain if run.name == "rotation"]
     hits = [
-        run.predictions[f"robust.{name}"] == run.predictions["robust.label"] for run in mine for name in CORRUPTIONS
+        run.predictions[f"robust.layer3.{name}"] == run.predictions["robust.label"]
+        for run in mine
+        for name in CORRUPTIONS
     ]
     assert comparison.cell(CORRUPTED, "rotation") == pytest.approx(np.mean(hits))
     low, high = comparison.verdicts[CORRUPTED].interval("rotation")
@@ -150,7 +152,7 @@ def test_the_faster_ones_are_methods(comparison):
 def test_severities_are_no_redraws(plain, comparison):
     """Severities of one image are no new images, and no redraws of labels: one mean per image."""
     mine = {"simclr": [run for run in plain if run.name == "simclr"]}
-    assert right(mine, {"simclr": [f"robust.{name}" for name in CORRUPTIONS]})["simclr"].shape == (2, 1, 250)
+    assert right(mine, {"simclr": [f"robust.layer3.{name}" for name in CORRUPTIONS]})["simclr"].shape == (2, 1, 250)
     verdict = comparison.verdicts[CORRUPTED]
     shares = verdict.examples["simclr"]
     assert len(shares) == 250

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from pretextbench.base.section import label_budget
 from pretextbench.compare.runs import Run
 from pretextbench.errors import UserError
 
@@ -48,6 +49,11 @@ class Protocol(str):
             return self.kind
         slug = self.budget.replace("%", "pct") if "%" in self.budget else f"{self.budget}_per_class"
         return f"{'linear' if self.kind == FEW else self.kind}_{slug}"
+
+    @property
+    def all_labels(self) -> bool:
+        """Whether its label budget is 100 %."""
+        return bool(self.budget) and label_budget(self.budget) == (100.0, True)
 
     @property
     def labels(self) -> str:
@@ -132,6 +138,12 @@ def best_layers(group: Sequence[Run]) -> dict[str, str]:
     return {**stages, "last": first["linear"]["last"]}
 
 
+def pictured(group: Sequence[Run]) -> Run:
+    """The run whose pictures show a row: the first that has them at the row's layer, or the first where none has."""
+    stage = best_layers(group).get("linear")
+    return next((run for run in group if stage and run.metrics["linear"]["best"] == stage), group[0])
+
+
 def _best(probe: str, metrics: Sequence[Mapping[str, Any]]) -> str:
     """The stage with the highest validation accuracy, mean over seeds: one per row, so that seeds are alike."""
     stages: list[str] = list(metrics[0][probe]["layers"])
@@ -147,11 +159,25 @@ def protocols(metrics: Mapping[str, Any], layers: Mapping[str, Mapping[str, str]
     }
     for protocol in [*few_labels(metrics), *fine_tuned(metrics)]:
         arrays[protocol] = {name: [protocol.array] for name in layers}
-    if corruptions := metrics.get("robustness", {}).get("corruptions"):
-        arrays[Protocol(CORRUPTED)] = {name: [f"robust.{corruption}" for corruption in corruptions] for name in layers}
+        if protocol.kind == FEW and protocol.all_labels:  # all labels: the linear probe itself, at the row's layer
+            arrays[protocol] = arrays[LINEAR]
+    if names := corruptions(metrics):
+        arrays[Protocol(CORRUPTED)] = {
+            name: [robust_key(stage["linear"], corruption) for corruption in names] for name, stage in layers.items()
+        }
     if all(TRANSFER in stage for stage in layers.values()):
         arrays[Protocol(TRANSFER)] = {name: [f"transfer.linear.{stage[TRANSFER]}"] for name, stage in layers.items()}
     return arrays
+
+
+def corruptions(metrics: Mapping[str, Any]) -> list[str]:
+    """The corruptions that an evaluation has predictions of."""
+    return list(metrics.get("robustness", {}).get("corruptions", ()))
+
+
+def robust_key(stage: str, corruption: str) -> str:
+    """The name of the predictions (severities, images) of one layer for one corruption."""
+    return f"robust.{stage}.{corruption}"
 
 
 def few_labels(metrics: Mapping[str, Any]) -> dict[Protocol, int | None]:

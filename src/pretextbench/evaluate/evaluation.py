@@ -67,7 +67,7 @@ class Evaluation:
     (linear, best stage), which can be counted from `predictions`.
 
     `predictions`, for NumPy: `index` (n,) rows of the test split, `label` (n,), `knn.<stage>` (n,), `linear.<stage>`
-    (n,), `budget.<budget>` and `finetune.<budget>` (redraws, n), `robust.<corruption>` (severities, m) with
+    (n,), `budget.<budget>` and `finetune.<budget>` (redraws, n), `robust.<layer>.<corruption>` (severities, m) with
     `robust.index` and `robust.label` (m,), `transfer.<probe>.<stage>` with its own index and label. Empty
     without labels.
 

@@ -78,6 +78,7 @@ class Prediction:
     classes: npt.NDArray[np.int64]  # (n,)
     confidence: npt.NDArray[np.float64] | None = None  # (n,) probability of that class; None for k-NN, which has none
     rows: npt.NDArray[np.int64] | None = None  # (n,) of the test split; None = all of them
+    brief: bool = False  # no more than its accuracy is wanted
 
     @classmethod
     def of(cls, probabilities: Tensor, rows: npt.NDArray[np.int64] | None = None) -> "Prediction":

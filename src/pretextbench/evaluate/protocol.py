@@ -134,7 +134,7 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
     if subject.views:
         extras["robustness"] = (
             scoring.curves(subject.views, probed["linear"], scored),
-            scoring.arrays(subject.views, scored),
+            scoring.arrays(subject.views, probed["linear"], scored),
         )
     extras["transfer"] = _transferred(subject)
     return record(base, labels, probed, extras, scored, files)

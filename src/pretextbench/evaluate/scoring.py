@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -96,37 +96,49 @@ def score_test(data: Prepared, predictions: Mapping[str, Prediction]) -> Scored 
         if labelled.any():
             scored.rows[name], scored.truth[name] = rows[labelled], np.asarray(labels[rows[labelled]])
             scored.predictions[name] = prediction.classes[labelled]
-            confidence = None if prediction.confidence is None else prediction.confidence[labelled]
-            scored.scores[name] = scores(scored.truth[name], scored.predictions[name], classes, confidence)
+            scored.scores[name] = _scores(prediction, labelled, scored.truth[name], classes)
     return scored
+
+
+def _scores(prediction: Prediction, labelled: npt.NDArray[np.bool_], labels: Ints, classes: int) -> dict[str, Any]:
+    predicted = prediction.classes[labelled]
+    if prediction.brief:
+        return {"top1": float((predicted == labels).mean())}
+    confidence = None if prediction.confidence is None else prediction.confidence[labelled]
+    return scores(labels, predicted, classes, confidence)
 
 
 NAME = "robust"
 
 
-def _keys(views: Views) -> dict[str, list[str]]:
-    """corruption -> the names of its predictions, one per severity."""
-    return {name: [f"{NAME}.{name}.{severity}" for severity in views.severities] for name in views.names}
+def _keys(views: Views, stage: str) -> dict[str, list[str]]:
+    """corruption -> the names of its predictions at one layer, one per severity."""
+    return {name: [f"{NAME}.{stage}.{name}.{severity}" for severity in views.severities] for name in views.names}
 
 
 def corrupted(
     encoder: Encoder, views: Views, probed: Probed, device: torch.device, batch_size: int
 ) -> dict[str, Prediction]:
-    """Predictions of the probe of the best stage: `robust.<corruption>.<severity>` -> those of `views.rows`."""
-    stage, predicted = probed.best, {}
-    for images, keys in zip(views.corrupted, _keys(views).values(), strict=True):
-        for severity, key in zip(images, keys, strict=True):
-            features = extract(encoder, severity, device, batch_size)[stage]
-            predicted[key] = predict(probed.models[stage], features, views.rows)
+    """Predictions of the probe of every layer: `robust.<layer>.<corruption>.<severity>` -> those of `views.rows`.
+
+    Every layer, because a row of several seeds is reported at one, which need not be the best of each.
+    """
+    predicted, keys = {}, {stage: _keys(views, stage) for stage in probed.models}
+    for name, images in zip(views.names, views.corrupted, strict=True):
+        for i, severity in enumerate(images):
+            features = extract(encoder, severity, device, batch_size)
+            for stage, model in probed.models.items():
+                result = predict(model, features[stage], views.rows)
+                predicted[keys[stage][name][i]] = replace(result, brief=True)
     return predicted
 
 
 def curves(views: Views, probed: Probed, scored: Scored) -> dict[str, Any]:
-    """Accuracy per corruption and severity, their mean, and the mean relative drop from the same images uncorrupted.
+    """Accuracy per corruption and severity at the best layer, their mean, and the mean relative drop from clean images.
 
     The drop is 1 - accuracy / clean accuracy, averaged over corruptions and severities; None where clean is 0.
     """
-    keys = _keys(views)
+    keys = _keys(views, probed.best)
     if not all(key in scored.scores for row in keys.values() for key in row):
         return {"reason": "none of the corrupted test images has a label"}
     accuracies = {name: [float(scored.scores[key]["top1"]) for key in row] for name, row in keys.items()}
@@ -139,11 +151,14 @@ def curves(views: Views, probed: Probed, scored: Scored) -> dict[str, Any]:
     return {**base, "corruptions": accuracies, "mean": mean.tolist(), "relative_drop": drop}
 
 
-def arrays(views: Views, scored: Scored) -> dict[str, np.ndarray]:
-    """For predictions.npz: `robust.index` and `robust.label` (n,), and `robust.<corruption>` (severities, n)."""
-    keys = _keys(views)
-    first = keys[views.names[0]][0]
+def arrays(views: Views, probed: Probed, scored: Scored) -> dict[str, np.ndarray]:
+    """For predictions.npz: `robust.index` and `robust.label` (n,), `robust.<layer>.<corruption>` (severities, n)."""
+    first = _keys(views, probed.best)[views.names[0]][0]
     if first not in scored.rows:
         return {}
-    predicted = {f"{NAME}.{name}": np.stack([scored.predictions[key] for key in row]) for name, row in keys.items()}
+    predicted = {
+        f"{NAME}.{stage}.{name}": np.stack([scored.predictions[key] for key in row])
+        for stage in probed.models
+        for name, row in _keys(views, stage).items()
+    }
     return {f"{NAME}.index": scored.rows[first], f"{NAME}.label": scored.truth[first], **predicted}

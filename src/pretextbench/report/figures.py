@@ -11,8 +11,10 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from pretextbench.compare import robustness
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import LINEAR
+from pretextbench.compare.protocols import corruptions as corruptions_of
 from pretextbench.compare.runs import Run
 from pretextbench.report.sections import Groups
 from pretextbench.report.svg import STEPS, TEXT, WIDE, Style, chart, label_ends, paint, render, room
@@ -87,9 +89,7 @@ def severity(groups: Groups, looks: Mapping[str, Style]) -> Markup | None:
 
 def corruptions(groups: Groups, looks: Mapping[str, Style]) -> dict[str, Markup]:
     """The same for each corruption by itself, small and on one scale."""
-    kinds = dict.fromkeys(
-        kind for group in groups.values() for kind in group[0].metrics.get("robustness", {}).get("corruptions", {})
-    )
+    kinds = dict.fromkeys(kind for group in groups.values() for kind in corruptions_of(group[0].metrics))
     drawn, top = {}, 0.0
     lines = {kind: {name: line for name, group in groups.items() if (line := _robust(group, kind))} for kind in kinds}
     top = max((100 * max(line) for some in lines.values() for line in some.values()), default=0)
@@ -103,9 +103,8 @@ def corruptions(groups: Groups, looks: Mapping[str, Style]) -> dict[str, Markup]
 
 
 def _robust(group: Sequence[Run], kind: str | None) -> Line | None:
-    parts = [run.metrics.get("robustness", {}) for run in group]
-    parts = [part for part in parts if "mean" in part and (kind is None or kind in part["corruptions"])]
-    curves = [[part["clean"], *(part["mean"] if kind is None else part["corruptions"][kind])] for part in parts]
+    parts = [part for part in robustness.curves(group) if kind is None or kind in part.corruptions]
+    curves = [[part.clean, *(part.mean if kind is None else part.corruptions[kind])] for part in parts]
     return [float(y) for y in np.mean(curves, 0)] if curves else None
 
 

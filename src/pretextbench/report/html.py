@@ -9,8 +9,9 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
+from pretextbench.compare import robustness
 from pretextbench.compare.comparison import Comparison
-from pretextbench.compare.protocols import KNN, LAST, LINEAR
+from pretextbench.compare.protocols import KNN, LAST, LINEAR, pictured
 from pretextbench.compare.runs import Run
 from pretextbench.report import cost_figure, figures, learning, panels, sections
 from pretextbench.report.label_notes import label_notes
@@ -186,7 +187,7 @@ def _judged(comparison: Comparison, runs: Sequence[Run], groups: Groups, looks: 
             "mean": severity,
             "each": figures.corruptions(groups, looks),
             "drops": sections.lost(groups),
-            "images": max(run.metrics.get("robustness", {}).get("images", 0) for run in runs),
+            "images": max(part.images for group in groups.values() for part in robustness.curves(group)),
         },
         "classes": _classes(comparison, groups),
     }
@@ -227,10 +228,10 @@ def _classes(comparison: Comparison, groups: Groups) -> dict[str, Any] | None:
 
 
 def _methods(groups: Groups, looks: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Loss curves of all seeds, and the pictures of each row's first seed."""
+    """Loss curves of all seeds, and the pictures of one seed of each row."""
     losses, pictures = figures.losses(groups, looks), {}
     for name, group in groups.items():
-        folder = group[0].folder
+        folder = pictured(group).folder
         candidates = [(caption, folder / file) for file, caption in PICTURES.items()] if folder else []
         if shown := [(caption, picture(path.read_bytes())) for caption, path in candidates if path.is_file()]:
             pictures[name] = shown

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.protocols import best_layers, pictured
 from pretextbench.compare.runs import Run
 from pretextbench.report.sections import Cell, Groups, scores
 
@@ -52,18 +53,17 @@ def confusion(groups: Groups) -> dict[str, Floats]:
     """Row -> (classes, classes) shares of each true class, summed over seeds; rows without one are left out."""
     shares = {}
     for name, group in groups.items():
-        tables = [table for run in group if (table := _counts(run)) is not None]
+        stage = best_layers(group).get("linear")
+        tables = [table for run in group if stage and (table := _counts(run, stage)) is not None]
         if tables:
             counts = np.sum(tables, 0)
             shares[name] = np.round(counts / np.maximum(counts.sum(1, keepdims=True), 1), 4)
     return shares
 
 
-def _counts(run: Run) -> Floats | None:
-    """The confusion table of a run: from its metrics, or of many classes, where they have none, from predictions."""
-    if table := run.metrics.get("confusion"):
-        return np.array(table, float)
-    predictions, size = run.predictions.get(f"linear.{run.metrics['linear']['best']}"), len(run.metrics["classes"])
+def _counts(run: Run, stage: str) -> Floats | None:
+    """The confusion table of a run at one layer, which need not be its best; None without predictions."""
+    predictions, size = run.predictions.get(f"linear.{stage}"), len(run.metrics["classes"])
     if predictions is None:
         return None
     pairs = run.predictions["label"] * size + predictions
@@ -83,8 +83,8 @@ SIDE = 200.0  # of a map, in units of its SVG
 
 
 def maps(groups: Groups) -> dict[str, Any] | None:
-    """Row -> "tsne", "pca" -> colour -> SVG path with a dot per image, of the first seed that has a map."""
-    lines = {name: points for name, group in groups.items() if (points := _points(group[0]))}
+    """Row -> "tsne", "pca" -> colour -> SVG path with a dot per image, of one seed: see `pictured`."""
+    lines = {name: points for name, group in groups.items() if (points := _points(pictured(group)))}
     if not lines:
         return None
     counts = Counter(line["class"] for points in lines.values() for line in points if line["class"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pretextbench.compare import robustness
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LAST, LINEAR, TRANSFER, Protocol, fine_tuned
 from pretextbench.compare.rows import Row
@@ -116,10 +117,8 @@ def lost(groups: Groups) -> dict[str, list[float]]:
     """Row -> accuracy on clean images, on corrupted ones, and the share that is lost; means over seeds."""
     accuracies = {}
     for name, group in groups.items():
-        parts = [run.metrics.get("robustness", {}) for run in group]
-        three = [
-            (p["clean"], np.mean(p["mean"]), p["relative_drop"]) for p in parts if p.get("relative_drop") is not None
-        ]
+        parts = [(part, part.relative_drop) for part in robustness.curves(group)]
+        three = [(part.clean, float(np.mean(part.mean)), drop) for part, drop in parts if drop is not None]
         if three:
             accuracies[name] = [float(x) for x in np.mean(three, 0)]
     return accuracies

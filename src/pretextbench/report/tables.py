@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from pretextbench.compare import robustness
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import KNN, LAST, LINEAR, Protocol
 from pretextbench.compare.rows import Row
@@ -223,12 +224,12 @@ def robustness_csv(runs: Sequence[Run]) -> str:
     """A line per row, corruption and severity (0 = clean); accuracies are fractions, means over seeds."""
     lines = []
     for name, group in by_name(runs).items():
-        curves = [run.metrics.get("robustness", {}) for run in group]
-        if not all("corruptions" in seed for seed in curves):
+        curves = robustness.curves(group)
+        if len(curves) < len(group):
             continue
-        clean = float(np.mean([seed["clean"] for seed in curves]))
-        for corruption in curves[0]["corruptions"]:
-            curve = np.mean([seed["corruptions"][corruption] for seed in curves], 0)
+        clean = float(np.mean([seed.clean for seed in curves]))
+        for corruption in curves[0].corruptions:
+            curve = np.mean([seed.corruptions[corruption] for seed in curves], 0)
             lines += [(name, corruption, severity, value) for severity, value in enumerate([clean, *curve.tolist()])]
     return _table(("name", "corruption", "severity", "accuracy"), lines)
 
