@@ -19,6 +19,7 @@ from pretextbench.views.frozen import Views
 from stages import inputs
 from stages.arguments import method_and_seed
 
+RANDOM = "random"  # the control whose encoder is not trained
 COPIED = (
     encoder_folder.CARD,
     "history.csv",
@@ -34,8 +35,15 @@ def main() -> None:
     encoder, card = encoder_folder.load(source)
     data = Prepared(layout.IMAGES, layout.LABELS)
     params = parameters()
-    kept = Snapshots(encoder_folder.snapshots(source), card.images_seen)
-    subject = Subject(encoder.to(device), params.evaluate, device, Views(layout.VIEWS, data), transfer(), kept)
+    subject = Subject(
+        encoder.to(device),
+        params.evaluate,
+        device,
+        Views(layout.VIEWS, data),
+        transfer(),
+        Snapshots(encoder_folder.snapshots(source), card.images_seen),
+        card.method == RANDOM,
+    )
     result = evaluate(subject, data)
     with whole_folder(target) as out:
         save(result, out)

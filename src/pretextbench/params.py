@@ -86,7 +86,12 @@ class Evaluate(Section):
     )
     redraws: int = Field(3, ge=1, le=1000, description="random subsets per label budget, the same for every method")
     finetune: LabelBudgets = Field((), description="label budgets at which the whole network is trained too: '100%'")
-    finetune_images: Positive = Field(20_000, description="images seen by each fine-tuning, at most")
+    scratch: LabelBudgets = Field(
+        (), description="label budgets at which the network of the control `random` is trained from scratch: '10%'"
+    )
+    finetune_images: Positive = Field(
+        20_000, description="images seen by each fine-tuning and training from scratch, at most"
+    )
     finetune_lr: float = Field(1e-3, gt=0, le=1000, description="peak learning rate of the fine-tuning, AdamW")
     map_images: int = Field(
         300, ge=0, le=20_000, description="validation images on the maps of the features; 0 = no maps"

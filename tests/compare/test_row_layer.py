@@ -12,9 +12,9 @@ from pretextbench.compare import robustness
 from pretextbench.compare.comparison import compare
 from pretextbench.compare.protocols import CORRUPTED, FEW, LINEAR, Protocol, pictured
 from pretextbench.params import Compare
+from pretextbench.report.curves import robustness_csv
 from pretextbench.report.panels import confusion, maps
 from pretextbench.report.sections import lost
-from pretextbench.report.tables import robustness_csv
 from tests.compare.fakes import CORRUPTIONS, STAGES, runs
 
 ALL = Protocol(FEW, "100%")

@@ -20,12 +20,15 @@ from pretextbench.compare.protocols import (
     fixed_choices,
     protocols,
     right,
+    scratch_keys,
 )
 from pretextbench.compare.rows import Row, row_of
 from pretextbench.compare.runs import RANDOM, UNTOUCHED, Run, by_name, check_budgets, check_same_test, common_work
 from pretextbench.compare.statistics import Floats
 from pretextbench.compare.verdict import Verdict, verdict_of
 from pretextbench.params import Compare
+
+FROM_SCRATCH = "from scratch"  # name of its line in the columns for few labels
 
 
 def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
@@ -58,6 +61,7 @@ class Comparison:
     verdicts: Mapping[Protocol, Verdict] = field(default_factory=dict)
     budgets: Mapping[Protocol, int | None] = field(default_factory=dict)  # labels granted, None if too few
     fixed: Mapping[Protocol, str] = field(default_factory=dict)  # budgets too small to choose by: what was taken
+    scratch: Mapping[Protocol, Verdict] = field(default_factory=dict)  # budget -> the network trained on it alone
     unequal: bool = False  # budgets of pretraining differ, and the user knows
     work: float | None = None  # multiply-adds that every training was given, where the budget is in them
     front: tuple[str, ...] = ()  # rows that need no labels and that none beats in both seconds and accuracy
@@ -158,6 +162,7 @@ def compare(runs: Sequence[Run], params: Compare, seed: int = 0) -> Comparison:
         verdicts,
         few_labels(metrics),
         fixed_choices(metrics),
+        _from_scratch(groups, params, seed),
         unequal,
         common_work(groups),
         chance=_largest_class(runs),
@@ -215,6 +220,16 @@ def _verdict(
     verdict = verdict_of(own, asked, params, generator)
     alone = {name: verdict_of({name: correct[name]}, (), params, generator) for name in correct if name not in own}
     return replace(verdict, references=alone)
+
+
+def _from_scratch(groups: Mapping[str, list[Run]], params: Compare, seed: int) -> dict[Protocol, Verdict]:
+    """The untrained network, trained on the labels of each budget alone: judged by itself, in no test of methods."""
+    runs, verdicts = groups.get(RANDOM, []), {}
+    for protocol, key in (scratch_keys(runs[0].metrics) if runs else {}).items():
+        if table := right({FROM_SCRATCH: runs}, {FROM_SCRATCH: [key]}):
+            generator = Seed(seed).numpy("compare", key)
+            verdicts[protocol] = verdict_of(table, (), params, generator)
+    return verdicts
 
 
 def _front(comparison: Comparison, cost: Callable[[Row], float]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from pretextbench.compare.runs import Run
 from pretextbench.errors import UserError
 
 FEW, TUNED, CORRUPTED, TRANSFER = "budget", "finetune", "corrupted", "transfer"  # kinds other than linear, last and knn
+SCRATCH = "scratch"  # the network of the control `random`, trained on few labels alone
 
 
 class Protocol(str):
@@ -182,13 +183,19 @@ def robust_key(stage: str, corruption: str) -> str:
 
 def few_labels(metrics: Mapping[str, Any]) -> dict[Protocol, int | None]:
     """The probes with few labels -> the labels that each grants, None where there were too few."""
-    return {Protocol(FEW, budget): result.get("labels") for budget, result in metrics["budgets"].items()}
+    return {Protocol(FEW, budget): result.get("labels") for budget, result in metrics.get("budgets", {}).items()}
 
 
 def fixed_choices(metrics: Mapping[str, Any]) -> dict[Protocol, str]:
     """The probes with too few labels to choose layer and penalty -> what was taken, in words."""
-    budgets = metrics["budgets"].items()
+    budgets = metrics.get("budgets", {}).items()
     return {Protocol(FEW, budget): result["fixed"] for budget, result in budgets if "fixed" in result}
+
+
+def scratch_keys(metrics: Mapping[str, Any]) -> dict[Protocol, str]:
+    """The label budgets on which the untrained network was trained -> the array of predictions (redraws, n)."""
+    budgets = metrics.get(SCRATCH, {}).items()
+    return {Protocol(FEW, budget): f"{SCRATCH}.{budget}" for budget, result in budgets if not result.get("reason")}
 
 
 def fine_tuned(metrics: Mapping[str, Any]) -> list[Protocol]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pretextbench.compare.protocols import best_layers
-from pretextbench.compare.runs import Kind, Run
+from pretextbench.compare.runs import SUPERVISED, Kind, Run
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Row:
     def total_multiply_adds(self) -> int:
         """Of all forward passes of the training."""
         return self.images_seen * self.training_multiply_adds
+
+    @property
+    def used_labels(self) -> bool:
+        """Whether its encoder was trained with the labels, all of them."""
+        return (self.method or self.name) == SUPERVISED
 
     @property
     def title(self) -> str:

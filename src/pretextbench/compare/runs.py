@@ -101,6 +101,7 @@ def _kind(card: Mapping[str, Any]) -> Kind:
 
 
 RANDOM, UNTOUCHED = "random", "untouched"  # the controls that are not trained
+SUPERVISED = "supervised"  # the control that is trained with all labels
 SAME = ("index", "label", "robust.index", "robust.label", "transfer.index", "transfer.label")  # in all predictions
 ROUNDING = 0.01  # budgets that differ by less are equal: a budget is spent in whole batches
 

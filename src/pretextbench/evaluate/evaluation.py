@@ -62,12 +62,13 @@ class Evaluation:
 
     `metrics`, ready for JSON: `labelled` (and `reason` where it is false), `data` (counts, `fingerprint`), `classes`,
     `cost`, `knn` and `linear` (`best`, `last`, and per stage `val`, the choices, `test` scores), `budgets` and
-    `finetune` (per budget `labels`, `redraws`, `top1` or the `reason` why there is none), `robustness` and `transfer`
-    where they were asked for, `curve` (see `curve.learning_curve`), `labelfree`, and up to 100 classes `confusion`
-    (linear, best stage), which can be counted from `predictions`.
+    `finetune` and, of the control `random`, `scratch` (per budget `labels`, `redraws`, `top1` or the `reason` why there
+    is none), `robustness` and `transfer` where they were asked for, `curve` (see `curve.learning_curve`), `labelfree`,
+    and up to 100 classes `confusion` (linear, best stage), which can be counted from `predictions`.
 
     `predictions`, for NumPy: `index` (n,) rows of the test split, `label` (n,), `knn.<stage>` (n,), `linear.<stage>`
-    (n,), `budget.<budget>` and `finetune.<budget>` (redraws, n), `robust.<layer>.<corruption>` (severities, m) with
+    (n,), `budget.<budget>`, `finetune.<budget>` and `scratch.<budget>` (redraws, n), `robust.<layer>.<corruption>`
+    (severities, m) with
     `robust.index` and `robust.label` (m,), `transfer.<probe>.<stage>` with its own index and label. Empty
     without labels.
 

@@ -20,7 +20,7 @@ is float32, as the features of the probes are: what an encoder is worth must not
 """
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -128,13 +128,33 @@ def finetune(
     start = label_budgets.few(
         features[learn.rows], learn.labels, len(data.classes), params, (f"finetune {name}", 0), device
     )
+    return replace(train_copy(encoder, start, data, (learn, held), params, seed, device), labels=len(rows))
+
+
+def train_copy(
+    encoder: Encoder,
+    start: linear.Model | int,
+    data: Prepared,
+    parts: tuple[Part, Part],
+    params: Evaluate,
+    seed: Seed,
+    device: torch.device,
+) -> Tuned:
+    """Train a copy of the encoder on the first part, as far as the second lets it, and predict the test split.
+
+    Args:
+        start: the probe that the head begins as; or the number of classes, for a head that begins as torch draws it.
+    """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        network = _network(encoder, start, device)
-        watch = _train(network, learn, held, data.image_size, params, seed, device)
+        torch.manual_seed(seed.key("head"))
+        head = nn.Linear(encoder.dim, start) if isinstance(start, int) else _head(start)
+        network = nn.Sequential(copy.deepcopy(encoder), head).requires_grad_(True)
+        network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        watch = _train(network, *parts, data.image_size, params, seed, device)
     network.load_state_dict(watch.weights)
     test = data.images("test")
     p = logits(network, test, np.arange(len(test)), params, device).double().softmax(1)
-    return Tuned(p.numpy(), len(rows), tuple(watch.history), watch.best_at, watch.idle == PATIENCE)
+    return Tuned(p.numpy(), len(parts[0].rows), tuple(watch.history), watch.best_at, watch.idle == PATIENCE)
 
 
 def divide(data: Prepared, rows: Tensor, labels: Tensor, seed: Seed) -> tuple[Part, Part]:
@@ -150,16 +170,14 @@ def divide(data: Prepared, rows: Tensor, labels: Tensor, seed: Seed) -> tuple[Pa
     return Part(train, rows[~out].numpy(), truth[~out]), Part(train, rows[out].numpy(), truth[out])
 
 
-def _network(encoder: Encoder, start: linear.Model, device: torch.device) -> nn.Sequential:
-    """A copy of the encoder, all of it trainable, and a head that says what the probe says."""
+def _head(start: linear.Model) -> nn.Linear:
+    """A head that predicts what the probe predicts."""
     weight = start.weight / start.std[:, None]  # (dim, classes): of features that are not standardised
     head = nn.Linear(*weight.shape)
     with torch.no_grad():
         head.weight.copy_(weight.T)
         head.bias.copy_(start.bias.clamp_min(ABSENT) - start.mean @ weight)
-    network = nn.Sequential(copy.deepcopy(encoder), head).requires_grad_(True)
-    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network
+    return head
 
 
 def _train(
@@ -219,6 +237,6 @@ def logits(
 def _check_finite(values: Tensor, params: Evaluate) -> None:
     if not values.isfinite().all():
         raise UserError(
-            f"Fine-tuning diverged: its loss is no longer a number, at a learning rate of {params.finetune_lr:g}. "
-            "Lower evaluate.finetune_lr."
+            f"Fine-tuning diverged: its loss is no longer a number, at a learning rate of "
+            f"{params.finetune_lr:g}. Lower evaluate.finetune_lr."
         )

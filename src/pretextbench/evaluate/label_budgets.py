@@ -141,6 +141,23 @@ def tuned(encoder: Encoder, data: Prepared, bench: Bench, budget: str) -> Few:
     return Few(len(rows), (result.prediction,), (detail,))
 
 
+def scratch(encoder: Encoder, data: Prepared, bench: Bench, budget: str) -> Few:
+    """The untrained network trained on the subsets of one budget; what cannot be trained is a `reason`."""
+    from pretextbench.evaluate.from_scratch import from_scratch  # imports Kornia, as above
+
+    labels, params = bench.labels["train"], bench.params
+    trained = []
+    try:
+        for redraw in range(params.redraws):
+            rows = torch.from_numpy(subset(labels.numpy(), budget, params.seed, redraw))
+            name = f"{budget} {redraw}"
+            trained.append(from_scratch(encoder, data, rows, labels, params, bench.device, name))
+    except UserError as error:
+        return Few(reason=str(error))
+    detail = tuple({"images": result.best_at} for result in trained)
+    return Few(trained[0].labels, tuple(result.prediction for result in trained), detail)
+
+
 def named(kind: str, few: dict[str, Few]) -> dict[str, Prediction]:
     """`<kind>.<budget>.<redraw>` -> prediction."""
     return {

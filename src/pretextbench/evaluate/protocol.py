@@ -65,6 +65,7 @@ class Subject:
     views: Views | None = None  # corrupted test images and pairs of validation views
     transfer: Prepared | None = None  # a second data set
     snapshots: Snapshots = Snapshots()
+    untrained: bool = False  # the encoder of the control `random`, which `evaluate.scratch` trains on few labels
     clock: Clock = field(default_factory=Clock)
 
     def features(self, images: npt.NDArray[np.uint8]) -> Features:
@@ -91,7 +92,7 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
         UserError: features are not finite (names the stage), a split is empty, or a budget is not one.
     """
     params, encoder = subject.params, subject.encoder
-    for budget in (*params.budgets, *params.finetune):
+    for budget in (*params.budgets, *params.finetune, *params.scratch):
         Budget.parse(budget)
     held_out, labels = subject.features(data.images("val")), _labels(data)
     base = {
@@ -115,6 +116,9 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
     with clock.part("fine-tuning"):
         tuned = {budget: label_budgets.tuned(encoder, data, bench, budget) for budget in params.finetune}
     base["curve"] = _curve(subject, bench, data)
+    with clock.part("training from scratch"):
+        asked = params.scratch if subject.untrained else ()
+        scratch = {budget: label_budgets.scratch(encoder, data, bench, budget) for budget in asked}
     predictions = {}
     with clock.part("corrupted images"):
         if subject.views:
@@ -122,15 +126,13 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
             predictions = scoring.corrupted(encoder, views, probed["linear"], subject.device, params.batch_size)
     for kind, measured in probed.items():
         predictions |= {f"{kind}.{stage}": prediction for stage, prediction in measured.test.items()}
-    scored = score_test(
-        data, predictions | label_budgets.named("budget", budgets) | label_budgets.named("finetune", tuned)
-    )
+    few = {"budget": budgets, "finetune": tuned, "scratch": scratch}
+    for kind, results in few.items():
+        predictions |= label_budgets.named(kind, results)
+    scored = score_test(data, predictions)
     if scored is None:
         return Evaluation({"labelled": False, "reason": "no test image has a label", **base}, files=files)
-    extras = {
-        "budget": label_budgets.scored("budget", budgets, scored),
-        "finetune": label_budgets.scored("finetune", tuned, scored),
-    }
+    extras = {kind: label_budgets.scored(kind, results, scored) for kind, results in few.items()}
     if subject.views:
         extras["robustness"] = (
             scoring.curves(subject.views, probed["linear"], scored),

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from pretextbench.compare import robustness
-from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
 from pretextbench.compare.protocols import LINEAR
 from pretextbench.compare.protocols import corruptions as corruptions_of
 from pretextbench.compare.runs import Run
+from pretextbench.report.label_notes import MARK
 from pretextbench.report.sections import Groups
 from pretextbench.report.svg import STEPS, TEXT, WIDE, Style, chart, label_ends, paint, render, room
 
@@ -56,25 +57,28 @@ def budgets(comparison: Comparison, groups: Groups, looks: Mapping[str, Style]) 
     numbers = sorted(granted.items(), key=lambda item: item[1])
     if len({labels for _, labels in numbers}) < 2:
         return None
-    figure, axes = chart("labels for the probe (log scale)", "test accuracy (%)", _tall(groups), room(list(groups)))
+    names = [*groups, *([FROM_SCRATCH] if comparison.scratch else [])]
+    figure, axes = chart("labels (log scale)", "test accuracy (%)", _tall(names), room([f"{n} {MARK}" for n in names]))
     axes.set_xscale("log")
     ticks = [labels for _, labels in numbers]
     apart = [True, *(later > APART * earlier for earlier, later in pairwise(ticks))]
     axes.set_xticks(ticks, [f"{labels:,}" if free else "" for labels, free in zip(ticks, apart, strict=True)])
     axes.xaxis.set_minor_locator(NullLocator())
-    lines = {}
-    for name in groups:
-        points = [
-            (labels, comparison.verdicts[key]) for key, labels in numbers if name in comparison.verdicts[key].names
-        ]
+    lines, looks = {}, dict(looks)
+    marked = {row.name for row in comparison.rows if row.used_labels}
+    for name in [*groups, FROM_SCRATCH]:
+        tables = comparison.scratch if name == FROM_SCRATCH else comparison.verdicts
+        points = [(labels, tables[key]) for key, labels in numbers if key in tables and name in tables[key].names]
         if not points:
             continue
+        title = f"{name} {MARK}" if name in marked else name
+        looks[title] = Style("soft", "soft", "v", (0, (1, 2))) if name == FROM_SCRATCH else looks[name]
         x = [labels for labels, _ in points]
         ends = np.array([verdict.interval(name) for _, verdict in points])
-        axes.fill_between(x, 100 * ends[:, 0], 100 * ends[:, 1], color=paint(looks[name].hue), alpha=0.14, lw=0)
-        lines[name] = (x, [verdict.accuracy(name) or 0.0 for _, verdict in points])
+        axes.fill_between(x, 100 * ends[:, 0], 100 * ends[:, 1], color=paint(looks[title].hue), alpha=0.14, lw=0)
+        lines[title] = (x, [verdict.accuracy(name) or 0.0 for _, verdict in points])
     _draw(axes, lines, looks)
-    return render(figure, "labels", "Test accuracy against the number of labels that the probe is given, by row")
+    return render(figure, "labels", "Test accuracy against the number of labels, by row")
 
 
 def severity(groups: Groups, looks: Mapping[str, Style]) -> Markup | None:
@@ -135,7 +139,7 @@ def _history(run: Run) -> np.ndarray:
     return curve[:: max(1, len(curve) // MOST)]
 
 
-def _tall(names: Mapping[str, Any]) -> tuple[float, float]:
+def _tall(names: Collection[str]) -> tuple[float, float]:
     """Higher where many names stand next to the lines."""
     return WIDE[0], max(WIDE[1], 80 + TEXT * 1.2 * len(names))
 

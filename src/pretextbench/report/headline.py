@@ -8,13 +8,12 @@ method is shown to help, or test contradicts validation.
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import LINEAR
 from pretextbench.compare.rows import Row
-from pretextbench.compare.runs import RANDOM, UNTOUCHED
+from pretextbench.compare.runs import RANDOM, SUPERVISED, UNTOUCHED
 from pretextbench.compare.verdict import Verdict
 from pretextbench.report import planning
 from pretextbench.report.sentences import ENOUGH_SEEDS, against, count, either, gap, more_seeds
 from pretextbench.report.tables import percent
 
-SUPERVISED = "supervised"
 SHOWN, PROVISIONAL, OPEN = "Shown", "Provisional", "Open"
 
 

@@ -164,6 +164,7 @@ def _board(comparison: Comparison) -> dict[str, Any]:
         "linear": sections.column(comparison, LINEAR),
         "knn": sections.column(comparison, KNN),
         "budgets": budgets,
+        "scratch": sections.scratch(comparison),
         "winners": sections.winners(comparison),
         "empty": {row.name: row.notes for row in comparison.rows if row.notes},
     }

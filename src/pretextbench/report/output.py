@@ -8,11 +8,12 @@ from typing import Any
 from pretextbench.base.files import read_json, write_whole
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.runs import Run
+from pretextbench.report.curves import budgets_csv, robustness_csv
 from pretextbench.report.html import report_html
 from pretextbench.report.learning import curves_csv
 from pretextbench.report.plot import leaderboard_png
 from pretextbench.report.recommend import recommendation_md
-from pretextbench.report.tables import budgets_csv, leaderboard_csv, leaderboard_md, metrics_json, robustness_csv
+from pretextbench.report.tables import leaderboard_csv, leaderboard_md, metrics_json
 
 
 @dataclass(frozen=True)

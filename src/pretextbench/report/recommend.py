@@ -6,9 +6,10 @@ from typing import Any
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import KNN, LINEAR, Protocol
 from pretextbench.compare.rows import Row
+from pretextbench.compare.runs import SUPERVISED
 from pretextbench.compare.verdict import Verdict
 from pretextbench.report import sentences
-from pretextbench.report.headline import OPEN, SUPERVISED, headline
+from pretextbench.report.headline import OPEN, headline
 from pretextbench.report.learning import settled
 from pretextbench.report.planning import surer
 from pretextbench.report.sentences import against, gap

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from pretextbench.compare import robustness
-from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
 from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LAST, LINEAR, TRANSFER, Protocol, fine_tuned
 from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import RANDOM, Run
+from pretextbench.report.label_notes import mark
 from pretextbench.report.sentences import p_value, points
 from pretextbench.report.tables import percent
 
@@ -64,7 +65,18 @@ def column(comparison: Comparison, protocol: Protocol) -> dict[str, Cell]:
             continue
         low, high = comparison.verdicts[protocol].interval(row.name) or (value, value)
         best = not row.control and value == max(methods)
-        cells[row.name] = Cell(percent(value), DASH.join((percent(low), percent(high))), best=best)
+        text = percent(value) + mark(protocol, row)
+        cells[row.name] = Cell(text, DASH.join((percent(low), percent(high))), best=best)
+    return cells
+
+
+def scratch(comparison: Comparison) -> dict[str, Cell]:
+    """Heading of a label budget -> the network that was trained on these labels alone."""
+    cells = {}
+    for protocol, verdict in comparison.scratch.items():
+        low, high = verdict.interval(FROM_SCRATCH) or (0.0, 0.0)
+        text = percent(verdict.accuracy(FROM_SCRATCH))
+        cells[protocol.heading] = Cell(text, DASH.join((percent(low), percent(high))))
     return cells
 
 

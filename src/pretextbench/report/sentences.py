@@ -1,11 +1,11 @@
 """Sentences of a recommendation: numbers in words, and the other protocols."""
 
-from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
 from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LINEAR, TRANSFER, TUNED, Protocol
 from pretextbench.compare.rows import Row, twins
 from pretextbench.compare.runs import UNTOUCHED
 from pretextbench.compare.verdict import Verdict
-from pretextbench.report.label_notes import label_notes
+from pretextbench.report.label_notes import fixed_notes
 from pretextbench.report.tables import percent
 
 ENOUGH_SEEDS = 3  # with fewer, sentences are about encoders, not yet about methods
@@ -72,8 +72,21 @@ def few(comparison: Comparison, methods: list[Row]) -> list[str]:
     for budget, labels in comparison.budgets.items():
         text = leads(comparison, budget, methods)
         granted = "" if labels is None else f" ({labels:,} labels)"
-        lines.append(f"- {budget.heading}{granted}: {text or 'not measured; the leaderboard gives the reason'}.")
-    return ["\n".join(lines), *label_notes(comparison)] if lines else []
+        alone = _alone(comparison, budget)
+        lines.append(f"- {budget.heading}{granted}: {text or 'not measured; the leaderboard gives the reason'}{alone}.")
+    return ["\n".join(lines), *fixed_notes(comparison)] if lines else []
+
+
+def _alone(comparison: Comparison, budget: Protocol) -> str:
+    """The accuracy of the network that was trained on these labels alone, where it was; no test, so no comparison."""
+    if budget not in comparison.scratch:
+        return ""
+    verdict = comparison.scratch[budget]
+    low, high = verdict.interval(FROM_SCRATCH) or (0.0, 0.0)
+    return (
+        f"; the same network trained from scratch on these labels gets {percent(verdict.accuracy(FROM_SCRATCH))} % "
+        f"({percent(low)} to {percent(high)})"
+    )
 
 
 def other_protocols(comparison: Comparison, methods: list[Row]) -> list[str]:

@@ -1,18 +1,15 @@
-"""Tables of the comparison: leaderboard (CSV, Markdown), metrics.json, curves by label budget and by severity."""
+"""Tables of the comparison: leaderboard (CSV, Markdown) and metrics.json."""
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pretextbench.compare import robustness
-from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
 from pretextbench.compare.protocols import KNN, LAST, LINEAR, Protocol
 from pretextbench.compare.rows import Row
-from pretextbench.compare.runs import Run, by_name
-from pretextbench.report.label_notes import label_notes
+from pretextbench.report.label_notes import label_notes, mark
 
 Cell = str | int | float | None
 MEASURES = ("rankme", "uniformity", "feature_std", "alignment")  # keys of LABEL_FREE in the order of the files' columns
@@ -64,7 +61,8 @@ def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
     }
     record |= {measure: row.labelfree.get(measure) for measure in MEASURES if measure in comparison.rows[0].labelfree}
     rounded = {key: round(value, 6) if isinstance(value, float) else value for key, value in record.items()}
-    return {**rounded, "notes": "; ".join(row.notes) or None}
+    notes = [*row.notes, *(["few labels: its encoder was trained with all labels"] if row.used_labels else [])]
+    return {**rounded, "notes": "; ".join(notes) or None}
 
 
 def _ends(comparison: Comparison, protocol: Protocol, row: Row, column: str = "") -> dict[str, Cell]:
@@ -103,12 +101,20 @@ def _judged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     headings = [protocol.heading for protocol in _further(comparison)]
     header = ["", "linear %", percent, "tie", "layer", "last layer %", "k-NN %"]
     header += [*(f"{title} %" for title in headings), "RankMe", *COST]
-    return header, [_cells(comparison, row) for row in comparison.rows]
+    return header, [*(_cells(comparison, row) for row in comparison.rows), *_scratch_line(comparison, header)]
+
+
+def _scratch_line(comparison: Comparison, header: list[str]) -> list[list[str]]:
+    """A line below the rows for the network that was trained on the few labels alone, where it was."""
+    if not comparison.scratch:
+        return []
+    cells = {f"{p.heading} %": percent(v.accuracy(FROM_SCRATCH)) for p, v in comparison.scratch.items()}
+    return [[FROM_SCRATCH, *(cells.get(heading, "") for heading in header[1:])]]
 
 
 def _cells(comparison: Comparison, row: Row) -> list[str]:
     interval = comparison.verdicts[LINEAR].interval(row.name) if LINEAR in comparison.verdicts else None
-    few = [percent(comparison.cell(name, row.name)) for name in _further(comparison)]
+    few = [percent(comparison.cell(key, row.name)) + mark(key, row) for key in _further(comparison)]
     return [
         row.title,
         percent(comparison.cell(LINEAR, row.name)),
@@ -205,38 +211,3 @@ def align(header: list[str], rows: list[list[str]]) -> list[str]:
 
     rule = ["-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
     return [line(header), "| " + " | ".join(rule) + " |", *map(line, rows)]
-
-
-def budgets_csv(comparison: Comparison, runs: Sequence[Run]) -> str:
-    """A line per row and label budget, all labels included: accuracies are fractions. Empty without labels."""
-    lines = []
-    points = {**comparison.budgets, LINEAR: runs[0].metrics["data"].get("train_labelled")}
-    for row in comparison.rows:
-        for protocol, labels in sorted(points.items(), key=lambda point: point[1] or 0):
-            verdict = comparison.verdicts.get(protocol)
-            interval = verdict.interval(row.name) if verdict else None
-            if verdict and interval and labels:
-                lines.append((row.name, labels, verdict.accuracy(row.name), *interval))
-    return _table(("name", "labels", "accuracy", "low", "high"), lines)
-
-
-def robustness_csv(runs: Sequence[Run]) -> str:
-    """A line per row, corruption and severity (0 = clean); accuracies are fractions, means over seeds."""
-    lines = []
-    for name, group in by_name(runs).items():
-        curves = robustness.curves(group)
-        if len(curves) < len(group):
-            continue
-        clean = float(np.mean([seed.clean for seed in curves]))
-        for corruption in curves[0].corruptions:
-            curve = np.mean([seed.corruptions[corruption] for seed in curves], 0)
-            lines += [(name, corruption, severity, value) for severity, value in enumerate([clean, *curve.tolist()])]
-    return _table(("name", "corruption", "severity", "accuracy"), lines)
-
-
-def _table(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in line] for line in lines)
-    return stream.getvalue()
