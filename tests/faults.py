@@ -29,6 +29,7 @@ from tests.faulty_statements import (
     NoVersion,
     ReadsLabels,
     RecipeMovesOn,
+    SearchesNothing,
     Undocumented,
     WritesIntoViews,
 )
@@ -178,6 +179,7 @@ class TrainsInHealth(Sound):
 FAULTS = [
     (NoVersion, "api_version", "api_version is 0"),
     (Undocumented, "parameters_documented", "without a description: \\['width'\\]"),
+    (SearchesNothing, "search_valid", "`temperature`, which is no parameter"),
     (NoReference, "described", "`reference` is empty"),
     (AsksForLabels, "no_labels", "uses_labels"),
     (ReadsLabels, "no_labels", "changes with the labels"),

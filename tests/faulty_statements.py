@@ -24,6 +24,12 @@ class Undocumented(Sound):
         width: int = 3
 
 
+class SearchesNothing(Sound):
+    """Names a parameter that it does not have."""
+
+    search = {"temperature": (0.1, 0.5)}
+
+
 class NoReference(Sound):
     """Names no source."""
 

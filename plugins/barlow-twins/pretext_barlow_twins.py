@@ -56,6 +56,7 @@ class BarlowTwins(PairMethod[Params]):
 
     api_version = 1
     reference = "Zbontar 2021, Barlow Twins: self-supervised learning via redundancy reduction, arXiv:2103.03230"
+    search = {"redundancy": (2e-3, 5.1e-3, 2e-2)}
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)

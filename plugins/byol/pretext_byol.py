@@ -54,6 +54,7 @@ class BYOL(PairMethod[Params]):
 
     api_version = 1
     reference = "Grill 2020, Bootstrap your own latent, arXiv:2006.07733"
+    search = {"momentum": (0.95, 0.99, 0.996)}
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)

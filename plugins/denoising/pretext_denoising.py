@@ -136,6 +136,7 @@ class Denoising(PretextMethod[Params]):
 
     api_version = 1
     reference = "Vincent 2008, Extracting and composing robust features with denoising autoencoders, ICML"
+    search = {"share": (0.5, 0.75), "loss": ("bernoulli", "mse")}
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)

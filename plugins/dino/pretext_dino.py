@@ -78,6 +78,7 @@ class DINO(MultiCropMethod[Params]):
 
     api_version = 1
     reference = "Caron 2021, Emerging properties in self-supervised vision transformers, arXiv:2104.14294"
+    search = {"momentum": (0.95, 0.99, 0.996), "teacher_end": (0.04, 0.07)}
     centre: Tensor  # (K,)
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:

@@ -96,6 +96,7 @@ class Jigsaw(PretextMethod[Params]):
     reference = (
         "Noroozi 2016, Unsupervised learning of visual representations by solving jigsaw puzzles, arXiv:1603.09246"
     )
+    search = {"permutations": (30, 100), "grayscale": (0.0, 0.3)}
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)

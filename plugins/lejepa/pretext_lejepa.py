@@ -70,6 +70,7 @@ class LeJEPA(MultiCropMethod[Params]):
 
     api_version = 1
     reference = "Balestriero & LeCun 2025, LeJEPA: provable and scalable self-supervised learning, arXiv:2511.08544"
+    search = {"weight": (None, 0.01, 0.05)}
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)

@@ -66,6 +66,7 @@ class MAE(PretextMethod[Params]):
 
     api_version = 1
     reference = "He 2022, Masked autoencoders are scalable vision learners, arXiv:2111.06377"
+    search = {"share": (0.5, 0.75), "crop_min": (0.2, 0.5)}
     requires = Requires(encoder=TokenEncoder)
     encoder: TokenEncoder
 

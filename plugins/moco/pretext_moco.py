@@ -80,6 +80,7 @@ class MoCo(PairMethod[Params]):
 
     api_version = 1
     reference = "He 2020, Momentum contrast, arXiv:1911.05722; Chen 2020, arXiv:2003.04297; Chen 2021, arXiv:2104.02057"
+    search = {"momentum": (0.95, 0.99, 0.996), "temperature": (0.1, 0.2, 0.5)}
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)

@@ -66,6 +66,7 @@ class NNCLR(PairMethod[Params]):
 
     api_version = 1
     reference = "Dwibedi 2021, With a little help from my friends, arXiv:2104.14548"
+    search = {"temperature": (0.1, 0.2, 0.5)}
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)

@@ -48,6 +48,7 @@ class Rotation(PretextMethod[Params]):
 
     api_version = 1
     reference = "Gidaris 2018, Unsupervised representation learning by predicting image rotations, arXiv:1803.07728"
+    search = {"padding": (2, 4)}
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)

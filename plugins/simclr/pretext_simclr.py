@@ -69,6 +69,7 @@ class SimCLR(PairMethod[Params]):
 
     api_version = 1
     reference = "Chen 2020, A simple framework for contrastive learning of visual representations, arXiv:2002.05709"
+    search = {"temperature": (0.1, 0.2, 0.5)}
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)

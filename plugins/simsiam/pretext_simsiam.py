@@ -52,6 +52,7 @@ class SimSiam(PairMethod[Params]):
 
     api_version = 1
     reference = "Chen 2021, Exploring simple Siamese representation learning, arXiv:2011.10566"
+    search = {"head_dim": (128, 512)}
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)

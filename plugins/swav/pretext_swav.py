@@ -70,6 +70,7 @@ class SwAV(MultiCropMethod[Params]):
     reference = (
         "Caron 2020, Unsupervised learning of visual features by contrasting cluster assignments, arXiv:2006.09882"
     )
+    search = {"temperature": (0.1, 0.2), "epsilon": (0.03, 0.05)}
     full: Tensor  # embeddings that each queue has been given, at most its size
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:

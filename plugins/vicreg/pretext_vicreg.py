@@ -72,6 +72,7 @@ class VICReg(PairMethod[Params]):
 
     api_version = 1
     reference = "Bardes 2022, VICReg: variance-invariance-covariance regularization, arXiv:2105.04906"
+    search = {"invariance": (10.0, 25.0), "covariance": (0.5, 1.0, 4.0)}
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)

@@ -19,14 +19,15 @@ method says what to minimise. One loop trains them all; this is how each need is
 | parameters that must not be decayed | a method `no_weight_decay` of their module, which names them |
 | parameters whose learning rate stays at its peak | a method `constant_rate` of their module, which names them |
 | a kind of encoder, a least image size, colour | `requires`: the host refuses a pair that cannot work |
+| parameters worth tuning on each data set | `search`: values of two at most; learning rate and batch are the host's |
 | statistics of the data set before training | `derive`, in the augment stage; its tensors are `data.derived` |
 | communication across processes | `distributed.gather` and `mean`, with gradients; identity in one process |
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import ClassVar, Generic, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 import torch
 from torch import Tensor, nn
@@ -133,6 +134,7 @@ class PretextMethod(nn.Module, Generic[P]):
     Params: ClassVar[type[MethodParams]] = MethodParams
     reference: ClassVar[str] = ""  # author, year, title, where to find it
     requires: ClassVar[Requires] = Requires()  # of encoder and images; the default takes any
+    search: ClassVar[Mapping[str, Sequence[Any]]] = {}  # values that the stage `tune` tries, of two parameters at most
     uses_weights: ClassVar[bool] = (
         True  # whether the encoder starts from encoder.weights of params.yaml, if there are any
     )

@@ -23,6 +23,7 @@ from pretextbench.base.section import (
     parse,
 )
 from pretextbench.base.source_params import Prepare, Source, Synthetic, Transfer
+from pretextbench.base.tune_params import Tune
 from pretextbench.base.yaml_file import read_text, read_yaml
 
 __all__ = [
@@ -145,6 +146,7 @@ class Params(Section):
     watch: Watch = Field(default_factory=Watch)
     evaluate: Evaluate = Field(default_factory=Evaluate)
     transfer: Transfer = Field(default_factory=Transfer)
+    tune: Tune = Field(default_factory=Tune)
     compare: Compare = Field(default_factory=Compare)
     methods: dict[MethodName, dict[str, Any] | None] = Field(
         default_factory=dict, description="parameters of the methods; each method checks its own"

@@ -110,6 +110,7 @@ class Colorization(PretextMethod[Params]):
 
     api_version = 1
     reference = "Zhang 2016, Colorful image colorization, arXiv:1603.08511"
+    search = {"uniform": (0.3, 0.5, 1.0), "crop_min": (0.4, 0.7)}
     requires = Requires(colour=True)
     prior: Tensor  # (Q,) p~
     rarity: Tensor  # (Q,) w

@@ -29,14 +29,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from pretext_context_encoder import masks
-from pretext_context_encoder.networks import (
-    Discriminator,
-    Generator,
-    accuracy,
-    adversarial,
-    psnr,
-    reconstruction,
-)
+from pretext_context_encoder.networks import Discriminator, Generator, accuracy, adversarial, psnr, reconstruction
 from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data, Loss, Picture, Player, PretextMethod
@@ -83,6 +76,7 @@ class ContextEncoder(PretextMethod[Params]):
 
     api_version = 1
     reference = "Pathak 2016, Context encoders: feature learning by inpainting, arXiv:1604.07379"
+    search = {"crop_min": (0.2, 0.5), "blocks": (3, 5)}
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)

@@ -20,6 +20,7 @@ CHECKS: dict[str, Check] = {
     for check in (
         statement.api_version,
         statement.parameters_documented,
+        statement.search_valid,
         statement.described,
         statement.no_labels,
         statement.recipe_is_data,

@@ -13,6 +13,7 @@ from pretextbench.base.picture import Picture
 from pretextbench.errors import UserError
 from pretextbench.method import API_VERSION, Batch, PretextMethod
 from pretextbench.params import MethodParams
+from pretextbench.project import search_space
 from pretextbench.recipe import Recipe
 from pretextbench.testing.bench import BATCH, SIZE, CheckFailed, Method, batch, build, default_params, images, require
 
@@ -87,6 +88,13 @@ def parameters_documented(method: Method) -> None:
     require(not bare, f"parameters without a description: {bare}", "Use Field(default, description=...)")
     forbids = method.Params.model_config.get("extra") == "forbid"
     require(forbids, "Params takes unknown keys", "Keep extra='forbid': a misspelt key must not be ignored")
+
+
+def search_valid(method: Method) -> None:
+    """The values that it states for tuning exist, are allowed, and are two or more of at most two parameters."""
+    fault = next(search_space.mistakes(method), "")
+    hint = 'Write `search = {"temperature": (0.1, 0.5)}`, or leave it out: rate and batch are searched for every method'
+    require(not fault, fault, hint)
 
 
 def described(method: Method) -> None:
