@@ -6,10 +6,18 @@ import re
 from typing import Any, NamedTuple
 
 from pretextbench import registry
+from pretextbench.base.files import read_json
 from pretextbench.base.section import parse
 from pretextbench.errors import UserError
 from pretextbench.params import NAME, MethodParams
-from pretextbench.project import layout
+from pretextbench.project import layout, search_space
+
+
+def only_method(stage: str, doc: str | None) -> str:
+    """Read METHOD from the command line; a mistake prints the usage and exits with status 2."""
+    parser = argparse.ArgumentParser(prog=f"python -m stages {stage}", description=(doc or stage).splitlines()[0])
+    parser.add_argument("method", help="entry-point name")
+    return str(parser.parse_args().method)
 
 
 def method_and_seed(stage: str, doc: str | None) -> tuple[str, int]:
@@ -34,12 +42,21 @@ class Contestant(NamedTuple):
 
 
 def contestant(name: str) -> Contestant:
-    """Import a method and give it the parameters that the inventory wrote.
+    """Import a method and give it the parameters that the inventory wrote, with those that the tune stage chose.
 
     Raises:
-        UserError: the inventory does not list it, or its code was changed since.
+        UserError: the inventory does not list it, its code was changed since, or the tune stage has not run.
         PluginError: it cannot be used.
     """
+    entrant = untuned(name)
+    if name not in (json.loads(layout.PLAN.read_text()) if layout.PLAN.is_file() else {}):  # a control
+        return entrant
+    chosen = read_json(layout.tuned(name) / layout.CHOSEN, "Run the tune stage; it writes it.")
+    return entrant._replace(params=search_space.tuned(entrant.params, chosen)) if chosen else entrant
+
+
+def untuned(name: str) -> Contestant:
+    """Import a method and give it the parameters that the inventory wrote; raises as `contestant`."""
     entries = json.loads(layout.METHODS.read_text()) if layout.METHODS.is_file() else {}
     if name not in entries:
         raise UserError(

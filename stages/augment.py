@@ -3,7 +3,6 @@
 python -m stages augment METHOD
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from pretextbench.method import Picture, PretextMethod
 from pretextbench.params import Augment, MethodParams
 from pretextbench.project import layout
 from pretextbench.project.settings import parameters
-from stages.arguments import contestant
+from stages.arguments import contestant, only_method
 
 TIMED, CHUNK = 8, 256  # batches in the speed measurement; images per chunk given to `derive`
 
@@ -69,9 +68,7 @@ def derive(
 @torch.no_grad()
 def main() -> None:
     """Freeze, draw and measure the recipe of one method."""
-    parser = argparse.ArgumentParser(prog="python -m stages augment", description=__doc__.splitlines()[0])
-    parser.add_argument("method", help="entry-point name")
-    name = parser.parse_args().method
+    name = only_method("augment", __doc__)
     params, data, entrant = parameters(), Prepared(layout.IMAGES), contestant(name)
     entrant.method.requires.check(name, data.image_size, colour=data.colour)
     policy = Policy(name, data.image_size, entrant.method.recipe(entrant.params, data.image_size))

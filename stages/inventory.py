@@ -1,4 +1,4 @@
-"""Stage `inventory`: params.yaml, plugins and image files -> methods.json, settings.json and source.json in runs/.
+"""Stage `inventory`: params.yaml, plugins, image files -> methods, settings, source, tune/plan (.json) in runs/.
 
 Other stages depend on these files and not on params.yaml: defaults are filled in, and fields that change no result are
 left out. So a changed default makes a stage stale, and a changed `log_every` does not.
@@ -15,7 +15,7 @@ from pretextbench.base.files import write_whole
 from pretextbench.base.yaml_file import read_text
 from pretextbench.errors import UserError
 from pretextbench.params import Params, Pretrain, Source, parse_text
-from pretextbench.project import demands, layout, source_files
+from pretextbench.project import demands, layout, search_space, source_files
 from pretextbench.project.environment import on_worker
 from pretextbench.project.inventory import Entry, check_pair, check_references, images_known, take_stock
 from pretextbench.project.settings import installed, settings
@@ -48,6 +48,7 @@ def main() -> None:
         layout.METHODS: json.dumps(public, indent=2, sort_keys=True),
         layout.SETTINGS: json.dumps(written, indent=2),
         layout.SOURCE: json.dumps(source, indent=2),
+        layout.PLAN: json.dumps(search_space.plan(params), indent=2),
     }
     if any(not path.is_file() or path.read_text() != content + "\n" for path, content in files.items()):
         demands.refuse(demands.of_current_data(params, entries, written, source))

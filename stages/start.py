@@ -7,6 +7,7 @@ import contextlib
 import gc
 import importlib
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from pretextbench import track
 from pretextbench.errors import UserError, nearest
 from pretextbench.project import layout, lockfile
 from pretextbench.project.environment import recorded
+from stages import tune
 from stages.lifecycle import exit_status, keep_freed, run
 
 
@@ -31,6 +33,7 @@ STAGES = {
     "audit": Traits(),
     "transfer": Traits(),
     "views": Traits(),
+    "tune": Traits(records=True),
     "augment": Traits(),
     "pretrain": Traits(records=True),
     "reference": Traits(records=True),
@@ -45,7 +48,8 @@ def main(name: str) -> int:
         return exit_status(
             UserError(f"There is no stage {name!r}.{nearest(name, STAGES)} Stages: {', '.join(STAGES)}.")
         )
-    traits, root = STAGES[name], layout.root()
+    idle = name == "tune" and not any(map(tune.planned, sys.argv[1:2]))  # then it costs less than a flow of Prefect's
+    traits, root = Traits(flow=False) if idle else STAGES[name], layout.root()
     # The inventory starts a server only where there has never been one: the run is then certainly not an empty one,
     # and creating the server's database takes longer than anything else.
     wanted = traits.flow or not (server.folder(root) / "prefect.db").exists()

@@ -39,6 +39,7 @@ NEUTRAL = {  # module or package -> why an edit of it cannot change a number; th
     "stages.agent": "starts the processes of a training; their number is a parameter",
 }
 PICTURES = {"pretextbench.base.picture": "draws pictures of results: an old picture is not worth a training"}
+DECISIVE = {"pretextbench.project.search_space"}  # in a package that is neutral, and is not
 NEUTRAL_IN = {  # the same for one stage
     "augment": {
         "pretextbench.encoder": "no network is built",
@@ -46,6 +47,7 @@ NEUTRAL_IN = {  # the same for one stage
         "pretextbench.distributed": "no network is built",
         "pretextbench.measures": "no network is built",
     },
+    "tune": PICTURES,
     "pretrain": PICTURES,
     "reference": PICTURES,
     "evaluate": {
@@ -142,13 +144,13 @@ def is_neutral(module: str, stage: str) -> bool:
     """Whether the module, or a package that holds it, is listed above."""
     parts = module.split(".")
     names = {".".join(parts[: i + 1]) for i in range(len(parts))}
-    return bool(names & (NEUTRAL.keys() | NEUTRAL_IN.get(stage, {}).keys()))
+    return module not in DECISIVE and bool(names & (NEUTRAL.keys() | NEUTRAL_IN.get(stage, {}).keys()))
 
 
 def closure(stage: str, known: Mapping[str, Path]) -> set[Path]:
     """The files whose edit can change what a stage writes."""
     waiting, seen = [f"stages.{stage}"], set[str]()
-    if stage == "pretrain":
+    if stage in ("pretrain", "tune"):
         waiting += [f"pretextbench.{name}" for name in PLUGIN_API]
     elif stage == "augment":
         waiting.append("pretextbench.parts")  # has the recipe of two views

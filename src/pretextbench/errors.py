@@ -14,6 +14,10 @@ class PluginError(UserError):
     """A pretext method that cannot be used. Names the method, its target, its distribution and the cause."""
 
 
+class Diverged(UserError):
+    """A training whose numbers are no longer finite."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint such as ` Did you mean 'rotation'?`, or nothing when no known name is near."""
     close = difflib.get_close_matches(name, list(known), n=1)

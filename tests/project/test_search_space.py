@@ -81,7 +81,7 @@ def test_a_wrong_space_is_refused_in_a_sentence(search: Any, message: str) -> No
     assert message in fault
     assert "\n" not in fault
     assert not fault.endswith(".")
-    (refusal,) = search_space.demands("mine", stating(search), Own(), {}, params(), 10_000)
+    (refusal,) = search_space.refusals("mine", stating(search), Own(), {}, params(), 10_000)
     assert refusal == f"Method 'mine' cannot be tuned: {fault}."
 
 
@@ -93,7 +93,7 @@ def test_what_params_yaml_sets_is_not_searched() -> None:
     assert list(search_space.space(Method, own, named, params(), 10_000)) == [BATCH]
     everything = {**raw, "batch_size": 64}
     assert search_space.space(Method, own, search_space.fixed(everything), params(), 10_000) == {}
-    assert search_space.demands("mine", Method, own, everything, params(), 10_000) == []
+    assert search_space.refusals("mine", Method, own, everything, params(), 10_000) == []
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_settings_are_different_and_drawn_from_the_seed() -> None:
     ],
 )
 def test_a_search_that_cannot_be_fair_is_refused(raw: dict[str, Any], sections: dict[str, Any], message: str) -> None:
-    faults = search_space.demands("mine", Method, Own.model_validate(raw), raw, params(**sections), 10_000)
+    faults = search_space.refusals("mine", Method, Own.model_validate(raw), raw, params(**sections), 10_000)
     assert len(faults) == bool(message)
     assert all(message in fault for fault in faults)
 

@@ -176,6 +176,19 @@ def spread(rows: int, count: int) -> list[int]:
     return numbers
 
 
+def labelled(data: Prepared, split: str, limit: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """At most `limit` labelled images of a split, evenly spaced, in memory: (n, H, W, 3), and their labels (n,)."""
+    labels = data.labels(split)
+    rows = labelled_rows(labels, limit)
+    return np.array(data.images(split)[rows]), labels[rows]
+
+
+def labelled_rows(labels: npt.NDArray[np.int64], limit: int) -> npt.NDArray[np.int64]:
+    """The rows of labelled images, at most `limit`, evenly spaced."""
+    rows = np.flatnonzero(labels != UNLABELLED)
+    return rows[spread(len(rows), limit)] if len(rows) else rows
+
+
 def parse_card(model: type[CardModel], path: Path, content: bytes, remedy: str) -> CardModel:
     """The content of a card file as its model; `remedy` ends the error message.
 

@@ -7,19 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from pretextbench.data.prepared import UNLABELLED, Prepared
+from pretextbench.data.prepared import Prepared, labelled_rows
 from pretextbench.encoder import Encoder
 from pretextbench.evaluate.features import extract
 from pretextbench.evaluate.probes import Bench, knn
 
 MOST = 1000  # images that vote, and images that are classified, at most: a snapshot takes about two seconds of a core
 Moment = tuple[int, Encoder]  # images seen, and the encoder after them
-
-
-def even(labels: npt.NDArray[np.int64], limit: int) -> npt.NDArray[np.int64]:
-    """The rows of labelled images, at most `limit`, evenly spaced."""
-    rows = np.flatnonzero(labels != UNLABELLED)
-    return rows[np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(int)] if len(rows) else rows
 
 
 def learning_curve(snapshots: Iterable[Moment], seen: int, bench: Bench, data: Prepared) -> dict[str, Any]:
@@ -35,7 +29,7 @@ def learning_curve(snapshots: Iterable[Moment], seen: int, bench: Bench, data: P
         The number of `images` that are classified, of the `bank` that votes, of images `seen` at each moment, and
         `layers`: stage -> accuracies. Empty without snapshots.
     """
-    rows = {split: even(bench.labels[split].numpy(), MOST) for split in ("train", "val")}
+    rows = {split: labelled_rows(bench.labels[split].numpy(), MOST) for split in ("train", "val")}
     stages: dict[str, list[float]] = {stage: [] for stage in bench.features["val"]}
     moments = []
     for images, encoder in snapshots:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pretextbench.encoder import Encoder
 from pretextbench.encoders.interface import BOTH, CLS
-from pretextbench.errors import UserError
+from pretextbench.errors import Diverged, UserError
 
 
 @contextlib.contextmanager
@@ -125,7 +125,7 @@ def as_input(images: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
 def _check_finite(stage: str, values: Tensor) -> None:
     bad = int((~values.isfinite().all(1)).sum())
     if bad:
-        raise UserError(
+        raise Diverged(
             f"The features of stage {stage!r} are not finite for {bad} of {len(values)} images: the encoder has "
             "diverged. Lower the method's learning rate or set pretrain.clip, and pretrain again."
         )

@@ -15,8 +15,9 @@ from pretextbench.base.section import label_budget
 from pretextbench.base.source_params import MIN_IMAGES
 from pretextbench.errors import UserError
 from pretextbench.params import Params, Prepare, Pretrain
-from pretextbench.project import layout, lockfile
+from pretextbench.project import layout, lockfile, search_space
 from pretextbench.project.inventory import MANY, Entry, check_pair, images_known, parts_of
+from pretextbench.project.variant import row_of
 
 if TYPE_CHECKING:
     from pretextbench.data.prepared import Prepared  # with NumPy, which the inventory seldom needs
@@ -136,7 +137,10 @@ def of_data(params: Params, entries: Mapping[str, Entry], data: "Prepared") -> I
                 registry.load(entry.get("method", name)).requires.check(name, data.image_size, colour=False)
             if images_known(params) == MANY:  # what depends on the number of images could not be checked before
                 method = registry.load(entry.get("method", name))
-                check_pair(name, method, method.Params.model_validate(entry["params"]), params, images)
+                own = method.Params.model_validate(entry["params"])
+                check_pair(name, method, own, params, images)
+                if name in params.compare.methods:
+                    yield from search_space.refusals(name, method, own, row_of(name, params).own, params, images)
         except UserError as error:
             yield str(error)
     if validation < LEAST_VALIDATION:

@@ -15,6 +15,7 @@ from pretextbench import registry
 from pretextbench.base.section import parse
 from pretextbench.errors import UserError
 from pretextbench.params import MethodParams, OptimizerParams, Params, Pretrain
+from pretextbench.project import search_space
 from pretextbench.project.variant import check_names, row_of
 
 Entry = dict[str, Any]
@@ -28,6 +29,7 @@ CONTRACT = (
     "base/section.py",
     "method.py",
     "project/inventory.py",
+    "project/search_space.py",
 )
 
 
@@ -71,12 +73,14 @@ def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
         **({} if row.method == name else {"method": row.method}),
         **({"from_scratch": True} if row.from_scratch else {}),
     }
+    tuned = name in params.compare.methods and params.tune.trials > 0
     target = [
         row.encoder.decisive(),
         row.encoder.start_sha256(),
         params.prepare.image_size,
         params.pretrain.decisive(),
         images_known(params),
+        params.tune.decisive() if tuned else None,
     ]
     text = json.dumps([name, facts, raw, target, version("pretextbench")], sort_keys=True, default=str)
     fingerprint = hashlib.sha256(text.encode() + _contract()).hexdigest()
@@ -85,6 +89,8 @@ def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
     method = registry.load(row.method)
     own = own_parameters(name, method, params)
     check_pair(name, method, own, params, images_known(params))
+    if tuned and (refusals := search_space.refusals(name, method, own, row.own, params, images_known(params))):
+        raise UserError("\n".join(refusals))
     colour = {"colour": True} if method.requires.colour else {}  # needed
     return {**facts, **colour, "params": own.model_dump(mode="json"), "fingerprint": fingerprint}
 

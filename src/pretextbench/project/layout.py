@@ -45,17 +45,25 @@ LABELS = Path("data/prepared/labels")
 TRANSFER = Path("data/transfer")
 VIEWS = Path("data/views")
 AUDIT = Path("runs/audit")
+TUNED = Path("runs/tune")  # one folder per method
+PLAN = TUNED / "plan.json"  # of tuning: method -> what its search depends on; empty where it is not tuned
 AUGMENTED = Path("runs/augment")  # one folder per method
 PRETRAINED = Path("runs/pretrain")  # one folder per method and seed, as the next one
 EVALUATED = Path("runs/evaluate")
 REPORTS = Path("reports")
 REPORT = REPORTS / "report.html"
+CHOSEN = "best.json"  # in a folder of TUNED
 WEIGHTS, CARD, METRICS = "encoder.safetensors", "encoder.json", "metrics.json"  # names within these folders
 
 SCRATCH = Path(".scratch")  # not an output: checkpoints must outlive DVC, which deletes the outputs of a stage it runs
 PREFECT = Path(".prefect")  # the server of the project, logs and locks of runs
 RUN_LOCK = PREFECT / "run.lock"  # held by the process of a pipeline run
 STAGES_LOCK = PREFECT / "stages.lock"  # shared by stages that Dask workers have started
+
+
+def tuned(method: str) -> Path:
+    """Output of the tune stage for a method."""
+    return TUNED / method
 
 
 def augmented(method: str) -> Path:
@@ -76,6 +84,11 @@ def evaluated(method: str, seed: int) -> Path:
 def training_scratch(method: str = "", seed: int = 0) -> Path:
     """Checkpoints of a training, until its outputs are committed; without a method the folder of all of them."""
     return SCRATCH / "pretrain" / (f"{method}-{seed}" if method else "")
+
+
+def tuning_scratch(method: str) -> Path:
+    """Finished trials of a method, and the checkpoint of the one at work."""
+    return SCRATCH / "tune" / method
 
 
 def progress(run: str) -> Path:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from pretextbench.errors import nearest
 from pretextbench.params import MethodParams, Params, Pretrain
+from pretextbench.project.variant import row_of
 
 if TYPE_CHECKING:
     import numpy as np  # the inventory, which imports this, needs none
@@ -107,7 +108,7 @@ def space(method: Any, own: MethodParams, fixed: Sequence[str], params: Params, 
     batch, rate = batch_of(own, params.pretrain), own.optimizer.lr
     rates = tuple(rate if factor == 1 else float(f"{factor * rate:.6g}") for factor in FACTORS)
     stated = {RATE: rates, BATCH: sorted({*BATCHES, batch}), **method.search}
-    parts = params.pretrain.accumulate * params.pretrain.devices * params.pretrain.nodes
+    parts = _parts(params.pretrain)
     stated[BATCH] = [size for size in stated[BATCH] if size == batch or (size % parts == 0 and 2 * size <= images)]
     left = {n: tuple(v for v in stated[n] if _allowed(own, n, v)) for n in stated if n not in fixed}
     return {name: values for name, values in left.items() if len(values) > 1}
@@ -157,7 +158,26 @@ def size(searched: Space, first: Setting) -> int:
     return math.prod(map(len, searched.values())) + (not inside)
 
 
-def demands(
+def for_trials(pretrain: Pretrain, images: int) -> Pretrain:
+    """The training of a trial on so many images: on one device, so that a trial is a stage's own process."""
+    return pretrain.model_copy(update={"images": images, "epochs": None, "devices": 1, "nodes": 1})
+
+
+def plan(params: Params) -> dict[str, dict[str, Any]]:
+    """Method -> what its tuning depends on, besides its code and its parameters; empty where it is not tuned."""
+    if not params.tune.trials:
+        return {name: {} for name in params.compare.methods}
+    training = for_trials(params.pretrain, params.tune.images).decisive()
+    every = {**params.tune.decisive(), "training": training, "parts": _parts(params.pretrain)}
+    return {name: {**every, "set": fixed(row_of(name, params).own)} for name in params.compare.methods}
+
+
+def _parts(pretrain: Pretrain) -> int:
+    """Parts into which a batch must divide."""
+    return pretrain.accumulate * pretrain.devices * pretrain.nodes
+
+
+def refusals(
     name: str, method: Any, own: MethodParams, raw: Mapping[str, Any], params: Params, images: int
 ) -> list[str]:
     """Reasons why row `name` cannot be tuned as `tune` in params.yaml asks."""

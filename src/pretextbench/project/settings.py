@@ -33,12 +33,13 @@ VERSIONS = {  # stage -> distributions; tests/test_watched.py compares them with
     "audit": ("numpy", "torch"),
     "views": ARRAYS,
     "augment": ARRAYS,
+    "tune": (*ARRAYS, "lightning-fabric", "scipy"),
     "pretrain": (*ARRAYS, "lightning-fabric"),
     "reference": (*ARRAYS, "lightning-fabric"),
     "evaluate": (*ARRAYS, "scipy"),
     "compare": ("numpy", "scipy"),
 }
-ENCODING = ("pretrain", "evaluate")  # stages that compute with the encoder
+ENCODING = ("tune", "pretrain", "evaluate")  # stages that compute with the encoder
 TEXT = "params_yaml"  # no stage of dvc.yaml watches it: a comment and an operational field change no result
 
 

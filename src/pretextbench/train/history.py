@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pretextbench.distributed import mean
-from pretextbench.errors import UserError
+from pretextbench.errors import Diverged
 from pretextbench.train import optim
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Log:
         """Check the steps since the last row, average them into a new row, and start again.
 
         Raises:
-            UserError: a loss was not finite; names method, step and the numbers of the batch's images.
+            Diverged: a loss was not finite; names method, step and the numbers of the batch's images.
         """
         stacked = {key: torch.stack([values[key].float() for values in self.pending]) for key in self.pending[0]}
         table = {key: mean(value).cpu() for key, value in stacked.items()}  # over processes
@@ -76,7 +76,7 @@ class Log:
             if len(bad):
                 step = self.first + int(bad[0])
                 name, loss = self.training.job.plugin.name, float(value[bad[0]])
-                raise UserError(
+                raise Diverged(
                     f"Method {name!r} diverged: {key} is {loss} at step {step} of {self.training.steps}. Lower its "
                     f"optimizer.lr or set pretrain.clip. Images of that batch: {self.training.share(step).tolist()}."
                 )

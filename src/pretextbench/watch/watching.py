@@ -11,13 +11,11 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from pretextbench import params
 from pretextbench.base.picture import draw
-from pretextbench.data.prepared import Prepared
-from pretextbench.evaluate.curve import even
+from pretextbench.data.prepared import Prepared, labelled
 from pretextbench.evaluate.features import extract
 from pretextbench.evaluate.probes import knn
 from pretextbench.project.progress import Progress
@@ -215,8 +213,8 @@ class Monitor:
 
     def __init__(self, data: Prepared, limit: int) -> None:
         self.classes = len(data.classes)
-        self.bank, self.bank_labels = _drawn(data, "train", limit)
-        self.queries, self.query_labels = _drawn(data, "val", limit)
+        self.bank, self.bank_labels = labelled(data, "train", limit)
+        self.queries, self.query_labels = labelled(data, "val", limit)
 
     @property
     def labelled(self) -> bool:
@@ -232,9 +230,3 @@ class Monitor:
             bank, queries = (list(extract(encoder, x, device).values())[-1] for x in (self.bank, self.queries))
             votes = knn(bank, torch.from_numpy(self.bank_labels), queries, self.classes, K, TEMPERATURE, device)
         return float((votes.predictions.numpy() == self.query_labels).mean())
-
-
-def _drawn(data: Prepared, split: str, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    labels = data.labels(split)
-    rows = even(labels, limit)
-    return np.array(data.images(split)[rows]), labels[rows]
