@@ -6,7 +6,7 @@ The stage `pretrain` is node 0. With `pretrain.nodes` above 1 start this on ever
 
 where HOST is the machine on which DVC runs the stage, with the same first variable, and the second one counts (1 is the
 default, and enough for two machines). Each machine needs the same code and params.yaml, and what the stage reads
-(data/prepared, runs/settings.json, runs/methods.json, runs/augment/METHOD), from a file system that all share or by
+(data/prepared, runs/augment/METHOD, runs/tune, and the .json files in runs/), from a file system that all share or by
 `dvc pull`. Only node 0 writes.
 """
 

@@ -42,6 +42,7 @@ def test_a_method_from_elsewhere_is_ranked_by_name_alone(finished: Project, proj
         "audit",
         "transfer",
         "views",
+        "tune@mean-colour",
         "augment@mean-colour",
         "augment-control@random",
         "pretrain@mean-colour-0",

@@ -147,3 +147,14 @@ def test_a_value_that_does_not_go_with_the_users_is_not_tried() -> None:
     method = registry.load("jigsaw")
     own = method.Params(grid=2, permutations=24)
     assert "permutations" not in search_space.space(method, own, ["grid"], params(), 10_000)
+
+
+def test_one_methods_plan_does_not_change_another() -> None:
+    """DVC compares the entries by method: those that did not change make nothing stale."""
+    before = search_space.plan(params())
+    after = search_space.plan(params(methods={"simclr": {"temperature": 0.2}}))
+    assert before["simclr"] != after["simclr"], "the default, but set: it is not searched any more"
+    assert before["rotation"] == after["rotation"]
+    longer = params(pretrain={"images": 99}, evaluate={"linear_steps": 3})
+    assert search_space.plan(longer) == before, "the budget of the trainings is not that of the trials"
+    assert search_space.plan(params(tune={})) == {"simclr": {}, "rotation": {}}

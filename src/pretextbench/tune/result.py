@@ -7,18 +7,15 @@ trainings of the method depend on it, and on nothing else of the tuning.
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pretextbench.base.files import read_json, write_whole
+from pretextbench.base.files import write_whole
 from pretextbench.project import layout
 from pretextbench.project.search_space import Setting
 from pretextbench.tune.halving import Trial, gain, winner
-
-TRIALS, CARD = "trials.csv", "tuning.json"
-AFTER = ("images", "seconds", "state", "reason", "chosen")  # columns after the parameters and a score per round
+from pretextbench.tune.summary import AFTER, CARD, SCORE, TRIALS
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ def _json(content: Setting) -> bytes:
 
 def _table(trials: Sequence[Trial]) -> str:
     rounds, stream = max(len(trial.outcomes) for trial in trials), io.StringIO()
-    scores = [f"score_{place + 1}" for place in range(rounds)]
+    scores = [f"{SCORE}{place + 1}" for place in range(rounds)]
     writer = csv.DictWriter(stream, ["trial", *trials[0].setting, *scores, *AFTER], lineterminator="\n")
     writer.writeheader()
     best = winner(trials)
@@ -81,69 +78,3 @@ def _table(trials: Sequence[Trial]) -> str:
             }
         )
     return stream.getvalue()
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of trials.csv."""
-
-    number: int
-    setting: Setting
-    scores: tuple[float, ...]  # one per round that it finished
-    images: int
-    seconds: float
-    state: str
-    reason: str
-    chosen: bool
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A method's tuning as it was written."""
-
-    reason: str  # why it keeps its own parameters; empty where a trial decided
-    chosen: Setting
-    gain: float | None  # accuracy on validation in the last round, against the method's own parameters
-    rows: tuple[Row, ...] = field(default=())
-
-    @property
-    def images(self) -> int:
-        """Seen by all trials together."""
-        return sum(row.images for row in self.rows)
-
-    @property
-    def seconds(self) -> float:
-        """Of all trials together."""
-        return sum(row.seconds for row in self.rows)
-
-
-def read(folder: Path) -> Summary | None:
-    """The tuning in the output of the tune stage; None where tuning is off.
-
-    Raises:
-        UserError: a file cannot be read.
-    """
-    if not (folder / CARD).is_file():
-        return None
-    remedy = "Run the tune stage; it writes it."
-    card, chosen = read_json(folder / CARD, remedy), read_json(folder / layout.CHOSEN, remedy)
-    rows = tuple(_rows(folder / TRIALS)) if (folder / TRIALS).is_file() else ()
-    return Summary(str(card["reason"]), chosen, card["gain"], rows)
-
-
-def _rows(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        for line in csv.DictReader(stream):
-            names = [name for name in line if name != "trial" and name not in AFTER]
-            scores = [line[name] for name in names if name.startswith("score_") and line[name]]
-            setting: dict[str, Any] = {n: json.loads(line[n]) for n in names if not n.startswith("score_")}
-            yield Row(
-                int(line["trial"]),
-                setting,
-                tuple(map(float, scores)),
-                int(line["images"]),
-                float(line["seconds"]),
-                line["state"],
-                line["reason"],
-                line["chosen"] == "1",
-            )
