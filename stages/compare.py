@@ -1,6 +1,8 @@
 """Stage `compare`: every evaluation -> leaderboard (csv, md, png), curves, metrics, the recommendation, report.html."""
 
 import platform
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from pretextbench.project.settings import parameters, parameters_text
 from pretextbench.report.output import Appendix, write
 from pretextbench.track.records import git_commit
 from pretextbench.track.stage_records import record_compare
+from pretextbench.tune import summary
+from pretextbench.tune.summary import Summary
 from stages import inputs
 
 PACKAGES = ("pretextbench", "torch", "kornia", "lightning-fabric", "numpy", "scipy", "dvc", "prefect", "mlflow")
@@ -26,7 +30,8 @@ def main() -> None:
     evaluations = layout.EVALUATED
     runs = read(evaluations, folders)
     appendix = Appendix.read(layout.AUDIT, recipe([evaluations / folder for folder in folders]))
-    written = write(compare(runs, params.compare, params.compare.seed), runs, layout.REPORTS, appendix)
+    comparison = replace(compare(runs, params.compare, params.compare.seed), tuning=tuned(params.compare.methods))
+    written = write(comparison, runs, layout.REPORTS, appendix)
     inputs.check()
     record_compare(
         layout.REPORTS, [evaluations / folder for folder in folders], layout.root(), layout.experiment(params)
@@ -34,6 +39,12 @@ def main() -> None:
     for path in written:
         if path.suffix == ".md":
             print(path.read_text(encoding="utf-8"))
+
+
+def tuned(methods: Sequence[str]) -> dict[str, Summary]:
+    """The tuning of each method that has one."""
+    summaries = {name: summary.read(layout.tuned(name)) for name in methods}
+    return {name: entry for name, entry in summaries.items() if entry}
 
 
 def recipe(evaluations: list[Path]) -> dict[str, str]:

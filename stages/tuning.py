@@ -12,10 +12,12 @@ from pretextbench.project import layout, search_space
 from pretextbench.project.search_space import Setting
 from pretextbench.project.settings import parameters
 from pretextbench.project.variant import encoder_of, row_of
+from pretextbench.track.tuning_records import record_tune
 from pretextbench.train.budget import Job
 from pretextbench.tune import halving, result
 from pretextbench.tune.result import Tuning
 from pretextbench.tune.trials import Trials, untunable
+from stages import inputs
 from stages.arguments import untuned
 from stages.augment import derive
 
@@ -26,6 +28,8 @@ def tune(name: str) -> None:
     tuning = search(name, params, data)
     with whole_folder(layout.tuned(name)) as out:
         result.write(tuning, out)
+    inputs.check()
+    record_tune(name, layout.tuned(name), layout.root(), layout.IMAGES, layout.experiment(params))
     chosen = ", ".join(f"{key} {value}" for key, value in tuning.chosen.items()) or "its own parameters"
     print(f"{name}: {chosen}{f' ({tuning.reason})' if tuning.reason else ''}")
 

@@ -1,5 +1,6 @@
 """What is chosen for images and machine: always accepted, always explained, and it fits what prepare will make."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,6 @@ from pretextbench.params import Params
 
 def survey(**changes: object) -> Survey:
     """A folder as somebody may have it, without its files."""
-    from collections import Counter
-
     import numpy as np
 
     from pretextbench.command.survey import Header
@@ -122,3 +121,23 @@ def test_unreadable_files_are_let_pass_when_there_are_some() -> None:
 def test_trouble_is_told_before_time_is_spent(changes: dict[str, object], name: str) -> None:
     assert not list(choose.warnings(survey()))
     assert any(name in line for line in choose.warnings(survey(**changes)))
+
+
+@pytest.mark.parametrize("images", [150, 600, 10_000, 400_000])
+@pytest.mark.parametrize("profile", list(Profile))
+def test_every_method_of_a_tuned_profile_can_be_tuned(profile: Profile, images: int) -> None:
+    """Standard and gpu tune, where there are labels: no method has too few settings, and no step is too short."""
+    from pretextbench import registry
+    from pretextbench.project import search_space
+    from pretextbench.project.inventory import own_parameters
+    from pretextbench.project.variant import row_of
+
+    half = images // 2
+    params = chosen(profile, 2, images=images, splits=Counter(train=images), classes={"a": half, "b": half})
+    assert bool(params.tune.trials) == (profile in (Profile.standard, Profile.gpu))
+    train = choose.training_images(survey(images=images, splits=Counter(train=images)))
+    for name in params.compare.methods:
+        method = registry.load(name)
+        own = own_parameters(name, method, params)
+        assert search_space.refusals(name, method, own, row_of(name, params).own, params, train) == []
+    assert chosen(profile, 2, classes={}, unlabelled=10_000).tune.trials == 0, "without labels nothing is tuned"

@@ -96,3 +96,16 @@ def test_an_estimate_does_not_import_the_compiler_of_torch() -> None:
         "numpy.zeros((16, 8, 8, 3), numpy.uint8), (16, 16), 0); sys.exit('torch._dynamo' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_trials_are_counted_by_their_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: 9 trials of 100 images, the best 3 of them with 300, judged by 100 images each time."""
+    params = Params.model_validate({"tune": {"trials": 9, "images": 100}, "pretrain": {"images": 1000}})
+    training = {"simclr": 50.0, "rotation": 20.0, "supervised": 30.0}
+    made = estimate.tuning(params, training, (80, 100), 0.01)
+    images, judged = 9 * 100 + 3 * 300, (9 + 3) * 100 * 0.01
+    assert made == {"simclr": 50.0 * images / 1000 + judged, "rotation": 20.0 * images / 1000 + judged}
+    assert estimate.tuning(Params(), training, (80, 100), 0.01) == {}
+    whole = cost.Estimate(training, cost.Evaluation(1.0, "resnet10", 32, 240, 4.0), 5.0, 1, 0, 1, 3, {}, made, 9)
+    assert whole.seconds == pytest.approx(3 * (100 + 3) + sum(made.values()) + 5)
+    assert "  tuning by 9 trials simclr 2 min, rotation 48 s" in list(cost.description(whole, Path()))

@@ -10,11 +10,14 @@ from pretextbench.command.copies import near_warning
 from pretextbench.command.cost import Profile
 from pretextbench.command.survey import Survey
 from pretextbench.command.template import Choice
+from pretextbench.tune.halving import rounds
 
 FIVE = ["simclr", "vicreg", "moco", "barlow-twins", "rotation"]  # the best with short budgets: docs/fidelity.md
 SIX = ["simclr", "vicreg", "moco", "byol", "barlow-twins", "dino"]  # for long trainings on large images
 USUAL = (0.1, 0.2)  # of train for validation, of all for test
 FEW = 2000  # images below which the shares that validate and test are raised
+TRIALS, FEW_TRIALS = 9, 6  # of each method, where it is tuned: rounds of 9 and 3
+FIRST_ROUND, BATCH = 16, 256  # the first round has this part of the budget, in batches of the largest size
 ROUND = 8  # image sizes are multiples of it: three stages halve the side
 
 NO_WEIGHTS = Proposal()
@@ -34,6 +37,7 @@ class Plan:
     seeds: list[int]
     encoder: tuple[str, int]  # name, width
     why: str
+    tuned: bool = False  # whether the methods are tuned
 
 
 SMALL = ("resnet10", 16)
@@ -42,10 +46,10 @@ PLANS = {
         32, 24_000, 200, 64, 10_000, ["simclr", "rotation"], [0], SMALL, "a first answer in minutes, on a CPU"
     ),
     Profile.standard: Plan(
-        64, 100_000, 1000, 64, None, FIVE, [0, 1, 2], SMALL, "an answer to act on, overnight on a CPU"
+        64, 100_000, 1000, 64, None, FIVE, [0, 1, 2], SMALL, "an answer to act on, overnight on a CPU", True
     ),
     Profile.gpu: Plan(
-        128, 2_000_000, 1000, 256, None, SIX, [0, 1, 2], ("resnet18", 64), "the papers' network, on a GPU"
+        128, 2_000_000, 1000, 256, None, SIX, [0, 1, 2], ("resnet18", 64), "the papers' network, on a GPU", True
     ),
     Profile.multi_gpu: Plan(
         128, 5_000_000, 1000, 512, None, SIX, [0, 1, 2], ("resnet18", 64), "the papers' network, on several GPUs"
@@ -63,7 +67,8 @@ def choose(
         plan = dataclasses.replace(plan, images=budget, methods=CONTINUED[profile], why=f"{plan.why}; from weights")
     return [
         *_prepare(survey, plan, path, layout, proposal),
-        *_pretrain(survey, plan, profile, gpus, proposal),
+        *(pretraining := list(_pretrain(survey, plan, profile, gpus, proposal))),
+        *_tune(survey, plan, pretraining),
         *_judged(survey, plan, proposal),
         *choose_weights.references(proposal),
     ]
@@ -139,6 +144,20 @@ def _pretrain(survey: Survey, plan: Plan, profile: Profile, gpus: int, proposal:
         yield Choice("pretrain", "batch_size", batch, "fills the device; learning rates are for 64 to 128, see methods")
     if devices > 1:
         yield Choice("pretrain", "devices", devices, f"one process per GPU; {gpus} found on this machine")
+
+
+def _tune(survey: Survey, plan: Plan, pretraining: list[Choice]) -> Iterator[Choice]:
+    """Trials for a profile that tunes, where there are labels to judge them by."""
+    if not plan.tuned or len(survey.classes) < 2:
+        return
+    budget = next(choice.value for choice in pretraining if choice.key == "images")
+    images = max(BATCH, budget // FIRST_ROUND // BATCH * BATCH)
+    few = training_images(survey, plan.most) < BATCH  # then hardly more than one batch size can be tried
+    trials = FEW_TRIALS if few else TRIALS
+    reason = "the same number for every method, chosen on validation, so that none wins by its defaults; 0 = none"
+    yield Choice("tune", "trials", trials, reason)
+    share = sum(each.trials * each.images for each in rounds(trials, images, 3)) / budget
+    yield Choice("tune", "images", images, f"all trials of a method see {share:.1f} times as many as one training")
 
 
 def _budget(plan: Plan, profile: Profile, side: int) -> tuple[int, str]:

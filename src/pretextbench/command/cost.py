@@ -127,6 +127,7 @@ class Evaluation:
     side: int  # pixels of the images in the network, which some networks enlarge
     dims: int  # features of all stages together
     weights: float  # bytes
+    forward: float = 0.0  # seconds of an image's pass through the encoder
 
     def __str__(self) -> str:
         return f"{self.network} on {self.side} px, {self.dims:,} features"
@@ -144,11 +145,13 @@ class Estimate:
     disk: int  # bytes that the project will hold
     seeds: int
     references: Mapping[str, Evaluation] = field(default_factory=dict)  # row -> of its encoder
+    tuning: Mapping[str, float] = field(default_factory=dict)  # method -> seconds of all its trials, once for all seeds
+    trials: int = 0  # for each method
 
     @property
     def seconds(self) -> float:
         """Of all stages one after another."""
-        once = sum(row.seconds for row in self.references.values()) + self.overhead
+        once = sum(row.seconds for row in self.references.values()) + sum(self.tuning.values()) + self.overhead
         return self.seeds * (sum(self.training.values()) + len(self.training) * self.evaluation.seconds) + once
 
 
@@ -162,6 +165,9 @@ def description(cost: Estimate, place: Path) -> Iterator[str]:
         f"{load:.1f}); expect {duration(cost.seconds * LEAST)} to {duration(cost.seconds * MOST)}."
     )
     yield f"  training {each}{times}"
+    if cost.tuning:
+        tuned = ", ".join(f"{name} {duration(seconds)}" for name, seconds in cost.tuning.items())
+        yield f"  tuning by {cost.trials} trials {tuned}"
     rows, row = len(cost.training), cost.evaluation
     yield f"  evaluation {duration(row.seconds)} for each of {rows} rows{times} ({row})"
     for name, reference in cost.references.items():

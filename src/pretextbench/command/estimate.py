@@ -4,7 +4,7 @@ import contextlib
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,12 @@ from pretextbench.command.rehearsal import GREY, Rehearsal, rehearse
 from pretextbench.encoder import Encoder, build
 from pretextbench.evaluate.curve import MOST
 from pretextbench.params import EncoderParams, Params
-from pretextbench.project.inventory import contestants
+from pretextbench.project.inventory import contestants, own_parameters, seen
+from pretextbench.project.variant import row_of
+from pretextbench.train.budget import Job
 from pretextbench.train.pretrain import device_and_precision
+from pretextbench.tune.halving import rounds
+from pretextbench.tune.trials import BANK
 
 STEPS, ENOUGH = 3, 0.4  # timed steps, and seconds of a step above which half a batch tells enough
 LEAST_IMAGES = 8  # of a part of a batch: norms over fewer would fail
@@ -65,16 +69,36 @@ def estimate(
     row = rows.pop("")
     weights = row.weights if params.encoder.libraries else None
     runs = len(training) * len(params.compare.seeds) + len(rows)
+    tuned = tuning(params, training, counts, row.forward)
     return Estimate(
         training,
         row,
-        slower * TABLE.stage * (2 * runs + len(training) + 5) + (decode or slower * TABLE.decode) * images,
+        slower * TABLE.stage * (2 * runs + len(training) + len(tuned) + 5) + (decode or slower * TABLE.decode) * images,
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
         torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
         disk(params, images, weights),
         len(params.compare.seeds),
         rows,
+        tuned,
+        params.tune.trials,
     )
+
+
+def tuning(params: Params, training: Mapping[str, float], counts: tuple[int, int], forward: float) -> dict[str, float]:
+    """Seconds of all trials of each method: their training steps, and the features of the images that judge them.
+
+    Args:
+        training: contestant -> seconds of its training.
+        counts: images of the training split, and of all splits.
+        forward: seconds of an image's pass through the encoder.
+    """
+    if not params.tune.trials:
+        return {}
+    train, images = counts
+    plan = rounds(params.tune.trials, params.tune.images, params.tune.eta)
+    share = params.pretrain.devices * sum(each.trials * each.images for each in plan) / seen(params.pretrain, train)
+    judging = sum(each.trials for each in plan) * forward * (min(train, BANK) + images - train)
+    return {name: share * training[name] + judging for name in params.compare.methods}
 
 
 @dataclass(frozen=True)
@@ -161,6 +185,7 @@ def _read_out(
         getattr(network, "side", None) or side,
         dims,
         4.0 * sum(p.numel() for p in network.parameters()),
+        forward,
     )
 
 

@@ -27,6 +27,7 @@ from pretextbench.compare.runs import RANDOM, UNTOUCHED, Run, by_name, check_bud
 from pretextbench.compare.statistics import Floats
 from pretextbench.compare.verdict import Verdict, verdict_of
 from pretextbench.params import Compare
+from pretextbench.tune.summary import Summary
 
 FROM_SCRATCH = "from scratch"  # name of its line in the columns for few labels
 
@@ -69,6 +70,7 @@ class Comparison:
     agreements: tuple[Agreement, ...] = ()  # of the label-free measures with the linear probe
     chance: float | None = None  # share of the largest class among the test images; None without labels
     curves: Curves = field(default_factory=Curves)  # along the trainings, on validation
+    tuning: Mapping[str, Summary] = field(default_factory=dict)  # method -> its tuning; empty where that is off
     pick: Pick | None = None  # on validation; None without labels, or where no method has predictions
 
     @property

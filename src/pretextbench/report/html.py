@@ -13,7 +13,7 @@ from pretextbench.compare import robustness
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import KNN, LAST, LINEAR, pictured
 from pretextbench.compare.runs import Run
-from pretextbench.report import cost_figure, figures, learning, panels, sections
+from pretextbench.report import cost_figure, figures, learning, panels, sections, tuning
 from pretextbench.report.label_notes import label_notes
 from pretextbench.report.panels import MATRIX, classes, confusion, mistakes
 from pretextbench.report.sections import Groups
@@ -37,6 +37,7 @@ TITLES = {
     "labels": "With fewer labels",
     "cost": "Cost",
     "curves": "Learning curves",
+    "tuning": "Tuning",
     "others": "Other protocols",
     "layers": "Which layer to use",
     "robust": "Robustness",
@@ -84,6 +85,7 @@ def report_html(
         "board": _board(comparison) if judged else {"unjudged": free},
         "reasons": reasons,
         **(_judged(comparison, runs, groups, looks) if judged else {}),
+        "tuning": tuning.section(comparison, looks),
         "maps": panels.maps(groups),
         "methods": _methods(groups, looks),
         "labelfree": free if judged else None,

@@ -8,7 +8,7 @@ from pretextbench.compare.protocols import KNN, LINEAR, Protocol
 from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import SUPERVISED
 from pretextbench.compare.verdict import Verdict
-from pretextbench.report import sentences
+from pretextbench.report import sentences, tuning
 from pretextbench.report.headline import OPEN, headline
 from pretextbench.report.learning import settled
 from pretextbench.report.planning import surer
@@ -35,6 +35,7 @@ def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = 
         ("Start weights against training from scratch", sentences.scratch(comparison, verdict)),
         ("Encoders of others, as they are", sentences.references(comparison, verdict)),
         ("Rows to look at twice", _suspicious(comparison)),
+        ("Equal chances", [tuning.sentence(comparison)]),
         ("With few labels", sentences.few(comparison, methods)),
         ("Beyond frozen features of clean images", sentences.other_protocols(comparison, methods)),
         ("Cost", _cost(comparison, methods)),
@@ -132,5 +133,6 @@ def _without_labels(comparison: Comparison) -> list[str]:
         "encoders trained by one method, a higher RankMe tends to mean a higher accuracy. Across methods it is a weak "
         "hint, and an untrained encoder can score high.",
         "There are no learning curves either, which are k-NN accuracies on validation.",
+        tuning.sentence(comparison),
         "For a first answer a few hundred labelled images are enough: sort them into a folder per class and run again.",
     ]

@@ -58,11 +58,19 @@ def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
         "total_gmacs": round(row.total_multiply_adds / 1e9, 3),
         "on_cost_front": int(row.name in comparison.front),
         "on_work_front": int(row.name in comparison.work_front),
+        **tuning_cost(comparison, row.name),
     }
     record |= {measure: row.labelfree.get(measure) for measure in MEASURES if measure in comparison.rows[0].labelfree}
     rounded = {key: round(value, 6) if isinstance(value, float) else value for key, value in record.items()}
     notes = [*row.notes, *(["few labels: its encoder was trained with all labels"] if row.used_labels else [])]
     return {**rounded, "notes": "; ".join(notes) or None}
+
+
+def tuning_cost(comparison: Comparison, name: str) -> dict[str, Cell]:
+    """Trials of a row's tuning, their images and seconds, and the gain on validation, a fraction."""
+    tuning = comparison.tuning.get(name)
+    numbers = (len(tuning.rows), tuning.images, tuning.seconds, tuning.gain) if tuning else (0, 0, 0.0, None)
+    return dict(zip(("tuning_trials", "tuning_images", "tuning_seconds", "tuning_gain"), numbers, strict=True))
 
 
 def _ends(comparison: Comparison, protocol: Protocol, row: Row, column: str = "") -> dict[str, Cell]:
