@@ -14,6 +14,7 @@ from pretextbench.compare.comparison import compare
 from pretextbench.report.html import TITLES, recommendation_parts
 from pretextbench.report.tables import percent
 from tests.compare.curves import with_curves
+from pretextbench.tune.summary import Row, Summary
 from tests.compare.fakes import runs, unlabelled
 from tests.compare.page import PARAMS, PLAIN, Page, report
 
@@ -42,7 +43,8 @@ def full(tmp_path_factory):
     planted = runs({**PLAIN, "jigsaw": 0.64}, seeds=2, n=1500, seed_sd=0.01)
     curves = {"simclr": (0.3, 0.5, 0.6), "jigsaw": (0.4, 0.45, 0.5)}
     results = with_files(with_curves(planted, curves), tmp_path_factory.mktemp("runs"))
-    comparison = compare(results, PARAMS)
+    row = Row(0, {"padding": 4}, (0.4,), 64, 1.0, "finished", "", True)
+    comparison = replace(compare(results, PARAMS), tuning={"simclr": Summary("", {}, 0.0, (row,))})
     audit = {"said": "No image of the test split is in train."}
     return comparison, results, report(results, comparison, audit=audit, audit_picture=PNG, recipe=RECIPE)
 

@@ -22,8 +22,8 @@ def sentence(comparison: Comparison) -> str:
     left = {name: tuning.reason for name, tuning in comparison.tuning.items() if tuning.reason}
     if not comparison.tuning:
         return (
-            "Nothing was tuned: each method has its default parameters, or those of `methods` in `params.yaml`, which "
-            "suit some better than others (`tune.trials` gives all the same number of trials)."
+            "Nothing was tuned: each method has its default parameters, or those of `methods` in `params.yaml`. "
+            "`tune.trials` gives all of them the same number of trials."
         )
     if not tried:
         return (
