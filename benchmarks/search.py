@@ -1,8 +1,9 @@
 """Search of the methods' defaults: `uv run python -m benchmarks.search [--data FOLDER] [--images N] METHOD ...`.
 
 Every method gets the same five trials, one change each: its defaults, half of the batch, a third and three times the
-learning rate, and one parameter of its own. A change that helps is kept for the trials after it. The score is the
-accuracy of the linear probe on the validation images at the stage that they choose; test images are never opened.
+learning rate, and another value of the first parameter that its `search` names. A change that helps is kept for the
+trials after it. The score is the accuracy of the linear probe on the validation images at the stage that they choose;
+test images are never opened.
 Each trial runs on one thread and is a row of results/search.csv. A trial that has a row is not run again.
 """
 
@@ -13,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -27,45 +28,28 @@ from pretextbench.data.prepared import Prepared
 from pretextbench.evaluate import linear
 from pretextbench.evaluate.features import extract
 from pretextbench.evaluate.probes import knn
-from pretextbench.params import EncoderParams, Evaluate, Prepare, Pretrain
+from pretextbench.params import Control, EncoderParams, Evaluate, Prepare, Pretrain
 from pretextbench.train import encoder_folder
 from pretextbench.train.budget import Job
 from pretextbench.train.pretrain import pretrain
 
 TABLE = RESULTS / "search.csv"
 COLUMNS = ("data", "images", "method", "trial", "settings", "linear", "stage", "knn", "knn_stage", "seconds")
-OWN: dict[str, dict[str, Any]] = {  # the fifth trial
-    "barlow-twins": {"redundancy": 0.02},
-    "byol": {"momentum": 0.95},
-    "colorization": {"crop_min": 0.5},
-    "context-encoder": {"crop_min": 0.5},
-    "denoising": {"loss": "mse"},
-    "dino": {"momentum": 0.95},
-    "jigsaw": {"permutations": 100},
-    "lejepa": {"global_views": 2},
-    "moco": {"momentum": 0.95},
-    "nnclr": {"temperature": 0.1},
-    "relative-location": {"patch": 0.3},
-    "rotation": {"padding": 2},
-    "simclr": {"temperature": 0.5},
-    "simsiam": {"head_dim": 128},
-    "swav": {"temperature": 0.2},
-    "vicreg": {"head_dim": 128},
-}
 Settings = dict[str, Any]
 
 
 def candidates(method: str, best: Settings, trial: int) -> Settings:
     """The settings of a trial: the best so far with one change."""
-    usual = registry.load(method).Params().model_dump(mode="json")["optimizer"]
-    optimizer = best.get("optimizer", usual)
+    usual = registry.load(method).Params().model_dump(mode="json")
+    optimizer = best.get("optimizer", usual["optimizer"])
+    own, values = next(iter(registry.load(method).search.items()))
     batch = best.get("batch_size", Pretrain().batch_size)
     change: Settings = [
         {},
         {"batch_size": batch // 2},
         {"optimizer": {**optimizer, "lr": optimizer["lr"] / 3}},
         {"optimizer": {**optimizer, "lr": optimizer["lr"] * 3}},
-        OWN[method],
+        {own: next(value for value in values if value != usual[own])},
     ][trial]
     return {**best, **change}
 
@@ -129,7 +113,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of images with train/ and test/; default: the generated data")
     parser.add_argument("--images", type=int, default=24_000, help="images seen in each training")
-    parser.add_argument("methods", nargs="+", metavar="METHOD", choices=sorted(OWN))
+    known = [name for name in registry.available() if name not in get_args(Control)]
+    parser.add_argument("methods", nargs="+", metavar="METHOD", choices=known)
     words = parser.parse_args()
     torch.set_num_threads(1)
     source = {"source": "folder", "path": str(words.data), "max_images": 24_000, "val_fraction": 0.25}

@@ -1,5 +1,7 @@
 """Search spaces: the built-in ones are valid, a wrong one is refused in a sentence, and what the user sets stays."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -7,8 +9,11 @@ import pytest
 from pydantic import Field
 
 from pretextbench import registry
+from pretextbench.base.section import parse
+from pretextbench.errors import UserError
 from pretextbench.params import MethodParams, Params
-from pretextbench.project import search_space
+from pretextbench.project import demands, search_space
+from pretextbench.project.inventory import take_stock
 from pretextbench.project.search_space import BATCH, RATE
 
 METHODS = [name for name in registry.available() if name not in ("random", "untouched", "mean-colour")]
@@ -158,3 +163,30 @@ def test_one_methods_plan_does_not_change_another() -> None:
     longer = params(pretrain={"images": 99}, evaluate={"linear_steps": 3})
     assert search_space.plan(longer) == before, "the budget of the trainings is not that of the trials"
     assert search_space.plan(params(tune={})) == {"simclr": {}, "rotation": {}}
+
+
+@pytest.mark.parametrize(
+    ("tune", "message"),
+    [
+        ({"trials": 1}, "`trials` is 1: the first trial is the method's own parameters, so there is nothing to choose"),
+        ({"trials": -1}, "tune.trials: Input should be greater than or equal to 0 (found -1)"),
+        ({"trials": 5, "eta": 1}, "tune.eta: Input should be greater than or equal to 2 (found 1)"),
+        ({"trials": 5, "trails": 5}, "tune.trails: unknown key. Did you mean 'trials'?"),
+        ({"trials": 200}, "tune.trials is 200, but method 'simclr' has 27 settings to try"),
+        ({"trials": 5, "images": 100}, "tune.images is 100, less than one step of method 'simclr' with a batch of 256"),
+    ],
+)
+def test_a_mistake_in_the_section_is_one_sentence_before_anything_runs(tune: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        take_stock(parse(Params, {"tune": tune, "compare": {"methods": ["simclr"]}}, "params.yaml"), {})
+    assert message in str(refusal.value)
+
+
+def test_prepared_images_that_are_too_few_for_the_trials_are_refused(tmp_path: Path) -> None:
+    """How many there are in a folder is known when they are prepared: a batch is at most half of them."""
+    raw = {"prepare": {"source": "folder", "path": str(tmp_path)}, "compare": {"methods": ["simclr"], "controls": []}}
+    wanted = Params.model_validate({**raw, "tune": {"trials": 12}, "pretrain": {"batch_size": 16}})
+    entries = take_stock(wanted, {})
+    data = SimpleNamespace(images=lambda split: [0] * 100, image_size=32, colour=True)
+    (refusal,) = demands.of_data(wanted, entries, data)  # type: ignore[arg-type]
+    assert "tune.trials is 12, but method 'simclr' has 9 settings to try (optimizer.lr, temperature). Lower" in refusal
