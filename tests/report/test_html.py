@@ -13,8 +13,8 @@ import pytest
 from pretextbench.compare.comparison import compare
 from pretextbench.report.html import TITLES, recommendation_parts
 from pretextbench.report.tables import percent
-from tests.compare.curves import with_curves
 from pretextbench.tune.summary import Row, Summary
+from tests.compare.curves import with_curves
 from tests.compare.fakes import runs, unlabelled
 from tests.compare.page import PARAMS, PLAIN, Page, report
 

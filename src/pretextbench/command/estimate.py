@@ -17,9 +17,7 @@ from pretextbench.command.rehearsal import GREY, Rehearsal, rehearse
 from pretextbench.encoder import Encoder, build
 from pretextbench.evaluate.curve import MOST
 from pretextbench.params import EncoderParams, Params
-from pretextbench.project.inventory import contestants, own_parameters, seen
-from pretextbench.project.variant import row_of
-from pretextbench.train.budget import Job
+from pretextbench.project.inventory import contestants, seen
 from pretextbench.train.pretrain import device_and_precision
 from pretextbench.tune.halving import rounds
 from pretextbench.tune.trials import BANK
