@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,7 +53,7 @@ def _warn(reason: str) -> None:
 
 def _as_flow(stage: str, name: str, once: Once) -> None:
     """Record the end as a state, not as an exception: Prefect would print a traceback for a user's mistake."""
-    import prefect  # here, because it reads the server's address when it is imported, and costs 2 s
+    import prefect  # here, because it costs 2 s
     from prefect.states import Cancelled, Completed, Failed
 
     def body() -> object:
@@ -69,12 +70,13 @@ def _as_flow(stage: str, name: str, once: Once) -> None:
 
 @contextlib.contextmanager
 def patient() -> Iterator[None]:
-    """On the project's own server: no heartbeats. Nothing there listens to them, and their thread ends 1 s late."""
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # as in `_as_flow`
+    """On the project's own server: no heartbeats. Nothing there listens to them, and their thread ends 1 s late.
+
+    The address is given again: Prefect has read it when it was imported, which may have been before `server.begin`.
+    """
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # as above
 
     logging.getLogger("EventsWorker").setLevel(logging.CRITICAL)  # on a busy machine it counts what it still sends
-    if not server.owned():
-        yield
-        return
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    address = {PREFECT_API_URL: os.environ["PREFECT_API_URL"]}
+    with temporary_settings({**address, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if server.owned() else address):
         yield

@@ -3,13 +3,13 @@
 import gc
 import sys
 
+from stages import delegate, host
+
 if __name__ == "__main__":
     gc.disable()  # while modules are imported, in which nothing becomes garbage; `stages.start` enables it
     sys.argv = [f"stages {' '.join(sys.argv[1:2])}", *sys.argv[2:]]
-    try:
-        from stages.start import main  # here: Ctrl-C may come while this is imported
-
-        sys.exit(main(sys.argv[0].removeprefix("stages ")))
-    except KeyboardInterrupt:
-        print("error: stopped by Ctrl-C. `dvc repro` goes on from here.", file=sys.stderr)
-        sys.exit(130)
+    status = delegate.run(sys.argv)
+    if status is None:
+        delegate.start(sys.argv[0].removeprefix("stages "))
+        status = host.run()
+    sys.exit(status)

@@ -74,6 +74,7 @@ def work(name: str) -> None:
     Nor is it freed at the end. triton prints a list of its objects that were not, so it is imported later.
     """
     stage = importlib.import_module(f"stages.{name}")
-    gc.freeze()
+    if not gc.get_freeze_count():  # the host has done it
+        gc.freeze()
     gc.enable()
     stage.main()

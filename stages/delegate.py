@@ -1,0 +1,113 @@
+"""The way of a stage to the host: `python -m stages` lets the process that is ready do the work, where there is one.
+
+It sends its arguments, environment and streams, gets the number of the process that does the work, and passes signals
+on to it. See `stages.host`.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+
+import pretextbench
+
+LINGER = "PRETEXTBENCH_HOST_LINGER"  # seconds for which the host waits for another stage; 0: no host
+FOLDER = Path(".scratch/host")  # relative: the address of a socket has 107 characters at most
+OWN = ("DVC_", "PREFECT__", "PREFECT_HOME", "PREFECT_API_URL", "PRETEXTBENCH_RECORDED", "PWD", "OLDPWD", "SHLVL", "_")
+NUMBER = struct.Struct("!i")  # a message of the host, and the size of a request
+PASSED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def key(environment: Mapping[str, str]) -> str:
+    """Name of the host for this code, Python and environment: with another of them, modules would be others."""
+    state = hashlib.sha256(repr((sys.version, sys.executable, os.getcwd(), os.nice(0))).encode())
+    state.update(repr((sorted(os.sched_getaffinity(0)), resource.getrlimit(resource.RLIMIT_AS))).encode())
+    state.update(repr(sorted(item for item in environment.items() if not item[0].startswith(OWN))).encode())
+    here = Path(__file__).resolve().parents[1]
+    for folder in (here / "stages", here / "pipelines", Path(pretextbench.__file__).parent):
+        for path in sorted(folder.rglob("*.py")):
+            state.update(f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}\n".encode())
+    for folder in map(Path, sys.path):
+        with contextlib.suppress(OSError):  # an installation changes the time of the folder
+            state.update(f"{folder} {folder.stat().st_mtime_ns if folder != here else ''}\n".encode())
+    return state.hexdigest()[:16]
+
+
+def lingers() -> float:
+    """Seconds for which a host waits for another stage; 0 where there shall be none.
+
+    None where there are CUDA devices: a process that has used one cannot be copied, and a module might.
+    """
+    with contextlib.suppress(ValueError):
+        return 0.0 if Path("/dev/nvidiactl").exists() else float(os.environ.get(LINGER, "15"))
+    return 0.0
+
+
+def start(stage: str) -> None:
+    """Start the host of this environment in the background, if DVC runs the stage and there is none."""
+    from pretextbench.project.locks import is_held
+
+    if stage == "inventory" or not os.environ.get("DVC_STAGE") or not lingers():  # it runs where nothing is to be done
+        return
+    name = key(os.environ)
+    with contextlib.suppress(OSError):
+        if is_held(FOLDER / f"{name}.lock"):
+            return
+    subprocess.Popen(
+        [sys.executable, "-m", "stages.host", name],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+
+
+def run(arguments: list[str]) -> int | None:
+    """Let the host run a stage, `arguments` as in sys.argv; its exit status, or None where there is no host.
+
+    A stage that was killed by a signal ends this process by the same.
+    """
+    if not FOLDER.is_dir() or not lingers():
+        return None
+    mask = os.umask(0)
+    os.umask(mask)
+    request = json.dumps([arguments, dict(os.environ), mask]).encode()
+    with socket.socket(socket.AF_UNIX) as host:
+        try:
+            host.connect(str(FOLDER / f"{key(os.environ)}.sock"))
+            socket.send_fds(host, [NUMBER.pack(len(request))], [0, 1, 2])
+            host.sendall(request)
+            process = _number(host)
+        except OSError:
+            return None
+        return None if process is None else _wait(host, process)
+
+
+def _wait(host: socket.socket, process: int) -> int:
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+
+    for number in PASSED:
+        signal.signal(number, pass_on)
+    status = _number(host)
+    if status is None:
+        print("error: the host of the stages was killed. Start the stage again.", file=sys.stderr)
+        return 1
+    if status < 0:
+        with contextlib.suppress(OSError):  # SIGKILL has no handler
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    return status
+
+
+def _number(stream: socket.socket) -> int | None:
+    """The next message; None when the other side has gone."""
+    data = stream.recv(NUMBER.size, socket.MSG_WAITALL)
+    return NUMBER.unpack(data)[0] if len(data) == NUMBER.size else None

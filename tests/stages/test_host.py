@@ -1,0 +1,129 @@
+"""The host of the stages: a stage that it runs behaves as one that runs by itself."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stages import delegate
+
+CODE = Path(__file__).resolve().parents[2]
+HOST = """
+import os, sys, time
+sys.path[0] = os.getcwd()
+from stages import delegate, host, start
+
+def stage(name):
+    print(name, sys.argv[1:], os.environ.get("COLOUR"), os.getcwd(), oct(os.umask(0)), flush=True)
+    print("a warning", file=sys.stderr, flush=True)
+    open("pid", "w").write(str(os.getpid()))
+    open("ready", "w").close()
+    time.sleep(60 if name == "long" else 0)
+    return 3
+
+host.PRELOADED, start.main = (), stage
+sys.exit(host.main(delegate.key(os.environ)))
+"""
+Stage = Callable[..., subprocess.Popen[str]]
+
+
+def wait_for(fact: Callable[[], object]) -> None:
+    end = time.monotonic() + 90
+    while not fact():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["subprocess.Popen[str]"]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(CODE))
+    monkeypatch.setenv(delegate.LINGER, "4")
+    process = subprocess.Popen([sys.executable, "-c", HOST], text=True, start_new_session=True)
+    wait_for(lambda: list(tmp_path.glob(".scratch/host/*.sock")))
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def stage(host: "subprocess.Popen[str]") -> Stage:
+    def start(*arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        env = {**os.environ, **variables}
+        return subprocess.Popen([sys.executable, "-m", "stages", *arguments], env=env, text=True, umask=0o27, **pipes)
+
+    return start
+
+
+def test_a_stage_has_its_own_arguments_environment_and_streams(stage: Stage, tmp_path: Path) -> None:
+    for seed in ("0", "1"):
+        process = stage("toy", "simclr", seed, DVC_STAGE=f"toy@{seed}")
+        out, error = process.communicate(timeout=60)
+        assert (process.returncode, error) == (3, "a warning\n")
+        assert out == f"toy ['simclr', '{seed}'] None {tmp_path} 0o27\n"
+        assert process.pid != int(Path("pid").read_text()), "the host has run it"
+
+
+def test_another_environment_has_no_host(stage: Stage) -> None:
+    out, error = stage("toy", COLOUR="red").communicate(timeout=60)
+    assert "There is no stage 'toy'" in error
+    assert not out
+
+
+def test_the_host_of_other_code_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    package = tmp_path / "pretextbench"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.setattr(delegate.pretextbench, "__file__", str(package / "__init__.py"))
+    before = delegate.key(os.environ)
+    assert delegate.key({**os.environ, "DVC_STAGE": "another"}) == before
+    (package / "__init__.py").write_text("1")
+    assert delegate.key(os.environ) != before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_reach_the_stage(stage: Stage, number: signal.Signals) -> None:
+    process = stage("long")
+    wait_for(Path("ready").exists)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+    assert ("stopped by Ctrl-C" in error) == (number == signal.SIGINT)
+
+
+def test_a_stage_that_is_killed_ends_its_command_alike(stage: Stage) -> None:
+    process = stage("long")
+    wait_for(Path("ready").exists)
+    os.kill(int(Path("pid").read_text()), signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_command_that_is_killed_ends_its_stage(stage: Stage) -> None:
+    process = stage("long")
+    wait_for(Path("ready").exists)
+    process.kill()
+    process.communicate(timeout=60)
+    wait_for(lambda: not Path("/proc", Path("pid").read_text()).exists())
+
+
+def test_a_host_that_is_killed_leaves_an_error(stage: Stage, host: "subprocess.Popen[str]") -> None:
+    process = stage("long")
+    wait_for(Path("ready").exists)
+    host.kill()
+    _, error = process.communicate(timeout=60)
+    os.kill(int(Path("pid").read_text()), signal.SIGKILL)
+    assert (process.returncode, error.splitlines()[-1][:30]) == (1, "error: the host of the stages ")
+
+
+def test_the_host_ends_after_the_last_stage(stage: Stage, host: "subprocess.Popen[str]") -> None:
+    stage("toy").communicate(timeout=60)
+    assert host.wait(timeout=60) == 0
+    assert not list(Path(".scratch/host").glob("*.sock"))
+    assert "There is no stage 'toy'" in stage("toy").communicate(timeout=60)[1]
