@@ -37,8 +37,8 @@ def key(environment: Mapping[str, str]) -> str:
         for path in sorted(folder.rglob("*.py")):
             state.update(f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}\n".encode())
     for folder in map(Path, sys.path):
-        with contextlib.suppress(OSError):  # an installation changes the time of the folder
-            state.update(f"{folder} {folder.stat().st_mtime_ns if folder != here else ''}\n".encode())
+        with contextlib.suppress(OSError):  # an installation changes the time of its folder, and a run that of its own
+            state.update(f"{folder} {'' if folder in (here, Path.cwd()) else folder.stat().st_mtime_ns}\n".encode())
     return state.hexdigest()[:16]
 
 

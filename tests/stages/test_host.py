@@ -14,9 +14,9 @@ from stages import delegate
 
 CODE = Path(__file__).resolve().parents[2]
 HOST = """
-import os, sys, time
+import os, sys, time, types
 sys.path[0] = os.getcwd()
-from stages import delegate, host, start
+from stages import delegate, host
 
 def stage(name):
     print(name, sys.argv[1:], os.environ.get("COLOUR"), os.getcwd(), oct(os.umask(0)), flush=True)
@@ -26,10 +26,15 @@ def stage(name):
     time.sleep(60 if name == "long" else 0)
     return 3
 
-host.PRELOADED, start.main = (), stage
+host.PRELOADED, sys.modules["stages.start"] = (), types.SimpleNamespace(main=stage)
 sys.exit(host.main(delegate.key(os.environ)))
 """
 Stage = Callable[..., subprocess.Popen[str]]
+
+
+def environment() -> dict[str, str]:
+    """That of this test, without the name of its phase."""
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
 
 
 def wait_for(fact: Callable[[], object]) -> None:
@@ -44,7 +49,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["subproces
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(CODE))
     monkeypatch.setenv(delegate.LINGER, "4")
-    process = subprocess.Popen([sys.executable, "-c", HOST], text=True, start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-c", HOST], env=environment(), text=True, start_new_session=True)
     wait_for(lambda: list(tmp_path.glob(".scratch/host/*.sock")))
     yield process
     process.kill()
@@ -55,7 +60,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["subproces
 def stage(host: "subprocess.Popen[str]") -> Stage:
     def start(*arguments: str, **variables: str) -> "subprocess.Popen[str]":
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        env = {**os.environ, **variables}
+        env = {**environment(), **variables}
         return subprocess.Popen([sys.executable, "-m", "stages", *arguments], env=env, text=True, umask=0o27, **pipes)
 
     return start

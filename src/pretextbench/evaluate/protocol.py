@@ -19,9 +19,9 @@ from pretextbench.evaluate import evaluation, label_budgets, scoring
 from pretextbench.evaluate.curve import Moment, learning_curve
 from pretextbench.evaluate.evaluation import GALLERY, MAP, Evaluation, record
 from pretextbench.evaluate.features import Clock, extract
-from pretextbench.evaluate.label_budgets import Budget
+from pretextbench.evaluate.label_budgets import Budget, Few
 from pretextbench.evaluate.pictures import FEWEST, Side, feature_map, gallery
-from pretextbench.evaluate.probes import Bench, linear_probes, neighbours
+from pretextbench.evaluate.probes import Bench, Probed, linear_probes, neighbours
 from pretextbench.evaluate.scoring import score_test
 from pretextbench.measures import alignment, effective_rank, feature_std, uniformity
 from pretextbench.params import Evaluate
@@ -110,15 +110,9 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
         probed = {"knn": neighbours(bench)}
     with clock.part("linear probes"):
         probed["linear"] = linear_probes(bench)
-    with clock.part("few labels"):
-        budgets = {budget: label_budgets.probes(bench, budget, probed["linear"]) for budget in params.budgets}
+    few = _with_few_labels(subject, data, bench, probed["linear"])
     files = _pictures(subject, data, bench.features["train"], held_out, probed["linear"].best)
-    with clock.part("fine-tuning"):
-        tuned = {budget: label_budgets.tuned(encoder, data, bench, budget) for budget in params.finetune}
     base["curve"] = _curve(subject, bench, data)
-    with clock.part("training from scratch"):
-        asked = params.scratch if subject.untrained else ()
-        scratch = {budget: label_budgets.scratch(encoder, data, bench, budget) for budget in asked}
     predictions = {}
     with clock.part("corrupted images"):
         if subject.views:
@@ -126,7 +120,6 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
             predictions = scoring.corrupted(encoder, views, probed["linear"], subject.device, params.batch_size)
     for kind, measured in probed.items():
         predictions |= {f"{kind}.{stage}": prediction for stage, prediction in measured.test.items()}
-    few = {"budget": budgets, "finetune": tuned, "scratch": scratch}
     for kind, results in few.items():
         predictions |= label_budgets.named(kind, results)
     scored = score_test(data, predictions)
@@ -140,6 +133,19 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
         )
     extras["transfer"] = _transferred(subject)
     return record(base, labels, probed, extras, scored, files)
+
+
+def _with_few_labels(subject: Subject, data: Prepared, bench: Bench, linear: Probed) -> dict[str, dict[str, Few]]:
+    """Kind of protocol -> label budget -> result."""
+    params, encoder, clock = subject.params, subject.encoder, subject.clock
+    with clock.part("few labels"):
+        budgets = {budget: label_budgets.probes(bench, budget, linear) for budget in params.budgets}
+    with clock.part("fine-tuning"):
+        tuned = {budget: label_budgets.tuned(encoder, data, bench, budget) for budget in params.finetune}
+    with clock.part("training from scratch"):
+        asked = params.scratch if subject.untrained else ()
+        scratch = {budget: label_budgets.scratch(encoder, data, bench, budget) for budget in asked}
+    return {"budget": budgets, "finetune": tuned, "scratch": scratch}
 
 
 def _curve(subject: Subject, bench: Bench, data: Prepared) -> dict[str, Any]:
