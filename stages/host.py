@@ -28,6 +28,7 @@ PRELOADED = (
     "stages.start", "stages.prepare", "stages.views", "stages.augment", "stages.pretrain", "stages.evaluate",
     "stages.compare",
 )  # fmt: skip
+FREED = ("lightning_fabric",)  # imports triton, which prints a list of what is not freed at the end
 TICK, PATIENCE = 0.05, 5.0  # seconds between two looks at the children; for a request that has begun
 
 
@@ -133,7 +134,8 @@ def main(name: str) -> int:
     for module in PRELOADED:
         importlib.import_module(module)
     gc.freeze()
-    importlib.import_module("lightning_fabric")  # after it: this imports triton, see `stages.start.work`
+    for module in FREED:
+        importlib.import_module(module)
     if key(environment) != name:  # a file was edited meanwhile
         return 0
     address = FOLDER / f"{name}.sock"

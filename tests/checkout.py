@@ -21,6 +21,7 @@ from pretextbench import scaffold
 from pretextbench.params import parse_text
 from pretextbench.project import layout
 from pretextbench.project.settings import settings
+from stages import delegate
 
 PROJECT = Path(__file__).parents[1]
 BARE = "/usr/bin:/bin"  # a search path without any environment: commands are started by their path
@@ -104,6 +105,7 @@ def finished(folder: Path) -> Project:
             shutil.rmtree(folder, ignore_errors=True)  # a worker has failed half-way
             folder.mkdir()
             made = checkout(folder / "checkout", install_from_the_scaffold(folder))
+            made.env[delegate.LINGER] = "5"  # as a user has it
             stages = made.repro("pretrain@mean-colour-0")
             made.env["PRETEXTBENCH_RECORDED"] = "1"  # a flow of Prefect's takes seconds: the stages above had theirs
             ran.write_text("\n".join([*stages, *made.repro()]))

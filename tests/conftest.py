@@ -23,6 +23,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_host() -> None:
+    """Most tests run a stage or two, and the host of the stages pays for more."""
+    os.environ.setdefault("PRETEXTBENCH_HOST_LINGER", "0")
+
+
 @pytest.fixture(autouse=True)
 def _repeatable() -> None:
     """Tests neither see nor leave a state of torch's global generator."""

@@ -26,7 +26,7 @@ def stage(name):
     time.sleep(60 if name == "long" else 0)
     return 3
 
-host.PRELOADED, sys.modules["stages.start"] = (), types.SimpleNamespace(main=stage)
+host.PRELOADED, host.FREED, sys.modules["stages.start"] = (), (), types.SimpleNamespace(main=stage)
 sys.exit(host.main(delegate.key(os.environ)))
 """
 Stage = Callable[..., subprocess.Popen[str]]
@@ -122,8 +122,9 @@ def test_a_host_that_is_killed_leaves_an_error(stage: Stage, host: "subprocess.P
     process = stage("long")
     wait_for(Path("ready").exists)
     host.kill()
+    process.wait(timeout=60)
+    os.kill(int(Path("pid").read_text()), signal.SIGKILL)  # it has the streams
     _, error = process.communicate(timeout=60)
-    os.kill(int(Path("pid").read_text()), signal.SIGKILL)
     assert (process.returncode, error.splitlines()[-1][:30]) == (1, "error: the host of the stages ")
 
 
