@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.curves import FEWEST, Curve, Turn
 from pretextbench.report.svg import STEPS, TEXT, WIDE, Style, chart, label_ends, paint, render, room
 
+MOST = 6  # ticks of the axis of images
 RING = 11.0  # around a crossing, units of the SVG
 STATES = {"settled": "Settled", "moving": "Still moving", "short": "Too short to say"}  # docs/protocol.md defines them
 
@@ -102,12 +103,12 @@ def figure(comparison: Comparison, looks: Mapping[str, Style]) -> Markup | None:
     curves = comparison.curves.rows
     if not curves:
         return None
-    label = "G multiply-adds" if comparison.work else "images seen (thousands)"
+    label = ("G multiply-adds" if comparison.work else "thousands of images seen") + ", log scale"
     size = WIDE[0], max(WIDE[1], 80 + TEXT * 1.2 * len(curves))
     drawn, axes = chart(label, "validation k-NN (%)", size, room([curve.name for curve in curves]))
     ends = {}
     for curve in curves:
-        x = np.array(curve.work) / 1e9 if comparison.work else np.array(curve.images) / 1000
+        x = _places(comparison, curve)
         y, error, look = 100 * np.array(curve.accuracy), 100 * np.array(curve.error), looks[curve.name]
         axes.fill_between(x, y - error, y + error, color=paint(look.hue), alpha=0.14, lw=0)
         axes.plot(x, y, color=paint(look.hue), ls=look.dash, marker=look.marker, mew=0, lw=2.0, ms=5.5)
@@ -115,13 +116,21 @@ def figure(comparison: Comparison, looks: Mapping[str, Style]) -> Markup | None:
     for turn in comparison.curves.turns:
         x_at = turn.work / 1e9 if comparison.work else turn.images / 1000
         axes.plot(x_at, 100 * turn.accuracy, "o", ms=RING, mfc="none", mec=paint("ink"), mew=1.2, zorder=9)
-    axes.set_xlim(left=0)
+    ticks = sorted({round(float(x), 3) for curve in curves for x in _places(comparison, curve)})
+    axes.set_xscale("log")  # on which the lines between the points, and so the crossings, are straight
+    axes.set_xticks(ticks if len(ticks) <= MOST else [ticks[0], ticks[-1]])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.3g}" if x < 1000 else f"{x:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(y=0.07)
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, steps=STEPS))
     axes.set_xlim(axes.get_xlim())
     axes.set_ylim(axes.get_ylim())
     label_ends(axes, ends, dict(looks))
     return render(drawn, "curves", "k-NN accuracy on validation along the training, by row")
+
+
+def _places(comparison: Comparison, curve: Curve) -> np.ndarray:
+    return np.array(curve.work) / 1e9 if comparison.work else np.array(curve.images) / 1000
 
 
 def curves_csv(comparison: Comparison) -> str:
