@@ -95,6 +95,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "stem": {"encoder": EncoderParams(stem="large")},
     "images": {"pretrain": Pretrain(images=100)},
     "epochs": {"pretrain": Pretrain(images=None, epochs=1)},
+    "work": {"pretrain": Pretrain(images=None, multiply_adds=1e9)},
+    "snapshots": {"pretrain": Pretrain(snapshots=(0.5,))},
     "batch": {"pretrain": Pretrain(batch_size=128)},
     "accumulate": {"pretrain": Pretrain(accumulate=2)},
     "precision": {"pretrain": Pretrain(precision="bf16")},
