@@ -159,9 +159,9 @@ def size(searched: Space, first: Setting) -> int:
 
 
 def for_trials(pretrain: Pretrain, images: int) -> Pretrain:
-    """The training of a trial on so many images: on one device, so that a trial is a stage's own process."""
+    """The training of a trial on so many images: on one device, in the stage's own process, and without snapshots."""
     others: dict[str, Any] = {name: None for name in ("epochs", "multiply_adds") if name in type(pretrain).model_fields}
-    return pretrain.model_copy(update={"images": images, **others, "devices": 1, "nodes": 1})
+    return pretrain.model_copy(update={"images": images, **others, "snapshots": (), "devices": 1, "nodes": 1})
 
 
 def plan(params: Params) -> dict[str, dict[str, Any]]:
