@@ -101,10 +101,8 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
         "labelfree": _label_free(subject, held_out),
     }
     if reason := _unusable(labels, data.classes):
-        train = subject.features(data.images("train"))
-        return Evaluation(
-            {"labelled": False, "reason": reason, **base}, files=_pictures(subject, data, train, held_out)
-        )
+        files = _pictures(subject, data, subject.features(data.images("train")), held_out)
+        return Evaluation({"labelled": False, "reason": reason, **base}, files=files)
     bench, clock = subject.bench(data, held_out, labels), subject.clock
     with clock.part("k-NN"):
         probed = {"knn": neighbours(bench)}
