@@ -160,8 +160,8 @@ def size(searched: Space, first: Setting) -> int:
 
 def for_trials(pretrain: Pretrain, images: int) -> Pretrain:
     """The training of a trial on so many images: on one device, in the stage's own process, and without snapshots."""
-    others: dict[str, Any] = {name: None for name in ("epochs", "multiply_adds") if name in type(pretrain).model_fields}
-    return pretrain.model_copy(update={"images": images, **others, "snapshots": (), "devices": 1, "nodes": 1})
+    none = {"epochs": None, "multiply_adds": None, "snapshots": ()}
+    return pretrain.model_copy(update={"images": images, **none, "devices": 1, "nodes": 1})
 
 
 def plan(params: Params) -> dict[str, dict[str, Any]]:
