@@ -31,9 +31,13 @@ def sentence(comparison: Comparison) -> str:
         )
     (name, first), *others = tried.items()
     gains = [100 * tuning.gain for tuning in tried.values() if tuning.gain is not None]
-    gained = f", which gained {_span(gains)} points there" if gains else ""
+    gained = f", and gained {_span(gains, 1)} points there" if gains else ""
+    images = max(tuning.images for tuning in tried.values())  # of one that lost no trial
+    seconds = _span([tuning.seconds for tuning in tried.values()], 0)
+    subject, trials = ("Each method" if others else name), count(len(first.rows), "trial")
     text = (
-        f"{'Each method' if others else name} was tuned with {count(len(first.rows), 'trial')} on validation{gained}."
+        f"{subject} was tuned on validation with {trials}, which saw {images:,} images in all and took {seconds} "
+        f"s{gained}."
     )
     whose = "their" if len(left) > 1 else "its"
     reasons = "; ".join(f"{row} ({why})" for row, why in left.items())
@@ -42,8 +46,8 @@ def sentence(comparison: Comparison) -> str:
     return text + exceptions + (" Trained controls were not tuned." if controls else "")
 
 
-def _span(gains: Sequence[float]) -> str:
-    low, high = f"{min(gains):.1f}", f"{max(gains):.1f}"
+def _span(numbers: Sequence[float], digits: int) -> str:
+    low, high = f"{min(numbers):,.{digits}f}", f"{max(numbers):,.{digits}f}"
     return low if low == high else f"{low} to {high}"
 
 
