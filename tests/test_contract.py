@@ -13,7 +13,7 @@ from pretextbench.encoder import TokenEncoder
 from pretextbench.params import EncoderParams
 from pretextbench.testing.bench import advance, build
 
-CONTROLS = {"random", "untouched", "supervised"}  # no pretext methods: two learn nothing, one learns from labels
+CONTROLS = {"random", "pixels", "untouched", "supervised"}  # no pretext methods: one learns, and from labels
 METHODS = sorted(set(registry.available()) - CONTROLS)
 GOLDEN = Path(__file__).parent / "golden"
 STEPS = 20

@@ -106,4 +106,4 @@ def test_a_mutated_text_is_accepted_or_refused_in_words(shipped: list[str]) -> N
         assert YAML(typ="safe").load(text)["compare"]["seeds"] == list(params.compare.seeds), seed  # as DVC takes them
         accepted += 1
     assert not unprintable
-    assert 5 < accepted < 50, accepted
+    assert 2 < accepted < 50, accepted

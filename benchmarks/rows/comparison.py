@@ -65,7 +65,7 @@ def measure(rounds: int) -> Iterator[Measure]:
     with tempfile.TemporaryDirectory() as folder:
         whole = Clone(Path(folder) / "whole", {})
         cold = whole.run("dvc", "repro")
-        yield Measure("cold `dvc repro`, five methods, two controls", cold / 60, "min", at_most=8)
+        yield Measure("cold `dvc repro`, five methods, default controls", cold / 60, "min", at_most=8)
         stages = whole.stages()
         yield Measure("of it, outside its stages (DVC)", 1 - sum(s for _, s in stages) / cold, "share")
         yield Measure(f"of it, imports of its {len(stages)} stages", imports(stages) / cold, "share")

@@ -100,7 +100,7 @@ class Evaluate(Section):
     seed: RandomSeed = Field(0, description="of the subsets, the fine-tuning and the maps")
 
 
-Control = Literal["random", "untouched", "supervised"]
+Control = Literal["random", "pixels", "untouched", "supervised"]
 
 
 class Compare(Section):
@@ -111,7 +111,7 @@ class Compare(Section):
         ("simclr", "rotation"), description="pretext methods, by entry-point name"
     )
     controls: Annotated[tuple[MethodName, ...], AfterValidator(distinct)] = Field(
-        ("random", "supervised"), description="rows that are not pretext methods"
+        ("random", "pixels", "supervised"), description="rows that are not pretext methods"
     )
     references: Annotated[tuple[MethodName, ...], AfterValidator(distinct)] = Field(
         (), description="encoders that are evaluated as they are, by their name under `references`"

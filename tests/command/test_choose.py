@@ -41,7 +41,7 @@ def test_every_profile_is_accepted_and_every_choice_has_a_reason(profile: Profil
     assert all(choice.reason for choice in choices)
     params = chosen(profile, 4, **changes)
     assert (params.prepare.source, params.prepare.path) == ("folder", "/x")
-    assert params.compare.controls == (("random", "supervised") if labelled else ("random",))
+    assert params.compare.controls == (("random", "pixels", "supervised") if labelled else ("random",))
     assert params.pretrain.batch_size % params.pretrain.devices == 0
 
 

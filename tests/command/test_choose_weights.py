@@ -67,7 +67,7 @@ def test_every_proposal_is_accepted_by_the_inventory(profile: Profile, labelled:
     assert params.compare.references == ("vit-small-patch14-dinov2-weights",)
     assert params.references[params.compare.references[0]].weights == "lvd142m"
     assert (params.encoder.name, params.encoder.weights) == ("timm/resnet18", "a1_in1k")
-    assert params.compare.controls == ("random", "untouched", *(["supervised"] if labelled else []))
+    assert params.compare.controls == ("random", "untouched", *(["pixels", "supervised"] if labelled else []))
     assert "simclr" in params.compare.methods
     assert "colorization" not in params.compare.methods
     assert params.compare.methods[-1] == "simclr-scratch"

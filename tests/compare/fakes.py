@@ -95,11 +95,11 @@ def run(name, seed, predicted, n=500, classes=10, images=32_000, val=0.9):
         "labelfree": {"stage": "layer4", "rankme": 30.0 + len(name), "uniformity": -3.1, "feature_std": 0.8},
         **further(layers, predicted),
     }
-    idle = name == "random"
+    idle = name in ("random", "pixels")
     return Run(
         name=name,
         seed=seed,
-        kind="control" if name in ("random", "supervised") else "method",
+        kind="control" if name in ("random", "pixels", "supervised") else "method",
         metrics=metrics,
         predictions=predicted,
         images_seen=0 if idle else images,

@@ -1,4 +1,4 @@
-"""The two controls: the floor takes no step, the ceiling is cross-entropy on the labels that there are."""
+"""The controls `random` and `supervised`: one takes no step, the other learns from the labels that there are."""
 
 import math
 

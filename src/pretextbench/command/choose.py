@@ -184,8 +184,9 @@ def _judged(survey: Survey, plan: Plan, proposal: Proposal) -> Iterator[Choice]:
     yield from choose_weights.methods(proposal, plan.methods, plan.why)
     yield from choose_weights.controls(proposal, bool(survey.classes))
     if not survey.classes and not proposal.start:
-        reason = "no `supervised`: it learns from labels, and these images have none. Methods are compared by "
-        yield Choice("compare", "controls", ["random"], f"{reason}label-free measures; see docs/protocol.md")
+        reason = "no `supervised`: it learns from labels, and these images have none; no `pixels`, which labels judge. "
+        measures = "Methods are compared by label-free measures; see docs/protocol.md"
+        yield Choice("compare", "controls", ["random"], f"{reason}{measures}")
     yield Choice("compare", "seeds", plan.seeds, SURER[len(plan.seeds) > 1])
 
 

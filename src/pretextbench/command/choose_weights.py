@@ -108,7 +108,8 @@ def controls(proposal: Proposal, labelled: bool) -> Iterator[Choice]:
     )
     first = "`supervised` fine-tunes the weights with all labels" if labelled else "no `supervised`: it needs labels"
     reason = f"{first}; {reason}"
-    yield Choice("compare", "controls", ["random", "untouched", *(["supervised"] if labelled else [])], reason)
+    judged = ["pixels", "supervised"] if labelled else []
+    yield Choice("compare", "controls", ["random", "untouched", *judged], reason)
 
 
 def references(proposal: Proposal) -> Iterator[Choice]:

@@ -23,7 +23,17 @@ from pretextbench.compare.protocols import (
     scratch_keys,
 )
 from pretextbench.compare.rows import Row, row_of
-from pretextbench.compare.runs import RANDOM, UNTOUCHED, Run, by_name, check_budgets, check_same_test, common_work
+from pretextbench.compare.runs import (
+    PIXELS,
+    RANDOM,
+    UNTOUCHED,
+    UNTRAINED,
+    Run,
+    by_name,
+    check_budgets,
+    check_same_test,
+    common_work,
+)  # fmt: skip
 from pretextbench.compare.statistics import Floats
 from pretextbench.compare.verdict import Verdict, verdict_of
 from pretextbench.params import Compare
@@ -235,13 +245,14 @@ def _from_scratch(groups: Mapping[str, list[Run]], params: Compare, seed: int) -
 
 
 def _front(comparison: Comparison, cost: Callable[[Row], float]) -> tuple[str, ...]:
-    free = [row for row in comparison.rows if not row.control or row.name in (RANDOM, UNTOUCHED)]
+    free = [row for row in comparison.rows if not row.control or row.name in UNTRAINED]
     points = {row.name: (cost(row), comparison.cell(LINEAR, row.name)) for row in free}
     return tuple(front({name: (c, worth) for name, (c, worth) in points.items() if worth is not None}))
 
 
 def _agreements(comparison: Comparison) -> tuple[Agreement, ...]:
-    same = [row for row in comparison.rows if row.kind != "reference"]  # agreement is one within an encoder
+    # agreement is one within an encoder
+    same = [row for row in comparison.rows if row.kind != "reference" and row.name != PIXELS]
     judged = [row for row in same if comparison.cell(LINEAR, row.name) is not None]
     worth = [comparison.cell(LINEAR, row.name) or 0.0 for row in judged]
     measures = [name for name in LABEL_FREE if all(name in row.labelfree for row in judged)]

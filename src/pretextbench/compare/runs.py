@@ -100,7 +100,7 @@ def _kind(card: Mapping[str, Any]) -> Kind:
     return "control" if card["control"] else "method"
 
 
-RANDOM, UNTOUCHED = "random", "untouched"  # the controls that are not trained
+RANDOM, PIXELS, UNTOUCHED = UNTRAINED = "random", "pixels", "untouched"  # the controls that are not trained
 SUPERVISED = "supervised"  # the control that is trained with all labels
 SAME = ("index", "label", "robust.index", "robust.label", "transfer.index", "transfer.label")  # in all predictions
 ROUNDING = 0.01  # budgets that differ by less are equal: a budget is spent in whole batches
@@ -144,7 +144,7 @@ def common_work(groups: Mapping[str, list[Run]]) -> float | None:
 
 def _trained(groups: Mapping[str, list[Run]]) -> list[Run]:
     runs = [run for group in groups.values() for run in group]
-    return [run for run in runs if run.kind != "reference" and run.name not in (RANDOM, UNTOUCHED)]
+    return [run for run in runs if run.kind != "reference" and run.name not in UNTRAINED]
 
 
 def check_same_test(runs: Sequence[Run]) -> None:

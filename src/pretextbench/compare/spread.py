@@ -3,7 +3,8 @@
 The spread over seeds is pooled over the rows, as in an analysis of variance: two or three seeds of one row know too
 little of it. A row that looks noisier than the others (F test at 20 %) keeps its own. At 1 % the interval of a noisy
 row covered 83 % instead of 95 %. Moderated variances (Smyth 2004) came to 84 %: a comparison has too few rows to
-estimate how spreads vary.
+estimate how spreads vary. A row that no seed changes, such as `pixels` and `untouched`, says nothing of how pretraining
+varies: it has no spread and is left out of the pool, which would come out too small.
 """
 
 from collections.abc import Sequence
@@ -43,12 +44,13 @@ class Spread:
 def seed_spread(tables: Sequence[Floats]) -> Spread:
     """The spread over seeds of rows, each given as its (S, n) table."""
     seeds = np.array([float(len(table)) for table in tables])
-    freedom, odd, noise = seeds - 1, np.zeros(len(tables), bool), np.zeros(len(tables))
+    fixed = np.array([len(table) > 1 and bool((table == table[0]).all()) for table in tables])
+    freedom, odd, noise = np.where(fixed, 0.0, seeds - 1), np.zeros(len(tables), bool), np.zeros(len(tables))
     if not freedom.any():
         return Spread(seeds, np.full(len(tables), np.nan), freedom, noise, odd)
     several = freedom > 0
     raw = np.array([table.mean(1).var(ddof=1) if len(table) > 1 else 0.0 for table in tables])
-    noise[several] = [finite_noise(table) for table in tables if len(table) > 1]
+    noise[several] = [finite_noise(table) for table, varies in zip(tables, several, strict=True) if varies]
     other_freedom = freedom.sum() - freedom
     other_variance = ((raw * freedom).sum() - raw * freedom) / np.maximum(other_freedom, 1)
     testable = several & (other_freedom > 0) & (other_variance > 0)
@@ -57,7 +59,8 @@ def seed_spread(tables: Sequence[Floats]) -> Spread:
         freedom[testable] > 1, ODD, ODD_OF_TWO
     )
     pooled = (raw * freedom).sum() / freedom.sum()  # odd rows too: without the largest it would come out too small
-    return Spread(seeds, np.where(odd, raw, pooled), np.where(odd, freedom, freedom.sum()), noise, odd)
+    variance = np.where(fixed, 0.0, np.where(odd, raw, pooled))
+    return Spread(seeds, variance, np.where(odd, freedom, freedom.sum()), noise, odd)
 
 
 def redraw_components(tables: Floats) -> tuple[float, float]:

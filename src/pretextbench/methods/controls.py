@@ -1,11 +1,14 @@
 """The controls, trained and evaluated like any method: the floor and the ceiling of a budget."""
 
+from collections.abc import Iterator
+
+import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from pretextbench.encoder import Encoder
 from pretextbench.method import Batch, Data, Loss, PretextMethod
-from pretextbench.params import MethodParams, OptimizerParams
+from pretextbench.params import EncoderParams, MethodParams, OptimizerParams
 from pretextbench.recipe import HorizontalFlip, PadCrop, Recipe, augmented
 
 
@@ -26,6 +29,64 @@ class Untouched(Random):
 
     reference = "the control for 'does training on these images help at all?'"
     uses_weights = True
+
+
+SIDE = 8  # of a thumbnail, pixels; each is the mean of an area of the image
+
+
+def thumbnails(images: Tensor) -> Tensor:
+    """(B, 3, H, W) to area means (B, 3, 8, 8): adaptive pooling, in operations that every format of a network has."""
+    return _means(_means(images, 2), 3)
+
+
+def _means(x: Tensor, axis: int) -> Tensor:
+    """Means over 8 areas along an axis, which overlap where its size does not divide by 8; by running sums."""
+    number, size = torch.arange(SIDE, device=x.device), x.shape[axis]
+    first, end = number * size // SIDE, ((number + 1) * size + SIDE - 1) // SIDE
+    sums = F.pad(x.cumsum(axis), (1, 0) if axis == 3 else (0, 0, 1, 0))
+    shape = (SIDE, 1) if axis == 2 else (SIDE,)
+    return (sums.index_select(axis, end) - sums.index_select(axis, first)) / (end - first).view(shape)
+
+
+class Thumbnail(Encoder):
+    """Images (B, 3, H, W) in [0, 1] to thumbnails of 8 x 8 x 3 numbers, minus their mean over the training images.
+
+    Its one stage is a map of a single place with 192 channels, so that every layer, probe and format takes it as it
+    takes any other. It has no parameters and does no multiply-adds.
+    """
+
+    def __init__(self, image_size: int, mean: Tensor | None = None) -> None:
+        super().__init__((0.0,) * 3, (1.0,) * 3, image_size)
+        self.dim = 3 * SIDE**2
+        self.channels = {"pixels": self.dim}
+        self.register_buffer("mean_thumbnail", torch.zeros(3, SIDE, SIDE) if mean is None else mean.clone())
+
+    def stages(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, 192, 1, 1)."""
+        return {"pixels": (thumbnails(x) - self.get_buffer("mean_thumbnail")).flatten(1)[..., None, None]}
+
+
+class Pixels(Random):
+    """A thumbnail of the image instead of an encoder: the score of coarse colours, which training must beat too.
+
+    On some images it is above an untrained encoder, so that being above `random` alone is no sign of learning.
+    """
+
+    reference = "the control for 'is there more in the features than coarse colours?'"
+
+    @classmethod
+    def derive(cls, params: MethodParams, images: Iterator[Tensor], image_size: int) -> dict[str, Tensor]:
+        """The mean thumbnail."""
+        total, count = torch.zeros(3, SIDE, SIDE, dtype=torch.float64), 0
+        for batch in images:
+            total += thumbnails(batch).double().sum(0).cpu()
+            count += len(batch)
+        return {"thumbnail": (total / max(count, 1)).float()}
+
+    @classmethod
+    def build_encoder(cls, params: MethodParams, encoder: EncoderParams, data: Data) -> Encoder:
+        """The thumbnail; the encoder that params.yaml asks for plays no part."""
+        return Thumbnail(data.image_size, data.derived.get("thumbnail"))
 
 
 class SupervisedParams(MethodParams):

@@ -16,7 +16,7 @@ from pretextbench.errors import UserError, nearest
 from pretextbench.params import Control, EncoderParams, Params
 
 ORIGIN = "params.yaml"
-UNTRAINED = ("random", "untouched")
+UNTRAINED = ("random", "pixels", "untouched")
 
 
 class Variant(Section):

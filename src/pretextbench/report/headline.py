@@ -2,13 +2,13 @@
 
 Shown: three seeds or more, and the method that validation picked is better on test than every other method and than the
 untrained encoder. Provisional: fewer seeds, methods that cannot be distinguished, or no untrained encoder. Open: no
-method is shown to help, or test contradicts validation.
+method is shown to help, or to be better than the pixels themselves, or test contradicts validation.
 """
 
 from pretextbench.compare.comparison import Comparison
-from pretextbench.compare.protocols import LINEAR
+from pretextbench.compare.protocols import KNN, LINEAR
 from pretextbench.compare.rows import Row
-from pretextbench.compare.runs import RANDOM, SUPERVISED, UNTOUCHED
+from pretextbench.compare.runs import PIXELS, RANDOM, SUPERVISED, UNTOUCHED
 from pretextbench.compare.verdict import Verdict
 from pretextbench.report import planning
 from pretextbench.report.sentences import ENOUGH_SEEDS, against, count, either, gap, more_seeds
@@ -23,7 +23,7 @@ def headline(comparison: Comparison) -> list[str]:
     best = methods[0].name
     lead, reasons = _open(comparison, verdict, methods) or _answer(comparison, verdict, methods)
     floor = [_floor(comparison, verdict, best)] if RANDOM in verdict.names else []
-    second = " ".join([*floor, *_labelled(comparison, verdict, best)])
+    second = " ".join([*floor, *_pixels(comparison, verdict, best), *_labelled(comparison, verdict, best)])
     first = f"**{lead}** {_reach(comparison, verdict, methods[0])} {reasons}{more_seeds(comparison)}"
     return [first.replace("  ", " ").strip(), *([second] if second else [])]
 
@@ -43,6 +43,10 @@ def _open(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> tuple
         nothing = "no encoder is shown to be better than an untrained one" if comparison.one_seed else ""
         lead = f"{OPEN}: {nothing or 'no method is shown to help'}."
         return lead, planning.next_step(comparison, verdict, best, len(methods[0].seeds))
+    if PIXELS in verdict.names and not shown_above(comparison, verdict, best, PIXELS):
+        kind = "encoder" if comparison.one_seed else "method"
+        lead = f"{OPEN}: no {kind} is shown to be better than the pixels of a small thumbnail."
+        return lead, "To be above an untrained encoder is not enough: coarse colours are, on these images."
     return None
 
 
@@ -97,6 +101,23 @@ def _reach(comparison: Comparison, verdict: Verdict, best: Row) -> str:
 def _floor(comparison: Comparison, verdict: Verdict, best: str) -> str:
     floor = percent(verdict.accuracy(RANDOM))
     return f"An encoder that was not trained gets {floor} %. {against(comparison, verdict, best, RANDOM)}"
+
+
+def _pixels(comparison: Comparison, verdict: Verdict, best: str) -> list[str]:
+    """How the pixels themselves do, which need no training; also by k-NN, where they are not shown to be behind."""
+    if PIXELS not in verdict.names:
+        return []
+    accuracy = percent(verdict.accuracy(PIXELS))
+    lines = [
+        f"The pixels of a thumbnail of 8 x 8 get {accuracy} %. {against(comparison, verdict, best, PIXELS)}",
+    ]
+    knn = comparison.verdicts.get(KNN)
+    if knn and knn.asked(best, PIXELS) and not shown_above(comparison, knn, best, PIXELS):
+        lines.append(
+            f"By k-NN, {comparison.subject(best)} is not shown to be above the pixels: {percent(knn.accuracy(best))} % "
+            f"against {percent(knn.accuracy(PIXELS))} %."
+        )
+    return lines
 
 
 def shown_above(comparison: Comparison, verdict: Verdict, name: str, control: str) -> bool:

@@ -10,7 +10,7 @@ from pretextbench.compare import robustness
 from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
 from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LAST, LINEAR, TRANSFER, Protocol, fine_tuned
 from pretextbench.compare.rows import Row
-from pretextbench.compare.runs import RANDOM, Run
+from pretextbench.compare.runs import PIXELS, RANDOM, Run
 from pretextbench.report.label_notes import mark
 from pretextbench.report.sentences import p_value, points
 from pretextbench.report.tables import percent
@@ -39,14 +39,16 @@ MINUS, DASH = "\u2212", "\u2013"
 
 
 def winners(comparison: Comparison) -> list[str]:
-    """The methods to use: the picked one and its ties, where it is shown to beat an untrained encoder; or none."""
+    """The methods to use: the picked one and its ties, where it is shown to beat `random` and `pixels`; or none."""
     leader = comparison.leader
     if leader is None or comparison.better:
         return []
     verdict, best, level = comparison.verdicts[LINEAR], leader.name, 1 - comparison.params.confidence
-    if RANDOM in verdict.names:
-        above = (verdict.accuracy(best) or 0) > (verdict.accuracy(RANDOM) or 0)
-        if not above or verdict.p(best, RANDOM) >= level:
+    for floor in (RANDOM, PIXELS):
+        if floor not in verdict.names:
+            continue
+        above = (verdict.accuracy(best) or 0) > (verdict.accuracy(floor) or 0)
+        if not above or verdict.p(best, floor) >= level:
             return []
     return [row.name for row in comparison.tied]
 

@@ -20,7 +20,7 @@ from matplotlib.transforms import IdentityTransform
 from scipy.optimize import isotonic_regression
 
 from pretextbench.compare.rows import Row
-from pretextbench.compare.runs import RANDOM
+from pretextbench.compare.runs import PIXELS, RANDOM
 
 HUES = 6  # of Okabe & Ito 2008, without black and yellow, which vanish on one of the two backgrounds
 NAMED = ("ink", "soft", "line", "paper", "floor", "floor-text", "ceiling", "ceiling-text")
@@ -58,8 +58,9 @@ def styles(rows: Sequence[Row]) -> dict[str, Style]:
         )
     for row in rows:
         if row.control:
-            kind = "floor" if row.name == RANDOM else "ceiling"
-            chosen[row.name] = Style(kind, f"{kind}-text", dash=(0, (4, 2)))
+            kind = "floor" if row.name in (RANDOM, PIXELS) else "ceiling"
+            dash = (0, (1, 1.5)) if row.name == PIXELS else (0, (4, 2))
+            chosen[row.name] = Style(kind, f"{kind}-text", "s" if row.name == PIXELS else "o", dash)
     return chosen
 
 
