@@ -22,7 +22,7 @@ from pretextbench.compare.protocols import (
     right,
     scratch_keys,
 )
-from pretextbench.compare.rows import Row, row_of
+from pretextbench.compare.rows import Row, front, row_of
 from pretextbench.compare.runs import (
     PIXELS,
     RANDOM,
@@ -40,19 +40,6 @@ from pretextbench.params import Compare
 from pretextbench.tune.summary import Summary
 
 FROM_SCRATCH = "from scratch"  # name of its line in the columns for few labels
-
-
-def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Names on the Pareto front of (cost, accuracy), cheapest first: nothing is at most as dear and more accurate.
-
-    Of equals, all are on it.
-    """
-
-    def beaten(name: str) -> bool:
-        cost, worth = points[name]
-        return any(c <= cost and w >= worth and (c, w) != (cost, worth) for c, w in points.values())
-
-    return sorted((name for name in points if not beaten(name)), key=lambda name: points[name])
 
 
 @dataclass(frozen=True)

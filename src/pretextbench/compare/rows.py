@@ -1,4 +1,4 @@
-"""A row of the comparison: one method, control or reference over its seeds, made from its runs."""
+"""A row of the comparison: one method, control or reference over its seeds, made from its runs; the front of rows that none beats."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,3 +97,16 @@ def twins(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
         for other in own
         if row.method == other.method and other.from_scratch and not row.from_scratch
     ]
+
+
+def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Names on the Pareto front of (cost, accuracy), cheapest first: nothing is at most as dear and more accurate.
+
+    Of equals, all are on it.
+    """
+
+    def beaten(name: str) -> bool:
+        cost, worth = points[name]
+        return any(c <= cost and w >= worth and (c, w) != (cost, worth) for c, w in points.values())
+
+    return sorted((name for name in points if not beaten(name)), key=lambda name: points[name])
