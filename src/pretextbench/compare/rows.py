@@ -1,4 +1,4 @@
-"""A row of the comparison: one method, control or reference over its seeds, made from its runs; the front of rows that none beats."""
+"""A row of the comparison: one method, control or reference over its seeds; and the front of rows that none beats."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
