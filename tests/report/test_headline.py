@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pretextbench.compare.comparison import compare
+from pretextbench.compare.protocols import LINEAR
 from pretextbench.report.headline import headline
 from pretextbench.report.recommend import recommendation_md
 from tests.compare.fakes import runs
@@ -120,3 +121,13 @@ def test_a_protocol_without_the_picked_method_has_no_test_of_the_others():
         for run in plain
     ]
     assert "(not tested: simclr has no result here)" in recommendation_md(compare(poor, PARAMS))
+
+
+def test_a_pick_that_is_second_on_test_has_a_difference_to_detect():
+    made = {"simclr": 0.575, "rotation": 0.57, "colorization": 0.52, "random": 0.42}
+    comparison = compare(runs(made, seeds=3, n=2000, seed_sd=0.05), PARAMS)
+    assert [row.name for row in comparison.rows[:2]] == ["simclr", "rotation"]
+    assert comparison.leader.name == "rotation"
+    gap = 100 * (comparison.cell(LINEAR, "simclr") - comparison.cell(LINEAR, "rotation"))
+    sentence = f"To detect the observed {gap:.1f} points four times out of five, about "
+    assert recommendation_md(comparison).count(sentence) == 2, "below the first line, and where more data is advised"

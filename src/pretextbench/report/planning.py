@@ -22,7 +22,7 @@ def surer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> list[
         f"{100 * wanted.detectable:.1f} points between {comparison.subject(best)} and {comparison.subject(second)} "
         "would be detected four times out of five, after correction."
     )
-    margin = points(verdict, best, second)
+    margin = abs(points(verdict, best, second))  # test may put the pick second
     if verdict.p(best, second) < 1 - comparison.params.confidence:
         return [f"{text} The observed {margin:.1f} points already distinguish the two.", _longer(comparison)]
     return [f"{text} {_needed(wanted, comparison, margin, seeds)}", _longer(comparison)]
@@ -91,7 +91,7 @@ def _needed(wanted: Needs, comparison: Comparison, points: float, seeds: int) ->
         options.append(f"about {count(_round(wanted.seeds), 'seed')} each on these test images")
     if not options:
         return f"To detect the observed {points:.1f} points, both more test images and more seeds are needed."
-    return f"To detect the observed {points:.1f} points as often, {either(options)} are needed."
+    return f"To detect the observed {points:.1f} points four times out of five, {either(options)} are needed."
 
 
 def _round(number: int) -> int:
