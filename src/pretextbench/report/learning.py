@@ -24,7 +24,8 @@ def settled(comparison: Comparison) -> list[str]:
         return []
     if len(curves.methods) < 2:
         return ["Not known: fewer than two methods have a learning curve (`pretrain.snapshots`)."]
-    return [f"**{STATES[curves.state]}.** {_reason(comparison)} {_tau(comparison)}", _equal_work(comparison)]
+    lines = [f"**{STATES[curves.state]}.** {_reason(comparison)} {_tau(comparison)}", _equal_work(comparison)]
+    return [line for line in lines if line]
 
 
 def _reason(comparison: Comparison) -> str:
@@ -70,12 +71,14 @@ def _equal_work(comparison: Comparison) -> str:
         f"{flip.spent / 1e9:,.0f} G multiply-adds each"
         for flip in curves.flips
     ]
-    parts = [f"**Equal work changes the order:** {_listed(flips)} (k-NN on validation, interpolated)."] if flips else []
-    if not flips and len(curves.unknown) < curves.pairs:
-        parts = ["At equal work instead of equal images no order would turn (k-NN on validation, interpolated)."]
+    given, other = ("work", "images") if comparison.work else ("images", "work")
+    how = "(k-NN on validation, interpolated)"
+    parts = [f"**Equal {other} would change the order:** {_listed(flips)} {how}."] if flips else []
+    if not flips and curves.distinct and len(curves.unknown) < curves.pairs:
+        parts = [f"At equal {other} instead of equal {given} no order would turn {how}."]
     if curves.unknown:
         pairs = ", ".join(" and ".join(pair) for pair in curves.unknown)
-        parts.append(f"Not compared at equal work: {pairs}; this needs a smaller share in `pretrain.snapshots`.")
+        parts.append(f"Not compared at equal {other}: {pairs}; this needs a smaller share in `pretrain.snapshots`.")
     return " ".join(parts)
 
 
