@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ from pydantic import Field
 from pretextbench import registry
 from pretextbench.base.section import parse
 from pretextbench.errors import UserError
-from pretextbench.params import MethodParams, Params
+from pretextbench.params import Control, MethodParams, Params, Pretrain
 from pretextbench.project import demands, search_space
 from pretextbench.project.inventory import take_stock
 from pretextbench.project.search_space import BATCH, RATE
 
-METHODS = [name for name in registry.available() if name not in ("random", "untouched", "mean-colour")]
+METHODS = [name for name in registry.available() if name not in (*get_args(Control), "mean-colour")]
 
 
 class Own(MethodParams):
@@ -55,7 +55,7 @@ def test_the_space_of_every_built_in_method_is_valid(name: str) -> None:
     assert search_space.size(searched, first) >= 9
     for setting in search_space.settings(searched, first, 9, np.random.default_rng(0)):
         search_space.tuned(own, setting)
-    assert name == "supervised" or set(method.search), "it has a parameter of its own to search"
+    assert set(method.search), "it has a parameter of its own to search"
 
 
 def test_rate_and_batch_are_searched_for_every_method() -> None:
@@ -190,3 +190,9 @@ def test_prepared_images_that_are_too_few_for_the_trials_are_refused(tmp_path: P
     data = SimpleNamespace(images=lambda split: [0] * 100, image_size=32, colour=True)
     (refusal,) = demands.of_data(wanted, entries, data)  # type: ignore[arg-type]
     assert "tune.trials is 12, but method 'simclr' has 9 settings to try (optimizer.lr, temperature). Lower" in refusal
+
+
+def test_a_trial_has_one_budget_one_device_and_no_snapshots() -> None:
+    whole = Pretrain(images=None, multiply_adds=1e12, devices=4, nodes=2, snapshots=(0.5,), batch_size=32)
+    trial = search_space.for_trials(whole, 640)
+    assert trial == Pretrain(images=640, snapshots=(), batch_size=32)
