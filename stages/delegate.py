@@ -81,12 +81,16 @@ def run(arguments: list[str]) -> int | None:
     with socket.socket(socket.AF_UNIX) as host:
         try:
             host.connect(str(FOLDER / f"{key(os.environ)}.sock"))
+            signal.pthread_sigmask(signal.SIG_BLOCK, PASSED)  # until it is known to which process they are passed on
             socket.send_fds(host, [NUMBER.pack(len(request))], [0, 1, 2])
             host.sendall(request)
-            process = _number(host)
+            if (process := _number(host)) is not None:
+                return _wait(host, process)
         except OSError:
-            return None
-        return None if process is None else _wait(host, process)
+            pass
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED)
+    return None
 
 
 def _wait(host: socket.socket, process: int) -> int:
@@ -96,6 +100,7 @@ def _wait(host: socket.socket, process: int) -> int:
 
     for number in PASSED:
         signal.signal(number, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED)
     status = _number(host)
     if status is None:
         print("error: the host of the stages was killed. Start the stage again.", file=sys.stderr)

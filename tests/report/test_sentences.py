@@ -94,10 +94,11 @@ def test_a_reason_is_told(plain):
 def test_the_leaderboard_has_the_other_protocols(comparison):
     line = lines(leaderboard_csv(comparison))[0]
     assert {"corrupted", "transfer", "finetune_100pct", "views", "training_mmacs", "on_cost_front"} <= set(line)
+    assert float(line["epochs"]) == pytest.approx(float(line["images_seen"]) / 6000, abs=0.001)
     header = next(text for text in leaderboard_md(comparison).splitlines() if "tie" in text)
     assert "fine-tuned, 100 % labels %" in header
     assert "corrupted %" in header
-    assert "images seen | views | M multiply-adds" in " ".join(header.split())
+    assert "images seen | epochs | views | M multiply-adds" in " ".join(header.split())
     sentences = recommendation_md(comparison, {"said": "No test image is in train."})
     assert "- corrupted test images (mean of all corruptions and severities): simclr has " in sentences
     assert "- the whole network fine-tuned, 100 % labels: simclr has " in sentences

@@ -19,6 +19,7 @@ class Row:
     layers: Mapping[str, str]  # "linear", "knn", "transfer" -> stage chosen on validation over all seeds; "last"
     labelfree: Mapping[str, float]
     images_seen: int
+    epochs: float  # passes over the training images
     seconds: float  # mean over seeds, as the next
     images_per_second: float
     peak_memory_mib: float  # largest over seeds
@@ -77,6 +78,7 @@ def row_of(name: str, group: Sequence[Run]) -> Row:
         validation=tuple(float(run.metrics["linear"]["layers"][layers["linear"]]["val"]) for run in group if layers),
         labelfree={key: float(np.mean([measured[key] for measured in free])) for key in measures},
         images_seen=max(run.images_seen for run in group),
+        epochs=max(run.images_seen for run in group) / group[0].metrics["data"]["train"],
         seconds=float(np.mean([run.seconds for run in group])),
         images_per_second=float(np.mean([run.images_per_second for run in group])),
         peak_memory_mib=max(run.peak_memory_mib for run in group),

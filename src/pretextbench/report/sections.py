@@ -158,9 +158,10 @@ def _scored(row: Row, group: Sequence[Run]) -> list[str]:
 
 
 def _cost(row: Row) -> list[str]:
-    numbers = (row.images_seen, row.seconds, row.images_per_second, row.peak_memory_mib, row.parameters)
+    numbers = (row.seconds, row.images_per_second, row.peak_memory_mib, row.parameters)
     work = (row.multiply_adds / 1e6, row.training_multiply_adds / 1e6, row.total_multiply_adds / 1e9)
-    return [*(f"{number:,.0f}" for number in numbers), f"{row.views}", *(f"{number:,.1f}" for number in work)]
+    seen = (f"{row.images_seen:,}", f"{row.epochs:.3g}")
+    return [*seen, *(f"{number:,.0f}" for number in numbers), f"{row.views}", *(f"{number:,.1f}" for number in work)]
 
 
 def labelfree(comparison: Comparison) -> dict[str, Any]:

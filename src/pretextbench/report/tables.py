@@ -14,7 +14,7 @@ from pretextbench.report.label_notes import label_notes, mark
 Cell = str | int | float | None
 MEASURES = ("rankme", "uniformity", "feature_std", "alignment")  # keys of LABEL_FREE in the order of the files' columns
 SPEED = ["seconds", "images/s", "peak MiB", "parameters"]
-COST = ["images seen", "views", "M multiply-adds/image", "G multiply-adds", *SPEED]  # headings of `_cost`
+COST = ["images seen", "epochs", "views", "M multiply-adds/image", "G multiply-adds", *SPEED]  # headings of `_cost`
 
 
 def leaderboard_csv(comparison: Comparison) -> str:
@@ -48,6 +48,7 @@ def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
         record |= {protocol.column: comparison.cell(protocol, row.name), **_ends(comparison, protocol, row)}
     record |= {
         "images_seen": row.images_seen,
+        "epochs": round(row.epochs, 3),
         "seconds": round(row.seconds, 3),
         "images_per_second": round(row.images_per_second, 1),
         "peak_memory_mib": round(row.peak_memory_mib, 1),
@@ -154,7 +155,14 @@ def _cost(row: Row) -> list[str]:
     numbers = (row.seconds, row.images_per_second, row.peak_memory_mib, row.parameters)
     work = f"{row.training_multiply_adds / 1e6:,.1f}"  # per image
     total = f"{row.total_multiply_adds / 1e9:,.0f}"
-    return [f"{row.images_seen:,}", f"{row.views}", work, total, *(f"{number:,.0f}" for number in numbers)]
+    return [
+        f"{row.images_seen:,}",
+        f"{row.epochs:.3g}",
+        f"{row.views}",
+        work,
+        total,
+        *(f"{number:,.0f}" for number in numbers),
+    ]
 
 
 def caption(comparison: Comparison) -> list[str]:
