@@ -115,7 +115,7 @@ def finished(folder: Path) -> Project:
 def copied(project: Project, folder: Path) -> Project:
     """A copy of a finished project and of its method, in a new folder; nothing in it points back."""
     origin = project.root.parent
-    shutil.copytree(origin, folder, symlinks=True, ignore=shutil.ignore_patterns(".prefect", "mlflow.db"))
+    shutil.copytree(origin, folder, symlinks=True, ignore=shutil.ignore_patterns(".prefect", "mlflow.db", "*.sock"))
     made = _opened(folder)
     (made.root / ".prefect").mkdir()
     for name in ("mlflow.db", ".prefect/prefect.db"):
