@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.delegate import FOLDER, NUMBER, key, lingers
+from stages.delegate import FOLDER, NUMBER, PASSED, key, lingers
 
 PRELOADED = (
     "torch", "prefect", "kornia", "sklearn.manifold", "sklearn.decomposition",
@@ -108,6 +108,7 @@ class Host:
             request = Request.of(self.listener.accept()[0])
         except (OSError, ValueError, struct.error):
             return False
+        signal.pthread_sigmask(signal.SIG_BLOCK, PASSED)  # in the copy until `run`, which answers them
         process = os.fork()
         if not process:
             self.listener.close()
@@ -116,6 +117,7 @@ class Host:
             request.become()
         request.close()
         if process:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED)
             self.children[process] = request.connection
             with contextlib.suppress(OSError):
                 request.connection.sendall(NUMBER.pack(process))
@@ -156,6 +158,7 @@ def main(name: str) -> int:
 def run() -> int:
     """Run the stage that sys.argv names, in this process; returns its exit status."""
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED)
         from stages.start import main as run_stage  # here: Ctrl-C may come while this is imported
 
         return run_stage(sys.argv[0].removeprefix("stages "))
