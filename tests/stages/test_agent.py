@@ -78,6 +78,7 @@ class Machines:
         self.one.env |= {"PRETEXTBENCH_RECORDED": "1"}
         self.write(TWO_NODES)
         training_here.stage(self.one, "inventory")
+        training_here.stage(self.one, "tune", "rotation")
         training_here.stage(self.one, "augment", "rotation")
         shutil.rmtree(self.one.root / "runs/pretrain")
         self.two = checkout(folder / "two", folder / "one" / "site")
