@@ -107,7 +107,7 @@ def test_a_hostile_params_file_reaches_no_shell(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").write_text((CODE / "dvc.yaml").read_text())
     (tmp_path / "stages").mkdir()
     shutil.copy(CODE / "stages/run.sh", tmp_path / "stages/run.sh")
-    params = (CODE / "params.yaml").read_text().replace("[simclr, rotation]", '["simclr; touch burgled #"]')
+    params = (CODE / "params.yaml").read_text().replace("[simclr, colorization]", '["simclr; touch burgled #"]')
     (tmp_path / "params.yaml").write_text(params)
     env = {**os.environ, "PYTHONPATH": str(CODE), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     command = [sys.executable, "-m", "dvc", "repro", "--keep-going"]

@@ -33,7 +33,7 @@ class Clone:
     def __init__(self, root: Path, changes: dict[str, str]) -> None:
         self.root, self.log = root, root.with_suffix(".stages")
         subprocess.run(["git", "clone", "-q", str(CHECKOUT), str(root)], check=True)
-        self.edit({"methods: [simclr, rotation]": f"methods: {METHODS}", **changes})
+        self.edit({"methods: [simclr, colorization]": f"methods: {METHODS}", **changes})
         shell = root.with_suffix(".sh")  # in which DVC runs `sh stages/run.sh NAME ...`
         shell.write_text(SHELL.format(log=self.log))
         shell.chmod(0o755)

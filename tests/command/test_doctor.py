@@ -82,7 +82,7 @@ def test_a_plugin_that_is_broken_is_a_warning_until_a_comparison_names_it(instal
     install("pretext-broken", {"broken": "pretext_broken:X"}, {"pretext_broken.py": "import nothing_like_this"})
     assert bad(doctor.plugins())["method broken"].verdict == "warning"
     assert bad(doctor.parameters(project, quick=False)) == {}
-    text = (project / "params.yaml").read_text().replace("[simclr, rotation]", "[broken]")
+    text = (project / "params.yaml").read_text().replace("[simclr, colorization]", "[broken]")
     (project / "params.yaml").write_text(text)
     assert "nothing_like_this" in bad(doctor.parameters(project, quick=False))["params.yaml"].state
 
