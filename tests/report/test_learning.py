@@ -42,6 +42,12 @@ def test_a_settled_order_is_said_to_be():
     assert "At equal work instead of equal images no order would turn" in text
 
 
+def test_the_order_by_knn_is_not_taken_for_that_of_the_recommendation():
+    sentence = "it puts rotation's encoder first, and the linear probe simclr's encoder. Kendall's tau"
+    assert sentence in section(judged({"simclr": (0.2, 0.25, 0.3), "rotation": UP}))
+    assert "the order by k-NN" not in section(judged({"simclr": UP, "rotation": (0.2, 0.25, 0.3)}))
+
+
 def test_curves_that_crossed_late_are_never_called_settled():
     text = section(judged({"simclr": LATE[0], "rotation": LATE[1]}))
     assert "Settled" not in text

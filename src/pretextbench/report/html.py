@@ -98,7 +98,7 @@ def report_html(
         comparison=comparison,
         caption=[Markup(MARKDOWN.renderInline(line)) for line in caption(comparison) if line],
         lead=lead,
-        label_notes=label_notes(comparison),
+        label_notes=[Markup(MARKDOWN.renderInline(line)) for line in label_notes(comparison)],
         looks=looks,
         parts=parts,
         facts=[*([f"images: {images}"] if images else []), *_facts(comparison)],

@@ -24,8 +24,17 @@ def settled(comparison: Comparison) -> list[str]:
         return []
     if len(curves.methods) < 2:
         return ["Not known: fewer than two methods have a learning curve (`pretrain.snapshots`)."]
-    lines = [f"**{STATES[curves.state]}.** {_reason(comparison)} {_tau(comparison)}", _equal_work(comparison)]
-    return [line for line in lines if line]
+    order = " ".join(filter(None, [_reason(comparison), _first(comparison), _tau(comparison)]))
+    return [line for line in (f"**{STATES[curves.state]}.** {order}", _equal_work(comparison)) if line]
+
+
+def _first(comparison: Comparison) -> str:
+    """The method that k-NN puts first, where the recommendation is about another."""
+    first = max(comparison.curves.methods, key=lambda curve: curve.accuracy[-1]).name
+    if comparison.leader is None or comparison.leader.name == first:
+        return ""
+    by_knn, by_linear = comparison.subject(first), comparison.subject(comparison.leader.name)
+    return f"This is the order by k-NN: it puts {by_knn} first, and the linear probe {by_linear}."
 
 
 def _reason(comparison: Comparison) -> str:
