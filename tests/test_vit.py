@@ -175,7 +175,7 @@ def test_parameters_of_another_architecture_are_refused(given: dict[str, object]
 
 
 def test_a_transformer_has_timms_version_in_its_settings_and_a_resnet_has_not() -> None:
-    for name, stages in (("vit-tiny", {"pretrain", "evaluate"}), ("resnet10", set())):
+    for name, stages in (("vit-tiny", {"tune", "pretrain", "evaluate"}), ("resnet10", set())):
         versions = settings("", Params(encoder=EncoderParams(name=name)))["versions"]
         assert {stage for stage, names in versions.items() if "timm" in names} == stages
 
