@@ -136,9 +136,9 @@ def test_the_estimate_is_of_the_run_that_is_asked_for(tmp_path: Path, project: P
     shipped = template.check(SHIPPED.read_text())
     small = shipped.model_copy(update={"pretrain": shipped.pretrain.model_copy(update={"batch_size": 8})})
     cost = estimate.estimate(small, actual.pixels, (48, 60), 2)
-    assert set(cost.training) == {"simclr", "rotation", "random", "pixels", "supervised"}
+    assert set(cost.training) == {"simclr", "colorization", "random", "pixels", "supervised"}
     assert cost.training["random"] == cost.training["pixels"] == 0
-    assert min(cost.training[name] for name in ("simclr", "rotation", "supervised")) > 0
+    assert min(cost.training[name] for name in ("simclr", "colorization", "supervised")) > 0
     assert cost.seconds == pytest.approx(sum(cost.training.values()) + 5 * cost.evaluation.seconds + cost.overhead)
     weights = encoder_files.write(tmp_path / "mine", side=32)
     result = typed("init", "--images", tmp_path / "images", "--weights", weights)
