@@ -2,8 +2,9 @@
 
 Every method gets the same five trials, one change each: its defaults, half of the batch, a third and three times the
 learning rate, and another value of the first parameter that its `search` names. A change that helps is kept for the
-trials after it. The first batch is the one that was the default when the search began, for all methods alike. The score is the accuracy of the linear probe on the validation images at the stage that they choose;
-test images are never opened.
+trials after it. The first batch is the one that was the default when the search began, for all methods alike. The
+score is the accuracy of the linear probe on the validation images at the stage that they choose; test images are never
+opened.
 Each trial runs on one thread and is a row of results/search.csv. A trial that has a row is not run again.
 """
 
@@ -25,6 +26,7 @@ from pretextbench import registry
 from pretextbench.augment.pipeline import as_float
 from pretextbench.data.prepare import prepare
 from pretextbench.data.prepared import Prepared
+from pretextbench.errors import UserError
 from pretextbench.evaluate import linear
 from pretextbench.evaluate.features import extract
 from pretextbench.evaluate.probes import knn
@@ -63,7 +65,11 @@ def search(method: str, data: Prepared, name: str, images: int) -> None:
         key = {"data": name, "images": images, "method": method, "trial": trial}
         row = rows.finished(TABLE, key)
         if row is None:
-            row = {**key, "settings": json.dumps(settings), **measure(method, settings, data, images)}
+            try:
+                row = {**key, "settings": json.dumps(settings), **measure(method, settings, data, images)}
+            except UserError as error:  # a value that does not go with these images
+                print(f"{method}, trial {trial}: {error}", flush=True)
+                continue
             rows.append(TABLE, COLUMNS, row)
         print(row, flush=True)
         if float(row["linear"]) > score:
@@ -77,7 +83,17 @@ def measure(method: str, settings: Settings, data: Prepared, images: int, seed: 
         params = cls.Params.model_validate(settings)
         recipe, encoder = cls.recipe(params, data.image_size), EncoderParams(name="resnet10", width=16)
         derived = cls.derive(params, batches(data), data.image_size)
-        job = Job(plugin, "", cls, params, encoder, Pretrain(images=images, batch_size=BATCH, precision="fp32"), recipe, derived, seed)
+        job = Job(
+            plugin,
+            "",
+            cls,
+            params,
+            encoder,
+            Pretrain(images=images, batch_size=BATCH, precision="fp32"),
+            recipe,
+            derived,
+            seed,
+        )
         card = pretrain(job, data, Path(folder) / "encoder", Path(folder) / "scratch", show=False)
         return {**judge(encoder_folder.load(Path(folder) / "encoder")[0], data), "seconds": card.seconds}
 

@@ -17,6 +17,7 @@ from dvc.stage.exceptions import StageNotFound
 from pretextbench.errors import UserError, nearest
 from pretextbench.params import load
 from pretextbench.project import layout
+from pretextbench.project.variant import at_budget
 
 logging.getLogger("dvc.progress").setLevel(logging.CRITICAL)  # no bars of DVC's within our table of stages
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]  # without the switch, stages side by side refuse each other
@@ -143,5 +144,6 @@ def targets(methods: Iterable[str], stages: Iterable[str]) -> list[str]:
                 f"There is no method {name!r} in this comparison.{nearest(name, known)} Its methods and controls are "
                 f"{', '.join(known)}; more are listed under compare.methods in params.yaml."
             )
-        items |= {name, *(f"{name}-{seed}" for seed in (*compare.seeds, 0))}
+        rows = [name, *(at_budget(name, images) for images in compare.budgets)]
+        items |= {name, *(f"{row}-{seed}" for row in rows for seed in (*compare.seeds, 0))}
     return [stage for stage in stages if stage.partition("@")[2] in items]

@@ -11,6 +11,7 @@ from pretextbench.base.section import parse
 from pretextbench.errors import UserError
 from pretextbench.params import NAME, MethodParams
 from pretextbench.project import layout, search_space
+from pretextbench.project.variant import budget_of
 
 
 def only_method(stage: str, doc: str | None) -> str:
@@ -31,6 +32,15 @@ def method_and_seed(stage: str, doc: str | None) -> tuple[str, int]:
     return arguments.method, arguments.seed
 
 
+def _entries() -> dict[str, Any]:
+    return json.loads(layout.METHODS.read_text()) if layout.METHODS.is_file() else {}
+
+
+def row_named(name: str) -> str:
+    """The row of the comparison that a stage's METHOD is about: that of `simclr-96000` is simclr."""
+    return budget_of(name, _entries())[0]
+
+
 class Contestant(NamedTuple):
     """A method as the inventory found it, imported."""
 
@@ -39,6 +49,8 @@ class Contestant(NamedTuple):
     method: Any
     params: MethodParams
     from_scratch: bool = False
+    row: str = ""  # of the comparison
+    images: int | None = None  # budget, where it is not that of `pretrain`: see compare.budgets
 
 
 def contestant(name: str) -> Contestant:
@@ -49,27 +61,29 @@ def contestant(name: str) -> Contestant:
         PluginError: it cannot be used.
     """
     entrant = untuned(name)
-    if name not in (json.loads(layout.PLAN.read_text()) if layout.PLAN.is_file() else {}):  # a control
+    if entrant.row not in (json.loads(layout.PLAN.read_text()) if layout.PLAN.is_file() else {}):  # a control
         return entrant
-    chosen = read_json(layout.tuned(name) / layout.CHOSEN, "Run the tune stage; it writes it.")
+    chosen = read_json(layout.tuned(entrant.row) / layout.CHOSEN, "Run the tune stage; it writes it.")
     return entrant._replace(params=search_space.tuned(entrant.params, chosen)) if chosen else entrant
 
 
 def untuned(name: str) -> Contestant:
     """Import a method and give it the parameters that the inventory wrote; raises as `contestant`."""
-    entries = json.loads(layout.METHODS.read_text()) if layout.METHODS.is_file() else {}
-    if name not in entries:
+    entries = _entries()
+    row, images = budget_of(name, entries)
+    if row not in entries:
         raise UserError(
             f"Method {name!r} is not in {layout.METHODS} (found: {', '.join(entries) or 'nothing'}). "
             "List it under compare.methods in params.yaml and run `dvc repro`."
         )
-    entry = entries[name]
-    plugin = registry.find(entry.get("method", name))
+    entry = entries[row]
+    plugin = registry.find(entry.get("method", row))
     if registry.source_hash(plugin) != entry["source_hash"]:
         raise UserError(
             f"The code of method {name!r} was changed after the inventory of this run. Run `dvc repro` again: its "
             "results are then made by the new code."
         )
     method = registry.load(plugin.name)
-    params = parse(method.Params, entry["params"], str(layout.METHODS), name)
-    return Contestant(plugin, entry["source_hash"], method, params, entry.get("from_scratch", False))
+    params = parse(method.Params, entry["params"], str(layout.METHODS), row)
+    scratch = entry.get("from_scratch", False)
+    return Contestant(plugin, entry["source_hash"], method, params, scratch, row, images)

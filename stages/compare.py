@@ -1,16 +1,19 @@
 """Stage `compare`: every evaluation -> leaderboard (csv, md, png), curves, metrics, the recommendation, report.html."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 from pretextbench.base.files import read_json
+from pretextbench.compare.budget_orders import BudgetOrders, budget_orders
 from pretextbench.compare.comparison import compare
-from pretextbench.compare.runs import CARD, read
+from pretextbench.compare.runs import CARD, Run, read
+from pretextbench.params import Compare
 from pretextbench.project import layout
 from pretextbench.project.settings import parameters, parameters_text
+from pretextbench.project.variant import at_budget
 from pretextbench.report.output import Appendix, write
 from pretextbench.track.records import git_commit
 from pretextbench.track.stage_records import record_compare
@@ -28,9 +31,14 @@ def main() -> None:
     folders = [f"{name}-{seed}" for name in names for seed in params.compare.seeds]
     folders += [f"{name}-0" for name in params.compare.references]
     evaluations = layout.EVALUATED
-    runs = read(evaluations, folders)
+    runs, others = read(evaluations, folders), at_budgets(params.compare)
+    folders += [run.folder.name for group in others.values() for run in group if run.folder]
     appendix = Appendix.read(layout.AUDIT, recipe([evaluations / folder for folder in folders]))
-    comparison = replace(compare(runs, params.compare, params.compare.seed), tuning=tuned(params.compare.methods))
+    comparison = replace(
+        compare(runs, params.compare, params.compare.seed),
+        tuning=tuned(params.compare.methods),
+        orders=orders(runs, others, params.compare),
+    )
     written = write(comparison, runs, layout.REPORTS, appendix)
     inputs.check()
     record_compare(
@@ -39,6 +47,25 @@ def main() -> None:
     for path in written:
         if path.suffix == ".md":
             print(path.read_text(encoding="utf-8"))
+
+
+def at_budgets(params: Compare) -> dict[int, list[Run]]:
+    """Budget in images -> the runs of the methods there, under the names of their rows."""
+    groups = {}
+    for images in params.budgets:
+        rows = {at_budget(name, images): name for name in params.methods}
+        runs = read(layout.EVALUATED, [f"{row}-{seed}" for row in rows for seed in params.seeds])
+        groups[images] = [replace(run, name=rows[run.name]) for run in runs]
+    return groups
+
+
+def orders(runs: Sequence[Run], others: Mapping[int, Sequence[Run]], params: Compare) -> BudgetOrders:
+    """The orders of the methods at the common budget, whose runs are `runs`, and at the other ones."""
+    methods = [run for run in runs if run.kind == "method"]
+    if not methods or not others:
+        return BudgetOrders()
+    images = parameters().pretrain.images or max(run.images_seen for run in methods)
+    return budget_orders({images: methods, **others}, params)
 
 
 def tuned(methods: Sequence[str]) -> dict[str, Summary]:

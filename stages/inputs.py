@@ -61,23 +61,27 @@ def state(entry: Mapping[str, Any], item: Sequence[str]) -> Iterator[tuple[str, 
     """Each file below the dependencies of a stage in dvc.yaml, and each section of its parameters, with its content.
 
     Args:
-        item: arguments of the stage, a method and a seed; `${item.method}` and `${item.seed}` stand for them.
+        item: arguments of the stage, a method and a seed; `${item.method}` and `${item.seed}` stand for them. Where the
+            command has `${item.images}` too, the method's argument is the row and its budget.
     """
+    matrix = dict(zip(("method", "seed"), item, strict=False))
+    if "${item.images}" in entry.get("cmd", ""):
+        matrix["method"], _, matrix["images"] = item[0].rpartition("-")
     for dep in entry.get("deps", ()):
-        for path in _files(Path(_filled(dep, item))):
+        for path in _files(Path(_filled(dep, matrix))):
             yield path.as_posix(), _content(path)
     for group in entry.get("params", ()):
         for file, keys in group.items() if isinstance(group, dict) else ():
             values = _json(Path(file))
-            for key in (_filled(key, item) for key in keys or ()):
+            for key in (_filled(key, matrix) for key in keys or ()):
                 yield f"{key} in {file}", json.dumps(_at(values, key.split(".")), sort_keys=True)
                 if file == layout.METHODS.as_posix():
                     plugin = registry.find(values[key].get("method", key))
                     yield f"the code of the method {key}", registry.source_hash(plugin)
 
 
-def _filled(text: str, item: Sequence[str]) -> str:
-    for name, value in zip(("method", "seed"), item, strict=False):
+def _filled(text: str, item: Mapping[str, str]) -> str:
+    for name, value in item.items():
         text = text.replace(f"${{item.{name}}}", value)
     return text
 

@@ -11,7 +11,7 @@ from pretextbench.project.settings import parameters
 from pretextbench.track.stage_records import record_pretrain
 from pretextbench.train import checkpoint, encoder_folder
 from stages import agent, inputs
-from stages.arguments import method_and_seed
+from stages.arguments import method_and_seed, row_named
 from stages.worker import train
 
 
@@ -29,7 +29,7 @@ def main() -> None:
         card = train(name, seed)
     check_inputs(name, seed)
     output, experiment = layout.pretrained(name, seed), layout.experiment(params)
-    record_pretrain(output, layout.augmented(name), layout.root(), layout.IMAGES, curves, experiment)
+    record_pretrain(output, layout.augmented(row_named(name)), layout.root(), layout.IMAGES, curves, experiment)
     pace = f"{card.seconds:.1f} s, {card.images_per_second:,.0f} images/s"
     print(f"{name}-{seed}: {card.images_seen:,} images in {pace}")
 

@@ -32,12 +32,14 @@ def train(name: str, seed: int) -> Card:
 
 def job(name: str, seed: int, params: Params) -> Job:
     """The training job of a method and seed, with the policy and the tensors that its augment stage froze."""
-    entrant, folder = contestant(name), layout.augmented(name)
+    entrant = contestant(name)
+    folder = layout.augmented(entrant.row)
     policy = Policy.read(folder / "policy.json")
     derived = read_tensors(folder / "derived.safetensors", "augment")
     encoder = encoder_of(entrant.from_scratch, params.encoder)
     row = "" if name == entrant.plugin.name else name
-    return Job(*entrant[:4], encoder, params.pretrain, policy.recipe, derived, seed, row)
+    training = params.pretrain.of_images(entrant.images) if entrant.images else params.pretrain
+    return Job(*entrant[:4], encoder, training, policy.recipe, derived, seed, row)
 
 
 def watching(name: str, seed: int, params: Params, data: Prepared) -> Watching:

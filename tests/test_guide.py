@@ -31,7 +31,7 @@ augment: {derive_images: 50, view_images: 20}
 encoder: {width: 4}
 pretrain: {images: 64, batch_size: 16, log_every: 2}
 evaluate: {budgets: ["10%"], redraws: 1, linear_l2: [0.001, 0.1], linear_steps: 20}
-compare: {methods: [mean-colour], controls: [], references: [], seeds: [0], resamples: 200}
+compare: {methods: [mean-colour], controls: [], references: [], seeds: [0], budgets: [], resamples: 200}
 methods: {}
 """
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from pretextbench.project import layout
-from pretextbench.project.settings import ENCODING, REFERENCES, SECTIONS, VERSIONS, WATCHED
+from pretextbench.project.settings import ENCODING, REFERENCES, SECTIONS, TRAINING, VERSIONS, WATCHED
 from tests import watched
 from tests.checkout import PROJECT
 
@@ -57,7 +57,7 @@ def test_stages_read_the_sections_that_the_inventory_writes() -> None:
     assert all(isinstance(entry, dict) for entry in files), "a stage depends on params.yaml itself"
     read = {section for entry in files for section in entry.get(str(layout.SETTINGS), [])}
     read.remove(f"{REFERENCES}.${{item.method}}")
-    assert read == {*SECTIONS, *(f"versions.{stage}" for stage in VERSIONS)}
+    assert read == {*SECTIONS, TRAINING, *(f"versions.{stage}" for stage in VERSIONS)}
 
 
 @pytest.mark.parametrize("stage", JUDGED)

@@ -24,7 +24,7 @@ augment: {derive_images: 50, view_images: 20}
 encoder: {width: 4}
 pretrain: {images: 384, batch_size: 32, log_every: 2, checkpoint_seconds: 0}
 evaluate: {budgets: ["10%"], redraws: 1, linear_l2: [0.001, 0.1], linear_steps: 20, map_images: 0}
-compare: {methods: [simclr, rotation], controls: [random], references: [], seeds: [0], resamples: 200}
+compare: {methods: [simclr, rotation], controls: [random], references: [], seeds: [0], budgets: [], resamples: 200}
 methods: {}
 """
 TIME = 900  # seconds that any command may take

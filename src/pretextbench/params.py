@@ -12,6 +12,7 @@ from pretextbench.base.section import (
     BudgetShare,
     Count,
     Fraction,
+    ImagesSeen,
     LabelBudgets,
     MethodName,
     OneLine,
@@ -119,6 +120,9 @@ class Compare(Section):
     seeds: Annotated[tuple[RandomSeed, ...], AfterValidator(distinct)] = Field(
         (0,), min_length=1, description="one run per method and seed"
     )
+    budgets: Annotated[tuple[ImagesSeen, ...], AfterValidator(distinct)] = Field(
+        (), max_length=10, description="in images seen, besides that of `pretrain`: every method is compared at each"
+    )
     allow_unequal_budgets: bool = Field(False, description="rank encoders that were pretrained on different budgets")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals; 1 - confidence is the test level")
     pairs: Literal["asked", "all"] = Field(
@@ -171,6 +175,18 @@ class Params(Section):
                 f"compare.references names {', '.join(missing)}, which the section `references` does not have. "
                 f"Add it there, for example `references: {{{missing[0]}: {{name: resnet18}}}}`"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _budgets_are_others(self) -> Self:
+        budgets, given = self.compare.budgets, self.pretrain
+        if budgets and given.multiply_adds:
+            raise ValueError(
+                f"compare.budgets are images seen, found {list(budgets)}, and pretrain.multiply_adds is set. Give the "
+                "budget as pretrain.images or pretrain.epochs, or set `compare.budgets: []`"
+            )
+        if given.images in budgets:
+            raise ValueError(f"compare.budgets has {given.images}, the budget of pretrain.images. Take it out there")
         return self
 
     @model_validator(mode="before")

@@ -98,6 +98,20 @@ def test_an_estimate_does_not_import_the_compiler_of_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_trainings_at_other_budgets_are_counted() -> None:
+    """By hand: two methods of 50 and 20 s at 1,000 images take 140 s at 2,000, each judged in 3 s, three seeds."""
+    params = Params.model_validate({"compare": {"budgets": [2000]}, "pretrain": {"images": 1000}})
+    training = {"simclr": 50.0, "rotation": 20.0, "supervised": 30.0}
+    budgets = estimate.at_budgets(params, training, 80)
+    assert budgets == {2000: 140.0}
+    judged = cost.Evaluation(3.0, "resnet10", 32, 240, 4.0)
+    whole = cost.Estimate(training, judged, 5.0, 1, 0, 1, 3, budgets=budgets, methods=2)
+    assert whole.seconds == pytest.approx(3 * (100 + 140 + 5 * 3) + 5)
+    lines = list(cost.description(whole, Path()))
+    assert "  training at other budgets 2 min at 2,000 images x 3 seeds" in lines
+    assert any(line.startswith("  evaluation 3 s for each of 5 rows x 3 seeds") for line in lines)
+
+
 def test_trials_are_counted_by_their_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """By hand: 9 trials of 100 images, the best 3 of them with 300, judged by 100 images each time."""
     params = Params.model_validate({"tune": {"trials": 9, "images": 100}, "pretrain": {"images": 1000}})

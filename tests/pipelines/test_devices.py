@@ -132,7 +132,7 @@ def test_the_pipeline_says_what_needs_devices(toy: Toy) -> None:
     root = toy((server.CODE / "dvc.yaml").read_text())
     (root / "runs").mkdir()
     (root / "runs/methods.json").write_text('{"simclr": {}, "random": {}}')
-    params = "compare: {methods: [simclr], controls: [random], references: [], seeds: [0]}\n"
+    params = "compare: {methods: [simclr], controls: [random], references: [], seeds: [0], budgets: []}\n"
     params += "prepare: {}\naugment: {}\nencoder: {}\n"
     for training, expected in (
         ("devices: 3", 3),

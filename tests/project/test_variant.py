@@ -15,12 +15,13 @@ from pretextbench.data.prepare import prepare
 from pretextbench.data.prepared import Prepared
 from pretextbench.encoder import build
 from pretextbench.errors import PluginError, UserError
-from pretextbench.params import Params
+from pretextbench.params import Compare, Params, parse_text
 from pretextbench.project import layout
 from pretextbench.project.inventory import take_stock
-from pretextbench.project.variant import Variant
+from pretextbench.project.variant import Variant, budget_of, check_names
 from pretextbench.train.pretrain import pretrain
 from stages import worker
+from stages.arguments import row_named
 
 SIDE = 16
 SCRATCH = {"method": "simclr", "from_scratch": True, "temperature": 0.3}
@@ -90,6 +91,76 @@ class Ours(PretextMethod[Params]):
     install("ours", {"ours": "pretext_ours:Ours"}, {"pretext_ours.py": source})
     with pytest.raises(PluginError, match=r"has a parameter 'method', which params\.yaml uses"):
         registry.load("ours")
+
+
+def test_a_method_at_another_budget_is_trained_for_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stages of `simclr-48` train the row simclr, with its policy, on 48 images in place of 32."""
+    monkeypatch.chdir(tmp_path)
+    params = parameters()
+    entries = take_stock(params.model_copy(update={"compare": Compare(methods=("simclr",), budgets=(48,))}), {})
+    write_whole(layout.METHODS, json.dumps(entries).encode())
+    method, folder = registry.load("simclr"), layout.augmented("simclr")
+    policy = Policy("simclr", SIDE, method.recipe(method.Params(), SIDE))
+    write_whole(folder / "policy.json", policy.to_json().encode())
+    write_whole(folder / "derived.safetensors", save({}))
+    usual, other = worker.job("simclr", 0, params), worker.job("simclr-48", 0, params)
+    assert (usual.row, other.row) == ("", "simclr-48")
+    assert (usual.pretrain.images, other.pretrain.images) == (32, 48)
+    assert other.params == usual.params
+    assert row_named("simclr-48") == "simclr"
+    with pytest.raises(UserError, match="'rotation-48' is not in"):
+        worker.job("rotation-48", 0, params)
+
+
+def test_a_row_with_the_name_of_another_at_a_budget_is_refused() -> None:
+    compare = Compare(methods=("simclr", "simclr-48"), budgets=(48,))
+    params = parameters(**{"simclr-48": {"method": "simclr"}})
+    with pytest.raises(UserError, match=r"'simclr-48' is a row of its own, and the name of 'simclr' at a budget"):
+        check_names(params.model_copy(update={"compare": compare}))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "{compare: {budgets: [100, 200]}, pretrain: {images: 100}}",
+            r"the file: compare\.budgets has 100, the budget of pretrain\.images\. Take it out there",
+        ),
+        (
+            "{compare: {budgets: [100]}, pretrain: {images: null, multiply_adds: 1.0e+12}}",
+            r"the file: compare\.budgets are images seen, found \[100\], and pretrain\.multiply_adds is set\.",
+        ),
+        ("compare: {budgets: [1.5]}", r"compare\.budgets\.0: needs a whole number \(found 1\.5\)\."),
+        ("compare: {budgets: [5, 5]}", r"compare\.budgets: names one entry twice"),
+    ],
+)
+def test_budgets_that_cannot_be_are_refused_in_words(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_text(text, "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("simclr", ("simclr", None)),
+        ("simclr-96000", ("simclr", 96_000)),
+        ("simclr-2", ("simclr-2", None)),  # a row of its own
+        ("simclr-2-50", ("simclr-2", 50)),
+        ("other-50", ("other-50", None)),
+        ("simclr-v2", ("simclr-v2", None)),
+    ],
+)
+def test_the_row_and_the_budget_of_a_name(name: str, expected: tuple[str, int | None]) -> None:
+    assert budget_of(name, ["simclr", "simclr-2"]) == expected
+
+
+def test_a_method_is_checked_at_every_budget() -> None:
+    """A queue that fills at the common budget and not at another one is refused before anything is trained."""
+    params = parameters(methods=("swav",), swav={"queue": 16, "batch_size": 16, "prototypes": 8})
+    take_stock(params, {})
+    small = params.model_copy(update={"compare": params.compare.model_copy(update={"budgets": (16,)})})
+    with pytest.raises(UserError, match=r"16 embeddings are not fewer than the 16 images of the budget"):
+        take_stock(small, {})
 
 
 def test_a_control_may_have_a_variant(weights: str) -> None:

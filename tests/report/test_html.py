@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pretextbench.compare.budget_orders import budget_orders
 from pretextbench.compare.comparison import compare
 from pretextbench.report.html import TITLES, recommendation_parts
 from pretextbench.report.tables import percent
@@ -44,7 +45,8 @@ def full(tmp_path_factory):
     curves = {"simclr": (0.3, 0.5, 0.6), "jigsaw": (0.4, 0.45, 0.5)}
     results = with_files(with_curves(planted, curves), tmp_path_factory.mktemp("runs"))
     row = Row(0, {"padding": 4}, (0.4,), 64, 1.0, "finished", "", True)
-    comparison = replace(compare(results, PARAMS), tuning={"simclr": Summary("", {}, 0.0, (row,))})
+    orders = budget_orders({images: [run for run in results if run.kind == "method"] for images in (1, 2)}, PARAMS)
+    comparison = replace(compare(results, PARAMS), tuning={"simclr": Summary("", {}, 0.0, (row,))}, orders=orders)
     audit = {"said": "No image of the test split is in train."}
     return comparison, results, report(results, comparison, audit=audit, audit_picture=PNG, recipe=RECIPE)
 

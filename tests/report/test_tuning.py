@@ -70,6 +70,12 @@ def test_without_labels_too() -> None:
     )
 
 
+def test_without_labels_tuning_is_not_offered() -> None:
+    text = recommendation_md(compared({}, labelled=False))
+    assert "Tuning needs labels" in text
+    assert "tune.trials" not in text
+
+
 def test_the_leaderboard_has_the_cost_of_tuning() -> None:
     rows = {row["name"]: row for row in csv.DictReader(leaderboard_csv(compared({"simclr": TUNED})).splitlines())}
     columns = ("tuning_trials", "tuning_images", "tuning_seconds", "tuning_gain")

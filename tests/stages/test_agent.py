@@ -29,7 +29,7 @@ prepare: {synthetic: {train: 200, val: 40, test: 60}}
 augment: {derive_images: 50, view_images: 20}
 encoder: {width: 4}
 pretrain: {images: 320, batch_size: 16, log_every: 2, checkpoint_seconds: 0, accelerator: cpu, TOGETHER}
-compare: {methods: [rotation], controls: [random], references: [], seeds: [0]}
+compare: {methods: [rotation], controls: [random], references: [], seeds: [0], budgets: []}
 """
 TWO_NODES = PARAMS.replace("TOGETHER", "nodes: 2")
 

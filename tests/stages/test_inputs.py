@@ -55,6 +55,22 @@ def methods(content: dict) -> Callable[[Path], object]:
     return write("runs/methods.json", json.dumps(content))
 
 
+def test_a_row_at_another_budget_depends_on_the_method_of_its_row(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_budget = PIPELINE.replace("  pretrain:\n", "  pretrain-budget:\n").replace(
+        "seed: [0]", "images: [64], seed: [0]"
+    )
+    (project / "dvc.yaml").write_text(at_budget.replace("${item.method} ", "${item.method}-${item.images} "))
+    monkeypatch.setenv("DVC_STAGE", "pretrain-budget@rotation-64-0")
+    monkeypatch.setattr(sys, "argv", ["stages pretrain", "rotation-64", "0"])
+    inputs.begin()
+    inputs.check()
+    write("runs/augment/rotation/policy.json", "{}")(project)
+    with pytest.raises(UserError, match=r"runs/augment/rotation/policy\.json was changed"):
+        inputs.check()
+
+
 @pytest.mark.parametrize(
     ("edit", "named"),
     [

@@ -60,6 +60,10 @@ class Pretrain(Section):
             )
         return self
 
+    def of_images(self, images: int) -> Self:
+        """The same training with a budget of so many images seen."""
+        return self.model_copy(update={**dict.fromkeys(BUDGETS), "images": images})
+
 
 class Watch(Section):
     """Monitoring of a training. It changes no result, so no stage depends on it."""

@@ -22,6 +22,7 @@ BudgetShare = Annotated[float, BeforeValidator(_no_steps), Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0, le=10**12)]
 Count = Annotated[int, Field(gt=0, le=1_000_000)]
 RandomSeed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]  # strict: DVC would name a stage after 1.0 or true
+ImagesSeen = Annotated[int, Field(gt=0, le=10**12, strict=True)]  # ditto
 LINE = r"^[^/:\"'%\\\p{Cc}\p{Zl}\p{Zp}\p{Bidi_C}]+$"  # no marks of direction either
 OneLine = Annotated[str, Field(min_length=1, max_length=100, pattern=LINE)]  # a name that other programs take
 

@@ -47,7 +47,8 @@ def disk(params: "Params", images: int, weights: float | None = None) -> int:
 
     `weights`: bytes of an encoder's weights; None: as `encoder` has them.
     """
-    runs = len(params.compare.seeds) * (len(params.compare.methods) + len(params.compare.controls))
+    trained = len(params.compare.methods) * (1 + len(params.compare.budgets)) + len(params.compare.controls)
+    runs = len(params.compare.seeds) * trained
     square = 3 * params.prepare.image_size**2
     copies = images + (CORRUPTED + 2) * params.augment.view_images
     networks = runs * (weights or encoder(params.encoder)) + sum(
@@ -147,12 +148,16 @@ class Estimate:
     references: Mapping[str, Evaluation] = field(default_factory=dict)  # row -> of its encoder
     tuning: Mapping[str, float] = field(default_factory=dict)  # method -> seconds of all its trials, once for all seeds
     trials: int = 0  # for each method
+    budgets: Mapping[int, float] = field(default_factory=dict)  # of `compare` -> seconds of all methods there, a seed
+    methods: int = 0  # that are trained at each of these budgets
 
     @property
     def seconds(self) -> float:
         """Of all stages one after another."""
         once = sum(row.seconds for row in self.references.values()) + sum(self.tuning.values()) + self.overhead
-        return self.seeds * (sum(self.training.values()) + len(self.training) * self.evaluation.seconds) + once
+        judged = len(self.training) + len(self.budgets) * self.methods
+        trained = sum(self.training.values()) + sum(self.budgets.values())
+        return self.seeds * (trained + judged * self.evaluation.seconds) + once
 
 
 def description(cost: Estimate, place: Path) -> Iterator[str]:
@@ -168,7 +173,10 @@ def description(cost: Estimate, place: Path) -> Iterator[str]:
     if cost.tuning:
         tuned = ", ".join(f"{name} {duration(seconds)}" for name, seconds in cost.tuning.items())
         yield f"  tuning by {cost.trials} trials {tuned}"
-    rows, row = len(cost.training), cost.evaluation
+    if cost.budgets:
+        amounts = ", ".join(f"{duration(seconds)} at {images:,} images" for images, seconds in cost.budgets.items())
+        yield f"  training at other budgets {amounts}{times}"
+    rows, row = len(cost.training) + len(cost.budgets) * cost.methods, cost.evaluation
     yield f"  evaluation {duration(row.seconds)} for each of {rows} rows{times} ({row})"
     for name, reference in cost.references.items():
         yield f"  reference {name}: {duration(reference.seconds)} ({reference})"

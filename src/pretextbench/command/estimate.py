@@ -66,7 +66,8 @@ def estimate(
         rows[name] = _read_out(params, section, sample, (images, views + curve), slower_fit)
     row = rows.pop("")
     weights = row.weights if params.encoder.libraries else None
-    runs = len(training) * len(params.compare.seeds) + len(rows)
+    budgets = at_budgets(params, training, train)
+    runs = (len(training) + len(budgets) * len(params.compare.methods)) * len(params.compare.seeds) + len(rows)
     tuned = tuning(params, training, counts, row.forward)
     return Estimate(
         training,
@@ -79,7 +80,20 @@ def estimate(
         rows,
         tuned,
         params.tune.trials,
+        budgets,
+        len(params.compare.methods),
     )
+
+
+def at_budgets(params: Params, training: Mapping[str, float], train: int) -> dict[int, float]:
+    """Budget of `compare.budgets` -> seconds of the trainings of all methods there, one seed.
+
+    Args:
+        training: contestant -> seconds of its training at the budget of `pretrain`.
+        train: images of the training split.
+    """
+    each = sum(training[name] for name in params.compare.methods) / seen(params.pretrain, train)
+    return {images: each * images for images in params.compare.budgets}
 
 
 def tuning(params: Params, training: Mapping[str, float], counts: tuple[int, int], forward: float) -> dict[str, float]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pretextbench.base.seed import Seed
 from pretextbench.compare import families
+from pretextbench.compare.budget_orders import BudgetOrders
 from pretextbench.compare.curves import Curves, curves_of
 from pretextbench.compare.pick import Pick, pick
 from pretextbench.compare.protocols import (
@@ -67,6 +68,7 @@ class Comparison:
     agreements: tuple[Agreement, ...] = ()  # of the label-free measures with the linear probe
     chance: float | None = None  # share of the largest class among the test images; None without labels
     curves: Curves = field(default_factory=Curves)  # along the trainings, on validation
+    orders: BudgetOrders = field(default_factory=BudgetOrders)  # at several budgets; empty where there is one
     tuning: Mapping[str, Summary] = field(default_factory=dict)  # method -> its tuning; empty where that is off
     pick: Pick | None = None  # on validation; None without labels, or where no method has predictions
 

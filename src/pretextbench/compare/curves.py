@@ -190,14 +190,19 @@ def _taus(methods: Sequence[Curve]) -> tuple[tuple[float, float], ...]:
     """Kendall's tau-b between the order at each snapshot and at the end; 1 the same order, -1 the reverse."""
     if len(methods) < FEWEST:
         return ()
-    from scipy import stats  # 1 s to import, and a small comparison does not come here
-
     end = [curve.accuracy[-1] for curve in methods]
     taus = []
     for i, images in enumerate(methods[0].images[:-1]):
-        tau = float(stats.kendalltau([curve.accuracy[i] for curve in methods], end).statistic)
+        tau = kendall([curve.accuracy[i] for curve in methods], end)
         taus.append((images / methods[0].images[-1], tau))
     return tuple(taus)
+
+
+def kendall(first: Sequence[float], second: Sequence[float]) -> float:
+    """Kendall's tau-b of two rows of accuracies: 1 the same order, -1 the reverse; NaN where all of one are equal."""
+    from scipy import stats  # 1 s to import, and a small comparison does not come here
+
+    return float(stats.kendalltau(first, second).statistic)
 
 
 def _equal_work(whole: Curves, pairs: Sequence[Pair], reach: float) -> Curves:

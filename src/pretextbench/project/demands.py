@@ -16,7 +16,7 @@ from pretextbench.base.source_params import MIN_IMAGES
 from pretextbench.errors import UserError
 from pretextbench.params import Params, Prepare, Pretrain
 from pretextbench.project import layout, lockfile, search_space
-from pretextbench.project.inventory import MANY, Entry, check_pair, images_known, parts_of
+from pretextbench.project.inventory import MANY, Entry, check_trainings, images_known, parts_of
 from pretextbench.project.variant import row_of
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def of_data(params: Params, entries: Mapping[str, Entry], data: "Prepared") -> I
             if images_known(params) == MANY:  # what depends on the number of images could not be checked before
                 method = registry.load(entry.get("method", name))
                 own = method.Params.model_validate(entry["params"])
-                check_pair(name, method, own, params, images)
+                check_trainings(name, method, own, params, images)
                 if name in params.compare.methods:
                     yield from search_space.refusals(name, method, own, row_of(name, params).own, params, images)
         except UserError as error:

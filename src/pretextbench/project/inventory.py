@@ -79,6 +79,7 @@ def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
         row.encoder.start_sha256(),
         params.prepare.image_size,
         params.pretrain.decisive(),
+        params.compare.budgets,
         images_known(params),
         params.tune.decisive() if tuned else None,
     ]
@@ -88,7 +89,7 @@ def _entry(name: str, params: Params, known: Mapping[str, Entry]) -> Entry:
         return known[fingerprint]
     method = registry.load(row.method)
     own = own_parameters(name, method, params)
-    check_pair(name, method, own, params, images_known(params))
+    check_trainings(name, method, own, params, images_known(params))
     if tuned and (refusals := search_space.refusals(name, method, own, row.own, params, images_known(params))):
         raise UserError("\n".join(refusals))
     colour = {"colour": True} if method.requires.colour else {}  # needed
@@ -140,6 +141,13 @@ def own_parameters(name: str, method: Any, params: Params) -> MethodParams:
         raw.setdefault("optimizer", TRANSFORMER.model_dump())
     own: MethodParams = parse(method.Params, raw, "params.yaml", f"methods.{name}")
     return own
+
+
+def check_trainings(name: str, method: Any, own: MethodParams, params: Params, images: int) -> None:
+    """`check_pair` at the budget of `pretrain`, and for a method at those of `compare.budgets` too; raises as it."""
+    others = params.compare.budgets if name in params.compare.methods else ()
+    for pretrain in (params.pretrain, *map(params.pretrain.of_images, others)):
+        check_pair(name, method, own, params.model_copy(update={"pretrain": pretrain}), images)
 
 
 def check_pair(name: str, method: Any, own: MethodParams, params: Params, images: int) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from pretextbench.base.pretrain_params import BUDGETS
 from pretextbench.errors import nearest
 from pretextbench.params import MethodParams, Params, Pretrain
 from pretextbench.project.variant import row_of
@@ -161,8 +160,7 @@ def size(searched: Space, first: Setting) -> int:
 
 def for_trials(pretrain: Pretrain, images: int) -> Pretrain:
     """The training of a trial on so many images: on one device, in the stage's own process, and without snapshots."""
-    budget = {**dict.fromkeys(BUDGETS), "images": images}
-    return pretrain.model_copy(update={**budget, "snapshots": (), "devices": 1, "nodes": 1})
+    return pretrain.of_images(images).model_copy(update={"snapshots": (), "devices": 1, "nodes": 1})
 
 
 def plan(params: Params) -> dict[str, dict[str, Any]]:

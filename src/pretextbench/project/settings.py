@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from pretextbench import registry
+from pretextbench.base.pretrain_params import BUDGETS
 from pretextbench.errors import UserError
 from pretextbench.params import EncoderParams, Params, load, parse_text
 from pretextbench.project import layout
 
 SECTIONS = ("prepare", "augment", "encoder", "pretrain", "evaluate", "compare")  # that dvc.yaml watches
+TRAINING = "training"  # `pretrain` without its budget: for trainings at the budgets of `compare`
 REFERENCES = "references"  # each one is watched by itself
 ARRAYS = ("kornia", "numpy", "torch")
 VERSIONS = {  # stage -> distributions; tests/test_watched.py compares them with the imports
@@ -46,6 +48,7 @@ TEXT = "params_yaml"  # no stage of dvc.yaml watches it: a comment and an operat
 def settings(text: str, params: Params) -> dict[str, Any]:
     """The content of the file for a params.yaml with this text, which gives these parameters."""
     sections = {section: getattr(params, section).decisive() for section in SECTIONS}
+    sections[TRAINING] = {key: value for key, value in sections["pretrain"].items() if key not in BUDGETS}
     if digest := params.encoder.start_sha256():
         sections["encoder"]["start_sha256"] = digest
     sections[REFERENCES] = {name: _reference(params.references[name]) for name in params.compare.references}

@@ -1,11 +1,15 @@
-"""Variant of a method: a row of its own, with other parameters or without the start weights.
+"""Rows of a comparison by name: methods, their variants, and methods at other budgets.
+
+A variant is a row of its own, with other parameters or without the start weights:
 
     compare: {methods: [simclr, simclr-scratch]}
     methods: {simclr-scratch: {method: simclr, from_scratch: true}}
 
-The section of a row in `methods` holds the method's own parameters, and the two fields of `Variant`.
+The section of a row in `methods` holds the method's own parameters, and the two fields of `Variant`. The row of simclr
+at a budget of `compare.budgets` is `simclr-96000` in the names of stages and folders.
 """
 
+from collections.abc import Container
 from typing import Any, NamedTuple, get_args
 
 from pydantic import Field
@@ -13,7 +17,7 @@ from pydantic import Field
 from pretextbench import registry
 from pretextbench.base.section import MethodName, Section, parse
 from pretextbench.errors import UserError, nearest
-from pretextbench.params import Control, EncoderParams, Params
+from pretextbench.params import Compare, Control, EncoderParams, Params
 
 ORIGIN = "params.yaml"
 UNTRAINED = ("random", "pixels", "untouched")
@@ -52,6 +56,20 @@ def encoder_of(from_scratch: bool, encoder: EncoderParams) -> EncoderParams:
     return encoder.model_copy(update={"weights": None}) if from_scratch else encoder
 
 
+def at_budget(name: str, images: int) -> str:
+    """The name of a row's stages and folders at another budget than that of `pretrain`."""
+    return f"{name}-{images}"
+
+
+def budget_of(name: str, rows: Container[str]) -> tuple[str, int | None]:
+    """The row that `name` belongs to, and its budget in images; None where it is the one of `pretrain`.
+
+    `rows`: the names of all rows, of which none is that of another at a budget: see `check_names`.
+    """
+    row, _, images = name.rpartition("-")
+    return (row, int(images)) if name not in rows and row in rows and images.isdecimal() else (name, None)
+
+
 def check_names(params: Params) -> None:
     """Check the names of methods, controls and variants.
 
@@ -61,6 +79,7 @@ def check_names(params: Params) -> None:
     """
     for name in params.methods:
         _check_section(name, params)
+    _check_budget_names(params.compare)
     controls = get_args(Control)
     among = sorted(name for name in params.compare.methods if row_of(name, params).method in controls)
     if among:
@@ -70,6 +89,17 @@ def check_names(params: Params) -> None:
             raise UserError(
                 f"{ORIGIN}: compare.controls: {name!r} is no control.{nearest(name, controls)} Allowed: "
                 f"{', '.join(controls)}, and rows whose section in `methods` says `method: supervised`."
+            )
+
+
+def _check_budget_names(compare: Compare) -> None:
+    """No row has the name that another gets at a budget."""
+    taken = {at_budget(name, images): name for name in compare.methods for images in compare.budgets}
+    for name in (*compare.methods, *compare.controls, *compare.references):
+        if name in taken:
+            raise UserError(
+                f"{ORIGIN}: {name!r} is a row of its own, and the name of {taken[name]!r} at a budget of "
+                "compare.budgets. Rename the row."
             )
 
 

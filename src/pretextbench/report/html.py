@@ -13,7 +13,7 @@ from pretextbench.compare import robustness
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import KNN, LAST, LINEAR, pictured
 from pretextbench.compare.runs import Run
-from pretextbench.report import cost_figure, figures, learning, panels, sections, tuning
+from pretextbench.report import budget_orders, cost_figure, figures, learning, panels, sections, tuning
 from pretextbench.report.label_notes import label_notes
 from pretextbench.report.panels import MATRIX, classes, confusion, mistakes
 from pretextbench.report.sections import Groups
@@ -37,6 +37,7 @@ TITLES = {
     "labels": "With fewer labels",
     "cost": "Cost",
     "curves": "Learning curves",
+    "orders": "Budgets of pretraining",
     "tuning": "Tuning",
     "others": "Other protocols",
     "layers": "Which layer to use",
@@ -185,6 +186,7 @@ def _judged(comparison: Comparison, runs: Sequence[Run], groups: Groups, looks: 
         },
         "cost": cost_figure.costs(comparison, looks),
         "curves": _curves(comparison, looks),
+        "orders": budget_orders.section(comparison, looks),
         "robust": severity
         and {
             "mean": severity,

@@ -3,9 +3,11 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from pretextbench.compare.comparison import Comparison
@@ -52,8 +54,8 @@ def _reason(comparison: Comparison) -> str:
     names = comparison.subject
     late = [f"{names(turn.first)} has passed {names(turn.second)}" for turn in curves.turns if turn.late]
     soon = [f"{names(first)} would pass {names(second)}" for first, second in curves.closing]
-    parts = [f"Since {last} of the budget {_listed(late)}."] if late else []
-    parts += [f"At the pace since {last} of the budget, {_listed(soon)} within twice the budget."] if soon else []
+    parts = [f"Since {last} of the budget {listed(late)}."] if late else []
+    parts += [f"At the pace since {last} of the budget, {listed(soon)} within twice the budget."] if soon else []
     return " ".join([*parts, "Compare at a larger budget before you choose."])
 
 
@@ -82,7 +84,7 @@ def _equal_work(comparison: Comparison) -> str:
     ]
     given, other = ("work", "images") if comparison.work else ("images", "work")
     how = "(k-NN on validation, interpolated)"
-    parts = [f"**Equal {other} would change the order:** {_listed(flips)} {how}."] if flips else []
+    parts = [f"**Equal {other} would change the order:** {listed(flips)} {how}."] if flips else []
     if not flips and curves.distinct and len(curves.unknown) < curves.pairs:
         parts = [f"At equal {other} instead of equal {given} no order would turn {how}."]
     if curves.unknown:
@@ -95,7 +97,7 @@ def _share(curve: Curve, place: int) -> str:
     return f"{curve.images[place] / curve.images[-1]:.0%}".replace("%", " %")
 
 
-def _listed(texts: Sequence[str]) -> str:
+def listed(texts: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
 
 
@@ -115,21 +117,45 @@ def figure(comparison: Comparison, looks: Mapping[str, Style]) -> Markup | None:
     curves = comparison.curves.rows
     if not curves:
         return None
-    label = ("G multiply-adds" if comparison.work else "thousands of images seen") + ", log scale"
-    size = WIDE[0], max(WIDE[1], 80 + TEXT * 1.2 * len(curves))
-    drawn, axes = chart(label, "validation k-NN (%)", size, room([curve.name for curve in curves]))
-    ends = {}
+    lines = []
     for curve in curves:
-        x = _places(comparison, curve)
-        y, error, look = 100 * np.array(curve.accuracy), 100 * np.array(curve.error), looks[curve.name]
-        axes.fill_between(x, y - error, y + error, color=paint(look.hue), alpha=0.14, lw=0)
-        axes.plot(x, y, color=paint(look.hue), ls=look.dash, marker=look.marker, mew=0, lw=2.0, ms=5.5)
-        ends[curve.name] = (float(x[-1]), float(y[-1]))
-    for turn in comparison.curves.turns:
-        x_at = turn.work / 1e9 if comparison.work else turn.images / 1000
-        axes.plot(x_at, 100 * turn.accuracy, "o", ms=RING, mfc="none", mec=paint("ink"), mew=1.2, zorder=9)
-    ticks = sorted({round(float(x), 3) for curve in curves for x in _places(comparison, curve)})
-    axes.set_xscale("log")  # on which the lines between the points, and so the crossings, are straight
+        y, error = 100 * np.array(curve.accuracy), 100 * np.array(curve.error)
+        lines.append(Line(curve.name, _places(comparison, curve), y, y - error, y + error))
+    turns = comparison.curves.turns
+    rings = [(turn.work / 1e9 if comparison.work else turn.images / 1000, 100 * turn.accuracy) for turn in turns]
+    label = "G multiply-adds" if comparison.work else "thousands of images seen"
+    drawn = draw(lines, rings, looks, (label, "validation k-NN (%)"))
+    return render(drawn, "curves", "k-NN accuracy on validation along the training, by row")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row in a chart of accuracy against a budget, in percent."""
+
+    name: str
+    x: np.ndarray  # (n,) as the axis has it
+    y: np.ndarray  # (n,)
+    low: np.ndarray  # (n,) ends of the band
+    high: np.ndarray
+
+
+def draw(
+    lines: Sequence[Line], rings: Sequence[tuple[float, float]], looks: Mapping[str, Style], labels: tuple[str, str]
+) -> Figure:
+    """Lines with bands over a logarithmic axis, on which the lines between the points are straight; named at the end.
+
+    `labels`: of the two axes.
+    """
+    size = WIDE[0], max(WIDE[1], 80 + TEXT * 1.2 * len(lines))
+    drawn, axes = chart(f"{labels[0]}, log scale", labels[1], size, room([line.name for line in lines]))
+    for line in lines:
+        look = looks[line.name]
+        axes.fill_between(line.x, line.low, line.high, color=paint(look.hue), alpha=0.14, lw=0)
+        axes.plot(line.x, line.y, color=paint(look.hue), ls=look.dash, marker=look.marker, mew=0, lw=2.0, ms=5.5)
+    for x, y in rings:
+        axes.plot(x, y, "o", ms=RING, mfc="none", mec=paint("ink"), mew=1.2, zorder=9)
+    ticks = sorted({round(float(x), 3) for line in lines for x in line.x})
+    axes.set_xscale("log")
     axes.set_xticks(ticks if len(ticks) <= MOST else [ticks[0], ticks[-1]])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.3g}" if x < 1000 else f"{x:,.0f}"))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -137,8 +163,8 @@ def figure(comparison: Comparison, looks: Mapping[str, Style]) -> Markup | None:
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, steps=STEPS))
     axes.set_xlim(axes.get_xlim())
     axes.set_ylim(axes.get_ylim())
-    label_ends(axes, ends, dict(looks))
-    return render(drawn, "curves", "k-NN accuracy on validation along the training, by row")
+    label_ends(axes, {line.name: (float(line.x[-1]), float(line.y[-1])) for line in lines}, dict(looks))
+    return drawn
 
 
 def _places(comparison: Comparison, curve: Curve) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 from pretextbench.base.files import read_json, write_whole
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.runs import Run
+from pretextbench.report.budget_orders import orders_csv
 from pretextbench.report.curves import budgets_csv, robustness_csv
 from pretextbench.report.html import report_html
 from pretextbench.report.learning import curves_csv
@@ -37,7 +38,7 @@ class Appendix:
 
 
 def write(comparison: Comparison, runs: Sequence[Run], reports: Path, appendix: Appendix | None = None) -> list[Path]:
-    """Write the nine files into `reports`; other files there are left alone. Returns their paths.
+    """Write the ten files into `reports`; other files there are left alone. Returns their paths.
 
     Raises:
         UserError: the folder cannot be written.
@@ -51,6 +52,7 @@ def write(comparison: Comparison, runs: Sequence[Run], reports: Path, appendix: 
         "budgets.csv": budgets_csv(comparison, runs),
         "robustness.csv": robustness_csv(runs),
         "curves.csv": curves_csv(comparison),
+        "orders.csv": orders_csv(comparison),
         "recommendation.md": recommendation,
         "report.html": report_html(comparison, runs, recommendation, extras.audit, extras.pairs, extras.recipe),
     }

@@ -8,7 +8,7 @@ from pretextbench.compare.protocols import KNN, LINEAR, Protocol
 from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import SUPERVISED
 from pretextbench.compare.verdict import Verdict
-from pretextbench.report import sentences, tuning
+from pretextbench.report import budget_orders, sentences, tuning
 from pretextbench.report.headline import OPEN, headline
 from pretextbench.report.learning import settled
 from pretextbench.report.planning import surer
@@ -39,7 +39,7 @@ def recommendation_md(comparison: Comparison, audit: Mapping[str, Any] | None = 
         ("With few labels", sentences.few(comparison, methods)),
         ("Beyond frozen features of clean images", sentences.other_protocols(comparison, methods)),
         ("Cost", _cost(comparison, methods)),
-        ("Is the order settled?", settled(comparison)),
+        ("Is the order settled?", [*settled(comparison), *budget_orders.sentences(comparison)]),
         ("Without labels", sentences.label_free(comparison)),
         ("What would make the answer surer", surer(comparison, verdict, methods)),
         ("Can the test set be trusted?", [audit["said"]] if audit else []),

@@ -21,9 +21,11 @@ def sentence(comparison: Comparison) -> str:
     tried = {name: tuning for name, tuning in comparison.tuning.items() if tuning.rows}
     left = {name: tuning.reason for name, tuning in comparison.tuning.items() if tuning.reason}
     if not comparison.tuning:
+        how = "`tune.trials` gives all of them the same number of trials."
+        advice = how if comparison.verdicts else "Tuning needs labels."
         return (
             "Nothing was tuned: each method has its default parameters, or those of `methods` in `params.yaml`. "
-            "`tune.trials` gives all of them the same number of trials."
+            + advice
         )
     if not tried:
         return (
