@@ -85,7 +85,7 @@ class RelativeLocation(PretextMethod[Params]):
 
     api_version = 1
     reference = "Doersch 2015, Unsupervised visual representation learning by context prediction, arXiv:1505.05192"
-    search = {"patch": (0.25, 0.3), "colour": ("project", "drop")}
+    search = {"patch": (0.2, 0.25), "colour": ("project", "drop")}
 
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
