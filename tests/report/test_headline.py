@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from pretextbench.compare.comparison import compare
+from pretextbench.compare.pick import expected_anew
 from pretextbench.compare.protocols import LINEAR
 from pretextbench.report.headline import headline
 from pretextbench.report.recommend import recommendation_md
+from pretextbench.report.tables import percent
 from tests.compare.fakes import runs
 from tests.compare.page import PARAMS
 
@@ -91,6 +93,24 @@ def test_validation_that_is_too_small_to_pick_says_so():
     for run in results:
         run.metrics["data"]["val"] = run.metrics["data"]["val_labelled"] = 20
     assert "20 images are too few to pick" in first(results)
+
+
+@pytest.mark.parametrize(("seed", "side"), [(2, "below"), (0, "same")])
+def test_a_new_pretraining_is_judged_by_seeds_that_did_not_pick(seed, side):
+    made = {"simclr": 0.6, "rotation": 0.6, "jigsaw": 0.6, "random": 0.3}
+    comparison = compare(runs(made, seeds=3, n=500, seed=seed, seed_sd=0.3), PARAMS)
+    best, verdict, text = comparison.leader.name, comparison.verdicts[LINEAR], headline(comparison)[0]
+    anew, accuracy = expected_anew(comparison.contenders, verdict.by_seed), verdict.accuracy(best)
+    (low, high), lower = verdict.interval(best), max(accuracy - anew, 0)
+    assert (anew < accuracy - 0.001) == (side == "below")
+    said = f"a new pretraining is expected to give {percent(anew)} %." in text
+    assert said == (side == "below")
+    assert f"(95 % interval {percent(low - lower)} to {percent(high)})" in text
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_few_seeds_say_nothing_of_a_new_pretraining(seeds):
+    assert "a new pretraining" not in first(runs(TIED, seeds=seeds, n=500, seed_sd=0.3))
 
 
 def test_a_row_that_could_be_guessing_is_named():

@@ -23,6 +23,7 @@ class Verdict:
     names: tuple[str, ...]
     judgement: Judgement
     examples: Mapping[str, Floats]  # name -> (n,) share of seeds and redraws that get each test image right
+    by_seed: Mapping[str, Floats]  # name -> (S,) test accuracies
     families: tuple[Family, ...] = ()  # the pairs that were asked for, as indices of `names`
     references: Mapping[str, "Verdict"] = field(default_factory=dict)  # name -> the verdict on it alone
 
@@ -68,4 +69,5 @@ def verdict_of(
     tables = list(correct.values())
     judgement = judge(tables, params.confidence, params.resamples, generator, families)
     examples = {name: table.mean((0, 1)) for name, table in correct.items()}
-    return Verdict(tuple(correct), judgement, examples, tuple(families))
+    by_seed = {name: table.mean((1, 2)) for name, table in correct.items()}
+    return Verdict(tuple(correct), judgement, examples, by_seed, tuple(families))

@@ -6,6 +6,7 @@ method is shown to help, or to be better than the pixels themselves, or test con
 """
 
 from pretextbench.compare.comparison import Comparison
+from pretextbench.compare.pick import expected_anew, widened
 from pretextbench.compare.protocols import KNN, LINEAR
 from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import PIXELS, RANDOM, SUPERVISED, UNTOUCHED
@@ -90,11 +91,19 @@ def _small(comparison: Comparison) -> str:
 
 
 def _reach(comparison: Comparison, verdict: Verdict, best: Row) -> str:
-    low, high = verdict.interval(best.name) or (0.0, 0.0)
+    """The accuracy of these encoders and, with enough seeds for a sentence about the method, of a new pretraining."""
+    accuracy, interval = verdict.accuracy(best.name) or 0.0, verdict.interval(best.name) or (0.0, 0.0)
+    anew = expected_anew(comparison.contenders, verdict.by_seed) if len(best.seeds) >= ENOUGH_SEEDS else None
+    low, high = interval if anew is None else widened(interval, accuracy, anew)
+    new = ""
+    if anew is not None and percent(anew) != percent(accuracy):
+        new = (
+            f" Judged by seeds that took no part in the pick, a new pretraining is expected to give {percent(anew)} %."
+        )
     return (
-        f"A linear probe on {best.name}'s {best.layers['linear']} classifies {percent(verdict.accuracy(best.name))} % "
+        f"A linear probe on {best.name}'s {best.layers['linear']} classifies {percent(accuracy)} % "
         f"of {comparison.images:,} test images correctly ({100 * comparison.params.confidence:g} % interval "
-        f"{percent(low)} to {percent(high)})."
+        f"{percent(low)} to {percent(high)}).{new}"
     )
 
 
