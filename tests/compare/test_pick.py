@@ -81,6 +81,18 @@ def test_a_pair_that_was_not_asked_has_no_p_value():
     assert (every.charge("random", "supervised"), verdict.charge("random", "jigsaw")) == (10, 3)
 
 
+def test_the_charge_of_a_pair_is_for_the_pairs_that_are_still_open():
+    """Holm's steps: two methods that are far behind were tested before, and count no more for the close one."""
+    rates = {"simclr": 0.75, "rotation": 0.74, "jigsaw": 0.5, "denoising": 0.45, "random": 0.4}
+    comparison = compare(runs(rates, seeds=3, seed_sd=0.02), PARAMS)
+    verdict, best = comparison.verdicts[LINEAR], comparison.leader.name
+    (close,) = {"simclr", "rotation"} - {best}
+    assert [row.name for row in comparison.tied] == [best, close]
+    assert (verdict.charge(best, close), verdict.open_charge(best, close)) == (6, 1)
+    assert verdict.open_charge(best, "jigsaw") == 3, "denoising differs, the close one does not"
+    assert verdict.open_charge("jigsaw", "denoising") == 0
+
+
 def headline_bias(methods, seeds, n, spread, times, chooser):
     """Mean of the printed accuracy of the chosen row minus the true accuracy of its encoders, in points."""
     generator, errors = np.random.default_rng([methods, seeds, n]), []

@@ -8,7 +8,7 @@ varies: it has no spread and is left out of the pool, which would come out too s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from scipy import special
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 ODD = 0.2  # level of the F test for a row that is noisier than the others
+ODD_TO_PLAN = 0.05  # to plan comparisons to come: at 20 % every fifth row would be planned for as noisy, by chance
 ODD_OF_TWO = 0.01  # for a row of two seeds, whose own interval has ends that are 13 standard errors away
 
 
@@ -27,13 +28,21 @@ class Spread:
     seeds: Floats  # (M,)
     variance: Floats  # (M,) with what the finite test set adds to it; nan where every row has one seed
     freedom: Floats  # (M,) its degrees of freedom
-    noise: Floats  # (M,) the part that the finite test set adds; 0 for a row of one seed
     odd: Bools  # (M,) whether the row keeps its own spread
+    noise: Floats  # (M,) the part of the variance that the finite test set adds; 0 for a row of one seed
+    raw: Floats  # (M,) variance of the row's own seeds, and
+    own: Floats  # (M,) its degrees of freedom; 0 for a row of one seed or that no seed changes
 
     @property
     def known(self) -> bool:
         """Whether any row has several seeds."""
         return bool(np.isfinite(self.variance).all())
+
+    @property
+    def to_plan(self) -> "Spread":
+        """The same for planning, where a row keeps its own spread only if it is plainly noisier."""
+        variance, freedom, odd = _pooled(self.seeds, self.raw, self.own, ODD_TO_PLAN)
+        return replace(self, variance=variance, freedom=freedom, odd=odd)
 
     @property
     def doubled(self) -> Floats:
@@ -44,23 +53,26 @@ class Spread:
 def seed_spread(tables: Sequence[Floats]) -> Spread:
     """The spread over seeds of rows, each given as its (S, n) table."""
     seeds = np.array([float(len(table)) for table in tables])
-    fixed = np.array([len(table) > 1 and bool((table == table[0]).all()) for table in tables])
-    freedom, odd, noise = np.where(fixed, 0.0, seeds - 1), np.zeros(len(tables), bool), np.zeros(len(tables))
-    if not freedom.any():
-        return Spread(seeds, np.full(len(tables), np.nan), freedom, noise, odd)
-    several = freedom > 0
-    raw = np.array([table.mean(1).var(ddof=1) if len(table) > 1 else 0.0 for table in tables])
-    noise[several] = [finite_noise(table) for table, varies in zip(tables, several, strict=True) if varies]
-    other_freedom = freedom.sum() - freedom
-    other_variance = ((raw * freedom).sum() - raw * freedom) / np.maximum(other_freedom, 1)
-    testable = several & (other_freedom > 0) & (other_variance > 0)
-    ratio = raw[testable] / other_variance[testable]
-    odd[testable] = special.fdtrc(freedom[testable], other_freedom[testable], ratio) < np.where(
-        freedom[testable] > 1, ODD, ODD_OF_TWO
-    )
-    pooled = (raw * freedom).sum() / freedom.sum()  # odd rows too: without the largest it would come out too small
-    variance = np.where(fixed, 0.0, np.where(odd, raw, pooled))
-    return Spread(seeds, variance, np.where(odd, freedom, freedom.sum()), noise, odd)
+    varies = np.array([len(table) > 1 and not bool((table == table[0]).all()) for table in tables])
+    own, raw, noise = np.where(varies, seeds - 1, 0.0), np.zeros(len(tables)), np.zeros(len(tables))
+    raw[varies] = [table.mean(1).var(ddof=1) for table, does in zip(tables, varies, strict=True) if does]
+    noise[varies] = [finite_noise(table) for table, does in zip(tables, varies, strict=True) if does]
+    return Spread(seeds, *_pooled(seeds, raw, own, ODD), noise, raw, own)
+
+
+def _pooled(seeds: Floats, raw: Floats, own: Floats, level: float) -> tuple[Floats, Floats, Bools]:
+    """(M,) variances in use, their degrees of freedom, and whether a row keeps its own, by an F test at `level`."""
+    odd, total = np.zeros(len(raw), bool), own.sum()
+    if not total:
+        return np.full(len(raw), np.nan), own, odd
+    other_freedom = total - own
+    other_variance = ((raw * own).sum() - raw * own) / np.maximum(other_freedom, 1)
+    testable = (own > 0) & (other_freedom > 0) & (other_variance > 0)
+    p = special.fdtrc(own[testable], other_freedom[testable], raw[testable] / other_variance[testable])
+    odd[testable] = p < np.where(own[testable] > 1, level, ODD_OF_TWO)
+    pooled = (raw * own).sum() / total  # odd rows too: without the largest it would come out too small
+    fixed = (seeds > 1) & (own == 0)
+    return np.where(fixed, 0.0, np.where(odd, raw, pooled)), np.where(odd, own, total), odd
 
 
 def redraw_components(tables: Floats) -> tuple[float, float]:

@@ -61,6 +61,16 @@ class Verdict:
         pair = {self.names.index(first), self.names.index(second)}
         return max((int(family.charges[0]) for family in self.families if pair in map(set, family.pairs)), default=0)
 
+    def open_charge(self, first: str, second: str) -> int:
+        """The same where the other pairs of the family that differ were tested before, as the correction does."""
+        pair, different = {self.names.index(first), self.names.index(second)}, self.judgement.different
+        charges = [
+            family.charges[sum(bool(different[other]) for other in family.pairs if set(other) != pair)]
+            for family in self.families
+            if pair in map(set, family.pairs)
+        ]
+        return int(max(charges, default=0))
+
 
 def verdict_of(
     correct: Mapping[str, Floats], families: Sequence[Family], params: Compare, generator: np.random.Generator

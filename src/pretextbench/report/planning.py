@@ -38,14 +38,13 @@ def decision(comparison: Comparison, verdict: Verdict, first: Row, second: Row) 
 
 
 def _needs(comparison: Comparison, verdict: Verdict, pair: tuple[str, str], seeds: int) -> Needs | None:
-    """What is needed to distinguish two rows, after the correction of the first of their family."""
-    first, second = pair
+    """What is needed to distinguish two rows, corrected for the pairs of their family that are still open."""
     places = [verdict.names.index(name) for name in pair]
-    spread = verdict.judgement.spread
-    variance, noise = spread.variance[places], spread.noise[places]
-    level = (1 - comparison.params.confidence) / verdict.charge(first, second)
-    examples = verdict.examples[first], verdict.examples[second]
-    return needs(*examples, variance, noise, len(verdict.names), seeds, level)
+    spread = verdict.judgement.spread.to_plan
+    over = spread.variance[places], spread.noise[places], spread.freedom[places]
+    level = (1 - comparison.params.confidence) / verdict.open_charge(*pair)
+    first, second = (verdict.examples[name] for name in pair)
+    return needs(first, second, *over, len(verdict.names), seeds, level)
 
 
 def next_step(comparison: Comparison, verdict: Verdict, best: str, seeds: int) -> str:
