@@ -11,5 +11,5 @@ if __name__ == "__main__":
     status = delegate.run(sys.argv)
     if status is None:
         delegate.start(sys.argv[0].removeprefix("stages "))
-        status = host.run()
+        status = host.work()
     sys.exit(status)

@@ -14,16 +14,20 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
 import pretextbench
 
-LINGER = "PRETEXTBENCH_HOST_LINGER"  # seconds for which the host waits for another stage; 0: no host
+LINGER = "PRETEXTBENCH_HOST_LINGER"  # seconds for which the host waits for another run; 0: no host
 FOLDER = Path(".scratch/host")  # relative: the address of a socket has 107 characters at most
 OWN = ("DVC_", "PREFECT__", "PREFECT_HOME", "PREFECT_API_URL", "PRETEXTBENCH_RECORDED", "PWD", "OLDPWD", "SHLVL", "_")
 NUMBER = struct.Struct("!i")  # a message of the host, and the size of a request
+SHELLS = 3  # one more than the most between DVC and a stage
+INVENTORY = "stages inventory"  # takes less than the start of a host, and runs where nothing is to be done
+STARTUP, PAUSE = 60.0, 0.02  # seconds that a host may take to start; between two looks for it
 PASSED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -43,7 +47,7 @@ def key(environment: Mapping[str, str]) -> str:
 
 
 def lingers() -> float:
-    """Seconds for which a host waits for another stage; 0 where there shall be none.
+    """Seconds for which a host waits for another run; 0 where there shall be none.
 
     None where there are CUDA devices: a process that has used one cannot be copied, and a module might.
     """
@@ -56,16 +60,27 @@ def start(stage: str) -> None:
     """Start the host of this environment in the background, if DVC runs the stage and there is none."""
     from pretextbench.project.locks import is_held
 
-    if stage == "inventory" or not os.environ.get("DVC_STAGE") or not lingers():  # it runs where nothing is to be done
+    if f"stages {stage}" == INVENTORY or not os.environ.get("DVC_STAGE") or not lingers():
         return
     name = key(os.environ)
     with contextlib.suppress(OSError):
         if is_held(FOLDER / f"{name}.lock"):
             return
     subprocess.Popen(
-        [sys.executable, "-m", "stages.host", name],
+        [sys.executable, "-m", "stages.host", name, str(_dvc())],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
+
+
+def _dvc() -> int:
+    """The process of the DVC that has started this stage: the first above it that is no shell. 0 where none has."""
+    process = os.getppid()
+    with contextlib.suppress(OSError, ValueError):
+        for _ in range(SHELLS if os.environ.get("DVC_STAGE") else 0):
+            if os.path.basename(Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[0]).startswith(b"python"):
+                return process
+            process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
 
 
 def run(arguments: list[str]) -> int | None:
@@ -77,10 +92,10 @@ def run(arguments: list[str]) -> int | None:
         return None
     mask = os.umask(0)
     os.umask(mask)
-    request = json.dumps([arguments, dict(os.environ), mask]).encode()
+    request = json.dumps([arguments, dict(os.environ), mask, _dvc()]).encode()
     with socket.socket(socket.AF_UNIX) as host:
         try:
-            host.connect(str(FOLDER / f"{key(os.environ)}.sock"))
+            _connect(host, FOLDER / key(os.environ), 0.0 if arguments[0] == INVENTORY else STARTUP)
             signal.pthread_sigmask(signal.SIG_BLOCK, PASSED)  # until it is known to which process they are passed on
             socket.send_fds(host, [NUMBER.pack(len(request))], [0, 1, 2])
             host.sendall(request)
@@ -91,6 +106,24 @@ def run(arguments: list[str]) -> int | None:
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED)
     return None
+
+
+def _connect(host: socket.socket, place: Path, patience: float) -> None:
+    """Connect to the host at `place`; one that starts is waited for, which takes less than to import the same here.
+
+    Raises:
+        OSError: there is none.
+    """
+    from pretextbench.project.locks import is_held
+
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return host.connect(str(place.with_suffix(".sock")))
+        except (FileNotFoundError, ConnectionRefusedError):
+            if not patience or time.monotonic() > end or not is_held(place.with_suffix(".lock")):
+                raise
+        time.sleep(PAUSE)
 
 
 def _wait(host: socket.socket, process: int) -> int:

@@ -2,7 +2,8 @@
 
 Importing torch, Fabric, Kornia and Prefect takes longer than the work of most stages, and a run has about twenty. The
 first stage that DVC starts also starts the host; later ones find it ready (`stages.delegate`). A stage that finds none
-imports for itself, so that the host saves time and nothing depends on it. It ends some seconds after the last stage.
+imports for itself, so that the host saves time and nothing depends on it. It ends some seconds after the last run: a
+stage that does not use the host may take minutes, and the next one would start another host.
 
 The host tells `python -m stages` how its process has ended, and kills the process when `python -m stages` was killed.
 """
@@ -40,6 +41,7 @@ class Request(NamedTuple):
     arguments: list[str]
     environment: dict[str, str]
     mask: int
+    run: int  # the process of DVC; 0: unknown
 
     @classmethod
     def of(cls, connection: socket.socket) -> "Request":
@@ -72,25 +74,42 @@ class Request(NamedTuple):
 
 
 class Host:
-    """The host with its listening socket; each child has the connection of its stage."""
+    """The host with its listening socket; each child has the connection of its stage.
+
+    `runs`: by process of DVC, a descriptor that can be read when it has ended.
+    """
 
     def __init__(self, listener: socket.socket) -> None:
         self.listener = listener
         self.children: dict[int, socket.socket] = {}
+        self.runs: dict[int, int] = {}
+
+    def follow(self, run: int) -> None:
+        """Stay at least as long as the process `run`; one that is unknown or has ended is not followed."""
+        if run and run not in self.runs:
+            with contextlib.suppress(OSError):
+                self.runs[run] = os.pidfd_open(run)
 
     def serve(self, linger: float) -> bool:
-        """Serve until no stage has been at work for `linger` seconds; True in a copy that is to run a stage."""
+        """Serve until no run and no stage has been there for `linger` seconds; True in a copy that is to run a stage."""
         end = time.monotonic() + linger
-        while self.children or time.monotonic() < end:
-            ready, _, _ = select.select([self.listener, *self.children.values()], [], [], TICK)
+        while self.children or self.runs or time.monotonic() < end:
+            ready, _, _ = select.select([self.listener, *self.children.values(), *self.runs.values()], [], [], TICK)
             if self.listener in ready and self._copied():
                 return True
             for process in [number for number, connection in self.children.items() if connection in ready]:
                 with contextlib.suppress(ProcessLookupError):  # the process that waits for it was killed
                     os.killpg(process, signal.SIGKILL)
-            if self._reap() or self.children:
+            if self._reap() or self._left(ready) or self.children:
                 end = time.monotonic() + linger
         return False
+
+    def _left(self, ready: "list[object]") -> int:
+        """Forget the runs that have ended; returns their number."""
+        ended = [run for run, descriptor in self.runs.items() if descriptor in ready]
+        for run in ended:
+            os.close(self.runs.pop(run))
+        return len(ended)
 
     def _reap(self) -> int:
         """Report the children that have ended; returns their number."""
@@ -108,24 +127,27 @@ class Host:
             request = Request.of(self.listener.accept()[0])
         except (OSError, ValueError, struct.error):
             return False
-        signal.pthread_sigmask(signal.SIG_BLOCK, PASSED)  # in the copy until `run`, which answers them
+        signal.pthread_sigmask(signal.SIG_BLOCK, PASSED)  # in the copy until `work`, which answers them
         process = os.fork()
         if not process:
             self.listener.close()
             for connection in self.children.values():
                 connection.close()
+            for descriptor in self.runs.values():
+                os.close(descriptor)
             request.become()
         request.close()
         if process:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED)
             self.children[process] = request.connection
+            self.follow(request.run)
             with contextlib.suppress(OSError):
                 request.connection.sendall(NUMBER.pack(process))
         return not process
 
 
-def main(name: str) -> int:
-    """Be the host `name`, and in its copies a stage; returns the exit status."""
+def main(name: str, run: int = 0) -> int:
+    """Be the host `name` for the DVC of process `run`, and in its copies a stage; returns the exit status."""
     from pipelines import server
     from pretextbench.project.locks import take
 
@@ -147,15 +169,17 @@ def main(name: str) -> int:
         listener.bind(str(address))
         os.umask(mask)
         listener.listen(64)
-        copied = Host(listener).serve(lingers())
+        host = Host(listener)
+        host.follow(run)
+        copied = host.serve(lingers())
     if not copied:
         address.unlink(missing_ok=True)
         return 0
     lock.close()
-    return run()
+    return work()
 
 
-def run() -> int:
+def work() -> int:
     """Run the stage that sys.argv names, in this process; returns its exit status."""
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED)
@@ -169,4 +193,4 @@ def run() -> int:
 
 if __name__ == "__main__":
     gc.disable()
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], int(sys.argv[2])))

@@ -1,5 +1,6 @@
 """The host of the stages: a stage that it runs behaves as one that runs by itself."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -26,8 +27,9 @@ def stage(name):
     time.sleep(60 if name == "long" else 0)
     return 3
 
-host.PRELOADED, host.FREED, sys.modules["stages.start"] = (), (), types.SimpleNamespace(main=stage)
-sys.exit(host.main(delegate.key(os.environ)))
+host.PRELOADED = ("late",) if os.path.exists("late.py") else ()
+host.FREED, sys.modules["stages.start"] = (), types.SimpleNamespace(main=stage)
+sys.exit(host.main(delegate.key(os.environ), int(sys.argv[1])))
 """
 Stage = Callable[..., subprocess.Popen[str]]
 
@@ -45,24 +47,40 @@ def wait_for(fact: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["subprocess.Popen[str]"]:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder and environment of a host and its stages."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(CODE))
     monkeypatch.setenv(delegate.LINGER, "4")
-    process = subprocess.Popen([sys.executable, "-c", HOST], env=environment(), text=True, start_new_session=True)
-    wait_for(lambda: list(tmp_path.glob(".scratch/host/*.sock")))
+    return tmp_path
+
+
+@contextlib.contextmanager
+def started(run: int = 0) -> Iterator["subprocess.Popen[str]"]:
+    """A host of the run with this process number, which holds its lock."""
+    command = [sys.executable, "-c", HOST, str(run)]
+    process = subprocess.Popen(command, env=environment(), text=True, start_new_session=True)
+    wait_for(lambda: list(Path().glob(".scratch/host/*.lock")))
     yield process
     process.kill()
     process.wait()
 
 
 @pytest.fixture
-def stage(host: "subprocess.Popen[str]") -> Stage:
-    def start(*arguments: str, **variables: str) -> "subprocess.Popen[str]":
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        env = {**environment(), **variables}
-        return subprocess.Popen([sys.executable, "-m", "stages", *arguments], env=env, text=True, umask=0o27, **pipes)
+def host(place: Path) -> Iterator["subprocess.Popen[str]"]:
+    with started() as process:
+        wait_for(lambda: list(place.glob(".scratch/host/*.sock")))
+        yield process
 
+
+def start(*arguments: str, **variables: str) -> "subprocess.Popen[str]":
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    env = {**environment(), **variables}
+    return subprocess.Popen([sys.executable, "-m", "stages", *arguments], env=env, text=True, umask=0o27, **pipes)
+
+
+@pytest.fixture
+def stage(host: "subprocess.Popen[str]") -> Stage:
     return start
 
 
@@ -133,3 +151,49 @@ def test_the_host_ends_after_the_last_stage(stage: Stage, host: "subprocess.Pope
     assert host.wait(timeout=60) == 0
     assert not list(Path(".scratch/host").glob("*.sock"))
     assert "There is no stage 'toy'" in stage("toy").communicate(timeout=60)[1]
+
+
+def test_a_host_that_starts_is_waited_for_but_by_the_inventory(place: Path) -> None:
+    (place / "late.py").write_text("import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)\n")
+    with started():
+        inventory = start("inventory", PRETEXTBENCH_RECORDED="1")
+        inventory.communicate(timeout=60)
+        assert inventory.returncode == 2, "there is no params.yaml"
+        process = start("toy")
+        time.sleep(1)
+        assert process.poll() is None
+        (place / "go").touch()
+        process.communicate(timeout=60)
+        assert process.returncode == 3, "the host has run it"
+
+
+RUN = """
+import subprocess, sys, time
+subprocess.run([sys.executable, "-m", "stages", "toy"])
+open("ended", "w").close()
+time.sleep(60)
+"""
+
+
+def test_the_host_stays_as_long_as_the_runs_that_use_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run that has started it, and another one of which it has run a stage."""
+    monkeypatch.setenv(delegate.LINGER, "0.2")
+    with subprocess.Popen(["sleep", "60"]) as first, started(first.pid) as host:
+        wait_for(lambda: list(place.glob(".scratch/host/*.sock")))
+        time.sleep(1)
+        with subprocess.Popen([sys.executable, "-c", RUN], env={**environment(), "DVC_STAGE": "toy"}) as second:
+            wait_for(Path("ended").exists)
+            first.kill()
+            time.sleep(1)
+            assert host.poll() is None, "the second run is there"
+            second.kill()
+        assert host.wait(timeout=60) == 0
+
+
+def test_the_process_of_dvc_is_the_first_that_is_no_shell() -> None:
+    code = "from stages import delegate; print(delegate._dvc())"
+    shells = ["sh", "-c", f'sh -c "{sys.executable} -c \\"{code}\\"; :"; :']
+    for stage, expected in (("toy", os.getpid()), ("", 0)):
+        env = {**os.environ, "DVC_STAGE": stage}
+        done = subprocess.run(shells, cwd=CODE, env=env, capture_output=True, text=True, check=True)
+        assert int(done.stdout) == expected
