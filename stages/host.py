@@ -91,10 +91,11 @@ class Host:
                 self.runs[run] = os.pidfd_open(run)
 
     def serve(self, linger: float) -> bool:
-        """Serve until no run and no stage has been there for `linger` seconds; True in a copy that is to run a stage."""
+        """Serve until no run or stage was there for `linger` seconds; True in a copy that is to run a stage."""
         end = time.monotonic() + linger
         while self.children or self.runs or time.monotonic() < end:
-            ready, _, _ = select.select([self.listener, *self.children.values(), *self.runs.values()], [], [], TICK)
+            watched: list[socket.socket | int] = [self.listener, *self.children.values(), *self.runs.values()]
+            ready, _, _ = select.select(watched, [], [], TICK)
             if self.listener in ready and self._copied():
                 return True
             for process in [number for number, connection in self.children.items() if connection in ready]:
@@ -104,7 +105,7 @@ class Host:
                 end = time.monotonic() + linger
         return False
 
-    def _left(self, ready: "list[object]") -> int:
+    def _left(self, ready: "list[socket.socket | int]") -> int:
         """Forget the runs that have ended; returns their number."""
         ended = [run for run, descriptor in self.runs.items() if descriptor in ready]
         for run in ended:

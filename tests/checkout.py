@@ -105,7 +105,7 @@ def finished(folder: Path) -> Project:
             shutil.rmtree(folder, ignore_errors=True)  # a worker has failed half-way
             folder.mkdir()
             made = checkout(folder / "checkout", install_from_the_scaffold(folder))
-            made.env[delegate.LINGER] = "5"  # as a user has it
+            made.env[delegate.LINGER] = "20"  # both runs use one host, also where starting the second takes long
             stages = made.repro("pretrain@mean-colour-0")
             made.env["PRETEXTBENCH_RECORDED"] = "1"  # a flow of Prefect's takes seconds: the stages above had theirs
             ran.write_text("\n".join([*stages, *made.repro()]))
