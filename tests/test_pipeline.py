@@ -200,14 +200,14 @@ def test_two_devices_have_nothing_to_do_for_a_control_that_does_not_train(projec
     project.settle(TWO)
     card = project.root / "runs/pretrain/random-0/encoder.json"
     card.unlink()
-    training_here.train(project, "random")
+    training_here.train(project, "random", copies=True)
     assert json.loads(card.read_text())["images_seen"] == 0
 
 
 def test_a_mistake_in_a_process_of_two_is_one_message(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     project.settle(TWO.replace("batch_size: 16", "batch_size: 15"))
     with pytest.raises(UserError, match=r"^A batch of 15 images does not divide into 2 equal parts"):
-        training_here.train(project, "mean-colour")
+        training_here.train(project, "mean-colour", copies=True)
     written = "".join(capfd.readouterr())
     assert "Traceback" not in written
     assert "does not divide" not in written, "the stage prints the message"
