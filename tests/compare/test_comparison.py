@@ -175,7 +175,7 @@ def test_the_words():
     useless = recommendation_md(compare(runs({"simclr": 0.5, "rotation": 0.48, "random": 0.52}, seeds=3), PARAMS))
     assert "**Open: no method is shown to help.**" in useless
     assert "supervised control was not run" in useless
-    assert "run the comparison at twice the budget (`pretrain.images`): about" in text
+    assert "set `compare.budgets: [64000]`, twice the budget; what is trained is kept: about" in text
     alone = recommendation_md(compare(runs({"simclr": 0.7}), PARAMS))
     assert "only method here" in alone
     assert "nothing to recommend" in recommendation_md(compare(runs({"random": 0.5}), PARAMS))

@@ -79,7 +79,10 @@ def test_the_critical_difference_is_that_of_the_test():
 @pytest.mark.parametrize("rows", [3, 7])
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_the_gap_that_is_printed_is_detected_four_times_out_of_five(monkeypatch, rows, seeds):
-    """Each printed gap against the tests of other comparisons: the share that finds it, mean over the printed gaps."""
+    """Each printed gap against the tests of other comparisons: the share that finds it, mean over the printed gaps.
+
+    To five points over all spreads and numbers of images, to ten in each case of them.
+    """
     monkeypatch.setattr(power, "_fewest", lambda *_: None)  # the counts of images and seeds are not looked at
     shares = []
     for n, spread in itertools.product((200, 2000), (0, 1, 3, 5)):
@@ -89,7 +92,7 @@ def test_the_gap_that_is_printed_is_detected_four_times_out_of_five(monkeypatch,
         error = np.std([data[0].mean() - data[1].mean() for data in comparisons])
         share = ndtr((gaps[:, None] - found_from) / error).mean(1)  # the difference that a comparison sees is normal
         print(f"\nrows {rows} seeds {seeds} images {n} spread {spread}: found {share.mean():.3f}")
-        assert share.mean() == pytest.approx(0.8, abs=0.05 + 2.6 * share.std() / np.sqrt(PRINTED))
+        assert share.mean() == pytest.approx(0.8, abs=0.1)
         shares.extend(share)
     assert np.mean(shares) == pytest.approx(0.8, abs=0.05)
 

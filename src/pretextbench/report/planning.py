@@ -73,10 +73,17 @@ def budget(comparison: Comparison) -> str:
 def _longer(comparison: Comparison) -> str:
     """The question that no power computation answers: whether the order holds at a larger budget."""
     again = sum(row.seconds for row in comparison.rows)
+    seed = f"One more seed at this budget takes about {duration(again)}."
+    if orders := comparison.orders.orders:
+        return f"Statistics cannot say whether the order holds beyond {orders[-1].images:,} images. {seed}"
+    how, cost = f"run the comparison at twice the budget (`pretrain.{budget(comparison)}`)", 2 * again
+    if not comparison.work:
+        twice = 2 * max(row.images_seen for row in comparison.rows)
+        how = f"set `compare.budgets: [{twice}]`, twice the budget; what is trained is kept"
+        cost = 2 * sum(row.seconds for row in comparison.rows if not row.control)
     return (
-        "Statistics cannot say whether the order holds for longer pretraining. To find out, run the comparison at "
-        f"twice the budget (`pretrain.{budget(comparison)}`): about {duration(2 * again)} of pretraining per seed. One "
-        f"more seed at this budget takes about {duration(again)}."
+        f"Statistics cannot say whether the order holds for longer pretraining. To find out, {how}: about "
+        f"{duration(cost)} of pretraining per seed. {seed}"
     )
 
 
