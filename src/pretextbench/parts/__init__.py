@@ -1,11 +1,16 @@
 """Building blocks that several methods share, each with a known-answer test: public, for authors of plugins."""
 
-from pretextbench.parts.contrast import hardest_keys, info_nce, retrieval
-from pretextbench.parts.covariance import cross_correlation, off_diagonal, variance_and_covariance
+from pretextbench.parts.contrast import Queue, hardest_keys, info_nce, retrieval
 from pretextbench.parts.crops import MultiCropMethod, MultiCropParams, crop_pictures, cross_view_entropy, encode_crops
-from pretextbench.parts.gaussian import random_directions, sigreg, visreg
-from pretextbench.parts.groups import crossing_groups, in_groups, require_groups
-from pretextbench.parts.heads import mlp
+from pretextbench.parts.distribution import (
+    cross_correlation,
+    off_diagonal,
+    random_directions,
+    sigreg,
+    variance_and_covariance,
+    visreg,
+)
+from pretextbench.parts.networks import Twin, cosine_momentum, crossing_groups, in_groups, mlp, require_groups
 from pretextbench.parts.pairs import (
     BY_VIEW,
     PairMethod,
@@ -36,8 +41,6 @@ from pretextbench.parts.prototypes import (
     sinkhorn,
     uniform_predictions,
 )
-from pretextbench.parts.queue import Queue
-from pretextbench.parts.twin import Twin, cosine_momentum
 
 __all__ = [
     "BY_VIEW", "Mask", "MultiCropMethod", "MultiCropParams", "PairMethod", "PairParams", "Prototypes", "Queue",
