@@ -1,13 +1,13 @@
 """Order, concurrency, retries: the DVC graph under Prefect.
 
-Importing this package sets the switches of `quiet`, and puts the folder of this Python first on the search path of
-commands: what a stage calls `python` is then the one that runs the pipeline, also where no environment is activated.
+Importing this package sets the switches of `project.environment`, and puts the folder of this Python first in PATH:
+what a stage calls `python` is then the one that runs the pipeline, also where no environment is activated.
 """
 
 import os
 import sys
 
-from pretextbench.base import quiet
+from pretextbench.project.environment import quiet_tools
 
 
 def own_python_first() -> None:
@@ -17,5 +17,5 @@ def own_python_first() -> None:
         os.environ["PATH"] = f"{folder}{os.pathsep}{path}"
 
 
-quiet.apply()  # before Prefect or DVC is imported: they read their switches at import
+quiet_tools()  # before Prefect or DVC is imported: they read their switches at import
 own_python_first()

@@ -1,9 +1,11 @@
-"""The live table of a run in the terminal, with the progress that each stage reports."""
+"""The terminal during and after a run: a live table with the progress of each stage, the outcomes, and the answer."""
 
+import shutil
 import sys
+import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,7 +15,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.outcome import Outcome
+from pipelines.reproduce import Outcome
+from pretextbench.base.names import printable
 from pretextbench.project import layout
 from pretextbench.project.progress import Progress
 
@@ -34,6 +37,7 @@ STYLES = {"running": "bold cyan", "ran": "green", "restored": "green", "failed":
 SHOWN_FIRST = ("running", "failed", "stopped", "ran", "restored", "not run", "waiting", "up to date")
 AROUND = 8  # lines of a terminal that are not for stages: head, foot, a few notes
 PER_SECOND = 2
+FEW = 5  # stages of one state that did nothing, each on its own line
 
 
 class Lines:
@@ -158,3 +162,29 @@ def screen(root: Path, names: Iterable[str]) -> Lines:
     if sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal:
         return Stages(root, names, console=console)
     return Lines(root, names)
+
+
+def table(outcomes: Collection[Outcome]) -> str:
+    """One line per stage, columns aligned; many stages that did nothing are one line, which gives their number."""
+    count = Counter(outcome.state for outcome in outcomes)
+    many = [state for state in ("up to date", "not run") if count[state] > FEW]
+    rows = [("stage", "result", "seconds", "where")]
+    rows += [(o.stage, o.state, f"{o.seconds:.1f}", o.where) for o in outcomes if o.state not in many]
+    rows += [(f"{count[state]} stages", state, "", "") for state in many]
+    wide = [max(len(row[i]) for row in rows) for i in range(3)]
+    return "\n".join(f"{a:<{wide[0]}}  {b:<{wide[1]}}  {c:>{wide[2]}}  {d}".rstrip() for a, b, c, d in rows)
+
+
+def answer(outcomes: Iterable[Outcome], root: Path) -> str:
+    """The first paragraphs of the recommendation, where all of it is, and what to do next; empty without a comparison.
+
+    `outcomes`: of a run in which every stage is current.
+    """
+    path = root / layout.REPORTS / "recommendation.md"
+    if "compare" not in {outcome.stage for outcome in outcomes} or not path.is_file():
+        return ""
+    lead = path.read_text(encoding="utf-8").partition("\n## ")[0].split("\n\n")[1:]  # without the title
+    width = min(100, shutil.get_terminal_size().columns)
+    paragraphs = [textwrap.fill(printable(text.replace("**", "").replace("\n", " ")), width) for text in lead]
+    places = f"leaderboard: {layout.REPORTS / 'leaderboard.md'}\nreport:      {layout.REPORT}"
+    return "\n\n".join([*paragraphs, f"{places}\nnext:        pretextbench report  (opens the report in a browser)"])

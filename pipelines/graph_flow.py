@@ -17,8 +17,8 @@ from pipelines.checkouts import Parcel
 from pipelines.dask_cluster import Cluster
 from pipelines.flow import patient
 from pipelines.graph import Node
-from pipelines.outcome import Outcome
 from pipelines.processes import Children, Stopping, threads
+from pipelines.reproduce import Outcome
 from pipelines.runner import Order, StageFailed
 from pretextbench.errors import UserError
 

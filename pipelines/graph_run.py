@@ -20,11 +20,11 @@ import psutil
 
 from pipelines import checkouts, display, graph, server, staleness
 from pipelines.dask_cluster import Cluster
+from pipelines.display import answer, table
 from pipelines.graph import Node
 from pipelines.lock_repair import mend
-from pipelines.outcome import Outcome, answer, table
 from pipelines.processes import Children
-from pipelines.reproduce import run_without_work
+from pipelines.reproduce import Outcome, run_without_work
 from pipelines.runner import GRACE
 from pretextbench.base.names import plain
 from pretextbench.errors import UserError

@@ -7,12 +7,13 @@ shell of ours for the commands of stages (`stage_shell.sh`), which writes down t
 import errno
 import signal
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipelines import graph
 from pipelines.graph import Node
-from pipelines.outcome import Outcome
 from pipelines.processes import Children
 from pretextbench.project import layout, lockfile
 from pretextbench.project.environment import RECORDED
@@ -24,6 +25,25 @@ BUSY = "is at work here already"  # in the message of a stage that finds another
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # met by DVC itself at its commit: to train again would not help
 STOPPED = {130, 143, -signal.SIGINT, -signal.SIGTERM}
 OWN, DVCS = "error: ", "ERROR: "  # beginnings of a line: an error message of a stage, and one of DVC
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of one stage: its state, time and reason."""
+
+    stage: str
+    state: str  # ran, restored, up to date, failed, stopped, not run
+    seconds: float = 0.0
+    reason: str = ""
+    mistake: bool = False  # of the user: trying again would not help
+    where: str = ""  # machine, device and other checkout, where a process ran
+    away: str = ""  # that other checkout, and the stage's entry in its dvc.lock
+    entry: Mapping[str, Any] | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether the stage's outputs are there and current."""
+        return self.state in {"ran", "restored", "up to date"}
 
 
 class Ending(NamedTuple):

@@ -54,14 +54,16 @@ class Lasting(io.TextIOBase):
 def main(argv: list[str] | None = None) -> int:
     """Run the pipeline; returns the exit status."""
     # All imports are here: they take seconds, in which Ctrl-C may come.
-    from pipelines.command_line import arguments
+    from pipelines import devices
     from pretextbench.base.files import REASONS
     from pretextbench.base.names import plain
     from pretextbench.errors import UserError
     from pretextbench.project import layout
     from pretextbench.project.environment import require_pipeline
+    from pretextbench.project.run_options import arguments
 
     options, root = arguments(argv), layout.root()
+    options.jobs = options.jobs or devices.jobs(devices.available())
     os.chdir(root)  # DVC names stages relative to the working folder
     try:
         require_pipeline()

@@ -17,9 +17,8 @@ from typing import Any
 from pipelines import checkouts, devices, graph, server
 from pipelines.checkouts import Parcel
 from pipelines.graph import Node
-from pipelines.outcome import Outcome
 from pipelines.processes import Children, Stopping
-from pipelines.reproduce import last_message, reproduce
+from pipelines.reproduce import Outcome, last_message, reproduce
 from pretextbench.base.files import write_whole
 from pretextbench.errors import UserError
 from pretextbench.project import layout, lockfile

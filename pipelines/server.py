@@ -1,19 +1,31 @@
-"""The Prefect server of a project: started on demand, stopped when it is no longer used."""
+"""The Prefect server of a project: started on demand, stopped when it is no longer used.
+
+Its process is `python -m pipelines.server HOME SOCKET_FD`. It serves until it could hold HOME/users.lock alone for
+PRETEXTBENCH_SERVER_LINGER seconds (default 60): its last user has been gone for so long. The server and the thread that
+ends it are one process, so neither can outlive the other.
+"""
 
 import http.client
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pretextbench.base.files import private_log
 from pretextbench.project import layout
 from pretextbench.project.addresses import prefect_answers, without_secrets
 from pretextbench.project.locks import Lock, locked, take
 
+if TYPE_CHECKING:
+    import uvicorn
+
 CODE = Path(__file__).resolve().parents[1]  # the folder from which `python -m pipelines...` starts
+LINGER = float(os.environ.get("PRETEXTBENCH_SERVER_LINGER", "60"))  # seconds without a user
+FAREWELL = 5.0  # seconds that open connections get at the end
 PATIENCE = 30.0  # seconds that a first flow waits for a server of the user's
 START = 120.0  # for our own: on a busy machine it takes a minute to create its database, and one that died refuses
 ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"  # by default any web page open in a browser could talk to the server
@@ -85,7 +97,7 @@ def _start(home: Path, lock: Lock) -> str:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
         (home / "server.url").write_text(url)
         subprocess.Popen(
-            [sys.executable, "-m", "pipelines.server_process", str(home), str(listener.fileno())],
+            [sys.executable, "-m", "pipelines.server", str(home), str(listener.fileno())],
             pass_fds=(listener.fileno(), lock.descriptor),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -124,3 +136,30 @@ def await_solitude(home: Path, linger: float, tick: float = 0.5) -> Lock:
         else:
             lock.close()
         time.sleep(tick)
+
+
+def _end_when_alone(home: Path, server: "uvicorn.Server") -> None:
+    """End the server when it is alone, or when the project has been removed."""
+    try:
+        lock = await_solitude(home, LINGER)  # held until the process ends
+    except OSError:
+        lock = None
+    server.should_exit = True
+    time.sleep(FAREWELL)
+    os._exit(0 if lock else 1)
+
+
+def main(home: Path, descriptor: int) -> None:
+    """Be the server, on a socket that already listens."""
+    import uvicorn  # here: other processes ask for the server, and start sooner
+    from prefect.server.api.server import create_app
+
+    # `ephemeral` leaves out the UI and the services that look after schedules and workers; `final`: one app only.
+    config = uvicorn.Config(create_app(ephemeral=True, final=True), log_level="error", lifespan="on")
+    server = uvicorn.Server(config)
+    threading.Thread(target=_end_when_alone, args=(home, server), daemon=True).start()
+    server.run(sockets=[socket.socket(fileno=descriptor)])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -19,7 +19,7 @@ def main() -> None:
             write_whole(out / layout.CHOSEN, b"{}\n")
         print(f"{name}: not tuned, tune.trials is 0")
         return
-    from stages.tuning import tune  # with torch, seconds which the stage does not need where nothing is tuned
+    from stages.parameter_search import tune  # with torch, seconds which the stage does not need where nothing is tuned
 
     tune(name)
 

@@ -15,11 +15,10 @@ import pytest
 
 from pipelines import server
 from pretextbench import track
-from pretextbench.base import quiet
 from pretextbench.base.section import parse
 from pretextbench.errors import UserError
 from pretextbench.params import Params, load
-from pretextbench.project import layout
+from pretextbench.project import environment, layout
 from pretextbench.report.html import MARKDOWN, PAGES
 from stages import arguments
 from stages.lifecycle import alone
@@ -137,8 +136,8 @@ def test_the_prefect_server_listens_on_loopback_only(tmp_path: Path, monkeypatch
 
 
 TOLD = """if True:
-    from pretextbench.base import quiet
-    quiet.apply()
+    from pretextbench.project.environment import quiet_tools
+    quiet_tools()
     import inspect, click, mlflow.cli, mlflow.telemetry.utils, prefect.settings
     assert mlflow.telemetry.utils.is_telemetry_disabled()
     assert not prefect.settings.get_current_settings().server.analytics_enabled
@@ -156,19 +155,19 @@ TOLD = """if True:
 @pytest.mark.slow
 def test_the_tools_understand_what_they_are_told(tmp_path: Path) -> None:
     """The switches, the host that `mlflow ui` listens on unless told another, and the origins of our server."""
-    env = {k: v for k, v in os.environ.items() if k not in quiet.SWITCHES}
+    env = {k: v for k, v in os.environ.items() if k not in environment.SWITCHES}
     env |= {server.ORIGINS: "http://127.0.0.1:9", "PREFECT_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", TOLD], env=env, capture_output=True, text=True)
     assert done.stdout.strip().endswith("good"), done.stderr
 
 
 def test_the_switches(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in quiet.SWITCHES:
+    for name in environment.SWITCHES:
         monkeypatch.delenv(name, raising=False)
-    quiet.apply()
-    assert {name: os.environ[name] for name in quiet.SWITCHES} == quiet.SWITCHES
+    environment.quiet_tools()
+    assert {name: os.environ[name] for name in environment.SWITCHES} == environment.SWITCHES
     for name in ("DO_NOT_TRACK", "DVC_NO_ANALYTICS", "PREFECT_SERVER_ANALYTICS_ENABLED", "MLFLOW_DISABLE_TELEMETRY"):
-        assert name in quiet.SWITCHES
+        assert name in environment.SWITCHES
     assert "analytics = false" in (CODE / ".dvc" / "config").read_text()
 
 

@@ -174,7 +174,7 @@ class Project:
 def kind(words: list[str]) -> str:
     """The kind of a process, from its command line: `python -m MODULE ...`."""
     module = words[2] if words[1:2] == ["-m"] else ""
-    names = {"pipelines.server_process": "server", "pipelines.run": "flow", "dvc": "dvc", "stages": "stage"}
+    names = {"pipelines.server": "server", "pipelines.run": "flow", "dvc": "dvc", "stages": "stage"}
     return names.get(module, "recorder" if module == "pretextbench.track" else "other")
 
 

@@ -42,7 +42,7 @@ def test_options_and_targets_are_handed_on(
 
 @HANDED
 def test_the_flow_understands_what_it_is_handed(command_words: list[str], handed: list[str]) -> None:
-    from pipelines.command_line import arguments
+    from pretextbench.project.run_options import arguments
 
     read = arguments(handed)
     assert [read.targets, read.only, read.methods] == [

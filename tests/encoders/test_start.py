@@ -12,8 +12,8 @@ from pretextbench.data.prepared import Prepared
 from pretextbench.params import EncoderParams, Params
 from pretextbench.project.inventory import take_stock
 from pretextbench.project.settings import settings
-from pretextbench.track.summary import settings as recorded
-from pretextbench.track.summary import tags
+from pretextbench.track.fields import settings as recorded
+from pretextbench.track.fields import tags
 from pretextbench.train import encoder_folder, pretrain
 from pretextbench.train.encoder_folder import CARD, Card
 from tests.encoders.test_trained import job

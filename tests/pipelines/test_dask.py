@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import command_line
 from pipelines.dask_cluster import Cluster
 from pretextbench.errors import UserError
+from pretextbench.project import run_options
 from tests.pipelines.conftest import Toy, cluster, pipeline, results, start, wait_for
 from tests.pipelines.test_graph import BRANCHES, DIAMOND, MEET
 
@@ -33,10 +33,10 @@ def test_an_address_without_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_target_that_is_taken_for_an_address_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command_line.arguments(["compare", "--dask"]).dask == "local"
-    assert command_line.arguments(["--dask", "tcp://h:8786", "compare"]).targets == ["compare"]
+    assert run_options.arguments(["compare", "--dask"]).dask == "local"
+    assert run_options.arguments(["--dask", "tcp://h:8786", "compare"]).targets == ["compare"]
     with pytest.raises(SystemExit):
-        command_line.arguments(["--dask", "compare"])
+        run_options.arguments(["--dask", "compare"])
     assert "found 'compare'; name targets before it" in capsys.readouterr().err
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pipelines import display, graph_run
 from pipelines.display import Lines, Stages, span
-from pipelines.outcome import Outcome
+from pipelines.reproduce import Outcome
 from pretextbench.project import layout
 from tests.pipelines.conftest import CODE, Toy
 

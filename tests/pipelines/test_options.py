@@ -2,9 +2,8 @@
 
 import inspect
 
-from pipelines.command_line import arguments
 from pretextbench.command.project import run
-from pretextbench.project.run_options import OPTIONS, command_line
+from pretextbench.project.run_options import OPTIONS, arguments, command_line
 
 VALUES = {"only": "simclr", "methods": "a,b", "dry_run": True, "jobs": 3, "dask": "h:1", "retries": 0, "remote": "r"}
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import graph_run, outcome, server
+from pipelines import display, graph_run, server
 from pipelines.flow import Once
 from pipelines.processes import threads
+from pipelines.reproduce import Outcome
 from pretextbench.errors import UserError
 from pretextbench.project import layout
 from pretextbench.project.locks import locked, take
@@ -146,18 +147,18 @@ def test_stages_side_by_side_share_the_cores(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_table_is_aligned() -> None:
     rows = [
-        outcome.Outcome("prepare", "ran", 1.25, where="host"),
-        outcome.Outcome("pretrain@simclr-0", "failed", 100.0, where="host device 1"),
-        outcome.Outcome("compare", "not run"),
+        Outcome("prepare", "ran", 1.25, where="host"),
+        Outcome("pretrain@simclr-0", "failed", 100.0, where="host device 1"),
+        Outcome("compare", "not run"),
     ]
-    assert outcome.table(rows).splitlines() == [
+    assert display.table(rows).splitlines() == [
         "stage              result   seconds  where",
         "prepare            ran          1.2  host",
         "pretrain@simclr-0  failed     100.0  host device 1",
         "compare            not run      0.0",
     ]
-    idle = [outcome.Outcome(f"s{i}", "up to date") for i in range(6)]
-    assert outcome.table([*rows, *idle]).splitlines() == [
+    idle = [Outcome(f"s{i}", "up to date") for i in range(6)]
+    assert display.table([*rows, *idle]).splitlines() == [
         "stage              result      seconds  where",
         "prepare            ran             1.2  host",
         "pretrain@simclr-0  failed        100.0  host device 1",
@@ -190,7 +191,7 @@ def test_a_finished_comparison_ends_with_its_answer(
     if text is not None:
         (tmp_path / "reports" / "recommendation.md").write_text(text)
     monkeypatch.chdir(tmp_path)
-    rows = [outcome.Outcome(name, state) for name, state in zip(("evaluate@simclr-0", "compare"), states, strict=True)]
+    rows = [Outcome(name, state) for name, state in zip(("evaluate@simclr-0", "compare"), states, strict=True)]
     assert (graph_run.finish(rows, [], {}) == 0) == ("failed" not in states)
     printed = capsys.readouterr().out
     expected = [
@@ -204,4 +205,4 @@ def test_a_finished_comparison_ends_with_its_answer(
         "next:        pretextbench report  (opens the report in a browser)",
     ]
     assert printed.splitlines()[4:] == (expected if answered else [])
-    assert outcome.answer(rows[:1], tmp_path) == "", "a run of other stages compares nothing"
+    assert display.answer(rows[:1], tmp_path) == "", "a run of other stages compares nothing"

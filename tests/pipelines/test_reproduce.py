@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.outcome import Outcome
 from pipelines.processes import Children
-from pipelines.reproduce import SHELL, STATUS, Ending, judge, reproduce
+from pipelines.reproduce import SHELL, STATUS, Ending, Outcome, judge, reproduce
 from tests.pipelines.conftest import Toy
 
 FAILED = 255  # exit status of DVC

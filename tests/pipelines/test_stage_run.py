@@ -231,7 +231,7 @@ def serves(pid: int, project: Path) -> bool:
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return b"pipelines.server_process" in arguments and str(project / ".prefect").encode() in arguments
+    return b"pipelines.server" in arguments and str(project / ".prefect").encode() in arguments
 
 
 @pytest.mark.slow

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from pipelines import command_line, graph, staleness
+from pipelines import graph, staleness
 from pipelines.processes import Children
 from pipelines.reproduce import run_without_work
 from pretextbench.errors import UserError
+from pretextbench.project import run_options
 from tests.pipelines.conftest import lay_out
 
 # From pygtrie, by which DVC looks up who makes a file.
@@ -202,7 +203,7 @@ def test_an_unknown_method_is_refused_with_the_nearest() -> None:
 
 
 def test_the_words_of_the_command_line() -> None:
-    options = command_line.arguments(["--only", "a", "--methods", "b, c", "--dry-run", "prepare"])
+    options = run_options.arguments(["--only", "a", "--methods", "b, c", "--dry-run", "prepare"])
     assert (options.only, options.methods, options.dry_run, options.targets) == ("a", ["b", "c"], True, ["prepare"])
 
 

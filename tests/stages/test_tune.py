@@ -16,7 +16,7 @@ from pretextbench.params import MethodParams, Params
 from pretextbench.project import layout, search_space
 from pretextbench.registry import Plugin
 from pretextbench.tune import result, summary, trials
-from stages import arguments, tune, tuning
+from stages import arguments, parameter_search, tune
 from stages.arguments import Contestant
 from tests.leaks import written
 from tests.sound import Sound
@@ -70,7 +70,7 @@ def data(tmp_path: Path) -> Callable[..., Prepared]:
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     plugin = Plugin("sound", "under:test", "under-test", "0")
-    monkeypatch.setattr(tuning, "untuned", lambda name: Contestant(plugin, "0", Scaled, Scaled.Params()))
+    monkeypatch.setattr(parameter_search, "untuned", lambda name: Contestant(plugin, "0", Scaled, Scaled.Params()))
 
 
 def table(made: result.Tuning, folder: Path) -> list[tuple[Any, ...]]:
@@ -84,7 +84,7 @@ def table(made: result.Tuning, folder: Path) -> list[tuple[Any, ...]]:
 
 
 def test_a_search_is_written_and_read_back(data: Any, tmp_path: Path) -> None:
-    made = tuning.search("sound", params(), data())
+    made = parameter_search.search("sound", params(), data())
     assert sorted(len(trial.outcomes) for trial in made.trials) == [1, 2, 2]
     assert made.trials[0].setting == {"optimizer.lr": 1e-3, "scale": 1.0}, "of 96 images no batch is 64"
     assert [outcome.images for outcome in made.trials[0].outcomes] == [32, 64]
@@ -105,7 +105,7 @@ def test_test_labels_and_test_images_are_not_looked_at(
     data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With other labels of the test images the same trials have the same scores; the images are not opened either."""
-    first = table(tuning.search("sound", params(), data()), tmp_path / "first")
+    first = table(parameter_search.search("sound", params(), data()), tmp_path / "first")
     labels = np.arange(sum(SPLITS.values())) % 4
     labels[-SPLITS["test"] :] = np.random.default_rng(1).permutation(labels[-SPLITS["test"] :])
     asked: list[str] = []
@@ -113,24 +113,24 @@ def test_test_labels_and_test_images_are_not_looked_at(
         honest = getattr(Prepared, name)
         monkeypatch.setattr(Prepared, name, lambda own, split, call=honest: (asked.append(split), call(own, split))[1])
     monkeypatch.setattr(layout, "SCRATCH", tmp_path / "other")
-    assert table(tuning.search("sound", params(), data(labels)), tmp_path / "again") == first
+    assert table(parameter_search.search("sound", params(), data(labels)), tmp_path / "again") == first
     assert set(asked) == {"train", "val"}
 
 
 def test_validation_labels_do_decide(data: Any, tmp_path: Path) -> None:
     """So that the test above could fail: permuted where they count, labels change the scores."""
     labels = np.arange(sum(SPLITS.values())) % 4
-    honest = tuning.search("sound", params(), data())
+    honest = parameter_search.search("sound", params(), data())
     rows = slice(SPLITS["train"], SPLITS["train"] + SPLITS["val"])
     labels[rows] = np.random.default_rng(1).permutation(labels[rows])
-    wrong = tuning.search("sound", params(), data(labels))
+    wrong = parameter_search.search("sound", params(), data(labels))
     assert [trial.outcomes for trial in wrong.trials] != [trial.outcomes for trial in honest.trials]
 
 
 def test_a_killed_search_goes_on_with_the_trial_that_was_at_work(
     data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = table(tuning.search("sound", params(), data()), tmp_path / "whole")
+    whole = table(parameter_search.search("sound", params(), data()), tmp_path / "whole")
     monkeypatch.setattr(layout, "SCRATCH", tmp_path / "other")
     began: list[str] = []
     train = trials.run
@@ -143,19 +143,19 @@ def test_a_killed_search_goes_on_with_the_trial_that_was_at_work(
 
     monkeypatch.setattr(trials, "run", counted)
     with pytest.raises(KeyboardInterrupt):
-        tuning.search("sound", params(), data())
-    assert table(tuning.search("sound", params(), data()), tmp_path / "again") == whole
+        parameter_search.search("sound", params(), data())
+    assert table(parameter_search.search("sound", params(), data()), tmp_path / "again") == whole
     assert began.count(began[0]) == 1, "a finished trial is not run again"
     assert began.count(began[1]) == 2, "the killed one is"
     assert len(began) == 1 + 3 + 2
-    tuning.search("sound", params(), data())
+    parameter_search.search("sound", params(), data())
     assert len(began) == 6, "all are kept"
     assert not [path for path in layout.tuning_scratch("sound").iterdir() if path.is_dir()], "no checkpoint is left"
 
 
 def test_a_trial_that_diverges_is_lost_and_says_why(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Scaled, "search", {"scale": (0.0, 1.0), "optimizer.lr": (1e-3, 1e-2)})
-    made = tuning.search("sound", params(tune={**TUNE, "trials": 4, "eta": 4}), data())
+    made = parameter_search.search("sound", params(tune={**TUNE, "trials": 4, "eta": 4}), data())
     assert {trial.setting["scale"] for trial in made.trials if trial.state == "lost"} == {0.0}
     assert {trial.setting["scale"] for trial in made.trials if trial.state == "finished"} == {1.0}
     lines = [line for line in table(made, tmp_path / "out") if "lost" in line]
@@ -171,8 +171,8 @@ def test_a_setting_that_the_method_refuses_is_lost(data: Any, monkeypatch: pytes
                 raise UserError(f"a scale of {params.scale} does not work here.")
 
     plugin = Plugin("sound", "under:test", "under-test", "0")
-    monkeypatch.setattr(tuning, "untuned", lambda name: Contestant(plugin, "0", Picky, Picky.Params()))
-    made = tuning.search("sound", params(tune={**TUNE, "trials": 4, "eta": 4}), data())
+    monkeypatch.setattr(parameter_search, "untuned", lambda name: Contestant(plugin, "0", Picky, Picky.Params()))
+    made = parameter_search.search("sound", params(tune={**TUNE, "trials": 4, "eta": 4}), data())
     refused = [trial.outcomes for trial in made.trials if trial.state == "lost"]
     assert refused == [[(0, 0.0, None, "a scale of 0.5 does not work here.")]] * 2
 
@@ -181,9 +181,11 @@ def test_where_all_are_lost_the_method_keeps_its_own(
     data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin = Plugin("sound", "under:test", "under-test", "0")
-    monkeypatch.setattr(tuning, "untuned", lambda name: Contestant(plugin, "0", Scaled, Scaled.Params(scale=0.0)))
+    monkeypatch.setattr(
+        parameter_search, "untuned", lambda name: Contestant(plugin, "0", Scaled, Scaled.Params(scale=0.0))
+    )
     fixed = {"sound": {"scale": 0.0}}
-    made = tuning.search("sound", params(methods=fixed, tune={**TUNE, "trials": 2}), data())
+    made = parameter_search.search("sound", params(methods=fixed, tune={**TUNE, "trials": 2}), data())
     table(made, tmp_path / "out")
     read_back = summary.read(tmp_path / "out")
     assert read_back is not None
@@ -201,7 +203,7 @@ def test_where_all_are_lost_the_method_keeps_its_own(
     ],
 )
 def test_without_labels_nothing_is_tuned(data: Any, labels: Any, classes: int, reason: str, tmp_path: Path) -> None:
-    made = tuning.search("sound", params(), data(labels, classes))
+    made = parameter_search.search("sound", params(), data(labels, classes))
     assert made == result.Tuning(reason=reason)
     result.write(made, tmp_path)
     read_back = summary.read(tmp_path)
@@ -210,9 +212,9 @@ def test_without_labels_nothing_is_tuned(data: Any, labels: Any, classes: int, r
 
 def test_rows_of_one_method_get_the_same_trials(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Scaled, "search", {"scale": tuple(range(1, 101))})
-    monkeypatch.setattr(tuning.halving, "halve", lambda settings, plan, measure: settings)
+    monkeypatch.setattr(parameter_search.halving, "halve", lambda settings, plan, measure: settings)
     first, twin, other = (
-        tuning.search(name, params(tune={**TUNE, "trials": 9, "seed": seed}), data()).trials
+        parameter_search.search(name, params(tune={**TUNE, "trials": 9, "seed": seed}), data()).trials
         for name, seed in (("sound", 0), ("twin", 0), ("sound", 1))
     )
     assert first == twin != other

@@ -107,11 +107,11 @@ def evaluated(tmp_path: Path) -> Path:
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Makes a recorder of the project at `tmp_path`, which has the writer, in this process."""
-    from pretextbench.track import delivery, live, recorder
+    from pretextbench.track import delivery, recorder
 
     monkeypatch.setattr(delivery, "WAITS", ())
-    monkeypatch.setattr(live, "PAUSE", 0.02)
-    monkeypatch.setattr(live.Follower, "_start_monitor", lambda _: None)
+    monkeypatch.setattr(recorder, "PAUSE", 0.02)
+    monkeypatch.setattr(recorder.Follower, "_start_monitor", lambda _: None)
     monkeypatch.setattr(recorder, "LINGER", 0.2)
     locks: list[Lock] = []
 

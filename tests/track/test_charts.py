@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pretextbench.track import charts
-from pretextbench.track.summary import numbers
+from pretextbench.track.fields import numbers
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # SQLAlchemy of MLflow
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pretextbench import track
-from pretextbench.track import outbox, stage_records
+from pretextbench.track import fields, outbox, stage_records
 from pretextbench.track.spool import Spool
 from tests.ports import free_port
 
@@ -153,7 +153,7 @@ def test_a_training_that_was_given_up_or_has_failed_does_not_run_for_ever(card: 
     writer = Writer(tmp_path)
     other = card | {"training": "fedcba9876543210"}
     first = writer.begin(stage_records.started(card, tmp_path, "flowers"))
-    second = writer.begin(stage_records.started(other, tmp_path, "flowers"), stage_records.provisional(card))
+    second = writer.begin(stage_records.started(other, tmp_path, "flowers"), fields.provisional(card))
     writer.stop(second, "diverged")
     statuses = {run.info.run_id: run.info.status for run in all_runs(tmp_path)}
     assert statuses == {first: "KILLED", second: "FAILED"}

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pretextbench.track import stage_records
+from pretextbench.track import fields, stage_records
 from tests.track.conftest import WEIGHTS
 
 
@@ -47,7 +47,7 @@ def test_the_model_comes_with_the_evaluation_and_gives_the_layer_that_it_chose(
 
 
 def test_names_are_made_fit_for_mlflow() -> None:
-    assert stage_records.numbers({"recall": {"a:b,c": 1}}) == {"recall.a_b_c": 1.0}
+    assert fields.numbers({"recall": {"a:b,c": 1}}) == {"recall.a_b_c": 1.0}
 
 
 def test_another_training_is_another_run(trained: Path, tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from pretextbench.project.progress import Progress
 from pretextbench.track import spool
 from pretextbench.train import pretrain
 from pretextbench.train.budget import Job
-from pretextbench.watch import Watching
-from pretextbench.watch.notes import Notes
+from pretextbench.watch import Notes, Watching
 from stages.augment import derive
 from tests.leaks import written
 
@@ -108,7 +107,7 @@ def test_an_error_of_the_monitoring_costs_one_line(
     def broken(*_: object) -> None:
         raise RuntimeError("the pen is broken")
 
-    monkeypatch.setattr("pretextbench.watch.watching.draw", broken)
+    monkeypatch.setattr("pretextbench.watch.draw", broken)
     alone = train(job("rotation", data), data, tmp_path / "alone")
     with caplog.at_level(logging.WARNING):
         made = train(job("rotation", data), data, tmp_path / "watched", watching(data, tmp_path))

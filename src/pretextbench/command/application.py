@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from pretextbench.base import quiet
 from pretextbench.base.files import REASONS
 from pretextbench.base.names import plain
 from pretextbench.command import doctor, embed, init, methods, neighbours, plugin, project
 from pretextbench.errors import UserError
+from pretextbench.project.environment import quiet_tools
 
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 ALSO = dict.fromkeys((errno.EACCES, errno.EPERM), "no permission: change the permissions or the place")  # or to read
@@ -57,7 +57,7 @@ app.add_typer(methods.app, name="methods", rich_help_panel="Methods")
 
 def run(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status; Ctrl-C is 130, or KeyboardInterrupt, without a message."""
-    quiet.apply()
+    quiet_tools()
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks must not end the command
         stream.reconfigure(errors="backslashreplace") if isinstance(stream, io.TextIOWrapper) else None
     try:

@@ -17,7 +17,7 @@ from pretextbench.encoders.vit import VisionTransformer
 from pretextbench.errors import UserError
 from pretextbench.evaluate.features import LayerFeatures
 from pretextbench.export.graphs import INPUT
-from pretextbench.export.networks import of_library, timm_lines, torchvision_lines, transformer_lines
+from pretextbench.export.loading_code import of_library, timm_lines, torchvision_lines, transformer_lines
 from pretextbench.params import EncoderParams
 from pretextbench.train.encoder_folder import Card
 

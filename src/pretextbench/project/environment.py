@@ -1,4 +1,9 @@
-"""Environment of the processes of a project: a variable between them, and the packages that the pipeline needs."""
+"""Environment of a project's processes: switches of other tools, variables of our own, and the packages they need.
+
+The switches are defaults: no usage statistics, short timeouts, no noise. A variable that is already set wins. They are
+read when the tools are imported, so `quiet_tools` comes first. DVC is started by the user, so its own switch is also in
+`.dvc/config`.
+"""
 
 import os
 import sys
@@ -7,6 +12,34 @@ from pretextbench.errors import UserError
 
 RECORDED = "PRETEXTBENCH_RECORDED"  # the stage needs no Prefect flow of its own: it is a task of one, or a dry run
 WORKER = "PRETEXTBENCH_WORKER"  # the stage runs on a Dask worker: other stages may run on other machines
+SWITCHES = {
+    # Usage statistics.
+    "DO_NOT_TRACK": "true",  # a convention that Prefect's client and others follow
+    "DVC_NO_ANALYTICS": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Lightning Fabric and torch send nothing.
+    # Bounds: a record that cannot be written must not hold up the work that it records.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",  # seconds
+    "PREFECT_API_REQUEST_TIMEOUT": "30",  # seconds
+    "PREFECT_CLIENT_MAX_RETRIES": "2",
+    # A logged encoder carries no copy of this project's lock file (it names the machine's package index).
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_LOG_UV_FILES": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # its addresses of runs; `pretextbench ui` gives ours
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # `mlflow ui` would start seven idle processes
+    # Noise: the messages of this project are enough.
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "GIT_PYTHON_REFRESH": "quiet",  # MLflow and DVC work without git on the machine
+}
+
+
+def quiet_tools() -> None:
+    """Set the switches in the environment of this process and of those it starts."""
+    for name, value in SWITCHES.items():
+        os.environ.setdefault(name, value)
 
 
 def on_worker() -> bool:

@@ -4,9 +4,13 @@ import contextlib
 import dataclasses
 import json
 import math
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+PAUSE = 1.0  # seconds between two writes of the file, at least
 
 
 @dataclass(frozen=True)
@@ -60,3 +64,47 @@ class Progress:
             notes=tuple(" ".join(str(note).split()) for note in content["notes"] or ()),
             updated=float(content["updated"]),
         )
+
+
+class ProgressFile:
+    """The progress file of one training, kept up to date at most once a second."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.written, self.now = path, 0.0, Progress()
+
+    def begin(self, step: int, steps: int, batch: int, row: dict[str, float] | None) -> None:
+        """Write the first state of a training of `steps` steps of `batch` images; `row`: its last numbers, if any."""
+        self.batch = batch
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._change(step=step, steps=steps)
+        if row:
+            self.row(row)
+        self._write()
+
+    def step(self, step: int) -> None:
+        """Take a training step into account."""
+        self._change(step=step)
+        if time.monotonic() - self.written >= PAUSE:
+            self._write()
+
+    def row(self, row: dict[str, float]) -> None:
+        """Take new numbers, which the next write contains."""
+        self._change(images_per_second=row["images_per_second"], loss=row["loss"])
+
+    def notes(self, notes: Sequence[str]) -> None:
+        """Replace the warnings."""
+        self._change(notes=tuple(notes))
+
+    def end(self, step: int) -> None:
+        """Write the last state of a training."""
+        self._change(step=step)
+        self._write()
+
+    def _change(self, **fields: object) -> None:
+        self.now = dataclasses.replace(self.now, **fields)  # type: ignore[arg-type]
+
+    def _write(self) -> None:
+        self.written, speed = time.monotonic(), self.now.images_per_second
+        left = (self.now.steps - self.now.step) * self.batch / speed if speed else 0.0
+        self._change(seconds_left=round(left, 1), updated=time.time())
+        self.now.write(self.path)

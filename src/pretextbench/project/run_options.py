@@ -1,9 +1,11 @@
 """Options of a pipeline run, once: for `pretextbench run`, `python -m pipelines.run` and the Prefect deployment."""
 
+import argparse
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 LOCAL = "local"  # of --dask: workers on this machine
+SUMMARY = "The whole DVC graph as one Prefect flow."
 TARGETS = "Stages of dvc.yaml to bring up to date [all]."
 
 
@@ -43,3 +45,27 @@ def command_line(values: Mapping[str, Any], targets: Iterable[str]) -> list[str]
             line += [option.flag] if option.kind is bool else [option.flag, str(value)]
     targets = list(targets)
     return [*line, *(["--", *targets] if targets else [])]
+
+
+def arguments(line: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line of `pipelines.run`; `dask` may stand alone, and `methods` becomes a list."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=SUMMARY)
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=TARGETS)
+    for option in OPTIONS:
+        if option.kind is bool:
+            parser.add_argument(option.flag, action="store_true", help=option.help)
+            continue
+        alone: dict[str, Any] = {"nargs": "?", "const": LOCAL} if option.name == "dask" else {}
+        parser.add_argument(
+            option.flag, type=option.kind, default=option.default, metavar=option.metavar, help=option.help, **alone
+        )
+    options = parser.parse_args(line)
+    if options.dask and options.dask != LOCAL and ":" not in options.dask:
+        parser.error(f"--dask takes an address such as tcp://HOST:8786, found {options.dask!r}; name targets before it")
+    for option in OPTIONS:
+        value = getattr(options, option.name)
+        if option.minimum is not None and value is not None and value < option.minimum:
+            parser.error(f"{option.flag} must be {option.minimum} or more, found {value}")
+    options.methods = [name.strip() for name in (options.methods or "").split(",") if name.strip()]
+    options.remote = options.remote or ""
+    return options

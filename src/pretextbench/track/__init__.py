@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pretextbench.base import quiet
 from pretextbench.errors import UserError
 from pretextbench.project.addresses import without_secrets
+from pretextbench.project.environment import quiet_tools
 from pretextbench.project.locks import Lock, is_held, take
 from pretextbench.track import store
 from pretextbench.track.outbox import TIMEOUT, Outbox, keep, save
@@ -27,7 +27,7 @@ from pretextbench.track.records import EXPERIMENT, Record, Scalar
 
 __all__ = ["EXPERIMENT", "TIMEOUT", "Record", "Scalar", "at_work", "follow", "record", "warm"]
 
-quiet.apply()  # MLflow reads its switches when it is imported
+quiet_tools()  # MLflow reads its switches when it is imported
 
 PAUSE = 0.05  # seconds between two looks for an answer
 log = logging.getLogger(__name__)

@@ -1,22 +1,30 @@
-"""History of a training: rows of numbers over logged stretches of steps, and the check that every loss is finite."""
+"""History of a training: rows of numbers, the check that every loss is finite, and a diagnosis on validation images."""
 
 import csv
 import io
+import json
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
+from pretextbench.augment.pipeline import Augmenter, as_float
+from pretextbench.base.files import write_whole
+from pretextbench.base.picture import Picture, draw
+from pretextbench.data.prepared import Prepared
 from pretextbench.distributed import mean
 from pretextbench.errors import Diverged
+from pretextbench.method import Batch
 from pretextbench.train import optim
 
 if TYPE_CHECKING:
     from pretextbench.train.loop import Training
 
 History = list[dict[str, float]]
+PICTURE_IMAGES, HEALTH_IMAGES = 8, 256  # validation images in the pictures and in the health measures
 
 
 class Log:
@@ -90,3 +98,44 @@ def as_csv(history: History) -> str:
     writer.writeheader()
     writer.writerows(history)
     return stream.getvalue()
+
+
+class Diagnosis(NamedTuple):
+    """Pictures, health measures and symptoms of a method on validation images."""
+
+    pictures: list[Picture]
+    health: dict[str, float]
+    symptoms: list[str]
+
+
+def write_diagnosis(training: "Training", data: Prepared, out: Path) -> Diagnosis:
+    """Write pictures (samples.png) and health (health.json) on validation images."""
+    diagnosis = diagnose(training, data, HEALTH_IMAGES, PICTURE_IMAGES)
+    draw(diagnosis.pictures, out / "samples.png")
+    content = {"measures": diagnosis.health, "symptoms": diagnosis.symptoms}
+    write_whole(out / "health.json", (json.dumps(content, indent=2) + "\n").encode())
+    return diagnosis
+
+
+@torch.no_grad()
+def diagnose(training: "Training", data: Prepared, health_images: int, picture_images: int) -> Diagnosis:
+    """Apply a method to its first validation images, always with the same draws, without changing the training.
+
+    Args:
+        health_images: images in the health measures, at most.
+        picture_images: images in the pictures, at most.
+    """
+    device, method = training.fabric.device, training.method
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(training.seed.key("examine"))
+        pixels = torch.from_numpy(data.images("val")[:health_images].copy()).to(device)
+        method.eval()
+        try:
+            views = Augmenter(training.job.recipe, data.image_size)(as_float(pixels))
+            batch = Batch(views, torch.arange(len(pixels)), progress=1.0)
+            few = Batch(tuple(view[:picture_images] for view in views), batch.index[:picture_images], progress=1.0)
+            pictures = method.show(few)
+            health = {name: float(value) for name, value in method.health(batch).items()}
+        finally:
+            training.module.train()
+    return Diagnosis(pictures, health, method.symptoms(health))

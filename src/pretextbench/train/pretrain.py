@@ -24,9 +24,8 @@ from pretextbench.train import encoder_folder, work
 from pretextbench.train.batches import Batches
 from pretextbench.train.budget import Job, training_facts
 from pretextbench.train.checkpoint import Checkpoint
-from pretextbench.train.diagnosis import Diagnosis, write_diagnosis
 from pretextbench.train.encoder_folder import Card
-from pretextbench.train.history import as_csv
+from pretextbench.train.history import Diagnosis, as_csv, write_diagnosis
 from pretextbench.train.loop import Observer, Training, run
 
 if TYPE_CHECKING:

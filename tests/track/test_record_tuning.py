@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pretextbench.track.tuning_records import record_tune, tuned
+from pretextbench.track.stage_records import record_tune, tuned
 from pretextbench.tune import result
 from pretextbench.tune.halving import Outcome, Trial
 from pretextbench.tune.result import Tuning
