@@ -5,7 +5,7 @@
 | `TIME-KEY-STAGE.ID.json` | a record for which a stage waits |
 | `TIME-KEY-STAGE..json` | a record that was kept: its stage does not wait any more |
 | `TIME-KEY-STAGE.ID.answer` | the run id of this record, or the reason why it is not written |
-| `FOLDER.ID.follow` | the spool of a training, which holds a lock on this file |
+| `TIME-SPOOL.ID.follow` | the spool of a training, which holds a lock on this file |
 | `ID.users` | each stage at work holds a shared lock on it |
 | `ID.lock` | the recorder holds a lock on it |
 | `ID.outage` | the reason why the store did not answer a short while ago |
@@ -175,22 +175,18 @@ class Outbox:
         Raises:
             OSError: the outbox cannot be written.
         """
-        target = self.folder / f"{short_hash(str(spool))}.{self.identity}.follow"
+        since = time.time()  # in the name: a later training of the same spool has a file of its own
+        target = self.folder / f"{round(since * 1000):014d}-{short_hash(str(spool))}.{self.identity}.follow"
         scratch = target.with_suffix(f".{os.getpid()}")  # it appears with its content and locked
         lock = take(scratch)
         assert lock is not None
-        lock.write(json.dumps({"folder": str(spool), "since": time.time()}))
+        lock.write(json.dumps({"folder": str(spool), "since": since}))
         scratch.rename(target)
         return target, lock
 
-    def followed(self) -> dict[tuple[int, int], Path]:
-        """The files of `follow`, by an identity that a file of the same name does not share."""
-        files = {}
-        for path in self.folder.glob(f"*.{self.identity}.follow"):
-            with contextlib.suppress(FileNotFoundError):
-                status = path.stat()
-                files[status.st_ino, status.st_mtime_ns] = path
-        return files
+    def followed(self) -> list[Path]:
+        """The files of `follow`, oldest first."""
+        return sorted(self.folder.glob(f"*.{self.identity}.follow"))
 
     def clear(self) -> None:
         """Remove what no process needs: the caller holds the locks of this identity, others are tried."""

@@ -43,10 +43,10 @@ class Follower(threading.Thread):
         self.notes_sent: list[str] = []
         self.run_id: str | None = None
         self.monitor: SystemMetricsMonitor | None = None
-        self.stopping = threading.Event()
+        self.recorded, self.stopping = False, threading.Event()
 
     def run(self) -> None:
-        """Send new lines every few seconds until `end`."""
+        """Send new lines every few seconds until `end`, then close the run."""
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         pause = PAUSE
         while not self.stopping.wait(pause):
@@ -55,6 +55,10 @@ class Follower(threading.Thread):
                 pause = PAUSE
             except Exception:  # the store is away
                 pause = min(2 * pause, LONGEST_PAUSE)
+        try:
+            self._close()
+        except Exception:
+            logging.getLogger(__name__).info("the store is away", exc_info=True)
 
     def update(self) -> None:
         """Send the lines that are new in the file."""
@@ -90,22 +94,17 @@ class Follower(threading.Thread):
 
     def end(self, recorded: bool) -> None:
         """Stop. Without a record the training was killed or has failed, and the run gets that status."""
+        self.recorded = recorded
         self.stopping.set()
         self.join(STOP_TIMEOUT)
-        closing = threading.Thread(target=self._close, args=(recorded,), daemon=True)
-        closing.start()
-        closing.join(STOP_TIMEOUT)
 
-    def _close(self, recorded: bool) -> None:
-        try:
-            if not recorded:
-                self.update()
-                if self.run_id is not None:
-                    self.writer.stop(self.run_id, self.state.failed)
-            if self.monitor is not None:
-                self.monitor.finish()
-        except Exception:
-            logging.getLogger(__name__).info("the store is away", exc_info=True)
+    def _close(self) -> None:
+        if not self.recorded:
+            self.update()
+            if self.run_id is not None:
+                self.writer.stop(self.run_id, self.state.failed)
+        if self.monitor is not None:
+            self.monitor.finish()
 
 
 class Recorder:
@@ -115,7 +114,7 @@ class Recorder:
         self, outbox: Outbox, lock: Lock, writer: Writer, report: Report, restart: Callable[[], object]
     ) -> None:
         self.outbox, self.lock, self.writer, self.report, self.restart = outbox, lock, writer, report, restart
-        self.followers: dict[tuple[int, int], Follower] = {}
+        self.followers: dict[Path, Follower] = {}  # file of the request -> its follower
         self.tried: set[Path] = set()  # records with a mistake wait for the next recorder
         self.next_try, self.pause = 0.0, RETRY
         self.busy = time.monotonic()  # when a stage was last at work
@@ -141,18 +140,18 @@ class Recorder:
 
     def _follow(self) -> None:
         """Start and end followers. A training that has ended without a record was killed or has failed."""
-        files = self.outbox.followed()
-        for number in self.followers.keys() - files.keys():
-            self.followers.pop(number).end(recorded=True)
-        for number, path in files.items():
+        paths = self.outbox.followed()
+        for path in self.followers.keys() - set(paths):
+            self.followers.pop(path).end(recorded=True)
+        for path in paths:
             with contextlib.suppress(FileNotFoundError):  # the record is coming
-                if number not in self.followers:
+                if path not in self.followers:
                     request = json.loads(path.read_text())
-                    self.followers[number] = Follower(self.writer, Path(request["folder"]), request["since"])
-                    self.followers[number].start()
+                    self.followers[path] = Follower(self.writer, Path(request["folder"]), request["since"])
+                    self.followers[path].start()
                 if not is_held(path):
                     path.unlink()
-                    self.followers.pop(number).end(recorded=False)
+                    self.followers.pop(path).end(recorded=False)
 
     def _is_over(self) -> bool:
         if not self.lock.is_at(self.outbox.lock):  # the project or its outbox was removed

@@ -53,26 +53,21 @@ def still_valid(record: Record, digests: dict[str, str]) -> tuple[Record, list[s
     A stage that runs again replaces its files, and files of another training must not be recorded under this key.
     `digests`: of the files when the record was saved.
     """
-    problems = {file: why for files in record.files.values() for file in files if (why := _file_problem(file, digests))}
+    names = [file for files in record.files.values() for file in files]
+    problems = {file: why for file in names if (why := _problem(Path(file), digests.get(file, ""), "another file"))}
     files = {place: [file for file in files if file not in problems] for place, files in record.files.items()}
     lines = [f"{record.name}: without {file}, which {why}" for file, why in problems.items()]
     encoder = record.encoder
-    if encoder and (why := _encoder_problem(Path(encoder) / WEIGHTS, record.key)):
+    if encoder and (why := _problem(Path(encoder) / WEIGHTS, record.key, "another one")):
         lines.append(f"{record.name}: without the encoder in {encoder}, which {why}")
         encoder = None
     return dataclasses.replace(record, files=files, encoder=encoder), lines
 
 
-def _file_problem(file: str, digests: dict[str, str]) -> str | None:
+def _problem(file: Path, expected: str, another: str) -> str | None:
+    """What is wrong with a file whose SHA-256 should be in the text `expected`; None where nothing is."""
     try:
-        return None if sha256(Path(file)) == digests.get(file) else "is another file by now"
-    except OSError:
-        return "is not there any more"
-
-
-def _encoder_problem(weights: Path, key: str) -> str | None:
-    try:
-        return None if sha256(weights) in key else "is another one by now"
+        return None if sha256(file) in expected else f"is {another} by now"
     except OSError:
         return "is not there any more"
 

@@ -135,15 +135,10 @@ def schema() -> str | None:
     if spec is None or spec.origin is None:
         return None
     folder = Path(spec.origin).parent / "store" / "db_migrations" / "versions"
-    texts = [path.read_text(encoding="utf-8") for path in folder.glob("*.py")]
-    named = {variable: _all(variable, texts) for variable in ("revision", "down_revision")}
-    heads = named["revision"] - named["down_revision"]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    ids = {name: set(re.findall(rf"^{name}\s*=\s*[\"'](\w+)", text, re.M)) for name in ("revision", "down_revision")}
+    heads = ids["revision"] - ids["down_revision"]
     return heads.pop() if len(heads) == 1 else None
-
-
-def _all(variable: str, texts: list[str]) -> set[str]:
-    pattern = re.compile(rf"^{variable}\s*=\s*[\"'](\w+)[\"']", re.M)
-    return {name for text in texts for name in pattern.findall(text)}
 
 
 def _server(uri: str) -> Store:

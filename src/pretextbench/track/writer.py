@@ -27,10 +27,9 @@ from pretextbench.track.spool import history
 
 KEY = "pretextbench.key"
 EXPERIMENT_TAG = "pretextbench"  # tag of the experiments of this library
-DONE = "pretextbench.done."  # + part: key of the written record, so that a second delivery repeats nothing
 REPORTED = "pretextbench.told."  # + stage: time (ms) of its report that is written; an older report is ignored
 TABLES = "mlflow.loggedArtifacts"  # tag in which MLflow looks for tables
-BATCH = 500  # metrics per request; the servers' limit is 1000
+BATCHES = {"metrics": 500, "params": 100, "tags": 100}  # per request; the servers' limits are 1000, 100 and 100
 LOCK_TIMEOUT = 60.0  # seconds
 PARAM_LIMIT = 6000  # characters of a parameter, MLflow's limit
 
@@ -156,16 +155,14 @@ class Writer:
                 self.client.log_artifact(run_id, file, folder or None)
         for file, columns in record.tables.items():
             _write_table(self.client, run, file, columns)
-        model = record.key + (record.layer and f" {record.layer}")
-        if record.encoder and self._is_new(run, "encoder", model):
+        if record.encoder:
             self._encoder(run, Path(record.encoder), record)
-            self.client.set_tag(run_id, DONE + "encoder", model)
         RunTree(self.client, self.experiments(), self.find).link(run, record, reported)
         if run.info.status != "FINISHED" or record.encoder:
             self.client.set_terminated(run_id, end_time=run.info.start_time + round(record.seconds * 1000))
 
     def _encoder(self, run: Run, folder: Path, record: Record) -> None:
-        """Log the encoder, unless a recorder did and was killed before it set the tag.
+        """Log the encoder, unless that was done before.
 
         A model that is unfinished, or of another layer than this evaluation chose, is deleted.
         """
@@ -179,10 +176,6 @@ class Writer:
 
         encoders.log(run_id, folder, record.key, record.layer)
 
-    @staticmethod
-    def _is_new(run: Run, part: str, digest: str) -> bool:
-        return bool(run.data.tags.get(DONE + part) != digest)
-
     def _values(self, run: Run, record: Record, reported: int) -> None:
         """Write parameters, tags and final metrics that are missing. MLflow forbids to change a parameter."""
         params = {name: str(value)[:PARAM_LIMIT] for name, value in record.params.items()}
@@ -191,17 +184,11 @@ class Writer:
         tags = record.tags | changed
         if record.note:
             tags["mlflow.note.content"] = record.note
-        for part in _batches(new, 100):
-            self.client.log_batch(run.info.run_id, params=part)
-        for part in _batches([RunTag(n, v[:PARAM_LIMIT]) for n, v in tags.items()], 100):
-            self.client.log_batch(run.info.run_id, tags=part)
+        _log(self.client, run, "params", new)
+        _log(self.client, run, "tags", [RunTag(name, value[:PARAM_LIMIT]) for name, value in tags.items()])
         _write_values(self.client, run, record.metrics, reported)
         if record.data:
             _write_dataset(self.client, run, record.data)
-
-
-def _batches(items: list[Any], size: int) -> list[list[Any]]:
-    return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 def _write_points(client: MlflowClient, run: Run, points: Sequence[Point]) -> None:
@@ -214,18 +201,20 @@ def _write_points(client: MlflowClient, run: Run, points: Sequence[Point]) -> No
         for point in client.get_metric_history(run.info.run_id, name):
             new.pop((name, point.step), None)
     start = run.info.start_time
-    _log(client, run, [Metric(n, x, start + round(s * 1000), step) for (n, step), (s, x) in reversed(new.items())])
+    metrics = [Metric(n, x, start + round(s * 1000), step) for (n, step), (s, x) in reversed(new.items())]
+    _log(client, run, "metrics", metrics)
 
 
 def _write_values(client: MlflowClient, run: Run, metrics: Mapping[str, float], reported: int) -> None:
     """Write final values that are missing, with the time `reported` (ms)."""
     new = [m for m in metrics.items() if not _same(run.data.metrics.get(m[0]), m[1])]
-    _log(client, run, [Metric(name, float(value), reported, 0) for name, value in new])
+    _log(client, run, "metrics", [Metric(name, float(value), reported, 0) for name, value in new])
 
 
-def _log(client: MlflowClient, run: Run, metrics: list[Metric]) -> None:
-    for i in range(0, len(metrics), BATCH):
-        client.log_batch(run.info.run_id, metrics=metrics[i : i + BATCH])
+def _log(client: MlflowClient, run: Run, kind: str, entities: list[Any]) -> None:
+    """Log metrics, parameters or tags (`kind`), in as many requests as their number needs."""
+    for start in range(0, len(entities), BATCHES[kind]):
+        client.log_batch(run.info.run_id, **{kind: entities[start : start + BATCHES[kind]]})
 
 
 def _same(old: float | None, new: float) -> bool:
