@@ -131,13 +131,17 @@ class Stages(Lines):
         return [name for name in states if name in first]
 
     def _row(self, name: str, state: str) -> list[Text]:
-        far = self._progress(name, self.starts[name]) if state == "running" else None
+        progress = self._progress(name, self.starts[name]) if state == "running" else None
         seconds = ""
         if state == "running":
             seconds = f"{self.clock() - self.starts[name]:.0f}"
         elif name in self.results and self.results[name].seconds:
             seconds = f"{self.results[name].seconds:.1f}"
-        cells = [f"{far.share:.0%}", f"{far.images_per_second:,.0f}", span(far.seconds_left)] if far else [""] * 3
+        cells = (
+            [f"{progress.share:.0%}", f"{progress.images_per_second:,.0f}", span(progress.seconds_left)]
+            if progress
+            else [""] * 3
+        )
         style = STYLES.get(state, "dim")
         return [Text(name), Text(state, style), *(Text(cell) for cell in [*cells, seconds])]
 

@@ -64,12 +64,12 @@ def _as_flow(stage: str, name: str, once: Once) -> None:
         return kind(message=f"{type(once.error).__name__}: {once.error}"[:2000])
 
     body.__doc__ = f"The stage {stage} of the DVC graph."
-    with patient():
+    with no_heartbeats():
         prefect.flow(name=stage, flow_run_name=name, validate_parameters=False)(body)(return_state=True)
 
 
 @contextlib.contextmanager
-def patient() -> Iterator[None]:
+def no_heartbeats() -> Iterator[None]:
     """On the project's own server: no heartbeats. Nothing there listens to them, and their thread ends 1 s late.
 
     The address is given again: Prefect has read it when it was imported, which may have been before `server.begin`.

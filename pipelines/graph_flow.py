@@ -15,7 +15,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pipelines import checkouts, graph, runner
 from pipelines.checkouts import Parcel
 from pipelines.dask_cluster import Cluster
-from pipelines.flow import patient
+from pipelines.flow import no_heartbeats
 from pipelines.graph import Node
 from pipelines.processes import Children, Stopping, threads
 from pipelines.reproduce import Outcome
@@ -72,7 +72,7 @@ class Plan:
         # What always runs has been judged by now: it makes a stage stale only where DVC says so.
         self.outcomes |= collect(self._submit(later, stale, first))
         self._receive()
-        bad = [name for name, result in self.outcomes.items() if not result.good]
+        bad = [name for name, result in self.outcomes.items() if not result.is_current]
         return Failed(message=f"not current: {', '.join(bad)}") if bad else Completed(message="all current")
 
     def _begin(self) -> None:
@@ -174,7 +174,7 @@ def execute(plan: Plan, began: Callable[[], None]) -> list[Outcome]:
     _plan, plan.began = plan, began
     made = flow(name="pipeline", task_runner=plan.runner(), validate_parameters=False)(pipeline)
     try:
-        with patient():
+        with no_heartbeats():
             state = made(return_state=True)
     finally:
         plan.children.stop_remote = lambda: None

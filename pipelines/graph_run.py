@@ -1,10 +1,11 @@
-"""One run of the graph in this checkout: its lock, its signals, its flow, and its summary.
+"""One run of the graph in this checkout: its lock, the repair of DVC's files, its signals, its flow, and its summary.
 
 Importing this imports DVC, which takes seconds: `pipelines.run` does it when Ctrl-C can already be answered.
 """
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import signal
@@ -17,25 +18,28 @@ from pathlib import Path
 from types import FrameType
 
 import psutil
+import yaml
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from voluptuous import Invalid  # comes with DVC, which judges by it
 
 from pipelines import checkouts, display, graph, server, staleness
 from pipelines.dask_cluster import Cluster
 from pipelines.display import answer, table
 from pipelines.graph import Node
-from pipelines.lock_repair import mend
 from pipelines.processes import Children
 from pipelines.reproduce import Outcome, run_without_work
 from pipelines.runner import GRACE
 from pretextbench.base.names import plain
 from pretextbench.errors import UserError
-from pretextbench.project import layout
+from pretextbench.project import layout, lockfile
 from pretextbench.project.addresses import without_secrets
 from pretextbench.project.locks import Lock, holder, take_soon
 
 CLOCK = "%Y-%m-%d %H:%M:%S"
+CONFLICT = "<<<<<<<"  # of a merge in dvc.lock: for people to settle
 
 
-def chosen(options: argparse.Namespace) -> list[str]:
+def chosen_targets(options: argparse.Namespace) -> list[str]:
     """The targets that were asked for; none: everything.
 
     Raises:
@@ -48,7 +52,7 @@ def chosen(options: argparse.Namespace) -> list[str]:
     return [*targets, *graph.targets(methods, [node.name for node in graph.read([])])]
 
 
-def alone(root: Path) -> Lock:
+def lock_checkout(root: Path) -> Lock:
     """Lock this checkout for one run.
 
     The stages inherit it: should this process be killed, the next run is refused until they have ended.
@@ -97,12 +101,53 @@ def process_number(text: str) -> int:
     return 0 if later else int(match[1])
 
 
-def handle_signals(children: Children, came: list[int]) -> None:
-    """Make Ctrl-C and SIGTERM stop the children; the signals that came are put into `came`."""
+def mend(root: Path, again: float = lockfile.SECOND_LOOK) -> list[str]:
+    """Set half-written files of DVC aside and return a message for the user about each; DVC would refuse every run.
+
+    DVC writes these files in place. The caller holds the checkout. Nothing is lost: DVC's run cache knows what every
+    stage has made of which inputs, and checks it out.
+    """
+    messages = []
+    for name, is_readable, consequence in (
+        (str(layout.LOCKFILE), _is_readable_lock, "What was finished comes back from DVC's cache"),
+        (".dvc/tmp/rwlock", _rwlock, "It only says which DVC is at work where"),
+    ):
+        path = root / name
+        if path.is_file() and not is_readable(path):
+            time.sleep(again)
+            if not is_readable(path):
+                path.replace(path.with_name(path.name + ".torn"))
+                if name == str(layout.LOCKFILE):
+                    lockfile.put_back(root)
+                messages.append(f"{name} was half written, as a kill leaves it, and is now {name}.torn. {consequence}.")
+    return messages
+
+
+def _is_readable_lock(path: Path) -> bool:
+    """Whether DVC can read dvc.lock. Missing or changed entries are no damage: DVC sees those stages as stale."""
+    text = path.read_text(errors="replace")
+    if CONFLICT in text:
+        return True
+    try:
+        COMPILED_LOCKFILE_SCHEMA(lockfile.parse(text))
+    except (yaml.YAMLError, Invalid):
+        return False
+    return True
+
+
+def _rwlock(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_text(errors="replace")), dict)
+    except ValueError:
+        return False
+
+
+def handle_signals(children: Children, signals: list[int]) -> None:
+    """Make Ctrl-C and SIGTERM stop the children; the received signals are put into `signals`."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        print("stopping; once more to kill" if len(came) == 1 else "killing", file=sys.stderr, flush=True)
+        signals.append(number)
+        print("stopping; once more to kill" if len(signals) == 1 else "killing", file=sys.stderr, flush=True)
         threading.Thread(target=children.stop).start()  # a handler must not wait
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -115,7 +160,7 @@ def without_prefect(root: Path, targets: list[str], reason: str) -> int:
     return subprocess.run([*graph.DVC, "repro", "--keep-going", *targets], cwd=root).returncode
 
 
-def finish(outcomes: list[Outcome], came: list[int], notes: Mapping[str, tuple[str, ...]]) -> int:
+def finish(outcomes: list[Outcome], signals: list[int], notes: Mapping[str, tuple[str, ...]]) -> int:
     """Print the summary, with the warnings of trainings, then the answer, and return the exit status."""
     print("\n" + table(outcomes))
     for run, texts in sorted(notes.items()):
@@ -123,11 +168,11 @@ def finish(outcomes: list[Outcome], came: list[int], notes: Mapping[str, tuple[s
     for outcome in outcomes:
         if outcome.reason:
             print(f"\n{outcome.stage}: {outcome.reason}", file=sys.stderr)
-    if came:
+    if signals:
         print("\nstopped: finished stages and checkpoints are kept. `pretextbench run` continues.", file=sys.stderr)
-        return 128 + came[0]
+        return 128 + signals[0]
     bad = [outcome for outcome in outcomes if outcome.state == "failed"]
-    if all(outcome.good for outcome in outcomes):
+    if all(outcome.is_current for outcome in outcomes):
         if text := answer(outcomes, Path.cwd()):
             print(f"\n{text}")
         return 0
@@ -142,13 +187,13 @@ def run(root: Path, options: argparse.Namespace) -> int:
     Raises:
         UserError, OSError: it cannot begin; nothing was run.
     """
-    children = Children(root, (alone(root).descriptor,), GRACE)
+    children = Children(root, (lock_checkout(root).descriptor,), GRACE)
     if options.dry_run:
-        print(staleness.explain(graph.read(chosen(options))))
+        print(staleness.explain(graph.read(chosen_targets(options))))
         return 0
     for mended in mend(root):
         print(f"warning: {mended}", file=sys.stderr)
-    targets = chosen(options)
+    targets = chosen_targets(options)
     nodes = graph.read(targets)
     if options.remote:
         checkouts.check_remote(options.remote, bool(options.dask))
@@ -165,10 +210,10 @@ def run_flow(root: Path, nodes: list[Node], children: Children, options: argpars
     """Run the stages as one Prefect flow; returns the exit status."""
     from pipelines import graph_flow  # here: Prefect reads the server's address when it is imported
 
-    came: list[int] = []
+    signals: list[int] = []
 
     def began() -> None:  # inside the flow, because Prefect handles SIGTERM its own way: it would wait for the stages
-        handle_signals(children, came)
+        handle_signals(children, signals)
 
     try:
         with Cluster(options.dask, options.jobs, root) if options.dask else contextlib.nullcontext() as cluster:
@@ -178,10 +223,10 @@ def run_flow(root: Path, nodes: list[Node], children: Children, options: argpars
                 outcomes = graph_flow.execute(plan, began)
     except UserError as error:
         print(f"error: {plain(error)}", file=sys.stderr)
-        return 128 + came[0] if came else 2
+        return 128 + signals[0] if signals else 2
     except Exception as error:  # Prefect's, not a stage's: those are outcomes
         children.stop()
-        if came:
-            return 128 + came[0]
+        if signals:
+            return 128 + signals[0]
         return without_prefect(root, targets, without_secrets(f"{type(error).__name__}: {error}"))
-    return finish(outcomes, came, screen.notes)
+    return finish(outcomes, signals, screen.notes)

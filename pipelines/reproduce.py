@@ -41,7 +41,7 @@ class Outcome:
     entry: Mapping[str, Any] | None = None
 
     @property
-    def good(self) -> bool:
+    def is_current(self) -> bool:
         """Whether the stage's outputs are there and current."""
         return self.state in {"ran", "restored", "up to date"}
 
@@ -133,6 +133,6 @@ def run_without_work(nodes: list[Node], children: Children) -> list[Outcome] | N
     except KeyboardInterrupt:
         children.stop()
         raise
-    if not all(result.good for result in ended.values()) or graph.stale(later):
+    if not all(result.is_current for result in ended.values()) or graph.stale(later):
         return None
     return [ended.get(node.name) or Outcome(node.name, "up to date") for node in nodes]

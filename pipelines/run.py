@@ -15,7 +15,7 @@ from typing import TextIO
 INTERRUPTED = 130
 
 
-class Lasting(io.TextIOBase):
+class LastingStream(io.TextIOBase):
     """An output that may be closed while the run goes on: a pipe without a reader, a terminal that is gone.
 
     A run must not end for that. After the first failure everything goes to /dev/null.
@@ -32,17 +32,17 @@ class Lasting(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write, if anything is still there to write to."""
-        with self._or_nowhere():
+        with self._discard_when_closed():
             self.stream.write(text)
         return len(text)
 
     def flush(self) -> None:
         """Flush the stream itself."""
-        with self._or_nowhere():
+        with self._discard_when_closed():
             self.stream.flush()
 
     @contextlib.contextmanager
-    def _or_nowhere(self) -> Iterator[None]:
+    def _discard_when_closed(self) -> Iterator[None]:
         try:
             yield
         except OSError:
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout, sys.stderr = Lasting(sys.stdout), Lasting(sys.stderr)
+    sys.stdout, sys.stderr = LastingStream(sys.stdout), LastingStream(sys.stderr)
     try:
         sys.exit(main())
     except KeyboardInterrupt:  # before there was anything to stop

@@ -83,7 +83,7 @@ class Site:
                     held = (*descriptors, lock.descriptor) if lock else tuple(descriptors)
                     env = {RECORDED: order.run, **self.env, **assigned}
                     result = reproduce(self.children, order.node.name, order.stale, env, held, order.restore)
-                    if result.good and order.parcel:
+                    if result.is_current and order.parcel:
                         self.dvc("push", order.parcel.remote, [order.node.name])
             except UserError as error:
                 mistake = not isinstance(error, Unmoved)
@@ -91,9 +91,9 @@ class Site:
                 result = Outcome(order.node.name, "failed", seconds, str(error), mistake)
             except Stopping:
                 result = Outcome(order.node.name, "stopped")
-        if not result.good and not self._going():
+        if not result.is_current and not self._going():
             result = replace(result, state="stopped")
-        entry = lockfile.read(self.root).get(order.node.name) if away and result.good else None
+        entry = lockfile.read(self.root).get(order.node.name) if away and result.is_current else None
         return replace(result, where=where(assigned, away), away=away, entry=entry)
 
     @contextlib.contextmanager
@@ -211,7 +211,7 @@ def repro(order: Order, needs: list[Outcome]) -> Outcome:
     if not fresh and not order.stale:
         return Outcome(order.node.name, "up to date")
     result = site(order).repro(order, needs)
-    if not result.good:
+    if not result.is_current:
         raise StageFailed(result)
     return result
 

@@ -46,7 +46,7 @@ def key(environment: Mapping[str, str]) -> str:
     return state.hexdigest()[:16]
 
 
-def lingers() -> float:
+def linger_seconds() -> float:
     """Seconds for which a host waits for another run; 0 where there shall be none.
 
     None where there are CUDA devices: a process that has used one cannot be copied, and a module might.
@@ -60,7 +60,7 @@ def start(stage: str) -> None:
     """Start the host of this environment in the background, if DVC runs the stage and there is none."""
     from pretextbench.project.locks import is_held
 
-    if f"stages {stage}" == INVENTORY or not os.environ.get("DVC_STAGE") or not lingers():
+    if f"stages {stage}" == INVENTORY or not os.environ.get("DVC_STAGE") or not linger_seconds():
         return
     name = key(os.environ)
     with contextlib.suppress(OSError):
@@ -88,7 +88,7 @@ def run(arguments: list[str]) -> int | None:
 
     A stage that was killed by a signal ends this process by the same.
     """
-    if not FOLDER.is_dir() or not lingers():
+    if not FOLDER.is_dir() or not linger_seconds():
         return None
     mask = os.umask(0)
     os.umask(mask)

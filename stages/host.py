@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.delegate import FOLDER, NUMBER, PASSED, key, lingers
+from stages.delegate import FOLDER, NUMBER, PASSED, key, linger_seconds
 
 PRELOADED = (
     "torch", "prefect", "kornia", "sklearn.manifold", "sklearn.decomposition",
@@ -55,7 +55,7 @@ class Request(NamedTuple):
         data = connection.recv(NUMBER.unpack(size)[0], socket.MSG_WAITALL)
         return cls(connection, streams, *json.loads(data))
 
-    def become(self) -> None:
+    def take_over(self) -> None:
         """Take over its arguments, environment and streams."""
         os.setpgid(0, 0)  # a group, to be killed with all that the stage starts
         self.connection.close()
@@ -96,7 +96,7 @@ class Host:
         while self.children or self.runs or time.monotonic() < end:
             watched: list[socket.socket | int] = [self.listener, *self.children.values(), *self.runs.values()]
             ready, _, _ = select.select(watched, [], [], TICK)
-            if self.listener in ready and self._copied():
+            if self.listener in ready and self._fork():
                 return True
             for process in [number for number, connection in self.children.items() if connection in ready]:
                 with contextlib.suppress(ProcessLookupError):  # the process that waits for it was killed
@@ -122,7 +122,7 @@ class Host:
                     connection.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
         return count - len(self.children)
 
-    def _copied(self) -> bool:
+    def _fork(self) -> bool:
         """Fork for the next request; True in the copy."""
         try:
             request = Request.of(self.listener.accept()[0])
@@ -136,7 +136,7 @@ class Host:
                 connection.close()
             for descriptor in self.runs.values():
                 os.close(descriptor)
-            request.become()
+            request.take_over()
         request.close()
         if process:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED)
@@ -172,8 +172,8 @@ def main(name: str, run: int = 0) -> int:
         listener.listen(64)
         host = Host(listener)
         host.follow(run)
-        copied = host.serve(lingers())
-    if not copied:
+        is_copy = host.serve(linger_seconds())
+    if not is_copy:
         address.unlink(missing_ok=True)
         return 0
     lock.close()

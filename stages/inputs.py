@@ -26,7 +26,7 @@ _at_start: State = {}
 def begin() -> None:
     """Note the state of the inputs, where DVC has started this process, and of the code that names a checkpoint."""
     global _at_start
-    _at_start = _now()
+    _at_start = _current_state()
     code_digest()  # kept by its cache
 
 
@@ -36,8 +36,8 @@ def check() -> None:
     Raises:
         UserError: names the inputs.
     """
-    now = _now()
-    changed = sorted(name for name in {*_at_start, *now} if _at_start.get(name) != now.get(name))
+    current = _current_state()
+    changed = sorted(name for name in {*_at_start, *current} if _at_start.get(name) != current.get(name))
     if _at_start and changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         verb = "were" if len(changed) > 1 else "was"
@@ -47,7 +47,7 @@ def check() -> None:
         )
 
 
-def _now() -> State:
+def _current_state() -> State:
     """Of the stage that DVC has started, else of none."""
     stage = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
     pipeline = Path("dvc.yaml")

@@ -57,7 +57,7 @@ def run(stage: str, work: Callable[[], None], *, flow: bool = True) -> int:
     name = run_name(stage, sys.argv[1:])
     try:
         inputs.begin()
-        with alone(name):
+        with single_process(name):
             if flow and not recorded():
                 prefect_flow.recorded(stage, name, stoppable, layout.root())
             else:
@@ -68,7 +68,7 @@ def run(stage: str, work: Callable[[], None], *, flow: bool = True) -> int:
 
 
 @contextlib.contextmanager
-def alone(name: str) -> Iterator[None]:
+def single_process(name: str) -> Iterator[None]:
     """Keep a second process from writing what this one writes: a killed `dvc repro` leaves its stage at work.
 
     Raises:

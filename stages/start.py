@@ -62,9 +62,9 @@ def main(name: str) -> int:
             lockfile.complete(Path())
         lockfile.keep(Path())
     if traits.records:
-        track.warm(root)
+        track.start_recorder(root)
     elif traits.flow:
-        track.at_work(root)
+        track.keep_recorder(root)
     return run(name, lambda: work(name), flow=traits.flow)
 
 

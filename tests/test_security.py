@@ -21,7 +21,7 @@ from pretextbench.params import Params, load
 from pretextbench.project import environment, layout
 from pretextbench.report.html import MARKDOWN, PAGES
 from stages import arguments
-from stages.lifecycle import alone
+from stages.lifecycle import single_process
 
 CODE = Path(__file__).resolve().parents[1]
 NAMES = [
@@ -85,7 +85,7 @@ def test_hostile_words_of_a_stage_are_refused(name: str, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("name", ["../../evil", "evaluate /etc/x", "a\nb", "..", "x" * 20 + "/../../evil"])
 def test_locks_stay_in_their_folder(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "SCRATCH", tmp_path / "scratch")
-    with alone(name):
+    with single_process(name):
         (lock,) = (tmp_path / "scratch" / "locks").iterdir()
     assert lock.suffix == ".lock"
 

@@ -14,18 +14,18 @@ from torch.autograd import Function
 __all__ = ["SynchronisedBatchNorm", "gather", "mean", "processes", "rank", "synchronised"]
 
 
-def _alone() -> bool:
+def _is_single() -> bool:
     return not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1
 
 
 def rank() -> int:
     """The rank of this process, 0 in a single process."""
-    return 0 if _alone() else dist.get_rank()
+    return 0 if _is_single() else dist.get_rank()
 
 
 def processes() -> int:
     """The number of processes that share a batch."""
-    return 1 if _alone() else dist.get_world_size()
+    return 1 if _is_single() else dist.get_world_size()
 
 
 class _Gather(Function):
@@ -47,7 +47,7 @@ class _Gather(Function):
 
 def gather(x: Tensor) -> Tensor:
     """Concatenate (B, ...) of every process, in order of rank: (world B, ...). Gradients flow back to every process."""
-    if _alone():
+    if _is_single():
         return x
     gathered: Tensor = _Gather.apply(x)
     return gathered
@@ -55,7 +55,7 @@ def gather(x: Tensor) -> Tensor:
 
 def mean(x: Tensor) -> Tensor:
     """Average over processes, with the gradient of the average."""
-    return x if _alone() else gather(x[None]).mean(0)
+    return x if _is_single() else gather(x[None]).mean(0)
 
 
 def join(staged: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
@@ -71,7 +71,7 @@ class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) of this process, normalised over all processes; in evaluation by the running statistics."""
-        if not self.training or _alone():
+        if not self.training or _is_single():
             return super().forward(x)
         wide = x if x.dtype == torch.float64 else x.float()
         axes, shape = [0, *range(2, x.ndim)], (1, -1, *[1] * (x.ndim - 2))
@@ -97,7 +97,7 @@ class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
     """Make every batch norm in a module use all processes, in place; names and weights stay. One process: no-op."""
-    if _alone():
+    if _is_single():
         return module
     if device.type != "cpu":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)

@@ -122,7 +122,9 @@ def test_a_transformer_of_torchvision_gives_maps_of_its_patches(monkeypatch: pyt
     vit = torchvision.models.VisionTransformer(**small)
     nn.init.normal_(vit.encoder.pos_embedding)
     nn.init.normal_(vit.class_token)
-    monkeypatch.setattr(torchvision_encoder, "known", lambda name: SimpleNamespace(get_model=lambda *_, **__: vit))
+    monkeypatch.setattr(
+        torchvision_encoder, "require_network", lambda name: SimpleNamespace(get_model=lambda *_, **__: vit)
+    )
     encoder = made("torchvision/vit_b_16", 32)
     x = normalize(resize(images(32), [24, 24], antialias=True), MEAN, STD)
     nodes = ["encoder.layers.encoder_layer_2", "encoder.ln"]

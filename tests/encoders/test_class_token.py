@@ -52,7 +52,7 @@ def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tup
     else:
         network, module = network_of(request.param), (timm_encoder, torchvision_encoder)[request.param == "torchvision"]
         library = SimpleNamespace(get_model=lambda *_, **__: network, create_model=lambda *_, **__: network)
-        monkeypatch.setattr(module, "known", lambda name: library)
+        monkeypatch.setattr(module, "require_network", lambda name: library)
         name = {"timm": "timm/vit_tiny_patch16_224", "torchvision": "torchvision/vit_b_16"}[request.param]
         encoder = build(EncoderParams(name=name), 32, MEAN, STD)
     moved(network)

@@ -51,7 +51,7 @@ def encoder(made: nn.Module, monkeypatch: pytest.MonkeyPatch, side: int = SIDE) 
     class Library:
         create_model = staticmethod(lambda *_, **__: made)
 
-    monkeypatch.setattr(timm_encoder, "known", lambda name: Library)
+    monkeypatch.setattr(timm_encoder, "require_network", lambda name: Library)
     built = build(EncoderParams(name="timm/vit_tiny_patch16_224"), side, MEAN, STD).eval()
     assert isinstance(built, TimmEncoder)
     return built

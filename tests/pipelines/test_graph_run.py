@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import graph, graph_run
-from pipelines.graph_run import CLOCK, alone, process_number
+from pipelines.graph_run import CLOCK, lock_checkout, process_number
 from pipelines.reproduce import Ending, judge
 from pretextbench.errors import UserError
 from pretextbench.project import layout, locks
@@ -42,11 +42,11 @@ def test_a_process_is_the_one_that_took_the_lock(ended: int) -> None:
 
 def test_a_run_at_work_is_named_with_the_command_that_ends_it(tmp_path: Path) -> None:
     """Its terminal may be gone: only `uv` was killed, say."""
-    first = alone(tmp_path)
+    first = lock_checkout(tmp_path)
     with pytest.raises(UserError, match=rf"holds .*: process {os.getpid()}, started .*`kill {os.getpid()}` does"):
-        alone(tmp_path)
+        lock_checkout(tmp_path)
     first.close()
-    alone(tmp_path).close()
+    lock_checkout(tmp_path).close()
 
 
 def test_stages_that_a_killed_run_left_are_named_with_their_numbers(
@@ -57,7 +57,7 @@ def test_stages_that_a_killed_run_left_are_named_with_their_numbers(
     hold(tmp_path / layout.stage_lock("pretrain-simclr-0"), "4711")
     hold(tmp_path / layout.stage_lock("evaluate-simclr-0"), "4712").close()
     with pytest.raises(UserError) as refused:
-        alone(tmp_path)
+        lock_checkout(tmp_path)
     assert "It was killed, and stages of it are still at work." in str(refused.value)
     assert str(refused.value).endswith("To end them now: `kill 4711`.")
 
@@ -67,7 +67,7 @@ def test_a_look_at_a_lock_refuses_no_run(tmp_path: Path) -> None:
     look = take(tmp_path / layout.RUN_LOCK, shared=True)
     assert look is not None
     threading.Timer(0.15, look.close).start()
-    alone(tmp_path).close()
+    lock_checkout(tmp_path).close()
     assert holder(tmp_path / layout.RUN_LOCK) is None
 
 

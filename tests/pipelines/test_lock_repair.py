@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pipelines import graph
-from pipelines.lock_repair import mend
+from pipelines.graph_run import mend
 from tests.pipelines.conftest import Toy, start
 
 PIPELINE = """

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pipelines import graph
-from pipelines.lock_repair import mend
+from pipelines.graph_run import mend
 from pretextbench.project import lockfile
 from tests.pipelines.conftest import CODE, Toy
 

@@ -33,7 +33,7 @@ def judged(ending: Ending, text: str, folder: Path) -> Outcome:
 def test_how_a_stage_ended_well(ending: Ending, state: str, tmp_path: Path) -> None:
     result = judged(ending, "", tmp_path)
     assert result.state == state
-    assert result.good
+    assert result.is_current
 
 
 def test_a_disk_that_is_full_at_dvcs_commit_is_told_and_not_tried_again(tmp_path: Path) -> None:

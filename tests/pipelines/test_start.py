@@ -195,10 +195,10 @@ sys.meta_path.insert(0, Slow())
 
 CLOSED = """
 import os, sys
-from pipelines.run import Lasting
+from pipelines.run import LastingStream
 read, write = os.pipe()
 os.close(read)
-sys.stdout = Lasting(os.fdopen(write, "w"))
+sys.stdout = LastingStream(os.fdopen(write, "w"))
 for number in range(3):
     print(number, flush=True)
 print("to the end", file=sys.stderr)

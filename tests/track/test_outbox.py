@@ -57,7 +57,7 @@ def test_a_place_that_cannot_be_written_costs_the_record_and_nothing_else(tmp_pa
 
 def test_a_recorder_that_cannot_be_started_costs_a_warning(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    track.warm(tmp_path)
+    track.start_recorder(tmp_path)
     assert track.record(Record("k", "simclr-0"), tmp_path) is None
     assert "the record is kept" in caplog.text
 

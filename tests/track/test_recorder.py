@@ -30,7 +30,7 @@ def save(root: Path, key: str, reported: float | None = None, identity: str | No
 def test_stages_that_start_at_once_share_a_recorder(tmp_path: Path, recorder: Any) -> None:
     locks = recorder(lambda _: None)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(track.warm, [tmp_path] * 8))
+        list(pool.map(track.start_recorder, [tmp_path] * 8))
     assert len(locks) == 1
 
 
@@ -181,7 +181,7 @@ def test_a_recorder_that_crashes_costs_a_warning(tmp_path: Path, monkeypatch: An
 
 def test_it_ends_when_no_stage_is_at_work_and_leaves_no_lock_files(tmp_path: Path, make: Callable[..., Any]) -> None:
     worker, box = make(FakeWriter()), Outbox(tmp_path)
-    track.at_work(tmp_path)
+    track.keep_recorder(tmp_path)
     (box.folder / "older.users").touch()
     other = take(box.folder / "other.users", shared=True)
     assert other

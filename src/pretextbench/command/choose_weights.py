@@ -22,7 +22,9 @@ USED = 4  # weights that are looked at, at most
 REFERENCES = {Profile.quick: 1, Profile.standard: 1, Profile.gpu: 2, Profile.multi_gpu: 2}  # at most
 LARGE_IMAGES = 96  # pixels from which weights made on photographs of 224 px see enough
 MULTIPLE = 32  # of the image size: such networks halve the side five times
-OWN = {f"timm/vit_{size}_patch16_224": f"vit-{size}" for size in ("tiny", "small", "base")}  # takes small images too
+OWN_TRANSFORMERS = {  # of this project, which take small images too
+    f"timm/vit_{size}_patch16_224": f"vit-{size}" for size in ("tiny", "small", "base")
+}
 ORIGINS = {"option": "by --weights", "cache": "in a cache here", "server": "downloaded by the run"}
 
 
@@ -46,14 +48,14 @@ def propose(usable: list[Weights], profile: Profile) -> Proposal:
         start = next((w for w in usable if w.side is None or w.origin == "option"), None)
     spare = [weights for weights in usable if weights.origin == "server" and weights.side is None]  # other starts
     others = [weights for weights in usable if weights is not start and weights not in spare]
-    if start and start.origin == "option" and start.encoder.name in OWN:
-        start = Weights(_own(start.encoder), start.origin)
+    if start and start.origin == "option" and start.encoder.name in OWN_TRANSFORMERS:
+        start = Weights(_own_transformer(start.encoder), start.origin)
     return Proposal(start, tuple(others[: REFERENCES[profile]]))
 
 
-def _own(encoder: EncoderParams) -> EncoderParams:
+def _own_transformer(encoder: EncoderParams) -> EncoderParams:
     """A vision transformer of timm as that of this project, which cuts small images into small patches."""
-    return EncoderParams(name=OWN[encoder.name], weights=encoder.weights)
+    return EncoderParams(name=OWN_TRANSFORMERS[encoder.name], weights=encoder.weights)
 
 
 def image_size(proposal: Proposal, usual: int, fine: int) -> tuple[int, str] | None:

@@ -78,7 +78,7 @@ def embed(
     with feature_file.writing(output, about(card, network, chosen, fit), task.refused) as writer:
         for names, features in followed(task, network, batch_size):
             writer.add(names, features.numpy())
-    tell(task, output, described(card, chosen, network.dim))
+    print_summary(task, output, described(card, chosen, network.dim))
 
 
 def described(card: "Card", layer: encoder_lookup.Layer, dim: int) -> str:
@@ -133,14 +133,15 @@ def followed(task: "Task", network: "Embedder", batch_size: int | None) -> "Iter
             progress.update(bar, completed=task.done + len(task.refused))
 
 
-def tell(task: "Task", output: Path, name: str) -> None:
+def print_summary(task: "Task", output: Path, name: str) -> None:
     """Print the written and the refused files, and how the time was spent."""
     typer.echo(f"{output}: {name}, {task.done:,} images ({task.clock})")
     if task.refused:
-        from pretextbench.embedding.extract import first
+        from pretextbench.embedding.extract import first_refused
 
         typer.echo(
-            f"{len(task.refused):,} refused, named in {output.with_suffix('.refused.csv')}. {first(task.refused)}"
+            f"{len(task.refused):,} refused, named in {output.with_suffix('.refused.csv')}. "
+            f"{first_refused(task.refused)}"
         )
     if task.album.ignored:
         typer.echo(f"{task.album.ignored:,} files that are no images were passed over.")

@@ -98,9 +98,11 @@ def _embedded(folder: Path, images: Path, layer: str | None, batch_size: int | N
     task = task_of(images, card, fit)
     batches = list(followed(task, network, batch_size))
     if task.refused:
-        from pretextbench.embedding.extract import first
+        from pretextbench.embedding.extract import first_refused
 
-        typer.echo(f"{len(task.refused):,} images cannot be read and are left out. {first(task.refused)}", err=True)
+        typer.echo(
+            f"{len(task.refused):,} images cannot be read and are left out. {first_refused(task.refused)}", err=True
+        )
     names = [name for batch in batches for name in batch.names]
 
     def embed(query: Path) -> torch.Tensor:

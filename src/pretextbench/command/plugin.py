@@ -131,7 +131,7 @@ def new(
     from pretextbench import scaffold
 
     home = _project()
-    folder = _near((into if into is not None else home / "plugins" if home else Path()) / method)
+    folder = _typed_path((into if into is not None else home / "plugins" if home else Path()) / method)
     files = scaffold.write(method, folder, two_views)
     member = home is not None and folder.resolve().parent == home / "plugins"
     out = console()
@@ -139,7 +139,7 @@ def new(
     for file in files:
         out.print(f"  {file}")
     out.print("\nType next:")
-    for command, purpose in _next(method, folder, member):
+    for command, purpose in _next_commands(method, folder, member):
         out.print(f"  {command:<52}  # {purpose}")
     out.print(f"\nTo rank it, add {method} to compare.methods in params.yaml, and type")
     out.print(f"  {'uv run ' if member else ''}pretextbench run")
@@ -153,13 +153,13 @@ def _project() -> Path | None:
         return None
 
 
-def _near(folder: Path) -> Path:
+def _typed_path(folder: Path) -> Path:
     """The path relative to the working folder if it is below it, so that printed commands can be typed."""
     whole = folder.absolute()
     return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole
 
 
-def _next(method: str, folder: Path, member: bool) -> list[tuple[str, str]]:
+def _next_commands(method: str, folder: Path, member: bool) -> list[tuple[str, str]]:
     """Commands, and what each is for."""
     distribution, run = f"pretext-{method}", "uv run " if member else ""
     install = f"uv add --group methods {distribution}" if member else f"uv pip install -e {folder}"

@@ -24,7 +24,7 @@ SOME = 4  # batches, where the number of training images is not known; images, o
 
 
 @dataclass(frozen=True)
-class Alone:
+class SingleProcess:
     """The device and precision of a training in one process, in place of a Fabric."""
 
     device: torch.device
@@ -44,7 +44,7 @@ class Alone:
 class InPrecision(nn.Module):
     """A method that computes in the precision of params.yaml."""
 
-    def __init__(self, method: nn.Module, place: Alone) -> None:
+    def __init__(self, method: nn.Module, place: SingleProcess) -> None:
         super().__init__()
         self.method, self.place = method.to(place.device), place
 
@@ -61,11 +61,11 @@ class Rehearsal(Training):
     """
 
     def __init__(self, job: Job, facts: Data, labels: np.ndarray | None = None) -> None:
-        super().__init__(job, facts, cast(Any, Alone(*device_and_precision(job.pretrain))), labels)
+        super().__init__(job, facts, cast(Any, SingleProcess(*device_and_precision(job.pretrain))), labels)
 
     def _set_up(self) -> tuple[Any, list[Any]]:
         idle = SimpleNamespace(param_groups=[], step=int)
-        return InPrecision(self.method, cast(Alone, self.fabric)), [idle] * len(self.players)
+        return InPrecision(self.method, cast(SingleProcess, self.fabric)), [idle] * len(self.players)
 
 
 def rehearse(name: str, params: Params, sample: np.ndarray, train: int, classes: int) -> Rehearsal:

@@ -61,17 +61,17 @@ def candidates(text: str | None, network: str | None, profile: Profile) -> Searc
     """What --weights and --encoder name; without them, what is in the caches and on the servers.
 
     Raises:
-        UserError: see `given`, or --encoder has no file whose network it could be.
+        UserError: see `candidate`, or --encoder has no file whose network it could be.
     """
     if text is None and network:
         raise UserError("--encoder is the network of a file of weights: give the file with --weights FILE.")
     if text is None:
         return search(profile)
-    chosen = given(text, network)
+    chosen = candidate(text, network)
     return Search((chosen,) if chosen else ())
 
 
-def given(text: str, network: str | None) -> Candidate | None:
+def candidate(text: str, network: str | None) -> Candidate | None:
     """The candidate that --weights names; None for `none`.
 
     Raises:
@@ -105,7 +105,7 @@ def search(profile: Profile) -> Search:
     here = cached(LARGE if profile in (Profile.gpu, Profile.multi_gpu) else SMALL)
     if here and profile is Profile.quick:
         return Search(tuple(here))
-    server, wanted = _wanted(profile)
+    server, wanted = _server_candidates(profile)
     reason = unreachable(server)
     host = server.split("/")[2]
     places = f"{len(here) or 'no'} files of weights in the caches ({hub_cache()}, {torch_cache()})"
@@ -116,7 +116,7 @@ def search(profile: Profile) -> Search:
     return Search((*here, *more), f"{places}; {host} can be reached")
 
 
-def _wanted(profile: Profile) -> tuple[str, list[Candidate]]:
+def _server_candidates(profile: Profile) -> tuple[str, list[Candidate]]:
     """The server to ask, and what it is asked for."""
     profile = Profile.gpu if profile is Profile.multi_gpu else profile
     names = [name for name in (STARTS.get(profile), *FOREIGN.get(profile, ())) if name]

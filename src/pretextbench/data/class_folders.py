@@ -197,10 +197,10 @@ def _same_name(rows: Iterable[Row]) -> list[str]:
     unicode_notes = (
         [f"Folders whose names differ only in their Unicode form are one class: {some(twice)}."] if twice else []
     )
-    return [*unicode_notes, *alike(set(map(nfc, raw)))]
+    return [*unicode_notes, *similar_names(set(map(nfc, raw)))]
 
 
-def alike(classes: Collection[str]) -> list[str]:
+def similar_names(classes: Collection[str]) -> list[str]:
     """A sentence on classes whose names look alike: they may be meant to be one."""
     folded = {name: looks(name) for name in classes}
     times = Counter(folded.values())

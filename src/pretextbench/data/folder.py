@@ -52,7 +52,7 @@ def check_classes(
             f"prepare.path: {where} has class folders in {names} but none in {shown['train']}: there is nothing to "
             "learn the classes from. Make class folders in train/ too, or give `prepare.layout: none`."
         )
-    listed = some((f"{shown[split]}{name}/ ({n:,} images){_alike(name, classes)}" for (split, name), n in
+    listed = some((f"{shown[split]}{name}/ ({n:,} images){_class_hint(name, classes)}" for (split, name), n in
                    strange.items()), 8)  # fmt: skip
     raise UserError(
         f"prepare.path: {where} has classes that {shown['train']} does not have, which no method could learn: "
@@ -60,7 +60,7 @@ def check_classes(
     )
 
 
-def _alike(name: str, classes: Sequence[str]) -> str:
+def _class_hint(name: str, classes: Sequence[str]) -> str:
     """A hint at the class that is meant: the same but for case and spaces, or nearly the same."""
     for known in classes:
         if looks(known) == looks(name):
@@ -104,7 +104,7 @@ def arrange(paths: Sequence[Path], layout: str, where: str) -> Arrangement:
     used = [i for i, split in enumerate(splits.of) if split]
     made = Arrangement(used, [splits.of[i] for i in used], [], [])
     made.notes += splits.notes
-    made.warnings += _outside(splits)
+    made.warnings += _outside_warning(splits)
     rows = [splits.rows[i] for i in used]
     if layout in ("none", "last"):
         by_parent = [nfc(row[-2]) if len(row) > 1 else "" for row in rows]
@@ -120,7 +120,7 @@ def arrange(paths: Sequence[Path], layout: str, where: str) -> Arrangement:
     return made
 
 
-def _outside(splits: Splits) -> list[str]:
+def _outside_warning(splits: Splits) -> list[str]:
     """A warning about images outside the splits: their number and their folders."""
     places = Counter(place for place, split in zip(splits.places, splits.of, strict=True) if not split)
     if not places:

@@ -175,7 +175,7 @@ class Task:
             self.done += len(names)
             yield Embedded(list(names), features)
         if not self.done:
-            raise UserError(f"None of the {len(self.album.names):,} images can be read. {first(self.refused)}")
+            raise UserError(f"None of the {len(self.album.names):,} images can be read. {first_refused(self.refused)}")
 
     def _take(self, images: Iterator[tuple[str, Image]], size: int) -> list[tuple[str, Image]]:
         with self.clock.part("reading"):
@@ -190,7 +190,7 @@ class Task:
                 yield name, image
 
 
-def first(refused: list[tuple[str, str]], count: int = 3) -> str:
+def first_refused(refused: list[tuple[str, str]], count: int = 3) -> str:
     """The first refused files and their reasons, in a sentence."""
     return f"The first: {'; '.join(f'{name}: {reason}' for name, reason in refused[:count])}." if refused else ""
 

@@ -32,7 +32,7 @@ def timm(name: str) -> Any:
     return library
 
 
-def known(name: str) -> Any:
+def require_network(name: str) -> Any:
     """The library, if it has the architecture and the tag of `timm/NAME.TAG`.
 
     Raises:
@@ -188,7 +188,7 @@ def build(name: str, image_size: int, mean: Sequence[float], std: Sequence[float
     Raises:
         UserError: timm is not installed, does not have it, or it cannot be an encoder.
     """
-    network = known(name).create_model(name.removeprefix("timm/"), num_classes=0)
+    network = require_network(name).create_model(name.removeprefix("timm/"), num_classes=0)
     kind = TimmTransformer if _drops_tokens(network) else TimmEncoder
     return kind(name, network, image_size, mean, std)
 

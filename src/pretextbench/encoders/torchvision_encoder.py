@@ -21,7 +21,7 @@ TOKEN = ""  # no name of a module: the class token among the outputs of a pass
 SIDES = {"maxvit_t": 224}  # pixels; a network that takes one size and does not keep it
 
 
-def known(name: str) -> Any:
+def require_network(name: str) -> Any:
     """torchvision's models, if `torchvision/NAME` is one of them that can be an encoder.
 
     Raises:
@@ -48,7 +48,7 @@ class TorchvisionEncoder(Adapter):
 
     def __init__(self, name: str, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
         architecture = name.removeprefix("torchvision/")
-        model = known(name).get_model(architecture, weights=None)
+        model = require_network(name).get_model(architecture, weights=None)
         for head in HEADS:
             if hasattr(model, head):
                 setattr(model, head, nn.Identity())
@@ -66,7 +66,7 @@ class TorchvisionEncoder(Adapter):
 
     def offer(self, tag: str) -> Offer:
         """See `Adapter.offer`."""
-        weights = known(self.name).get_model_weights(self.name.removeprefix("torchvision/"))
+        weights = require_network(self.name).get_model_weights(self.name.removeprefix("torchvision/"))
         names = [entry.name for entry in weights]
         if tag != "pretrained" and tag not in names:
             raise UserError(

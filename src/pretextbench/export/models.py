@@ -40,7 +40,7 @@ class Plan:
         return self.widths[0]
 
     @property
-    def known(self) -> bool:
+    def is_standard(self) -> bool:
         """Whether torchvision and timm have this network, but for its stem, under its name."""
         return self.width == PAPER and self.name != "resnet10"
 
@@ -138,7 +138,7 @@ class Torchvision:
 
 
 def _torchvision_model(design: Plan) -> str:
-    if design.known:
+    if design.is_standard:
         return f"torchvision.models.{design.name}()"
     return f"torchvision.models.ResNet(torchvision.models.resnet.{design.block}, {list(design.depths)})"
 
@@ -186,7 +186,7 @@ class Timm:
                 "from torchvision.transforms.v2 import Normalize",
                 *(
                     []
-                    if design.known
+                    if design.is_standard
                     else ["from timm.models.resnet import BasicBlock, Bottleneck, ResNet, make_blocks"]
                 ),
                 "",
@@ -203,7 +203,7 @@ class Timm:
 
 
 def _timm_model(design: Plan) -> list[str]:
-    if design.known:
+    if design.is_standard:
         return [f"model = timm.create_model({design.name!r}, num_classes=0, pretrained_cfg_overlay=facts)"]
     return [
         f"model = ResNet({design.block}, {design.depths}, num_classes=0, channels={design.widths})  # no name in timm",

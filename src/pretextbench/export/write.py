@@ -139,7 +139,7 @@ class DiffersError(Exception):
     """The export does not give the features of the original: a fault of ours or of the other library."""
 
 
-def last(layers: list[str]) -> tuple[str, str]:
+def last_layer(layers: list[str]) -> tuple[str, str]:
     """The last layer, where nothing else is asked for."""
     return layers[-1], "the last one"
 
@@ -155,7 +155,9 @@ class Exported:
     features: str  # layer and length of the features, in words
 
 
-def export(folder: Path, to: str, target: Path, choose: Callable[[list[str]], tuple[str, str]] = last) -> Exported:
+def export(
+    folder: Path, to: str, target: Path, choose: Callable[[list[str]], tuple[str, str]] = last_layer
+) -> Exported:
     """Write the encoder in `folder` to `target` in format `to`, and a card next to it.
 
     `choose` gets the names of the layers and returns the one that the features come from, and why it is this one.

@@ -131,15 +131,15 @@ def in_float32(function: Callable[..., Result]) -> Callable[..., Result]:
     """
 
     @functools.wraps(function)
-    def wide(*values: Any, **settings: Any) -> Result:
+    def with_float32(*values: Any, **settings: Any) -> Result:
         device = next(value.device.type for value in values if isinstance(value, Tensor))
         with torch.autocast(device, enabled=False):
-            return function(*map(_wide, values), **settings)
+            return function(*map(_at_least_float32, values), **settings)
 
-    return wide
+    return with_float32
 
 
-def _wide(value: Any) -> Any:
+def _at_least_float32(value: Any) -> Any:
     if isinstance(value, Tensor) and value.is_floating_point():
         return value.to(torch.promote_types(value.dtype, torch.float32))
     return value

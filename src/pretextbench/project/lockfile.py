@@ -63,7 +63,7 @@ def keep(root: Path) -> None:
     """Copy dvc.lock if it is whole. For every stage at its start; no reason to end one."""
     with contextlib.suppress(OSError, UserError):
         text = (root / layout.LOCKFILE).read_bytes()
-        if whole(text):
+        if is_whole(text):
             write_whole(root / layout.lockfile_copy(), text)
 
 
@@ -79,12 +79,12 @@ def complete(root: Path, again: float = SECOND_LOOK) -> list[str]:
     For the inventory, which runs before every other stage: no other process of the same run writes at that moment.
     """
     with contextlib.suppress(OSError, UserError):
-        if whole((root / layout.LOCKFILE).read_bytes()):
+        if is_whole((root / layout.LOCKFILE).read_bytes()):
             return []
         time.sleep(again)
         text = (root / layout.LOCKFILE).read_bytes()
         left, before = stages(text), stages((root / layout.lockfile_copy()).read_bytes())
-        if whole(text) or not left or not before:
+        if is_whole(text) or not left or not before:
             return []
         sound = dict(list(left.items())[:-1])  # the last one is where the cut is
         write(root, {**before, **sound})
@@ -92,7 +92,7 @@ def complete(root: Path, again: float = SECOND_LOOK) -> list[str]:
     return []
 
 
-def whole(text: bytes) -> bool:
+def is_whole(text: bytes) -> bool:
     """Whether DVC has written it to its end."""
     return text.endswith(b"\n") and bool(stages(text))
 

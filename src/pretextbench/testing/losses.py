@@ -88,8 +88,8 @@ def buffers_staged(method: Method) -> None:
     """
     whole, *halves = (_buffers(method, parts) for parts in ((0, 1), (0,), (1,)))
     joined = join({name: [*halves[0].staged[name], *halves[1].staged[name]] for name in halves[0].staged})
-    states = [half.after(joined) for half in halves]
-    expected = whole.after(join(whole.staged))
+    states = [half.buffers_after(joined) for half in halves]
+    expected = whole.buffers_after(join(whole.staged))
     differing = [
         name for name, value in expected.items() if any(not torch.equal(value, state[name]) for state in states)
     ]
@@ -104,7 +104,7 @@ class _Step(NamedTuple):
     training: Training
     staged: dict[str, list[Tensor]]
 
-    def after(self, joined: dict[str, Tensor]) -> dict[str, Tensor]:
+    def buffers_after(self, joined: dict[str, Tensor]) -> dict[str, Tensor]:
         """Buffers after the step, by name, without those of normalisation layers."""
         with torch.no_grad():
             self.training.method.after_step(0.0, joined)

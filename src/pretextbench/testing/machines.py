@@ -80,7 +80,7 @@ def two_processes(method: Method) -> None:
     training = build(method)
     if not any(_communicates(training, batch(training, player=p.name)) for p in training.players):
         return
-    precision, alone = _alone(method)
+    precision, alone = _turns_in_one_process(method)
     again = turns(method, slice(None), precision, seed=3)
     if any(not torch.equal(value, alone[name]) for name, value in again.items()):
         raise CheckSkipped("loss() draws random numbers, and every process draws its own: compare without them")
@@ -92,7 +92,7 @@ def two_processes(method: Method) -> None:
         require(gap <= limit, f"two processes differ from one in {name} by {gap:.1e}", hint)
 
 
-def _alone(method: Method) -> tuple[str, dict[str, torch.Tensor]]:
+def _turns_in_one_process(method: Method) -> tuple[str, dict[str, torch.Tensor]]:
     """The precision that a method computes in, float64 if it can, and its turns in one process."""
     try:
         return "float64", turns(method, slice(None), "float64")

@@ -2,8 +2,8 @@
 
 A stage describes one run as a `Record` (plain data) and passes it to `record`, which saves it to the outbox
 (`track.outbox`) and waits until the recorder has written it. The recorder (`track.recorder`) is one process for all
-stages of a project: importing MLflow and opening a store takes 5 s. `warm` starts it while the stage imports torch. A
-store that hangs, fails or crashes affects the recorder only, never a result.
+stages of a project: importing MLflow and opening a store takes 5 s. `start_recorder` starts it while the stage imports
+torch. A store that hangs, fails or crashes affects the recorder only, never a result.
 
 The files of the stage are the source of truth. A record that cannot be written stays in the outbox. It is written when
 the store answers again and a stage is at work, or by `python -m pretextbench.track ROOT --replay`.
@@ -25,7 +25,7 @@ from pretextbench.track import store
 from pretextbench.track.outbox import TIMEOUT, Outbox, keep, save
 from pretextbench.track.records import EXPERIMENT, Record, Scalar
 
-__all__ = ["EXPERIMENT", "TIMEOUT", "Record", "Scalar", "at_work", "follow", "record", "warm"]
+__all__ = ["EXPERIMENT", "TIMEOUT", "Record", "Scalar", "follow", "keep_recorder", "record", "start_recorder"]
 
 quiet_tools()  # MLflow reads its switches when it is imported
 
@@ -41,7 +41,7 @@ _working: dict[Path, Lock] = {}  # file `users` of an outbox -> lock of this pro
 _following: dict[Path, tuple[Path, Lock]] = {}  # root of a project -> file `follow` and lock of this process
 
 
-def at_work(root: Path) -> None:
+def keep_recorder(root: Path) -> None:
     """Keep the recorder of this project alive until this process ends, if there is one."""
     outbox = Outbox(root)
     if outbox.users not in _working:
@@ -51,9 +51,9 @@ def at_work(root: Path) -> None:
             _working[outbox.users] = lock
 
 
-def warm(root: Path) -> None:
+def start_recorder(root: Path) -> None:
     """Start the recorder if there is none, so that a later `record` does not wait for it."""
-    at_work(root)
+    keep_recorder(root)
     with contextlib.suppress(OSError):  # `record` tries again, and warns
         _start(Outbox(root))
 
@@ -63,7 +63,7 @@ def follow(root: Path, folder: Path) -> None:
 
     The training that writes the spool runs in this process or in one that it starts. See `track.spool`.
     """
-    warm(root)
+    start_recorder(root)
     with contextlib.suppress(OSError):  # as above
         _following[root.resolve()] = Outbox(root).follow(folder.resolve())
 
@@ -74,7 +74,7 @@ def record(entry: Record, root: Path, timeout: float = TIMEOUT) -> str | None:
     The run id is empty where another process has written it.
     A failure of the store costs one warning and at most `timeout` seconds; it raises nothing.
     """
-    at_work(root)
+    keep_recorder(root)
     outbox = Outbox(root)
     entry = dataclasses.replace(entry, reported=entry.reported or time.time())
     trouble = f"{entry.name} is not recorded in MLflow ({without_secrets(store.address(root))})"
@@ -115,21 +115,21 @@ def _answer(outbox: Outbox, path: Path, timeout: float) -> dict[str, Any]:
     Raises:
         _Unrecorded: the record is not written, or a recorder that was started here has ended.
     """
-    known, logged, started = outbox.outage(), outbox.log_size(), False
+    earlier_outage, log_size, started = outbox.outage(), outbox.log_size(), False
     end = time.monotonic() + timeout
     while time.monotonic() < end:
-        lost, gone = started and not is_held(outbox.lock), not path.exists()
+        recorder_ended, removed = started and not is_held(outbox.lock), not path.exists()
         if answer := outbox.take_answer(path):
             if "error" in answer:
                 raise _Unrecorded(answer["error"])
             path.unlink(missing_ok=True)
             return answer
-        if gone:
+        if removed:  # another process has written it
             return {"run_id": "", "notes": []}
-        if lost:
-            raise _Unrecorded(outbox.last_words(logged))
+        if recorder_ended:
+            raise _Unrecorded(outbox.last_line(log_size))
         started = _start(outbox) or started
-        if reason := known or outbox.outage():
+        if reason := earlier_outage or outbox.outage():
             raise _Unrecorded(reason)
         time.sleep(PAUSE)
     reason = f"no answer within {timeout:g} s"

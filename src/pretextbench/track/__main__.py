@@ -1,7 +1,7 @@
 """Command of the recorder: `python -m pretextbench.track ROOT [--replay]`.
 
-Without `--replay` it is the recorder, which `track.warm` starts. With `--replay` it writes the records that wait in the
-outbox, prints a line about each, and exits with 1 when some still wait.
+Without `--replay` it is the recorder, which `track.start_recorder` starts. With `--replay` it writes the records that
+wait in the outbox, prints a line about each, and exits with 1 when some still wait.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pretextbench.project.locks import Lock, take
 from pretextbench.track.outbox import Outbox
 
 
-class Censored(io.TextIOBase):
+class CensoredStream(io.TextIOBase):
     """A stream that prints no password, whatever MLflow, a driver of a database or a traceback writes to it."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -44,15 +44,15 @@ def main() -> int:
     parser.add_argument("--replay", action="store_true", help="write the records that wait in the outbox, and end")
     parser.add_argument("--identity", help=argparse.SUPPRESS)
     parser.add_argument("--lock", type=int, help=argparse.SUPPRESS)  # descriptor of the recorder's lock, inherited
-    given = parser.parse_args()
+    options = parser.parse_args()
     try:
         require_pipeline()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
     out, sys.stdout = sys.stdout, sys.stderr  # output of MLflow goes to stderr
-    report = functools.partial(print, file=Censored(out), flush=True)
-    return replay_all(given.root, report) if given.replay else record_all(given, report)
+    report = functools.partial(print, file=CensoredStream(out), flush=True)
+    return replay_all(options.root, report) if options.replay else record_all(options, report)
 
 
 def replay_all(root: Path, report: "functools.partial[None]") -> int:
@@ -63,10 +63,10 @@ def replay_all(root: Path, report: "functools.partial[None]") -> int:
     return min(1, replay(root, report))
 
 
-def record_all(given: argparse.Namespace, report: "functools.partial[None]") -> int:
+def record_all(options: argparse.Namespace, report: "functools.partial[None]") -> int:
     """Be the recorder, until no stage is at work."""
-    environment, outbox = dict(os.environ), Outbox(given.root, given.identity)
-    lock = Lock(given.lock) if given.lock else take(outbox.lock, wait=False)
+    environment, outbox = dict(os.environ), Outbox(options.root, options.identity)
+    lock = Lock(options.lock) if options.lock else take(outbox.lock, wait=False)
     if lock is None:
         print("error: a recorder is at work here", file=sys.stderr)  # noqa: T201
         return 2
@@ -82,5 +82,5 @@ def record_all(given: argparse.Namespace, report: "functools.partial[None]") -> 
 
 
 if __name__ == "__main__":
-    sys.stderr = Censored(sys.stderr)
+    sys.stderr = CensoredStream(sys.stderr)
     sys.exit(main())

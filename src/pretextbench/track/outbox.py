@@ -121,7 +121,7 @@ class Outbox:
         """Bytes in the log."""
         return self.log.stat().st_size if self.log.exists() else 0
 
-    def last_words(self, start: int) -> str:
+    def last_line(self, start: int) -> str:
         """The last line that a recorder which has ended wrote to its log, after the first `start` bytes."""
         lines = self.log.read_bytes()[start:].decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else "the recorder has ended"

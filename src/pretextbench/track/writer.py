@@ -207,7 +207,7 @@ def _write_points(client: MlflowClient, run: Run, points: Sequence[Point]) -> No
 
 def _write_values(client: MlflowClient, run: Run, metrics: Mapping[str, float], reported: int) -> None:
     """Write final values that are missing, with the time `reported` (ms)."""
-    new = [m for m in metrics.items() if not _same(run.data.metrics.get(m[0]), m[1])]
+    new = [m for m in metrics.items() if not _is_equal(run.data.metrics.get(m[0]), m[1])]
     _log(client, run, "metrics", [Metric(name, float(value), reported, 0) for name, value in new])
 
 
@@ -217,7 +217,7 @@ def _log(client: MlflowClient, run: Run, kind: str, entities: list[Any]) -> None
         client.log_batch(run.info.run_id, **{kind: entities[start : start + BATCHES[kind]]})
 
 
-def _same(old: float | None, new: float) -> bool:
+def _is_equal(old: float | None, new: float) -> bool:
     return old is not None and (old == new or (math.isnan(old) and math.isnan(new)))
 
 
