@@ -27,7 +27,7 @@ def item(stage: str) -> str:
 
 
 def progress(root: Path, stage: str, since: float) -> Progress | None:
-    """The progress of a stage that has begun at `since` (a time.time()); None where there is none."""
+    """The progress of a stage that began at `since` (a time.time()); None where there is none."""
     if not item(stage) or "/" in stage:
         return None
     return Progress.read(root / layout.progress(item(stage)), since)
@@ -68,7 +68,7 @@ class Lines:
 
 
 class Stages(Lines):
-    """A table of all stages, drawn again twice a second, and gone when the run has ended: the summary follows."""
+    """A table of all stages, drawn again twice a second, and removed when the run has ended: the summary follows."""
 
     def __init__(
         self,

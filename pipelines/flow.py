@@ -12,7 +12,7 @@ from pretextbench.project.addresses import without_secrets
 
 
 class Once:
-    """Work that is done once, with its exception: independent of the end that Prefect reports."""
+    """Work that is done once. It keeps its exception, whatever end Prefect reports."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.work = work
@@ -39,7 +39,7 @@ def recorded(stage: str, name: str, work: Callable[[], None], root: Path) -> Non
             _as_flow(stage, name, once)
         else:
             _warn(server.silence(root, url))
-    except Exception as error:  # whatever Prefect raises: its settings, its client, its server, its imports
+    except Exception as error:  # any error of Prefect: its settings, its client, its server, its imports
         _warn(without_secrets(f"Prefect: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"))
     if not once.started:
         once()

@@ -16,7 +16,7 @@ INTERRUPTED = 130
 
 
 class LastingStream(io.TextIOBase):
-    """An output that may be closed while the run goes on: a pipe without a reader, a terminal that is gone.
+    """An output that may be closed while the run goes on: a pipe without a reader, a closed terminal.
 
     A run must not end for that. After the first failure everything goes to /dev/null.
     """
@@ -27,11 +27,11 @@ class LastingStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """The encoding of the stream itself, which Rich asks for."""
+        """The encoding of the stream itself, which Rich reads."""
         return self.stream.encoding
 
     def write(self, text: str) -> int:
-        """Write, if anything is still there to write to."""
+        """Write, if the stream is still open."""
         with self._discard_when_closed():
             self.stream.write(text)
         return len(text)

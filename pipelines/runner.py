@@ -47,7 +47,7 @@ class Order:
 
     run: str  # names the flow run
     node: Node
-    stale: bool  # DVC would run it, whatever becomes of those it needs
+    stale: bool  # DVC would run it, even if nothing changes in the stages that it needs
     concurrent: int = 1  # stages that share the cores of one machine
     threads: str = ""  # OMP_NUM_THREADS, where the user has set it
     tracking: str = ""  # MLFLOW_TRACKING_URI, the same
@@ -197,7 +197,7 @@ def stop(run: str) -> None:
 
 
 def dask_setup(_worker: object) -> None:
-    """Dask calls this in a new worker of the local cluster: Ctrl-C in the terminal is for the flow, which tells it."""
+    """Dask calls this in a new worker of the local cluster. Ctrl-C in the terminal reaches the flow, which stops it."""
     os.setsid()
 
 

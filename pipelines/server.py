@@ -35,7 +35,7 @@ _own_url: str | None = None
 
 def folder(root: Path) -> Path:
     """Prefect's folder in this project."""
-    return root.resolve() / layout.PREFECT  # absolute: the keeper works in another folder
+    return root.resolve() / layout.PREFECT  # absolute: the server's process works in another folder
 
 
 def begin(root: Path) -> str:
@@ -44,7 +44,7 @@ def begin(root: Path) -> str:
     The address is also put into the environment, which Prefect reads when it is imported.
 
     Raises:
-        OSError: the project's folder cannot be written, or no socket can be had.
+        OSError: the project's folder cannot be written, or no socket can be opened.
     """
     global _own_url
     home = folder(root)
@@ -68,7 +68,7 @@ def owned() -> bool:
 
 
 def silence(root: Path, url: str) -> str:
-    """The reason for people, when the server at `url` is not ready."""
+    """Why the server at `url` is not ready, as the end of a sentence for the user."""
     if owned():
         return f"its server does not answer (see {folder(root) / 'server.log'})"
     return f"no server answers at {without_secrets(url)} (PREFECT_API_URL): start it, or unset that variable"
@@ -90,7 +90,7 @@ def ready(url: str, patience: float | None = None) -> bool:
 
 
 def _start(home: Path, lock: Lock) -> str:
-    """Bind a port and start the keeper on it; `lock` (server.lock) passes to the keeper with the socket."""
+    """Bind a port and start the server's process on it, which inherits the socket and `lock` (server.lock)."""
     with socket.socket() as listener, private_log(home / "server.log", append=True) as log:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
@@ -111,7 +111,7 @@ def _start(home: Path, lock: Lock) -> str:
             },
             start_new_session=True,  # Ctrl-C in the terminal is for the stages
         )
-    lock.close()  # the keeper's now
+    lock.close()  # the server's process holds it now
     return url
 
 
@@ -122,9 +122,9 @@ def _bypass_proxies() -> None:
 
 
 def await_solitude(home: Path, linger: float, tick: float = 0.5) -> Lock:
-    """For the keeper: return users.lock, held alone, when no other process has held it for `linger` seconds.
+    """For the server's process: return users.lock, held exclusively, when no other process has held it for `linger` s.
 
-    Held, it makes newcomers wait until the keeper has ended; then they start a server of their own.
+    While it is held, new users wait until the server has ended; then they start another one.
     """
     alone_since = time.monotonic()
     while True:

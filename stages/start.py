@@ -21,7 +21,7 @@ from stages.lifecycle import exit_status, keep_freed, run
 
 
 class Traits(NamedTuple):
-    """The needs of a stage that dvc.yaml does not tell."""
+    """The needs of a stage that are not in dvc.yaml."""
 
     records: bool = False  # writes to MLflow
     flow: bool = True  # has a Prefect run: see `stages.lifecycle.run`

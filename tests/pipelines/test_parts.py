@@ -75,7 +75,7 @@ def test_a_lock_ends_with_its_holder_however_that_ends(tmp_path: Path) -> None:
     assert take(path, wait=False) is not None
 
 
-def test_the_keeper_leaves_when_it_has_been_alone_for_long_enough(tmp_path: Path) -> None:
+def test_the_server_ends_when_it_has_been_alone_for_long_enough(tmp_path: Path) -> None:
     user = take(tmp_path / "users.lock", shared=True)
     assert user is not None
     threading.Timer(0.4, user.close).start()

@@ -212,9 +212,9 @@ def test_two_stages_share_one_server_and_outlive_it(project: Path, server_home: 
     while not (project / "worked").exists() or (project / "worked").read_text() != "xx":
         assert all(process.poll() is None for process in stages)
         time.sleep(0.05)
-    keepers = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if serves(pid, project)]
-    assert len(keepers) == 1
-    os.kill(keepers[0], signal.SIGKILL)
+    servers = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if serves(pid, project)]
+    assert len(servers) == 1
+    os.kill(servers[0], signal.SIGKILL)
     killed = time.monotonic()
     (project / "go").touch()
     for process in stages:

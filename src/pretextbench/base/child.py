@@ -17,7 +17,7 @@ class Child:
     pipe: Connection
 
     def end(self) -> None:
-        """Kill it and wait until it is gone."""
+        """Kill it and wait until it has ended."""
         self.process.kill()
         self.process.join()
         self.pipe.close()

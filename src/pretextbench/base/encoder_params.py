@@ -150,10 +150,10 @@ class EncoderParams(Section):
             status = self.weights_file.stat()
             return _digest(self.weights_file, status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
         except OSError as error:
-            found = f"{self.weights_file} cannot be read ({error.strerror})"
+            problem = f"{self.weights_file} cannot be read ({error.strerror})"
             if self.weights and Path(self.weights).is_file():
-                found = f"{self.weights} is a file of another kind"
+                problem = f"{self.weights} is a file of another kind"
             raise UserError(
-                f"encoder.weights: {found}. Give the path of a file ({', '.join(SUFFIXES)}) or of an encoder folder of "
-                "this project."
+                f"encoder.weights: {problem}. Give the path of a file ({', '.join(SUFFIXES)}) or of an encoder folder "
+                "of this project."
             ) from None

@@ -27,7 +27,7 @@ LINE = r"^[^/:\"'%\\\p{Cc}\p{Zl}\p{Zp}\p{Bidi_C}]+$"  # no marks of direction ei
 OneLine = Annotated[str, Field(min_length=1, max_length=100, pattern=LINE)]  # a name that other programs take
 
 NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"  # of a method: it becomes a folder, a DVC stage and a YAML key
-MethodName = Annotated[str, Field(pattern=NAME, max_length=64)]  # longer names of files are made of it
+MethodName = Annotated[str, Field(pattern=NAME, max_length=64)]  # names of files contain it
 SourceName = Literal["synthetic", "folder", "cifar10", "cifar100", "stl10", "imagenette"]
 
 

@@ -112,7 +112,7 @@ def prefect() -> Iterator[Finding]:
     remedy = "start that server, or unset PREFECT_API_URL: a run starts its own"
     try:
         answers = prefect_answers(url, TIMEOUT)
-    except Exception as error:  # whatever a network and a strange server can do
+    except Exception as error:  # any fault of a network or of an unknown server
         state = without_secrets(str(error)) or type(error).__name__
         yield Finding("Prefect server", "fault", f"{shown}, which does not answer: {state}", remedy)
         return

@@ -26,7 +26,7 @@ SURER = ("one run of each method; for a reliable difference use three", "every t
 
 @dataclass(frozen=True)
 class Plan:
-    """The numbers of a profile, before the images have had their say."""
+    """The numbers of a profile, before they are adapted to the images."""
 
     side: int  # pixels, at most
     images: int  # the budget

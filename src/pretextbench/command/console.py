@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Verdict = Literal["ok", "warning", "fault"]
 COLOURS: dict[Verdict, str] = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 PATIENCE = 2.0  # seconds without a word, where the output is no terminal
-PIPED = 200  # columns where the output is no terminal: `| grep` wants a row on one line
+PIPED = 200  # columns where the output is no terminal: `| grep` needs each row on one line
 
 
 def console() -> "Console":

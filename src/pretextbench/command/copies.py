@@ -81,7 +81,7 @@ def copies(root: Path, names: Sequence[str], labels: Sequence[int]) -> Copies:
     for number, name in enumerate(names[:COMPARED]):
         try:
             sizes[regular(root / name).st_size].append(number)
-        except (Refusal, ValueError):  # decoding tells of it
+        except (Refusal, ValueError):  # decoding reports it
             continue
     groups, left, unread = [], READ, 0
     for size, numbers in sorted(sizes.items()):

@@ -65,7 +65,7 @@ def title_and_formula(method: type[Any]) -> tuple[str, str]:
     """The first line of a plugin's docstring, and its formula: the indented lines of that docstring.
 
     Read from the first that has a formula of the class's module, the package around it and the class itself; else from
-    the first that says anything. Either may be empty.
+    the first that is not empty. Either may be empty.
     """
     texts = list(_docstrings(method))
     text = next((text for text in texts if _indented(text)), texts[0] if texts else "")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NAMED = ("torch", "torchvision", "kornia", "dvc", "prefect", "mlflow")  # listed with their version though it fits
 LEAST_MEMORY = 2_000_000_000  # bytes: a stage of the default run takes 1.3 GB
 LEAST_DISK = 1_000_000_000
-UNKNOWN = 60_000  # images of a source that says nothing before it is downloaded
+UNKNOWN = 60_000  # images of a source whose size is unknown before it is downloaded
 
 
 def examine(quick: bool = False) -> Iterator[Finding]:

@@ -71,7 +71,7 @@ def _resnet(name: str, first: Tensor) -> EncoderParams:
 
 
 def _tensor(tensors: Mapping[str, Tensor], name: str) -> Tensor | None:
-    """The first layer of this name, whatever stands before it: the one with the shortest name."""
+    """The first layer of this name, with any prefix: the one with the shortest name."""
     names = [key for key, tensor in tensors.items() if f".{key}".endswith(f".{name}") and tensor.ndim == 4]
     return tensors[min(names, key=len)] if names else None
 

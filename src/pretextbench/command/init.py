@@ -199,7 +199,7 @@ def _text(folder: Path) -> str:
 
 
 def _linked(folder: Path, labels: Path, place: Path, layout: Layout, column: str | None) -> Layout:
-    """Make the folder of links of a table, and say what became of it; returns the layout of the links."""
+    """Make the folder of links of a table, print a summary; returns the layout of the links."""
     from pretextbench.command.labels import link
 
     made = link(folder, labels, place / LINKS, layout, column)

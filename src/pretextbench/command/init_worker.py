@@ -31,7 +31,7 @@ def worker(wanted: bool) -> Iterator[Connection | None]:
 
 
 def _serve(pipe: Connection) -> None:
-    """Do what is asked, as `ask` lists it. Lines on what is done go before the result."""
+    """Do the tasks that `ask` lists. Lines about the work are sent before each result."""
     from pretextbench.command import weight_check
     from pretextbench.command.copies import near
     from pretextbench.command.estimate import estimate

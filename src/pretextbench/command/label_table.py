@@ -1,4 +1,4 @@
-"""A table of labels: which of its columns are the file, the label and the split, and what they say of each row."""
+"""A table of labels: which of its columns are the file, the label and the split, and their values for each row."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -28,7 +28,7 @@ DOUBTFUL = frozenset({"None", "-", "--", "?", ".", "NONE", "missing", "tbd", "to
 
 @dataclass(frozen=True)
 class LabelTable:
-    """One entry per row that says something."""
+    """One entry per row that is not empty."""
 
     files: list[str]
     labels: list[str]  # "" where there is none

@@ -76,7 +76,7 @@ def neighbours(
 
 
 def _source(about: Mapping[str, Any]) -> str:
-    """The encoder and the layer of a features file, as far as it says."""
+    """The encoder and the layer of a features file, where the file names them."""
     choice = f" ({about['layer_choice']})" if "layer_choice" in about else ""
     return (
         f"{about.get('method', 'an encoder')}-{about.get('seed', '?')}, {about.get('layer', 'unknown layer')}{choice}"

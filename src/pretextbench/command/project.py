@@ -127,7 +127,7 @@ def report(
 
 
 HIGHEST = 65_535
-LOOPBACK = "127.0.0.1"  # nobody else on the network: MLflow asks for no password
+LOOPBACK = "127.0.0.1"  # this machine only: MLflow has no password
 
 
 def ui(

@@ -1,4 +1,4 @@
-"""Check of weights that `init` may propose: which network they belong to, whether they fit it, whether they can be had.
+"""Check of weights that `init` may propose: the network they belong to, whether they fit it and are available.
 
 Imports torch and the libraries of networks, so it runs in the process that measures.
 """

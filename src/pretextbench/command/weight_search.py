@@ -36,7 +36,7 @@ class Candidate:
 
     name: str  # timm/NAME.TAG, torchvision/NAME, or the path of a file or folder
     origin: Origin
-    file: str = ""  # of a cache, whose name tells which weights of torchvision they are
+    file: str = ""  # of a cache; its name identifies weights of torchvision
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def search(profile: Profile) -> Search:
 
 
 def _server_candidates(profile: Profile) -> tuple[str, list[Candidate]]:
-    """The server to ask, and what it is asked for."""
+    """The address of a server, and the candidates that it has."""
     profile = Profile.gpu if profile is Profile.multi_gpu else profile
     names = [name for name in (STARTS.get(profile), *FOREIGN.get(profile, ())) if name]
     if importlib.util.find_spec("timm"):
@@ -169,12 +169,12 @@ def torch_cache() -> Path:
 
 
 def hub_address() -> str:
-    """The server of the hub: Hugging Face's, or the mirror that its library is told to use."""
+    """The server of the hub: Hugging Face's, or the mirror that its library is set to use."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/") + "/"
 
 
 def unreachable(address: str, seconds: float = SECONDS) -> str:
-    """Why a server cannot be reached; empty where it answers. It is asked for headers alone, through proxies too."""
+    """Why a server cannot be reached; empty where it answers. Only headers are requested, through proxies too."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return "HF_HUB_OFFLINE is set"
     answers = [f"no answer in {seconds:g} s"]

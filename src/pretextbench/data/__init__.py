@@ -1,1 +1,1 @@
-"""Anyone's images in, one prepared data set out: a memory-mapped uint8 array, splits, statistics, labels apart."""
+"""Preparation of images: one memory-mapped uint8 array with splits and statistics, and the labels in another folder."""

@@ -167,7 +167,7 @@ def _one_level(rows: Sequence[Row], folders: Counter[str], where: str) -> None:
 
 
 def _one_holds_the_others(rows: Sequence[Row], folders: Counter[str], where: str) -> None:
-    """Raise if one folder alone holds several folders, and more of them and more images than are beside it."""
+    """Raise if one folder alone holds several folders, and more folders and images than its siblings."""
     inner: defaultdict[str, set[str]] = defaultdict(set)
     for row in rows:
         if len(row) > 1:

@@ -24,7 +24,7 @@ from pretextbench.data.source import Image
 
 Fit = Literal["crop", "squash", "pad"]
 GAP = 3.0  # a JPEG is decoded, or shrunk by whole factors first, to no less than this multiple of the wanted side
-CHUNK_BYTES = 32 * 2**20  # of decoded images in flight: memory stays bounded whatever their number and size
+CHUNK_BYTES = 32 * 2**20  # of decoded images in flight: bounds the memory for any number and size of images
 CHUNK_FILES = 1024
 LARGE = 2**24  # pixels: images above it are held one at a time, for each may take gigabytes on its way
 ORIENTATION = 0x0112  # the EXIF tag
@@ -115,7 +115,7 @@ def decode_all(paths: Sequence[Path], side: int, fit: Fit) -> Iterator[Image | s
 
 
 def upright(image: pil.Image) -> pil.Image:
-    """The image turned as its EXIF orientation says; EXIF that cannot be read says nothing."""
+    """The image turned as its EXIF orientation says; EXIF that cannot be read is ignored."""
     image.load()  # some formats store EXIF behind the pixels
     try:
         orientation = image.getexif().get(ORIENTATION)

@@ -106,7 +106,7 @@ def opened(path: Path) -> Iterator[pil.Image]:
 
     Raises:
         Refusal: the file is not one that is read, or its size and its pixels do not go together.
-        Exception: whatever Pillow raises for broken bytes.
+        Exception: any that Pillow raises for broken bytes.
     """
     stream, size = open_regular(path)
     with stream:

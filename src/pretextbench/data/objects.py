@@ -19,7 +19,7 @@ def coat(pen: Pen, usual: float, share: float = 0.5) -> Array:
 
 
 def trim(pen: Pen) -> Array:
-    """A colour (m, 1, 1, 3) for a lesser part: dark, light or strong, whatever the thing."""
+    """A colour (m, 1, 1, 3) for a lesser part: dark, light or strong, for any thing."""
     return hsv(pen.draws.uniform(), pen.draws.uniform(0, 0.7), pen.draws.uniform(0.1, 1))
 
 

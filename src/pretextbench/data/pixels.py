@@ -1,4 +1,4 @@
-"""Pixels of any mode as 8-bit RGB, and what a set of images tells of them: the range of deep grey, alpha, bands."""
+"""Pixels of any mode as 8-bit RGB, and the facts of a whole set of images: the range of deep grey, alpha, bands."""
 
 import contextlib
 from collections import Counter

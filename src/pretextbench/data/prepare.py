@@ -113,7 +113,7 @@ def prepare(params: Prepare, images: Path, labels: Path) -> Card:
         np.save(label_folder / LABELS, listing.labels[writer.stored])
         _names(label_folder / FILES, [listing.names[number] for number in writer.stored])
         (label_folder / CLASSES).write_text(json.dumps(listing.classes, indent=2) + "\n", encoding="utf-8")
-        if writer.duplicates.conflicts:  # with the labels: of these the card tells nothing
+        if writer.duplicates.conflicts:  # with the labels, which the card does not describe
             _table(label_folder / CONFLICTS, ("file", "label", "other_file", "other_label"), _conflicts(writer))
     return card
 

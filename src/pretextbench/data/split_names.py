@@ -15,7 +15,7 @@ NAMES = {
 MEANING = {name: split for split, names in NAMES.items() for name in names}
 FILLERS = frozenset({"set", "images", "image", "imgs", "img", "data", "dataset", "split", "folder", "pictures"})
 FILLERS |= {"photos", "jpg", "jpeg", "png"}
-Reading = tuple[str, tuple[str, ...]]  # split, and the words of the name that say something else
+Reading = tuple[str, tuple[str, ...]]  # split, and the other words of the name
 
 
 class Conflict(Exception):

@@ -150,7 +150,7 @@ class Embedded(NamedTuple):
 
 @dataclass
 class Task:
-    """The embedding of an album: `batches` does it; the rest tells, afterwards, how it went."""
+    """The embedding of an album: `batches` does it; the attributes describe, afterwards, the result."""
 
     album: Album
     side: int  # pixels

@@ -120,7 +120,7 @@ class ParquetWriter:
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
         self.path, self.about = path, about
-        self.file: Any = None  # opened with the first batch, which tells the length
+        self.file: Any = None  # opened with the first batch, which has the length
 
     def add(self, names: Sequence[str], values: Floats) -> None:
         """Append names (B,) and features (B, D)."""

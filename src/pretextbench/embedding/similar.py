@@ -125,6 +125,6 @@ def _caption(similarity: float, name: str) -> str:
 
 
 def _short(name: str, taken: int = 0) -> str:
-    """The end of a name, which tells files apart, as long as a cell is wide."""
+    """The end of a name, where names of files differ, as long as a cell is wide."""
     room = CELL // LETTER - taken
     return name if len(name) <= room else "…" + name[1 - room :]

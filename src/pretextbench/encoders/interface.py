@@ -14,7 +14,7 @@ class Encoder(nn.Module):
     """What a method trains and what is kept of it. A method with a backbone of its own subclasses this.
 
     Images come in as float (B, 3, H, W) in [0, 1]; the encoder normalises them itself, so that corruptions and colour
-    transforms act on real pixels and an exported encoder needs no recipe beside it.
+    transforms act on real pixels and an exported encoder needs no separate recipe.
     """
 
     example: ClassVar[str] = ""  # a name in params.yaml that gives an encoder of this class, for messages

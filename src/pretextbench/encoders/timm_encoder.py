@@ -214,6 +214,6 @@ FINAL = "features"  # the stage behind the last one that timm lists, where there
 
 
 def _features(model: nn.Module) -> list[dict[str, Any]]:
-    """What timm says of the stages of a network."""
+    """timm's description of the stages of a network."""
     info: Any = model.feature_info
     return list(getattr(info, "info", info))

@@ -207,7 +207,7 @@ def _unpickled(path: Path) -> Any:
 
 
 def _code(path: Path, message: str) -> str:
-    """The names of code that a file asks for; empty where it is merely damaged."""
+    """The names of code that a file would import; empty where it is only damaged."""
     with contextlib.suppress(Exception):  # of files that are no archives
         unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         if names := [name for name in unsafe if name != "argparse.Namespace"]:
@@ -220,9 +220,9 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     for _ in range(DEEP):
         if not isinstance(content, Mapping):
             break
-        found = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-        if found:
-            return found
+        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+        if tensors:
+            return tensors
         inner = {name: value for name, value in content.items() if isinstance(value, Mapping) and value}
         names = [name for name in itertools.chain(CONTAINERS, inner) if name in inner]
         content = inner[names[0]] if names else None

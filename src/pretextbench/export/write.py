@@ -140,7 +140,7 @@ class DiffersError(Exception):
 
 
 def last_layer(layers: list[str]) -> tuple[str, str]:
-    """The last layer, where nothing else is asked for."""
+    """The last layer and its description: the default choice."""
     return layers[-1], "the last one"
 
 

@@ -58,7 +58,7 @@ def sinkhorn(scores: Tensor, epsilon: float, iterations: int = 3, extra: Tensor 
 
 
 def prototype_count(method: str, asked: int | None, usual: int, images: int) -> int:
-    """The number of prototypes or outputs: as asked; if None, `usual`, or a quarter of the training images if less.
+    """The number of prototypes or outputs: as set; if None, `usual`, or a quarter of the training images if less.
 
     Raises:
         UserError: more are asked for than there are training images, or only one.

@@ -186,7 +186,7 @@ def refusals(
     if faults := [f"Method {name!r} cannot be tuned: {fault}." for fault in mistakes(method)]:
         return faults
     searched = space(method, own, named := fixed(raw), params, images)
-    if not searched:  # all of it is set in params.yaml, and the report says so
+    if not searched:  # all of it is set in params.yaml: the report has a sentence on it
         return []
     trials, first = params.tune, current(own, searched, params.pretrain)
     if (held := size(searched, first)) < trials.trials:

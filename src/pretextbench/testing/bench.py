@@ -63,7 +63,7 @@ def meaning(check: Check) -> str:
 
 
 def judge(method: Method, checks: Mapping[str, Check]) -> Iterator[Verdict]:
-    """Run all checks in order, whatever their results; yields each verdict at once."""
+    """Run all checks in order, also after a failure; yields each verdict at once."""
     for name, check in checks.items():
         started = time.perf_counter()
         state, found, hint = _outcome(check, method)

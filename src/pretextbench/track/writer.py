@@ -27,7 +27,7 @@ from pretextbench.track.spool import history
 
 KEY = "pretextbench.key"
 EXPERIMENT_TAG = "pretextbench"  # tag of the experiments of this library
-REPORTED = "pretextbench.told."  # + stage: time (ms) of its report that is written; an older report is ignored
+REPORTED = "pretextbench.told."  # + stage: time (ms) of the report that is written; an older report is ignored
 TABLES = "mlflow.loggedArtifacts"  # tag in which MLflow looks for tables
 BATCHES = {"metrics": 500, "params": 100, "tags": 100}  # per request; the servers' limits are 1000, 100 and 100
 LOCK_TIMEOUT = 60.0  # seconds

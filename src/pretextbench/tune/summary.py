@@ -1,4 +1,4 @@
-"""A method's tuning as its files tell it, for the comparison and the record; imports nothing that trains."""
+"""A method's tuning, read from its files, for the comparison and the record; imports nothing that trains."""
 
 import csv
 import json
