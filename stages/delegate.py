@@ -49,7 +49,7 @@ def key(environment: Mapping[str, str]) -> str:
 def linger_seconds() -> float:
     """Seconds for which a host waits for another run; 0 where there shall be none.
 
-    None where there are CUDA devices: a process that has used one cannot be copied, and a module might.
+    Also 0 where there are CUDA devices: a process that has used one cannot be copied, and a module might.
     """
     with contextlib.suppress(ValueError):
         return 0.0 if Path("/dev/nvidiactl").exists() else float(os.environ.get(LINGER, "15"))
