@@ -23,7 +23,10 @@ import pretextbench
 
 LINGER = "PRETEXTBENCH_HOST_LINGER"  # seconds for which the host waits for another run; 0: no host
 FOLDER = Path(".scratch/host")  # relative: the address of a socket has 107 characters at most
-OWN = ("DVC_", "PREFECT__", "PREFECT_HOME", "PREFECT_API_URL", "PRETEXTBENCH_RECORDED", "PWD", "OLDPWD", "SHLVL", "_")
+OWN = (  # of one stage or shell: they change no import
+    "DVC_", "PREFECT__", "PREFECT_HOME", "PREFECT_API_URL", "PRETEXTBENCH_RECORDED", "PRETEXTBENCH_STATUS",
+    "PWD", "OLDPWD", "SHLVL", "_",
+)  # fmt: skip
 NUMBER = struct.Struct("!i")  # a message of the host, and the size of a request
 SHELLS = 3  # one more than the most between DVC and a stage
 INVENTORY = "stages inventory"  # takes less than the start of a host, and runs where nothing is to be done

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.reproduce import STATUS
+from pretextbench.project.environment import RECORDED
 from stages import delegate
 
 CODE = Path(__file__).resolve().parents[2]
@@ -105,7 +107,8 @@ def test_the_host_of_other_code_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp
     (package / "__init__.py").write_text("")
     monkeypatch.setattr(delegate.pretextbench, "__file__", str(package / "__init__.py"))
     before = delegate.key(os.environ)
-    assert delegate.key({**os.environ, "DVC_STAGE": "another"}) == before
+    of_another_stage = {"DVC_STAGE": "another", RECORDED: "run", STATUS: "/another.status"}
+    assert delegate.key({**os.environ, **of_another_stage}) == before, "each stage of a run would start a host"
     (package / "__init__.py").write_text("1")
     assert delegate.key(os.environ) != before
 
