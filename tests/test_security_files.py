@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.error import URLError
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_derived(tmp_path: Path, plant: bytes, monkeypatch: pytest.MonkeyPatch) 
     class Empty:
         recipe = None
 
-    monkeypatch.setattr(worker, "contestant", lambda name: ())
+    monkeypatch.setattr(worker, "contestant", lambda name: SimpleNamespace(row=name))
     monkeypatch.setattr(worker.Policy, "read", lambda path: Empty)
     folder = tmp_path / layout.augmented("simclr")
     folder.mkdir(parents=True)

@@ -33,7 +33,7 @@ def _threads() -> Iterator[threading.local]:
 
     calls = {"get_world_size": lambda: WORLD, "get_rank": lambda: thread.rank}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distributed, "_alone", lambda: False)
+        patch.setattr(distributed, "_is_single", lambda: False)
         patch.setattr(distributed, "dist", SimpleNamespace(**calls))
         patch.setattr(distributed, "_Gather", SimpleNamespace(apply=gather))
         yield thread

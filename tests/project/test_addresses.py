@@ -90,8 +90,8 @@ def test_a_log_is_its_owners_alone(tmp_path: Path) -> None:
 
 def test_the_recorder_prints_no_password() -> None:
     """Whatever MLflow, a driver of a database or a traceback writes to its output."""
-    from pretextbench.track.__main__ import Censored
+    from pretextbench.track.__main__ import CensoredStream
 
     shown = io.StringIO()
-    print("View run", "at:", "http://me:secret@host/1", file=Censored(shown), flush=True)
+    print("View run", "at:", "http://me:secret@host/1", file=CensoredStream(shown), flush=True)
     assert shown.getvalue() == "View run at: http://***@host/1\n"

@@ -70,7 +70,9 @@ def data(tmp_path: Path) -> Callable[..., Prepared]:
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     plugin = Plugin("sound", "under:test", "under-test", "0")
-    monkeypatch.setattr(parameter_search, "untuned", lambda name: Contestant(plugin, "0", Scaled, Scaled.Params()))
+    monkeypatch.setattr(
+        parameter_search, "untuned", lambda name: Contestant(plugin, "0", Scaled, Scaled.Params(), row=name)
+    )
 
 
 def table(made: result.Tuning, folder: Path) -> list[tuple[Any, ...]]:
@@ -222,7 +224,7 @@ def test_rows_of_one_method_get_the_same_trials(data: Any, monkeypatch: pytest.M
 
 def test_trainings_take_what_was_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = Plugin("sound", "under:test", "under-test", "0")
-    monkeypatch.setattr(arguments, "untuned", lambda name: Contestant(plugin, "0", Scaled, Scaled.Params()))
+    monkeypatch.setattr(arguments, "untuned", lambda name: Contestant(plugin, "0", Scaled, Scaled.Params(), row=name))
     assert arguments.contestant("sound").params == Scaled.Params(), "there is no plan"
     layout.PLAN.parent.mkdir(parents=True)
     layout.PLAN.write_text(json.dumps({"sound": {}}))
