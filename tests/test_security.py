@@ -225,7 +225,10 @@ def test_the_address_of_the_store_is_told_without_its_password(
     tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    broken = "import sys; from pretextbench.track.__main__ import CensoredStream; CensoredStream(sys.stderr).write(sys.argv[1])"
+    broken = (
+        "import sys; from pretextbench.track.__main__ import CensoredStream;"
+        "CensoredStream(sys.stderr).write(sys.argv[1])"
+    )
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{broken}" {shlex.quote(address)}\n')
     python.chmod(0o700)
