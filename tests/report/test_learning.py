@@ -42,6 +42,14 @@ def test_a_settled_order_is_said_to_be():
     assert "At equal work instead of equal images no order would turn" in text
 
 
+def test_an_order_that_is_known_in_part_is_settled_in_part():
+    """Of three pairs two differ: rotation and jigsaw are within the error all along."""
+    curves = {"simclr": UP, "rotation": (0.2, 0.25, 0.3), "jigsaw": (0.21, 0.24, 0.31)}
+    assert section(judged(curves, THREE)).startswith(
+        "**Settled for 2 of 3 pairs.** At the end the encoders of 2 of 3 pairs"
+    )
+
+
 def test_the_order_by_knn_is_not_taken_for_that_of_the_recommendation():
     sentence = "it puts rotation's encoder first, and the linear probe simclr's encoder. Kendall's tau"
     assert sentence in section(judged({"simclr": (0.2, 0.25, 0.3), "rotation": UP}))

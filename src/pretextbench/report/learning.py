@@ -27,7 +27,9 @@ def settled(comparison: Comparison) -> list[str]:
     if len(curves.methods) < 2:
         return ["Not known: fewer than two methods have a learning curve (`pretrain.snapshots`)."]
     order = " ".join(filter(None, [_reason(comparison), _first(comparison), _tau(comparison)]))
-    return [line for line in (f"**{STATES[curves.state]}.** {order}", _equal_work(comparison)) if line]
+    part = f" for {curves.distinct:,} of {curves.pairs:,} pairs" if curves.state == "settled" else ""
+    state = STATES[curves.state] + (part if curves.distinct < curves.pairs else "")
+    return [line for line in (f"**{state}.** {order}", _equal_work(comparison)) if line]
 
 
 def _first(comparison: Comparison) -> str:
