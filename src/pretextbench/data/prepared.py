@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pretextbench.data import targets
+from pretextbench.data.targets import Targets, TaskName
 from pretextbench.errors import UserError, nearest
 
 IMAGES, CARD, LABELS, CLASSES = "images.npy", "card.json", "labels.npy", "classes.json"
@@ -118,6 +120,37 @@ class Prepared:
             UserError: there is no such split, or no labels folder was given or it does not fit the images.
         """
         return self._all_labels[self._rows(split)]
+
+    @cached_property
+    def task(self) -> TaskName:
+        """The kind of its labels: "class" for one class per image or none.
+
+        Raises:
+            UserError: no labels folder was given, or it cannot be read.
+        """
+        return targets.task_of(self._labels_folder())[0]
+
+    def targets(self, split: str) -> Targets:
+        """The labels of a split, of whatever task; see `Targets` for their form.
+
+        Raises:
+            UserError: as `labels`.
+        """
+        return Targets(self._targets.task, self._targets.names, self._targets.values[self._rows(split)])
+
+    def groups(self, split: str) -> npt.NDArray[np.int64] | None:
+        """(n,) the number of the group of each image of a split; None where images are not grouped."""
+        groups = targets.read_groups(self._labels_folder(), len(self._images), self._open)
+        return None if groups is None else groups[self._rows(split)]
+
+    @cached_property
+    def _targets(self) -> Targets:
+        if self.task == "class":
+            return Targets("class", self.classes, self._all_labels)
+        return targets.read(self._labels_folder(), len(self._images), self._open)
+
+    def _open(self, path: Path) -> np.memmap:
+        return open_array(path, REMEDY)
 
     @cached_property
     def classes(self) -> list[str]:

@@ -139,6 +139,7 @@ WATCHED = (  # what decides the weights: dvc.yaml watches the same for `pretrain
     "augment",
     "base/seed.py",
     "data/prepared.py",
+    "data/targets.py",
     "distributed.py",
     "encoder.py",
     "encoders",
