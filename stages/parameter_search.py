@@ -31,7 +31,7 @@ def tune(name: str) -> None:
     inputs.check()
     record_tune(name, layout.tuned(name), layout.root(), layout.IMAGES, layout.experiment(params))
     chosen = ", ".join(f"{key} {value}" for key, value in tuning.chosen.items()) or "its own parameters"
-    print(f"{name}: {chosen}{f' ({tuning.reason})' if tuning.reason else ''}")
+    print(f"{name}: {chosen}{f' ({tuning.kept})' if tuning.kept else ''}")
 
 
 def search(name: str, params: Params, data: Prepared) -> Tuning:
@@ -48,7 +48,7 @@ def search(name: str, params: Params, data: Prepared) -> Tuning:
     settings = search_space.settings(searched, first, limits.trials, draws)
     measure = Trials(job(name, params, data), data, layout.tuning_scratch(name), print)
     plan = halving.rounds(limits.trials, limits.images, limits.eta)
-    return Tuning(halving.halve(settings, plan, measure))
+    return Tuning(halving.halve(settings, plan, measure), images=len(measure.queries[1]))
 
 
 def job(name: str, params: Params, data: Prepared) -> Callable[[Setting, int], Job]:

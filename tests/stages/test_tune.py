@@ -93,7 +93,7 @@ def test_a_search_is_written_and_read_back(data: Any, tmp_path: Path) -> None:
     table(made, tmp_path / "out")
     read_back = summary.read(tmp_path / "out")
     assert read_back is not None
-    assert (read_back.chosen, read_back.reason) == (made.chosen, "")
+    assert (read_back.chosen, read_back.reason) == (made.chosen, made.kept)
     assert read_back.images == sum(outcome.images for trial in made.trials for outcome in trial.outcomes)
     for row, trial in zip(read_back.rows, made.trials, strict=True):
         assert row.scores == pytest.approx([o.score for o in trial.outcomes if o.score is not None], rel=1e-5)

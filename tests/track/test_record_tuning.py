@@ -15,7 +15,7 @@ LOST = Trial(2, {"optimizer.lr": 600.0}, [Outcome(20, 0.5, None, "Method 'simclr
 
 def written(folder: Path, *trials: Trial, reason: str = "") -> Path:
     folder.mkdir()
-    result.write(Tuning(trials, reason), folder)
+    result.write(Tuning(trials, reason, 1000), folder)
     return folder
 
 

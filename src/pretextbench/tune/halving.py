@@ -7,6 +7,7 @@ theirs decide as results come in (ASHA), so that one method would see more image
 packages and 1.1 s to the start of the stage.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -94,13 +95,31 @@ def halve(
     return trials
 
 
-def winner(trials: Sequence[Trial]) -> Trial | None:
+def best(trials: Sequence[Trial]) -> Trial | None:
     """The trial with the best score in the last round, the earlier one of equals; None where all in it are lost."""
     last = [trial for trial in trials if trial.state == "finished"]
     return max(last, key=lambda trial: (trial.score, -trial.number)) if last else None
 
 
 def gain(trials: Sequence[Trial]) -> float | None:
-    """How much better the winner is than the method's own parameters in the last round; None where these are lost."""
-    best, first = winner(trials), trials[0]
-    return best.score - first.score if best and first.state == "finished" else None
+    """How much better the best trial is than the method's own parameters in the last round; None where it is lost."""
+    top, first = best(trials), trials[0]
+    return top.score - first.score if top and first.state == "finished" else None
+
+
+def error(trials: Sequence[Trial], images: int) -> float:
+    """Standard error of the gain over `images` validation images, as a fraction.
+
+    That of two independent sets: the same images make a gain surer than this, and the luck of a training less sure.
+    """
+    top = best(trials)
+    return math.sqrt(2 * top.score * (1 - top.score) / max(images, 1)) if top else 0.0
+
+
+def winner(trials: Sequence[Trial], images: int) -> Trial | None:
+    """The best trial, or that of the method's own parameters where the gain is not above its error.
+
+    Of equal trials the best of the last round is above the first more often than not, by luck. None where all are lost.
+    """
+    gained = gain(trials)
+    return best(trials) if gained is None or gained > error(trials, images) else trials[0]

@@ -14,7 +14,7 @@ from pathlib import Path
 from pretextbench.base.files import write_whole
 from pretextbench.project import layout
 from pretextbench.project.search_space import Setting
-from pretextbench.tune.halving import Trial, gain, winner
+from pretextbench.tune.halving import Trial, best, error, gain, winner
 from pretextbench.tune.summary import AFTER, CARD, SCORE, TRIALS
 
 
@@ -23,14 +23,35 @@ class Tuning:
     """What was tried for a method, and what was chosen."""
 
     trials: Sequence[Trial] = ()
-    reason: str = ""  # why it keeps its own parameters, where no trial decided that; empty where one did
+    reason: str = ""  # why nothing was tried; empty where there are trials
+    images: int = 0  # of validation, by which the trials were judged
+
+    @property
+    def winner(self) -> Trial | None:
+        """The trial whose setting is taken; None where all are lost."""
+        return winner(self.trials, self.images) if self.trials else None
 
     @property
     def chosen(self) -> Setting:
         """The chosen values that are not the method's own; empty where these are kept."""
-        best = winner(self.trials)
+        taken = self.winner
         own = self.trials[0].setting if self.trials else {}
-        return {name: value for name, value in best.setting.items() if value != own[name]} if best else {}
+        return {name: value for name, value in taken.setting.items() if value != own[name]} if taken else {}
+
+    @property
+    def kept(self) -> str:
+        """Why the method keeps its own parameters; empty where a trial is better, or where they are the best."""
+        if self.reason or not self.trials:
+            return self.reason
+        if not self.winner:
+            return "all trials were lost"
+        gained = gain(self.trials)
+        if not gained or self.winner is best(self.trials):
+            return ""
+        return (
+            f"the best trial gained {100 * gained:.1f} points, within the error of {self.images:,} validation images, "
+            f"{100 * error(self.trials, self.images):.1f}"
+        )
 
 
 def write(tuning: Tuning, folder: Path) -> None:
@@ -38,31 +59,31 @@ def write(tuning: Tuning, folder: Path) -> None:
     write_whole(folder / layout.CHOSEN, _json(tuning.chosen))
     if not tuning.trials and not tuning.reason:  # tuning is off
         return
-    best = winner(tuning.trials)
+    taken, top = tuning.winner, best(tuning.trials)
     card = {
-        "reason": tuning.reason or ("" if best else "all trials were lost"),
+        "reason": tuning.kept,
         "trials": len(tuning.trials),
         "lost": sum(trial.state == "lost" for trial in tuning.trials),
         "images": sum(outcome.images for trial in tuning.trials for outcome in trial.outcomes),
-        "best": best.number if best else None,
-        "score": best.score if best else None,
-        "gain": gain(tuning.trials) if best else None,
+        "best": taken.number if taken else None,
+        "score": taken.score if taken else None,
+        "gain": (gain(tuning.trials) if taken is top else 0.0) if taken else None,
     }
     write_whole(folder / CARD, _json(card))
     if tuning.trials:
-        write_whole(folder / TRIALS, _table(tuning.trials).encode())
+        write_whole(folder / TRIALS, _table(tuning).encode())
 
 
 def _json(content: Setting) -> bytes:
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
-def _table(trials: Sequence[Trial]) -> str:
+def _table(tuning: Tuning) -> str:
+    trials = tuning.trials
     rounds, stream = max(len(trial.outcomes) for trial in trials), io.StringIO()
     scores = [f"{SCORE}{place + 1}" for place in range(rounds)]
     writer = csv.DictWriter(stream, ["trial", *trials[0].setting, *scores, *AFTER], lineterminator="\n")
     writer.writeheader()
-    best = winner(trials)
     for trial in trials:
         measured = {name: outcome.score for name, outcome in zip(scores, trial.outcomes, strict=False)}
         writer.writerow(
@@ -74,7 +95,7 @@ def _table(trials: Sequence[Trial]) -> str:
                 "seconds": f"{sum(outcome.seconds for outcome in trial.outcomes):.3f}",
                 "state": trial.state,
                 "reason": trial.outcomes[-1].reason,
-                "chosen": int(trial is best),
+                "chosen": int(trial is tuning.winner),
             }
         )
     return stream.getvalue()
