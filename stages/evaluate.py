@@ -8,9 +8,11 @@ import shutil
 import torch
 
 from pretextbench.base.files import whole_folder
+from pretextbench.base.measure import measure_of
 from pretextbench.data.prepared import Prepared
 from pretextbench.evaluate.evaluation import save
-from pretextbench.evaluate.protocol import Snapshots, Subject, evaluate
+from pretextbench.evaluate.protocol import evaluate
+from pretextbench.evaluate.subject import Snapshots, Subject
 from pretextbench.project import layout
 from pretextbench.project.settings import parameters
 from pretextbench.track.stage_records import record_evaluate
@@ -74,6 +76,7 @@ def headline(metrics: dict) -> str:  # type: ignore[type-arg]  # nested JSON
     """The two numbers that people look for first."""
     if not metrics["labelled"]:
         return f"label-free measures only: {metrics['reason']}"
-    top = {probe: metrics[probe]["layers"][metrics[probe]["best"]]["test"]["top1"] for probe in ("knn", "linear")}
+    measure = measure_of(metrics)
+    top = {probe: measure.of(metrics[probe]["layers"][metrics[probe]["best"]]["test"]) for probe in ("knn", "linear")}
     best = metrics["linear"]["best"]
-    return f"k-NN {top['knn']:.1%}, linear {top['linear']:.1%} at {best} (test accuracy)"
+    return f"k-NN {top['knn']:.1%}, linear {top['linear']:.1%} at {best} (test {measure.name})"

@@ -136,7 +136,8 @@ def further(layers, predicted):
     probe = {"best": "layer3", "last": "layer4", "layers": layers}
     transfer = {"source": "folder", "classes": ["x", "y"], "data": {"fingerprint": "b" * 64}, "linear": probe}
     tuned = {"labels": 6000, "top1": 0.7, "kept": 8000, "stopped": True, "history": [[2000, 0.5], [8000, 0.7]]}
-    return {"robustness": robust, "transfer": transfer, "finetune": {"100%": tuned}}
+    alike = {"layer": "layer3", "map": 0.3, "recall": {"1": 0.4, "5": 0.7, "10": 0.8}, "chance": 0.1, "queries": 200}
+    return {"robustness": robust, "retrieval": alike, "transfer": transfer, "finetune": {"100%": tuned}}
 
 
 def unlabelled(results):

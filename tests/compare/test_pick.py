@@ -19,7 +19,7 @@ PARAMS = Compare(resamples=200)
 
 
 def row(name, *validation):
-    return SimpleNamespace(name=name, validation=validation)
+    return SimpleNamespace(validation_error=(), name=name, validation=validation)
 
 
 def test_the_largest_validation_accuracy_is_picked():

@@ -25,6 +25,11 @@ class FakeData:
             images[np.arange(n), :, :, labels % 3] += 40
             self._labels[split], self._images[split] = labels, images.astype(np.uint8)  # at most 119 + 79 + 40
 
+    task = "class"
+
+    def groups(self, split):
+        return None
+
     def images(self, split):
         view = self._images[split].view()
         view.flags.writeable = False  # as the memory map is

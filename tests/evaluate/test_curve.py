@@ -9,6 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from pretextbench.evaluate import curve, protocol
 from pretextbench.evaluate.features import extract
+from pretextbench.evaluate.subject import Snapshots
 from pretextbench.params import Evaluate
 from tests.evaluate.fakes import FakeData, TinyEncoder
 
@@ -17,7 +18,7 @@ PARAMS = Evaluate(budgets=(), linear_l2=(1e-2,), linear_steps=5, map_images=0)
 
 
 def judged(data, snapshots, params=PARAMS, seen=100):
-    kept = protocol.Snapshots(snapshots, seen)
+    kept = Snapshots(snapshots, seen)
     return protocol.evaluate(protocol.Subject(TinyEncoder(), params, CPU, snapshots=kept), data).metrics
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, norm
 
+from pretextbench.compare.agreement import Agreement, agreement
 from pretextbench.compare.comparison import compare, front
-from pretextbench.compare.protocols import CORRUPTED, TRANSFER, Agreement, agreement, right
+from pretextbench.compare.protocols import CORRUPTED, TRANSFER, right
 from pretextbench.errors import UserError
 from pretextbench.params import Compare
 from pretextbench.report.curves import budgets_csv, robustness_csv

@@ -12,7 +12,7 @@ from pretextbench.base.seed import Seed
 from pretextbench.compare.curves import FEWEST, kendall
 from pretextbench.compare.families import every_pair
 from pretextbench.compare.pick import pick
-from pretextbench.compare.protocols import LINEAR, protocols, right
+from pretextbench.compare.protocols import LINEAR, groups_of, protocols, right
 from pretextbench.compare.rows import row_of
 from pretextbench.compare.runs import Run, by_name, check_same_test
 from pretextbench.compare.verdict import Verdict, verdict_of
@@ -88,7 +88,8 @@ def _order(images: int, runs: Sequence[Run], params: Compare) -> Order | None:
     if picked is None:
         return None
     draws = Seed(params.seed).numpy("compare", "budget", str(images))
-    return Order(images, verdict_of(tables, every_pair(len(tables)), params, draws), picked.name)
+    verdict = verdict_of(tables, every_pair(len(tables)), params, draws, groups_of(runs, LINEAR))
+    return Order(images, verdict, picked.name)
 
 
 def _sign(verdict: Verdict, first: str, second: str, level: float) -> int:

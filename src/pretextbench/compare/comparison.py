@@ -3,22 +3,23 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 
+from pretextbench.base.measure import MEASURES, Measure, measure_of
 from pretextbench.base.seed import Seed
 from pretextbench.compare import families
+from pretextbench.compare.agreement import LABEL_FREE, Agreement, agreement
 from pretextbench.compare.budget_orders import BudgetOrders
 from pretextbench.compare.curves import Curves, curves_of
 from pretextbench.compare.pick import Pick, pick
 from pretextbench.compare.protocols import (
-    LABEL_FREE,
     LINEAR,
-    Agreement,
     Protocol,
-    agreement,
     few_labels,
     fixed_choices,
+    groups_of,
     protocols,
     right,
     scratch_keys,
@@ -35,8 +36,8 @@ from pretextbench.compare.runs import (
     check_same_test,
     common_work,
 )  # fmt: skip
-from pretextbench.compare.statistics import Floats
-from pretextbench.compare.verdict import Verdict, verdict_of
+from pretextbench.compare.statistics import Indices
+from pretextbench.compare.verdict import Verdict, among, verdict_of
 from pretextbench.params import Compare
 from pretextbench.tune.summary import Summary
 
@@ -66,7 +67,10 @@ class Comparison:
     front: tuple[str, ...] = ()  # rows that need no labels and that none beats in both seconds and accuracy
     work_front: tuple[str, ...] = ()  # the same for the multiply-adds of the training
     agreements: tuple[Agreement, ...] = ()  # of the label-free measures with the linear probe
-    chance: float | None = None  # share of the largest class among the test images; None without labels
+    chance: float | None = None  # main measure of an answer that looks at no image; None without labels
+    measure: Measure = MEASURES["class"]  # by which rows are ranked
+    task: Mapping[str, Any] = field(default_factory=dict)  # of labels that are no classes: `name`, `names`, `notes`
+    groups: int | None = None  # groups of test images that are drawn together; None where images are
     curves: Curves = field(default_factory=Curves)  # along the trainings, on validation
     orders: BudgetOrders = field(default_factory=BudgetOrders)  # at several budgets; empty where there is one
     tuning: Mapping[str, Summary] = field(default_factory=dict)  # method -> its tuning; empty where that is off
@@ -151,7 +155,7 @@ def compare(runs: Sequence[Run], params: Compare, seed: int = 0) -> Comparison:
     chosen = pick(methods, metrics["data"].get("val_labelled", metrics["data"]["val"]))
     leader = chosen.name if chosen else None
     verdicts = {
-        protocol: _verdict(table, rows, leader, params, Seed(seed).numpy("compare", protocol))
+        protocol: among(table, rows, leader, params, Seed(seed).numpy("compare", protocol), groups_of(runs, protocol))
         for protocol, table in tables.items()
     }
     comparison = Comparison(
@@ -167,6 +171,9 @@ def compare(runs: Sequence[Run], params: Compare, seed: int = 0) -> Comparison:
         unequal,
         common_work(groups),
         chance=_largest_class(runs),
+        measure=measure_of(metrics),
+        task=metrics.get("task", {}),
+        groups=_count(groups_of(runs, LINEAR)),
         pick=chosen,
     )
     curves = curves_of(comparison.rows, groups, params.confidence)
@@ -175,7 +182,14 @@ def compare(runs: Sequence[Run], params: Compare, seed: int = 0) -> Comparison:
     return replace(comparison, front=seconds, work_front=work, agreements=_agreements(comparison))
 
 
+def _count(groups: Indices | None) -> int | None:
+    return None if groups is None else len(np.unique(groups))
+
+
 def _largest_class(runs: Sequence[Run]) -> float | None:
+    """The share of the largest class, or what the evaluation says where labels are no classes."""
+    if task := runs[0].metrics.get("task"):
+        return float(task["chance"])
     labels = next((run.predictions["label"] for run in runs if len(run.predictions.get("label", ()))), None)
     return None if labels is None else float(np.unique(labels, return_counts=True)[1].max() / len(labels))
 
@@ -207,29 +221,13 @@ def _lettered(comparison: Comparison) -> tuple[Row, ...]:
     return tuple(replace(row, letters=shared.get(row.name, "")) for row in comparison.rows)
 
 
-def _verdict(
-    correct: Mapping[str, Floats],
-    rows: Mapping[str, Row],
-    leader: str | None,
-    params: Compare,
-    generator: np.random.Generator,
-) -> Verdict:
-    """The rows of one encoder against each other, and each reference by itself."""
-    own = {name: table for name, table in correct.items() if rows[name].kind != "reference"} or dict(correct)
-    judged = [rows[name] for name in own]
-    asked = families.every_pair(len(own)) if params.pairs == "all" else families.asked(judged, leader)
-    verdict = verdict_of(own, asked, params, generator)
-    alone = {name: verdict_of({name: correct[name]}, (), params, generator) for name in correct if name not in own}
-    return replace(verdict, references=alone)
-
-
 def _from_scratch(groups: Mapping[str, list[Run]], params: Compare, seed: int) -> dict[Protocol, Verdict]:
     """The untrained network, trained on the labels of each budget alone: judged by itself, in no test of methods."""
     runs, verdicts = groups.get(RANDOM, []), {}
     for protocol, key in (scratch_keys(runs[0].metrics) if runs else {}).items():
         if table := right({FROM_SCRATCH: runs}, {FROM_SCRATCH: [key]}):
             generator = Seed(seed).numpy("compare", key)
-            verdicts[protocol] = verdict_of(table, (), params, generator)
+            verdicts[protocol] = verdict_of(table, (), params, generator, groups_of(runs, protocol))
     return verdicts
 
 

@@ -100,8 +100,11 @@ def curve_of(row: Row, group: Sequence[Run]) -> Curve | None:
         return None
     seeds = np.array([part["layers"][row.layers["knn"]] for part in parts if part])  # (S, moments)
     mean, first = seeds.mean(0), parts[0] or {}
-    likely = (mean * first["images"] + 1) / (first["images"] + 2)  # so that 100 % of few images has an error
-    variance = likely * (1 - likely) / first["images"]
+    if "error" in first:  # of a measure that is no accuracy
+        variance = np.square(first["error"][row.layers["knn"]])
+    else:
+        likely = (mean * first["images"] + 1) / (first["images"] + 2)  # so that 100 % of few images has an error
+        variance = likely * (1 - likely) / first["images"]
     if len(seeds) > 1:
         variance = variance + seeds.var(0, ddof=1) / len(seeds)
     images = tuple(float(seen) for seen in first["seen"])

@@ -78,8 +78,11 @@ def widened(interval: tuple[float, float], accuracy: float, anew: float) -> tupl
 def _variance(row: Row, images: int) -> float:
     """Variance of a validation accuracy over images (binomial: the same for every seed) and, where known, seeds.
 
+    Of other measures the error over images was measured.
+
     The two methods see the same images, which makes the gap a little surer than this says.
     """
     mean, seeds = float(np.mean(row.validation)), len(row.validation)
     between = float(np.var(row.validation, ddof=1)) / seeds if seeds > 1 else 0.0
-    return mean * (1 - mean) / images + between
+    within = max(row.validation_error) ** 2 if row.validation_error else mean * (1 - mean) / images
+    return within + between

@@ -1,13 +1,10 @@
-"""The protocols under which rows are compared, and how well label-free measures agree with them."""
+"""The protocols under which rows are compared, and the predictions that each of them reads."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from pretextbench.base.section import label_budget
 from pretextbench.compare.runs import Run
@@ -68,60 +65,6 @@ class Protocol(str):
 
 
 LINEAR, LAST, KNN = Protocol("linear"), Protocol("last"), Protocol("knn")  # best stage, last stage, best stage
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A measure of features that needs no labels, and how it is written for people."""
-
-    title: str  # in report.html
-    name: str  # in the sentences of recommendation.md
-    meaning: str
-    sign: int  # 1 where higher is reported to be better, -1 where lower
-
-
-LABEL_FREE = {  # key in metrics.json and in the CSV -> measure, in the order of the report
-    "rankme": Measure("RankMe", "RankMe", "effective dimensions in use; higher is reported better", 1),
-    "feature_std": Measure("feature spread", "feature std", "0 is a collapsed encoder; higher is reported better", 1),
-    "alignment": Measure("alignment", "alignment", "distance of two views of an image; lower is reported better", -1),
-    "uniformity": Measure("uniformity", "uniformity", "spread over the sphere; lower is reported better", -1),
-}
-FEWEST = 5  # encoders: with fewer the interval would be all of [-1, 1]
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Kendall's tau-b between the orders by a measure and by accuracy: 1 the same, 0 unrelated, -1 reversed."""
-
-    measure: str
-    tau: float
-    low: float  # ends of the interval
-    high: float
-    p: float  # exact, two-sided, of no agreement
-
-
-def agreement(
-    measure: str, values: Sequence[float], accuracies: Sequence[float], confidence: float
-) -> Agreement | None:
-    """Of one measure over M encoders; None with fewer than five, or where all values are one.
-
-    The interval treats the encoders as a sample of those one might have compared: artanh(tau) is about normal with
-    variance 0.437 / (M - 4) (Fieller, Hartley & Pearson 1957). Its centre has one pair in order and one out of order
-    added, as artanh(1) is infinite; without them it covered 83 % instead of 95 % where few encoders agree strongly.
-    """
-    count = len(values)
-    if count < FEWEST:
-        return None
-    from scipy import stats  # 1 s to import, and a small comparison does not come here
-
-    result = stats.kendalltau([LABEL_FREE[measure].sign * value for value in values], accuracies)
-    if math.isnan(result.statistic):
-        return None
-    pairs = count * (count - 1) / 2
-    centre = math.atanh(result.statistic * pairs / (pairs + 2))
-    reach = float(special.ndtri((1 + confidence) / 2)) * math.sqrt(0.437 / (count - 4))
-    low, high = math.tanh(centre - reach), math.tanh(centre + reach)
-    return Agreement(measure, float(result.statistic), low, high, float(result.pvalue))
 
 
 Floats = npt.NDArray[np.float64]
@@ -204,7 +147,8 @@ def fine_tuned(metrics: Mapping[str, Any]) -> list[Protocol]:
 
 
 def right(groups: Mapping[str, list[Run]], keys: Mapping[str, list[str]]) -> dict[str, Floats]:
-    """Row -> (S seeds, R redraws, n test images): 1 where right, 0 where not, or the share of its predictions that are.
+    """Row -> (S seeds, R redraws, n test images): 1 where right, 0 where not, or the share of its predictions that are;
+    of a task without classes the values whose mean is the main measure.
 
     A row without predictions is left out.
 
@@ -224,10 +168,27 @@ def right(groups: Mapping[str, list[Run]], keys: Mapping[str, list[str]]) -> dic
 
 def _hits(run: Run, keys: Sequence[str]) -> Floats:
     """(R, n). Severities of a corruption are no redraws: they are averaged, as the corruptions are."""
-    tables = [np.atleast_2d(run.predictions[key] == run.predictions[_truth(key)]) for key in keys]
+    tables = [np.atleast_2d(worth(run.predictions, key)) for key in keys]
     if keys[0].startswith("robust."):
         return np.asarray(np.concatenate(tables).mean(0, keepdims=True))
     return np.asarray(tables[0], np.float64)
+
+
+def groups_of(runs: Sequence[Run], protocol: Protocol) -> npt.NDArray[np.int64] | None:
+    """The group of each test image that a protocol sees, such as a patient; None where images are not grouped."""
+    predictions = next((run.predictions for run in runs if "group" in run.predictions), None)
+    if predictions is None or protocol.kind == TRANSFER:
+        return None
+    group = predictions["group"]
+    if protocol.kind == CORRUPTED:
+        return np.asarray(group[np.searchsorted(predictions["index"], predictions["robust.index"])])
+    return np.asarray(group)
+
+
+def worth(predictions: Mapping[str, npt.NDArray[Any]], key: str) -> npt.NDArray[Any]:
+    """Whether the predictions `key` are right; of a task without classes, their values as they are (evaluate.task)."""
+    table = predictions[key]
+    return table if table.dtype.kind == "f" else table == predictions[_truth(key)]
 
 
 def _truth(key: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pretextbench.compare.protocols import best_layers, corruptions, robust_key
+from pretextbench.compare.protocols import best_layers, corruptions, robust_key, worth
 from pretextbench.compare.runs import Run
 
 
@@ -40,7 +40,6 @@ def _curves(run: Run, stage: str) -> Curves | None:
     keys = {name: robust_key(stage, name) for name in names}
     if not names or not all(key in predicted for key in (*keys.values(), f"linear.{stage}")):
         return None
-    label, same = predicted["robust.label"], np.isin(predicted["index"], predicted["robust.index"])
-    clean = float((predicted[f"linear.{stage}"] == predicted["label"])[same].mean())
-    accuracies = {name: (predicted[key] == label).mean(1).tolist() for name, key in keys.items()}
-    return Curves(len(label), clean, accuracies)
+    rows = predicted["robust.index"]
+    clean = float(worth(predicted, f"linear.{stage}")[np.isin(predicted["index"], rows)].mean())
+    return Curves(len(rows), clean, {name: worth(predicted, key).mean(1).tolist() for name, key in keys.items()})

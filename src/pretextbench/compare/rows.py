@@ -32,7 +32,8 @@ class Row:
     encoder: str = ""  # architecture of a reference
     method: str = ""  # which the row is a variant of, or has the name of
     from_scratch: bool = False  # trained from random weights
-    validation: tuple[float, ...] = ()  # accuracy of the linear probe at its stage on validation, one per seed
+    validation: tuple[float, ...] = ()  # main measure of the linear probe at its stage on validation, one per seed
+    validation_error: tuple[float, ...] = ()  # its standard errors over images; empty for accuracies
 
     @property
     def control(self) -> bool:
@@ -76,6 +77,11 @@ def row_of(name: str, group: Sequence[Run]) -> Row:
         seeds=tuple(run.seed for run in group),
         layers=layers,
         validation=tuple(float(run.metrics["linear"]["layers"][layers["linear"]]["val"]) for run in group if layers),
+        validation_error=tuple(
+            float(layer["val_error"])
+            for run in group
+            if layers and "val_error" in (layer := run.metrics["linear"]["layers"][layers["linear"]])
+        ),
         labelfree={key: float(np.mean([measured[key] for measured in free])) for key in measures},
         images_seen=max(run.images_seen for run in group),
         epochs=max(run.images_seen for run in group) / group[0].metrics["data"]["train"],

@@ -28,7 +28,7 @@ class Run:
     seed: int
     kind: Kind
     metrics: dict[str, Any]  # see evaluate.record.Evaluation
-    predictions: dict[str, npt.NDArray[np.int64]]  # ditto; empty where there are none
+    predictions: dict[str, npt.NDArray[Any]]  # ditto; empty where there are none
     images_seen: int
     seconds: float  # of pretraining
     images_per_second: float
@@ -65,7 +65,7 @@ def _read(folder: Path) -> Run:
     if metrics.get("labelled"):
         try:
             with np.load(folder / PREDICTIONS) as stored:
-                predictions = {name: np.asarray(stored[name], np.int64) for name in stored.files}
+                predictions = {name: stored[name] for name in stored.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             missing = f"{folder.name}/{PREDICTIONS} cannot be read ({type(error).__name__})"
     try:
@@ -102,7 +102,15 @@ def _kind(card: Mapping[str, Any]) -> Kind:
 
 RANDOM, PIXELS, UNTOUCHED = UNTRAINED = "random", "pixels", "untouched"  # the controls that are not trained
 SUPERVISED = "supervised"  # the control that is trained with all labels
-SAME = ("index", "label", "robust.index", "robust.label", "transfer.index", "transfer.label")  # in all predictions
+SAME = (
+    "index",
+    "label",
+    "group",
+    "robust.index",
+    "robust.label",
+    "transfer.index",
+    "transfer.label",
+)  # in all predictions
 ROUNDING = 0.01  # budgets that differ by less are equal: a budget is spent in whole batches
 
 

@@ -1,13 +1,15 @@
 """The verdict of one protocol: accuracies, intervals, and the p values of the pairs that were asked for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from pretextbench.compare import families
 from pretextbench.compare.families import Family
-from pretextbench.compare.statistics import Judgement, judge
+from pretextbench.compare.rows import Row
+from pretextbench.compare.statistics import Indices, Judgement, grouped, judge
 from pretextbench.params import Compare
 
 Floats = npt.NDArray[np.float64]
@@ -73,11 +75,40 @@ class Verdict:
 
 
 def verdict_of(
-    correct: Mapping[str, Floats], families: Sequence[Family], params: Compare, generator: np.random.Generator
+    correct: Mapping[str, Floats],
+    asked: Sequence[Family],
+    params: Compare,
+    generator: np.random.Generator,
+    groups: Indices | None = None,
 ) -> Verdict:
-    """The rows in `correct` (name -> (S seeds, R redraws, n images)) judged against each other."""
+    """The rows in `correct` (name -> (S seeds, R redraws, n images)) judged against each other.
+
+    With `groups` (n,) images of a group are drawn together, and an example is a group.
+    """
     tables = list(correct.values())
-    judgement = judge(tables, params.confidence, params.resamples, generator, families)
-    examples = {name: table.mean((0, 1)) for name, table in correct.items()}
+    judgement = judge(tables, params.confidence, params.resamples, generator, asked, groups)
+    drawn = tables if groups is None else grouped(tables, groups)
+    examples = {name: table.mean((0, 1)) for name, table in zip(correct, drawn, strict=True)}
     by_seed = {name: table.mean((1, 2)) for name, table in correct.items()}
-    return Verdict(tuple(correct), judgement, examples, by_seed, tuple(families))
+    return Verdict(tuple(correct), judgement, examples, by_seed, tuple(asked))
+
+
+def among(
+    correct: Mapping[str, Floats],
+    rows: Mapping[str, Row],
+    leader: str | None,
+    params: Compare,
+    generator: np.random.Generator,
+    groups: Indices | None,
+) -> Verdict:
+    """The rows of one encoder against each other, and each reference by itself."""
+    own = {name: table for name, table in correct.items() if rows[name].kind != "reference"} or dict(correct)
+    judged = [rows[name] for name in own]
+    asked = families.every_pair(len(own)) if params.pairs == "all" else families.asked(judged, leader)
+    verdict = verdict_of(own, asked, params, generator, groups)
+    alone = {
+        name: verdict_of({name: table}, (), params, generator, groups)
+        for name, table in correct.items()
+        if name not in own
+    }
+    return replace(verdict, references=alone)

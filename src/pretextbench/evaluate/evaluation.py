@@ -13,6 +13,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from pretextbench.base.files import whole_folder
+from pretextbench.base.measure import measure_of
 from pretextbench.data.prepared import Prepared
 from pretextbench.evaluate.probes import Bench, Probed, linear_probes, neighbours
 from pretextbench.evaluate.scoring import Scored, score_test
@@ -129,8 +130,13 @@ def save(evaluation: Evaluation, folder: Path) -> None:
             (scratch / name).write_bytes(content)
         np.savez_compressed(scratch / PREDICTIONS, **evaluation.predictions)  # type: ignore[arg-type]
         if evaluation.metrics["labelled"]:
-            _write_csv(scratch / LAYERS, ("probe", "layer", "split", "accuracy"), _layer_rows(evaluation.metrics))
-            _write_csv(scratch / CONFUSION, ("actual", "predicted"), _class_pairs(evaluation))
+            _write_csv(
+                scratch / LAYERS,
+                ("probe", "layer", "split", measure_of(evaluation.metrics).name),
+                _layer_rows(evaluation.metrics),
+            )
+            if "task" not in evaluation.metrics:
+                _write_csv(scratch / CONFUSION, ("actual", "predicted"), _class_pairs(evaluation))
 
 
 def _layer_rows(metrics: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -138,7 +144,7 @@ def _layer_rows(metrics: dict[str, Any]) -> list[tuple[Any, ...]]:
         (probe, stage, split, accuracy)
         for probe in ("knn", "linear")
         for stage, layer in metrics[probe]["layers"].items()
-        for split, accuracy in (("val", layer["val"]), ("test", layer["test"]["top1"]))
+        for split, accuracy in (("val", layer["val"]), ("test", measure_of(metrics).of(layer["test"])))
     ]
 
 

@@ -109,8 +109,8 @@ class Problem:
             loss, gradient = self._loss(scale * u.to(self.z), l2)
             return loss, (scale * gradient).double()
 
-        walk = _walk_on_device if u.numel() >= LONG else _walk
-        u, loss, iterations = walk(objective, u.double(), steps)
+        step = _walk_on_device if u.numel() >= LONG else walk
+        u, loss, iterations = step(objective, u.double(), steps)
         w = scale * u.to(self.z)
         return self._model(w[:-1], w[-1], l2, loss, iterations, iterations < steps), w[:-1], w[-1]
 
@@ -145,7 +145,7 @@ class Problem:
 Objective = Callable[[Tensor], tuple[float, Tensor]]  # point -> value, gradient (double, of the point's shape)
 
 
-def _walk(objective: Objective, start: Tensor, steps: int) -> tuple[Tensor, float, int]:
+def walk(objective: Objective, start: Tensor, steps: int) -> tuple[Tensor, float, int]:
     """Minimise by SciPy's L-BFGS; returns the point, the value and the iterations."""
     from scipy.optimize import minimize  # 1 s to import; a training, which watches by k-NN alone, does not need it
 

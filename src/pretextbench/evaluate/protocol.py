@@ -3,8 +3,8 @@
 The further protocols are few labels, fine-tuning, corrupted images and transfer to a second data set.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,17 @@ import torch
 from torch import Tensor
 
 from pretextbench.data.prepared import Prepared
-from pretextbench.encoder import Encoder
 from pretextbench.errors import UserError
-from pretextbench.evaluate import evaluation, label_budgets, scoring
-from pretextbench.evaluate.curve import Moment, learning_curve
+from pretextbench.evaluate import evaluation, label_budgets, retrieval, scoring
+from pretextbench.evaluate.curve import learning_curve
 from pretextbench.evaluate.evaluation import GALLERY, MAP, Evaluation, record
-from pretextbench.evaluate.features import Clock, extract
 from pretextbench.evaluate.label_budgets import Budget, Few
 from pretextbench.evaluate.pictures import FEWEST, Side, feature_map, gallery
-from pretextbench.evaluate.probes import Bench, Probed, linear_probes, neighbours
+from pretextbench.evaluate.probes import Bench, Prediction, Probed, linear_probes, neighbours
 from pretextbench.evaluate.scoring import score_test
+from pretextbench.evaluate.subject import SPLITS, Features, Subject
+from pretextbench.evaluate.task_evaluation import evaluate_task
 from pretextbench.measures import alignment, effective_rank, feature_std, uniformity
-from pretextbench.params import Evaluate
-from pretextbench.views.frozen import Views
 
 
 def measure(features: Tensor) -> dict[str, float]:
@@ -43,44 +41,10 @@ def measure(features: Tensor) -> dict[str, float]:
     }
 
 
-@dataclass(frozen=True)
-class Snapshots:
-    """The encoder along its training, for the learning curve."""
-
-    moments: Iterable[Moment] = ()
-    seen: int = 0  # images at the end
-
-
-Features = Mapping[str, Tensor]  # stage -> (n, D)
-SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The subject of an evaluation: the encoder, the parameters, and the data besides the data set itself."""
-
-    encoder: Encoder  # as pretrained; its weights and modes are left as they were
-    params: Evaluate
-    device: torch.device  # where features are computed and probes are fitted
-    views: Views | None = None  # corrupted test images and pairs of validation views
-    transfer: Prepared | None = None  # a second data set
-    snapshots: Snapshots = Snapshots()
-    untrained: bool = False  # the encoder of the control `random`, which `evaluate.scratch` trains on few labels
-    clock: Clock = field(default_factory=Clock)
-
-    def features(self, images: npt.NDArray[np.uint8]) -> Features:
-        """Of every stage."""
-        with self.clock.part("features"):
-            return extract(self.encoder, images, self.device, self.params.batch_size)
-
-    def bench(self, data: Prepared, held_out: Features, labels: Mapping[str, Tensor]) -> Bench:
-        """The data of the probes; `held_out` are the features of the validation images."""
-        cached = {split: held_out if split == "val" else self.features(data.images(split)) for split in SPLITS}
-        return Bench(cached, labels, len(data.classes), self.params, self.device)
-
-
 def evaluate(subject: Subject, data: Prepared) -> Evaluation:
     """Judge a frozen encoder. Training and validation choose; test labels are read once, after every choice.
+
+    Labels that are no classes have probes of their own (`task_evaluation`), in the same protocol.
 
     Without enough labels the label-free measures are all there is, and `metrics["reason"]` says why.
 
@@ -91,7 +55,7 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
     Raises:
         UserError: features are not finite (names the stage), a split is empty, or a budget is not one.
     """
-    params, encoder = subject.params, subject.encoder
+    params = subject.params
     for budget in (*params.budgets, *params.finetune, *params.scratch):
         Budget.parse(budget)
     held_out, labels = subject.features(data.images("val")), _labels(data)
@@ -100,6 +64,9 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
         "classes": data.classes,
         "labelfree": _label_free(subject, held_out),
     }
+    if data.task != "class":
+        files = _pictures(subject, data, subject.features(data.images("train")), held_out)
+        return evaluate_task(subject, data, base, files)
     if reason := _unusable(labels, data.classes):
         files = _pictures(subject, data, subject.features(data.images("train")), held_out)
         return Evaluation({"labelled": False, "reason": reason, **base}, files=files)
@@ -111,15 +78,7 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
     few = _with_few_labels(subject, data, bench, probed["linear"])
     files = _pictures(subject, data, bench.features["train"], held_out, probed["linear"].best)
     base["curve"] = _curve(subject, bench, data)
-    predictions = {}
-    with clock.part("corrupted images"):
-        if subject.views:
-            views = subject.views
-            predictions = scoring.corrupted(encoder, views, probed["linear"], subject.device, params.batch_size)
-    for kind, measured in probed.items():
-        predictions |= {f"{kind}.{stage}": prediction for stage, prediction in measured.test.items()}
-    for kind, results in few.items():
-        predictions |= label_budgets.named(kind, results)
+    predictions = _predictions(subject, probed, few)
     scored = score_test(data, predictions)
     if scored is None:
         return Evaluation({"labelled": False, "reason": "no test image has a label", **base}, files=files)
@@ -130,7 +89,38 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
             scoring.arrays(subject.views, probed["linear"], scored),
         )
     extras["transfer"] = _transferred(subject)
-    return record(base, labels, probed, extras, scored, files)
+    base["retrieval"] = _look_alikes(bench, scored, probed["knn"].best)
+    judged = record(base, labels, probed, extras, scored, files)
+    groups = data.groups("test")
+    if groups is None:
+        return judged
+    return replace(judged, predictions=judged.predictions | {"group": groups[scored.index]})
+
+
+def _predictions(
+    subject: Subject, probed: Mapping[str, Probed], few: Mapping[str, dict[str, Few]]
+) -> dict[str, Prediction]:
+    """All that is scored on test images, by name."""
+    predictions = {}
+    with subject.clock.part("corrupted images"):
+        if views := subject.views:
+            batch = subject.params.batch_size
+            predictions = scoring.corrupted(subject.encoder, views, probed["linear"], subject.device, batch)
+    for kind, measured in probed.items():
+        predictions |= {f"{kind}.{stage}": prediction for stage, prediction in measured.test.items()}
+    for kind, results in few.items():
+        predictions |= label_budgets.named(kind, results)
+    return predictions
+
+
+def _look_alikes(bench: Bench, scored: scoring.Scored, stage: str) -> dict[str, Any]:
+    """Whether the training images that are most similar to a test image are of its class, at the k-NN stage."""
+    asked = retrieval.spread(len(scored.index), retrieval.QUERIES)
+    labelled = np.flatnonzero(bench.labels["train"].numpy() >= 0)
+    bank = torch.from_numpy(labelled[retrieval.spread(len(labelled), retrieval.BANK)])
+    queries = bench.features["test"][stage][torch.from_numpy(scored.index[asked])]
+    truth, labels = torch.from_numpy(scored.labels[asked]), bench.labels["train"][bank]
+    return {"layer": stage, **retrieval.retrieve(queries, bench.features["train"][stage][bank], truth, labels)}
 
 
 def _with_few_labels(subject: Subject, data: Prepared, bench: Bench, linear: Probed) -> dict[str, dict[str, Few]]:

@@ -45,7 +45,7 @@ def _figure(
     rows = [row for row in comparison.rows if comparison.cell(LINEAR, row.name) is not None]
     points = {row.name: (cost(row), 100 * (comparison.cell(LINEAR, row.name) or 0.0)) for row in rows}
     (label, unit), most = labels, max(x for x, _ in points.values())
-    figure, axes = chart(f"pretraining ({unit})", "test accuracy (%)", WIDE)
+    figure, axes = chart(f"pretraining ({unit})", f"test {comparison.measure.name} (%)", WIDE)
     front = np.array([points[name] for name in names])
     if len(front) > 1:
         axes.step(front[:, 0], front[:, 1], where="post", color=paint("soft"), lw=1.2, ls=(0, (2, 3)))

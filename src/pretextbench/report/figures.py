@@ -11,6 +11,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from pretextbench.base.measure import Measure, measure_of
 from pretextbench.compare import robustness
 from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
 from pretextbench.compare.protocols import LINEAR
@@ -29,9 +30,13 @@ APART = 1.5  # between two numbers of labels, so that both can be written under 
 
 def layers(groups: Groups, looks: Mapping[str, Style], probe: str) -> Markup | None:
     """Accuracy of a probe at every layer of the encoder, mean over seeds; encoders may have different layers."""
-    lines = {name: _layer_line([run.metrics[probe]["layers"] for run in group]) for name, group in groups.items()}
+    measure = _measure(groups)
+    lines = {
+        name: _layer_line([run.metrics[probe]["layers"] for run in group], measure.key)
+        for name, group in groups.items()
+    }
     ticks = list(dict.fromkeys(layer for line in sorted(lines.values(), key=len, reverse=True) for layer in line))
-    figure, axes = chart("layer of the encoder", "test accuracy (%)", _tall(lines), room(list(lines)))
+    figure, axes = chart("layer of the encoder", f"test {measure.name} (%)", _tall(lines), room(list(lines)))
     axes.set_xticks(range(len(ticks)), ticks)
     axes.margins(x=0.06)
     places = {
@@ -41,9 +46,13 @@ def layers(groups: Groups, looks: Mapping[str, Style], probe: str) -> Markup | N
     return render(figure, f"layers-{probe}", f"Test accuracy of a {PROBES[probe]} at each layer of the encoder, by row")
 
 
-def _layer_line(layers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def _measure(groups: Groups) -> Measure:
+    return measure_of(next(iter(groups.values()))[0].metrics)
+
+
+def _layer_line(layers: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
     return {
-        layer: float(np.mean([seed[layer].get("test", {}).get("top1", math.nan) for seed in layers]))
+        layer: float(np.mean([seed[layer].get("test", {}).get(key, math.nan) for seed in layers]))
         for layer in layers[0]
     }
 
@@ -58,7 +67,9 @@ def budgets(comparison: Comparison, groups: Groups, looks: Mapping[str, Style]) 
     if len({labels for _, labels in numbers}) < 2:
         return None
     names = [*groups, *([FROM_SCRATCH] if comparison.scratch else [])]
-    figure, axes = chart("labels (log scale)", "test accuracy (%)", _tall(names), room([f"{n} {MARK}" for n in names]))
+    figure, axes = chart(
+        "labels (log scale)", f"test {comparison.measure.name} (%)", _tall(names), room([f"{n} {MARK}" for n in names])
+    )
     axes.set_xscale("log")
     ticks = [labels for _, labels in numbers]
     apart = [True, *(later > APART * earlier for earlier, later in pairwise(ticks))]
@@ -86,7 +97,8 @@ def severity(groups: Groups, looks: Mapping[str, Style]) -> Markup | None:
     lines = {name: line for name, group in groups.items() if (line := _robust(group, None))}
     if not lines:
         return None
-    figure, axes = chart("severity of the corruption (0 = clean)", "test accuracy (%)", _tall(lines), room(list(lines)))
+    axis = f"test {_measure(groups).name} (%)"
+    figure, axes = chart("severity of the corruption (0 = clean)", axis, _tall(lines), room(list(lines)))
     _draw(axes, {name: (range(len(line)), line) for name, line in lines.items()}, looks)
     return render(figure, "severity", "Mean test accuracy over all corruptions against their severity, by row")
 
@@ -98,7 +110,7 @@ def corruptions(groups: Groups, looks: Mapping[str, Style]) -> dict[str, Markup]
     lines = {kind: {name: line for name, group in groups.items() if (line := _robust(group, kind))} for kind in kinds}
     top = max((100 * max(line) for some in lines.values() for line in some.values()), default=0)
     for i, kind in enumerate(kinds):
-        figure, axes = chart("severity", "accuracy (%)", SMALL)
+        figure, axes = chart("severity", f"{_measure(groups).name} (%)", SMALL)
         axes.set_ylim(0, top * 1.04)
         axes.set_xticks(range(6))
         _draw(axes, {name: (range(len(line)), line) for name, line in lines[kind].items()}, looks, labels=False)

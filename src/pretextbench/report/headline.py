@@ -101,10 +101,15 @@ def _reach(comparison: Comparison, verdict: Verdict, best: Row) -> str:
             f" Judged by seeds that took no part in the pick, a new pretraining is expected to give {percent(anew)} %."
         )
     return (
-        f"A linear probe on {best.name}'s {best.layers['linear']} classifies {percent(accuracy)} % "
-        f"of {comparison.images:,} test images correctly ({100 * comparison.params.confidence:g} % interval "
-        f"{percent(low)} to {percent(high)}).{new}"
+        f"A linear probe on {best.name}'s {best.layers['linear']} {_gets(comparison, accuracy)} "
+        f"({100 * comparison.params.confidence:g} % interval {percent(low)} to {percent(high)}).{new}"
     )
+
+
+def _gets(comparison: Comparison, accuracy: float) -> str:
+    if not comparison.task:
+        return f"classifies {percent(accuracy)} % of {comparison.images:,} test images correctly"
+    return f"has a {comparison.measure.name} of {percent(accuracy)} % on {comparison.images:,} test images"
 
 
 def _floor(comparison: Comparison, verdict: Verdict, best: str) -> str:

@@ -18,7 +18,7 @@ from pretextbench.report.label_notes import label_notes
 from pretextbench.report.panels import MATRIX, classes, confusion, mistakes
 from pretextbench.report.sections import Groups
 from pretextbench.report.svg import STEPS, Style, styles
-from pretextbench.report.tables import caption, percent
+from pretextbench.report.tables import caption, kinds, percent
 
 PAGES = Environment(
     loader=PackageLoader("pretextbench", "report"),
@@ -43,6 +43,7 @@ TITLES = {
     "layers": "Which layer to use",
     "robust": "Robustness",
     "classes": "Classes",
+    "alike": "Look-alikes",
     "maps": "Maps of the features",
     "methods": "The methods at work",
     "labelfree": "Without labels",
@@ -97,6 +98,7 @@ def report_html(
     page = PAGES.get_template("report.html.j2")
     return page.render(
         comparison=comparison,
+        heads=sections.HEADS[str(comparison.task.get("name", "class"))],
         caption=[Markup(MARKDOWN.renderInline(line)) for line in caption(comparison) if line],
         lead=lead,
         label_notes=[Markup(MARKDOWN.renderInline(line)) for line in label_notes(comparison)],
@@ -135,7 +137,7 @@ def _facts(comparison: Comparison) -> list[str]:
     counted = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     return [
         f"{comparison.images:,} {'test' if comparison.verdicts else 'validation'} images",
-        f"{comparison.classes:,} classes" if comparison.classes else "no classes",
+        kinds(comparison) if comparison.classes or comparison.task else "no classes",
         f"{counted} seed{'' if counted == '1' else 's'} per row",
         _budget(comparison),
     ]
@@ -153,7 +155,7 @@ def _board(comparison: Comparison) -> dict[str, Any]:
     intervals = [interval for row in comparison.rows if (interval := verdict.interval(row.name))]
     low, high = 100 * min(start for start, _ in intervals), 100 * max(end for _, end in intervals)
     reach = max(high - low, 2.0)
-    ends = max(low - 0.05 * reach, 0), min(high + 0.05 * reach, 100)
+    ends = max(low - 0.05 * reach, min(low, 0)), min(high + 0.05 * reach, 100)
     ticks = [
         float(tick)
         for tick in MaxNLocator(5, integer=True, steps=STEPS).tick_values(*ends)
@@ -195,6 +197,7 @@ def _judged(comparison: Comparison, runs: Sequence[Run], groups: Groups, looks: 
             "images": max(part.images for group in groups.values() for part in robustness.curves(group)),
         },
         "classes": _classes(comparison, groups),
+        "alike": sections.look_alikes(groups),
     }
 
 
@@ -220,9 +223,11 @@ def _classes(comparison: Comparison, groups: Groups) -> dict[str, Any] | None:
     if not table:
         return None
     names = next(iter(groups.values()))[0].metrics["classes"]
+    single = {"multi-label": "Average precision per label", "mask": "Intersection over union per value"}
     best = next((row.name for row in comparison.contenders if row.name in tables), None)
     return {
         "table": table,
+        "measure": single.get(str(comparison.task.get("name")), "Accuracy per class"),
         "names": names,
         "best": best,
         "mistakes": mistakes(tables[best], names) if best else [],

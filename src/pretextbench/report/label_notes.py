@@ -24,7 +24,7 @@ def fixed_notes(comparison: Comparison) -> list[str]:
 
 def label_notes(comparison: Comparison) -> list[str]:
     """A sentence or two each, for below the tables."""
-    notes = fixed_notes(comparison)
+    notes = [*comparison.task.get("notes", []), *fixed_notes(comparison)]
     marked = [row.name for row in comparison.rows if any(took_more(p, row) for p in comparison.verdicts)]
     if marked:
         notes.append(

@@ -14,16 +14,19 @@ from pretextbench.compare.runs import Run
 from pretextbench.report.sections import Cell, Groups, scores
 
 Floats = npt.NDArray[np.float64]
+EACH = {"class": "per_class", "multi-label": "per_label", "mask": "iou", "number": ""}  # scores of each by itself
 MOST_CLASSES, SHOWN, MATRIX = 20, 10, 30  # columns of the heat table, those left where there are more, confusion
 
 
 def classes(comparison: Comparison, groups: Groups) -> dict[str, Any] | None:
-    """Accuracy per class of the linear probe at each row's layer, mean over seeds, as a heat table."""
-    names = next(iter(groups.values()))[0].metrics["classes"]
+    """The score of each class, label or value of a mask at each row's layer, mean over seeds, as a heat table."""
+    names, key = comparison.task.get("names"), EACH[str(comparison.task.get("name", "class"))]
+    names = names or next(iter(groups.values()))[0].metrics["classes"]
     tables = {}
     for row in comparison.rows:
-        if accuracies := scores(groups[row.name], row.layers["linear"]):
-            seeds = np.array([test["per_class"] for test in accuracies], float)  # None becomes nan
+        accuracies = scores(groups[row.name], row.layers["linear"])
+        if key and accuracies:
+            seeds = np.array([test[key] for test in accuracies], float)  # None becomes nan
             tables[row.name] = seeds.mean(0)
     if not tables or any(len(values) != len(names) for values in tables.values()):
         return None
@@ -64,7 +67,7 @@ def confusion(groups: Groups) -> dict[str, Floats]:
 def _counts(run: Run, stage: str) -> Floats | None:
     """The confusion table of a run at one layer, which need not be its best; None without predictions."""
     predictions, size = run.predictions.get(f"linear.{stage}"), len(run.metrics["classes"])
-    if predictions is None:
+    if predictions is None or not size:
         return None
     pairs = run.predictions["label"] * size + predictions
     return np.bincount(pairs, minlength=size**2).reshape(size, size).astype(float)

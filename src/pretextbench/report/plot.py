@@ -12,6 +12,7 @@ from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import KNN, LINEAR
 from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import RANDOM
+from pretextbench.report.tables import kinds
 
 METHOD, CONTROL, KNN_INK = "#0072B2", "#9A9A9A", "#D55E00"  # Okabe & Ito 2008: distinguishable with any colour vision
 INK, FAINT = "#222222", "#DDDDDD"
@@ -71,8 +72,10 @@ def _accuracies(axes: Axes, comparison: Comparison, rows: tuple[Row, ...]) -> No
     axes.text(1.02, 1.0, "linear %", **top)
     axes.text(1.13, 1.0, "tie", **top)
     _floor(axes, comparison)
-    axes.set_xlim(0, 100)
-    axes.set_xlabel(f"test accuracy (%), {comparison.images:,} images, {comparison.classes} classes", color=INK)
+    lowest = min((verdict.interval(row.name) or (0.0,))[0] for row in rows)
+    axes.set_xlim(min(0.0, 110 * lowest), 100)
+    what = f"test {comparison.measure.name} (%), {comparison.images:,} images, {kinds(comparison)}"
+    axes.set_xlabel(what, color=INK)
     axes.set_title(
         f"Which {'encoder' if comparison.one_seed else 'pretext method'}? Linear probe, best layer",
         loc="left",

@@ -79,7 +79,7 @@ def _suspicious(comparison: Comparison) -> list[str]:
         low = [protocol for protocol in judged if _guesses(comparison, protocol, row.name)]
         cells = [f"{names.get(p, p.heading)} {percent(comparison.cell(p, row.name))} %" for p in low]
         if cells:
-            floor = f"always naming the largest class ({percent(comparison.chance)} %)"
+            floor = f"{comparison.measure.chance} ({percent(comparison.chance)} %)"
             lines.append(f"- {row.title}: {', '.join(cells)}, not shown to be above {floor}.")
     lines += [
         f"- {row.name}: its features equal those of the start weights, so training did not move it. Raise its rate, "
@@ -103,7 +103,9 @@ def _cost(comparison: Comparison, methods: list[Row]) -> list[str]:
     cheap = [row.name for row in methods[1:] if row.name in comparison.front]
     faster = [row.name for row in methods[1:] if row.seconds < methods[0].seconds]
     kind, names = ("encoder of a method", "encoders of ") if comparison.one_seed else ("method", "")
-    front = f"No other {kind} is better than {comparison.subject(methods[0].name)} in accuracy or in time."
+    front = (
+        f"No other {kind} is better than {comparison.subject(methods[0].name)} in {comparison.measure.name} or in time."
+    )
     if faster:
         front = f"Faster, but less accurate than a row that took less time: {names}{', '.join(faster)}."
     if cheap:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from pretextbench.compare import robustness
+from pretextbench.compare.agreement import LABEL_FREE
 from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
-from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LAST, LINEAR, TRANSFER, Protocol, fine_tuned
+from pretextbench.compare.protocols import CORRUPTED, LAST, LINEAR, TRANSFER, Protocol, fine_tuned
 from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import PIXELS, RANDOM, Run
 from pretextbench.report.label_notes import mark
@@ -35,6 +36,19 @@ def scores(group: Sequence[Run], layer: str) -> list[dict[str, Any]]:
     return [test for test in tests if test]
 
 
+# Further scores of the linear probe at the row's layer: key, whether it is a fraction that is shown in percent.
+SCORES = {
+    "class": (("balanced_accuracy", True), ("macro_f1", True), ("ece", True)),
+    "multi-label": (("micro_map", True), ("auroc", True)),
+    "number": (("mae", False), ("rmse", False), ("spearman", False)),
+    "mask": (("pixel_accuracy", True),),
+}
+HEADS = {
+    "class": ("balanced accuracy, %", "macro F1, %", "calibration error, %"),
+    "multi-label": ("mAP of all labels together, %", "area under ROC, %"),
+    "number": ("mean absolute error", "root mean squared error", "Spearman's rank correlation"),
+    "mask": ("pixels that are right, %",),
+}
 MINUS, DASH = "\u2212", "\u2013"
 
 
@@ -142,18 +156,19 @@ def more(comparison: Comparison, groups: Groups) -> dict[str, list[Cell]]:
     """Row -> the numbers that have no figure: scores at the best layer, calibration, speed, size."""
     rows, last = {}, column(comparison, LAST)
     for row in comparison.rows:
-        cells = _scored(row, groups[row.name]) if comparison.verdicts else []
+        cells = _scored(row, groups[row.name], comparison.task.get("name", "class")) if comparison.verdicts else []
         first = [Cell(last[row.name].text, why=last[row.name].why)] if comparison.verdicts else []
         rows[row.name] = first + [Cell(text, why="" if text else "not measured") for text in (*cells, *_cost(row))]
     return rows
 
 
-def _scored(row: Row, group: Sequence[Run]) -> list[str]:
+def _scored(row: Row, group: Sequence[Run], task: str) -> list[str]:
     tests = scores(group, row.layers["linear"])
     cells = [row.layers["linear"], row.layers["knn"]]
-    for key in ("balanced_accuracy", "macro_f1", "ece"):
-        values = [test[key] for test in tests if key in test]
-        cells.append(percent(float(np.mean(values))) if values else "")
+    for key, percents in SCORES[task]:
+        values = [test[key] for test in tests if test.get(key) is not None]
+        shown = percent if percents else "{:.4g}".format
+        cells.append(shown(float(np.mean(values))) if values else "")
     return cells
 
 
@@ -162,6 +177,20 @@ def _cost(row: Row) -> list[str]:
     work = (row.multiply_adds / 1e6, row.training_multiply_adds / 1e6, row.total_multiply_adds / 1e9)
     seen = (f"{row.images_seen:,}", f"{row.epochs:.3g}")
     return [*seen, *(f"{number:,.0f}" for number in numbers), f"{row.views}", *(f"{number:,.1f}" for number in work)]
+
+
+def look_alikes(groups: Groups) -> dict[str, Any] | None:
+    """Retrieval among the training images by the row's features, mean over seeds; None where it was not measured."""
+    rows, k = {}, ("1", "5", "10")
+    parts = {name: [run.metrics.get("retrieval", {}) for run in group] for name, group in groups.items()}
+    for name, seeds in parts.items():
+        if all("map" in seed for seed in seeds):
+            hits = [float(np.mean([seed["recall"][count] for seed in seeds])) for count in k]
+            rows[name] = [seeds[0]["layer"], *map(percent, (float(np.mean([seed["map"] for seed in seeds])), *hits))]
+    if not rows:
+        return None
+    first = next(seeds[0] for name, seeds in parts.items() if name in rows)
+    return {"rows": rows, "queries": first["queries"], "chance": percent(first["chance"])}
 
 
 def labelfree(comparison: Comparison) -> dict[str, Any]:

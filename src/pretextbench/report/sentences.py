@@ -1,7 +1,8 @@
 """Sentences of a recommendation: numbers in words, and the other protocols."""
 
+from pretextbench.compare.agreement import LABEL_FREE
 from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
-from pretextbench.compare.protocols import CORRUPTED, LABEL_FREE, LINEAR, TRANSFER, TUNED, Protocol
+from pretextbench.compare.protocols import CORRUPTED, LINEAR, TRANSFER, TUNED, Protocol
 from pretextbench.compare.rows import Row, twins
 from pretextbench.compare.runs import UNTOUCHED
 from pretextbench.compare.verdict import Verdict

@@ -178,9 +178,9 @@ def caption(comparison: Comparison) -> list[str]:
     counted = " to ".join(dict.fromkeys((str(seeds[0]), str(seeds[-1]))))
     level = round(1 - comparison.params.confidence, 6)
     lines = [
-        f"Accuracy on {comparison.images:,} test images of {comparison.classes} classes, of a linear probe on frozen "
-        "features; the encoder's layer and the probe's penalty were chosen on validation. "
-        f"Pretraining seeds per row: {counted}. Intervals: bootstrap over test images"
+        f"{comparison.measure.title} on {comparison.images:,} test images ({kinds(comparison)}), of a linear probe on "
+        "frozen features; the encoder's layer and the probe's penalty were chosen on validation. "
+        f"Pretraining seeds per row: {counted}. Intervals: bootstrap over {_drawn(comparison)}"
         + (" and seeds." if many else ".")
         + f" {_ties(comparison)} (paired tests, Holm, level {level:g})."
     ]
@@ -209,6 +209,24 @@ def _ties(comparison: Comparison) -> str:
     picked = comparison.subject(comparison.leader.name)
     kind = "encoders of methods" if comparison.one_seed else "methods"
     return f"`a`: {picked}, which validation picked, and the {kind} that the test cannot distinguish from it"
+
+
+def kinds(comparison: Comparison) -> str:
+    """What the labels are: 10 classes, 3 labels, the number age, masks of 2 values."""
+    names = comparison.task.get("names", [])
+    several = f"{len(names)} label{'s' if len(names) != 1 else ''}"
+    words = {
+        "multi-label": several,
+        "number": f"the number {''.join(names[:1])}",
+        "mask": f"masks of {len(names)} values",
+    }
+    return words.get(str(comparison.task.get("name")), f"{comparison.classes:,} classes")
+
+
+def _drawn(comparison: Comparison) -> str:
+    if comparison.groups is None:
+        return "test images"
+    return f"the {comparison.groups:,} groups of the test images, which are drawn whole"
 
 
 def percent(fraction: float | None) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pretextbench.base.measure import measure_of
 from pretextbench.track import fields, record, spool
 from pretextbench.track.records import EXPERIMENT, Point, Record
 from pretextbench.tune import summary
@@ -100,12 +101,14 @@ def evaluated(folder: Path, encoder: Path, experiment: str = EXPERIMENT) -> Reco
     headline = {}
     for probe in ("knn", "linear"):
         if result := metrics.get(probe):
-            headline[probe] = result["layers"][result["best"]]["test"]["top1"]
+            headline[probe] = measure_of(metrics).of(result["layers"][result["best"]]["test"])
     files = sorted(path for path in folder.iterdir() if path.suffix in {".json", ".csv", ".png"})
     best = {f"{probe}_layer": str(metrics[probe]["best"]) for probe in headline}
+    measure = measure_of(metrics)
+    unit = "" if measure.name == "accuracy" else f" {measure.name}"
     probe_names = {"linear": "linear probe", "knn": "k-NN"}
     sentences = [
-        f"{probe_names[probe]} {100 * value:.1f} % on test ({best[f'{probe}_layer']})"
+        f"{probe_names[probe]} {100 * value:.1f} %{unit} on test ({best[f'{probe}_layer']})"
         for probe, value in headline.items()
     ]
     return Record(
