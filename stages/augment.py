@@ -9,30 +9,24 @@ from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
 
 from pretextbench.augment.pipeline import Augmenter, Policy, as_float, throughput
 from pretextbench.base.files import whole_folder, write_whole
 from pretextbench.base.picture import draw
 from pretextbench.base.seed import Seed
-from pretextbench.data.prepared import Prepared, spread
-from pretextbench.method import Picture, PretextMethod
-from pretextbench.params import Augment, MethodParams
+from pretextbench.data.prepared import Prepared
+from pretextbench.method import Picture
+from pretextbench.methods.derived import derive, sample
+from pretextbench.params import Augment
 from pretextbench.project import layout
 from pretextbench.project.settings import parameters
 from stages.arguments import contestant, only_method
 
-TIMED, CHUNK = 8, 256  # batches in the speed measurement; images per chunk given to `derive`
+TIMED = 8  # batches in the speed measurement
 
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def sample(data: Prepared, count: int) -> Tensor:
-    """At most `count` training images, evenly spread over the split: uint8 (n, H, W, 3)."""
-    images = data.images("train")
-    return torch.from_numpy(images[spread(len(images), count)])
 
 
 def sheet(policy: Policy, data: Prepared, params: Augment, target: Path) -> None:
@@ -54,15 +48,6 @@ def speed(policy: Policy, data: Prepared, batch: int) -> dict[str, Any]:
     augmenter = Augmenter(policy.recipe, policy.image_size)
     rate = throughput(augmenter, iter([pixels] * (TIMED + 1)))
     return {"images_per_second": round(rate, 1), "batch": len(pixels), "device": device.type}
-
-
-def derive(
-    method: type[PretextMethod[Any]], params: MethodParams, data: Prepared, limits: Augment
-) -> dict[str, Tensor]:
-    """The statistics that the method derives from at most `limits.derive_images` training images, evenly spread."""
-    torch.manual_seed(Seed(limits.seed).key("derive", data.fingerprint))
-    chunks = (as_float(chunk) for chunk in sample(data, limits.derive_images).split(CHUNK))
-    return {name: value.contiguous() for name, value in method.derive(params, chunks, data.image_size).items()}
 
 
 @torch.no_grad()

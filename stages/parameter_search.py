@@ -7,6 +7,7 @@ import numpy as np
 from pretextbench.base.files import whole_folder
 from pretextbench.base.seed import Seed
 from pretextbench.data.prepared import Prepared
+from pretextbench.methods.derived import derive
 from pretextbench.params import Params
 from pretextbench.project import layout, search_space
 from pretextbench.project.search_space import Setting
@@ -19,7 +20,6 @@ from pretextbench.tune.result import Tuning
 from pretextbench.tune.trials import Trials, untunable
 from stages import inputs
 from stages.arguments import untuned
-from stages.augment import derive
 
 
 def tune(name: str) -> None:

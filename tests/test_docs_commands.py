@@ -16,7 +16,8 @@ from pretextbench import command
 from tests.checkout import PROJECT, Project, copied
 from tests.command.photographs import classes
 
-BLOCK = re.compile(r"^```(?:console|bash|sh)?\n(.*?)^```", re.S | re.M)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.S | re.M)  # language, text
+SHELLS = ("", "console", "bash", "sh")
 COMMAND = re.compile(r"^(?:\$ )?((?:uv|pretextbench|dvc|mlflow|pip|python|torchrun|prefect|dask)\s.+)$", re.M)
 GUIDES = {  # page -> the tests that run what it shows
     "own-images.md": "tests/command/test_own_images.py",
@@ -64,7 +65,8 @@ PROCESSES = {("dvc", "repro"), ("pretextbench", "run")}  # they start stages
 
 def shown(page: Path) -> list[str]:
     """The commands in the shell blocks of a page, in order, without comments and repeated spaces."""
-    commands = [command for block in BLOCK.findall(page.read_text()) for command in COMMAND.findall(block)]
+    blocks = [text for language, text in BLOCK.findall(page.read_text()) if language in SHELLS]
+    commands = [command for block in blocks for command in COMMAND.findall(block)]
     whole = [" ".join(command.split(" #")[0].split()) for command in commands]
     return [command for command in whole if not re.search(r"\[|\b[A-Z]{4,}\b", command)]  # those are synopses
 

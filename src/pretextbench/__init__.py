@@ -1,1 +1,50 @@
-"""Which pretext task should you use on your images? The library: contract, budget, evaluation, statistics."""
+"""Which pretext task should you use on your images? Compare methods, open a comparison, use an encoder.
+
+    import pretextbench as pb
+
+    result = pb.compare_methods("~/photos", methods=["simclr", "vicreg"])
+    result.recommendation, result.leaderboard, result.best.embed("~/more-photos")
+
+`compare_methods` works in this process, without DVC, Prefect and MLflow; `open` reads a finished project. The names are
+imported when they are used: a plugin that imports `pretextbench.method` does not pay for them.
+"""
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pretextbench.library.contest import compare_methods
+    from pretextbench.library.embedder import Embedder, load_encoder
+    from pretextbench.library.result import Result, Trained
+
+__all__ = ["Embedder", "Result", "Trained", "__version__", "compare_methods", "load_encoder", "open"]
+__version__ = version("pretextbench")
+
+
+def open(folder: str = ".") -> "Result":
+    """The finished comparison in a folder: a project of the pipeline, or the folder of `compare_methods`.
+
+    Raises:
+        UserError: the folder holds none.
+    """
+    from pathlib import Path
+
+    from pretextbench.library.result import Result
+
+    return Result(Path(folder).expanduser())
+
+
+def __getattr__(name: str) -> Any:
+    if name == "compare_methods":
+        from pretextbench.library import contest
+
+        return contest.compare_methods
+    if name in ("Embedder", "load_encoder"):
+        from pretextbench.library import embedder
+
+        return getattr(embedder, name)
+    if name in ("Result", "Trained"):
+        from pretextbench.library import result
+
+        return getattr(result, name)
+    raise AttributeError(f"module 'pretextbench' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The library for people in a notebook or a script: compare in this process, open what is there, use an encoder."""
