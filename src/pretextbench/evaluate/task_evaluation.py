@@ -16,8 +16,9 @@ from pretextbench.evaluate import retrieval
 from pretextbench.evaluate.curve import MOST
 from pretextbench.evaluate.evaluation import Evaluation
 from pretextbench.evaluate.label_budgets import Budget
+from pretextbench.evaluate.mask import Mask
 from pretextbench.evaluate.subject import Subject
-from pretextbench.evaluate.task import Array, Probed, error
+from pretextbench.evaluate.task import Array, Probed, Task, error
 from pretextbench.evaluate.task_probes import Part, Probes, task_for
 from pretextbench.evaluate.task_scoring import Few, TaskScoring
 
@@ -60,10 +61,21 @@ def evaluate_task(subject: Subject, data: Prepared, base: dict[str, Any], files:
         return Evaluation({"labelled": False, "reason": "no test image has a label", **base}, files=files)
     metrics, arrays = scoring.record(probed, few, corrupted)
     sizes = {**base["data"], "train_labelled": len(train.images), "val_labelled": len(val.images), **metrics["data"]}
-    card = {**names, **metrics["task"], "notes": task.notes(train.targets, scoring.truth)}
+    notes = [*task.notes(train.targets, scoring.truth), *_resolution(task, subject, data)]
+    card = {**names, **metrics["task"], "notes": notes}
     if data.task == "multi-label":
         metrics["retrieval"] = _retrieval(train, test, scoring, probed["knn"].best)
     return Evaluation({"labelled": True, **base, **metrics, "data": sizes, "task": card}, arrays, files)
+
+
+def _resolution(task: Task, subject: Subject, data: Prepared) -> list[str]:
+    """Of masks: their size and that of the maps, which decide how fine a probe can be."""
+    if not isinstance(task, Mask) or subject.encoder.image_size is None:
+        return []
+    side = data.image_size
+    maps = {stage: shape[1] for stage, shape in subject.encoder.shapes.items()}
+    sizes = ", ".join(f"{stage} {size} x {size} (stride {side // size})" for stage, size in maps.items())
+    return [f"Masks have {side} x {side} pixels. Maps of this encoder, enlarged to that: {sizes}."]
 
 
 def _retrieval(train: Part, test: Part, scoring: TaskScoring, stage: str) -> dict[str, Any]:
@@ -110,7 +122,8 @@ def _corrupted(subject: Subject, probes: Probes, linear: Probed) -> dict[str, li
         return {}
     models, result = {stage: [model] for stage, model in linear.models.items()}, {}
     for name, images in zip(subject.views.names, subject.views.corrupted, strict=True):
-        parts = [Part(severity, subject.features(severity), np.empty(0)) for severity in images]
+        masks = isinstance(probes.task, Mask)  # which are probed on maps
+        parts = [Part(severity, {} if masks else subject.features(severity), np.empty(0)) for severity in images]
         each = [probes.outputs(part, models) for part in parts]
         result[name] = [{stage: outputs[0] for stage, outputs in severity.items()} for severity in each]
     return result
