@@ -16,7 +16,7 @@ from pretextbench.errors import UserError
 from pretextbench.params import Compare
 from pretextbench.report.output import write
 from pretextbench.report.recommend import recommendation_md
-from pretextbench.report.tables import align, leaderboard_csv, leaderboard_md, metrics_json
+from pretextbench.report.tables import align, leaderboard_csv, leaderboard_md, row_metrics
 from tests.compare.fakes import on_disk, run, runs, unlabelled
 
 PARAMS = Compare(resamples=1000)
@@ -120,7 +120,7 @@ def test_missing_predictions_are_an_empty_cell_with_its_reason(plain, tmp_path):
     cells = next(line for line in leaderboard_md(results).splitlines() if line.startswith("| rotation")).split("|")
     assert [cells[i].strip() for i in (2, 3, 4, 6, 7, 8, 9)] == [""] * 7
     assert "rotation" in leaderboard_md(results).split("Empty cells")[1]
-    assert "knn" not in json.loads(metrics_json(results))["rotation"]
+    assert "knn" not in json.loads(row_metrics(results)["rotation"])
     assert "**Provisional: simclr is the only method here.**" in recommendation_md(results)
     write(results, lost, tmp_path)
 
@@ -149,7 +149,7 @@ def test_without_labels(plain, tmp_path):
     assert results.rows[0].name == "supervised"  # the longest name has the highest RankMe here
     assert "No accuracies: no training image has a label" in leaderboard_md(results)
     assert "**Open: no recommendation, because" in recommendation_md(results)
-    assert set(json.loads(metrics_json(results))["simclr"]) == {"rankme", "uniformity", "feature_std", "seconds"}
+    assert set(json.loads(row_metrics(results)["simclr"])) == {"rankme", "uniformity", "feature_std", "seconds"}
     write(results, bare, tmp_path)
     with pytest.raises(UserError, match="different test images"):
         compare([unlabelled(plain[0]), *plain[1:]], PARAMS)
@@ -183,10 +183,16 @@ def test_the_words():
 
 def test_reports(plain, comparison, tmp_path):
     paths = write(comparison, plain, tmp_path)
-    assert sorted(p.name for p in paths) == sorted(p.name for p in tmp_path.iterdir())
+    assert sorted([*(p.name for p in paths), "metrics"]) == sorted(p.name for p in tmp_path.iterdir())
+    numbers = json.loads((tmp_path / "metrics/simclr.json").read_text())
+    assert list(numbers) == ["linear", "knn", "linear_10pct", "corrupted", "seconds"]
+    assert numbers["linear"] == pytest.approx(float(table(comparison)["simclr"]["linear"]))
+    assert {path.stem for path in (tmp_path / "metrics").iterdir()} == {row.name for row in comparison.rows}
     png = (tmp_path / "leaderboard.png").read_bytes()
     assert png.startswith(b"\x89PNG")
+    (tmp_path / "metrics/of-an-earlier-comparison.json").write_text("{}")
     write(comparison, plain, tmp_path)
+    assert not (tmp_path / "metrics/of-an-earlier-comparison.json").exists()
     assert (tmp_path / "leaderboard.png").read_bytes() == png
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pretextbench.base.files import read_json, write_whole
+from pretextbench.base.files import read_json, whole_folder, write_whole
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.runs import Run
 from pretextbench.report.budget_orders import orders_csv
@@ -14,7 +14,9 @@ from pretextbench.report.html import report_html
 from pretextbench.report.learning import curves_csv
 from pretextbench.report.plot import leaderboard_png
 from pretextbench.report.recommend import recommendation_md
-from pretextbench.report.tables import leaderboard_csv, leaderboard_md, metrics_json
+from pretextbench.report.tables import leaderboard_csv, leaderboard_md, row_metrics
+
+METRICS = "metrics"  # folder with a file per row
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Appendix:
 
 
 def write(comparison: Comparison, runs: Sequence[Run], reports: Path, appendix: Appendix | None = None) -> list[Path]:
-    """Write the ten files into `reports`; other files there are left alone. Returns their paths.
+    """Write the nine files and the folder `metrics` into `reports`; others there are left alone. Returns the files.
 
     Raises:
         UserError: the folder cannot be written.
@@ -48,7 +50,6 @@ def write(comparison: Comparison, runs: Sequence[Run], reports: Path, appendix: 
     texts = {
         "leaderboard.csv": leaderboard_csv(comparison),
         "leaderboard.md": leaderboard_md(comparison),
-        "metrics.json": metrics_json(comparison),
         "budgets.csv": budgets_csv(comparison, runs),
         "robustness.csv": robustness_csv(runs),
         "curves.csv": curves_csv(comparison),
@@ -59,4 +60,7 @@ def write(comparison: Comparison, runs: Sequence[Run], reports: Path, appendix: 
     contents = {"leaderboard.png": leaderboard_png(comparison)} | {name: text.encode() for name, text in texts.items()}
     for name, content in contents.items():
         write_whole(reports / name, content)
+    with whole_folder(reports / METRICS) as folder:  # whole: rows of an earlier comparison leave
+        for name, text in row_metrics(comparison).items():
+            (folder / f"{name}.json").write_text(text, encoding="utf-8")
     return [reports / name for name in contents]

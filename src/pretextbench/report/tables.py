@@ -1,4 +1,4 @@
-"""Tables of the comparison: leaderboard (CSV, Markdown) and metrics.json."""
+"""Tables of the comparison: leaderboard (CSV, Markdown), and a few numbers of each row for DVC."""
 
 import csv
 import io
@@ -86,14 +86,17 @@ def _further(comparison: Comparison) -> list[Protocol]:
     return [*comparison.budgets, *(protocol for protocol in comparison.verdicts if protocol.extra)]
 
 
-def metrics_json(comparison: Comparison) -> str:
-    """Row -> measure -> number, flat enough for `dvc metrics show`; a cell that is empty is left out."""
-    wanted = ("knn", "linear", "linear_last_layer", *(protocol.column for protocol in _further(comparison)))
-    records = {}
+def row_metrics(comparison: Comparison) -> dict[str, str]:
+    """Row -> JSON of about five numbers, for `dvc metrics show`: a line per row; an empty cell is left out."""
+    labels = {protocol: count for protocol, count in comparison.budgets.items() if count}
+    most = [max(labels, key=lambda protocol: labels[protocol]).column] if labels else []
+    judged = ("linear", "knn", *most, "corrupted") if comparison.verdicts else MEASURES
+    files = {}
     for row in comparison.rows:
         record = _record(comparison, row)
-        records[row.name] = {key: record[key] for key in (*wanted, *MEASURES, "seconds") if record.get(key) is not None}
-    return json.dumps(records, indent=2, allow_nan=False) + "\n"
+        numbers = {key: value for key in judged if isinstance(value := record.get(key), float | int)}
+        files[row.name] = json.dumps({**numbers, "seconds": round(row.seconds, 1)}, indent=2, allow_nan=False) + "\n"
+    return files
 
 
 def leaderboard_md(comparison: Comparison) -> str:

@@ -139,7 +139,9 @@ def compared(reports: Path, encoders: Sequence[Path], experiment: str = EXPERIME
         name=f"comparison of {len(keys)} encoders",
         params={"methods": ", ".join(sorted({fields.row_name(card) for card in cards}))},
         metrics={
-            f"row/{name}": value for name, value in fields.numbers(fields.content(reports / "metrics.json")).items()
+            f"row/{path.stem}.{name}": value
+            for path in sorted((reports / "metrics").glob("*.json"))
+            for name, value in fields.numbers(fields.content(path)).items()
         },
         tags={"kind": "comparison", "data_sha256": ", ".join(sorted({card["data_sha256"] for card in cards}))},
         files={"": [str(path.resolve()) for path in files]},
