@@ -14,7 +14,7 @@ from pretextbench import registry
 from pretextbench.base.files import write_whole
 from pretextbench.base.yaml_file import read_text
 from pretextbench.errors import UserError
-from pretextbench.params import Params, Pretrain, Source, parse_text
+from pretextbench.params import Params, Prepare, Pretrain, Source, parse_text
 from pretextbench.project import demands, layout, search_space, source_files
 from pretextbench.project.environment import on_worker
 from pretextbench.project.inventory import Entry, check_pair, check_references, images_known, take_stock
@@ -29,8 +29,8 @@ def main() -> None:
     """Check all parameters and list the contestants."""
     text = read_text(layout.PARAMS)
     params = parse_text(text, str(layout.PARAMS))
-    for data in (params.prepare, params.transfer):
-        layout.borrow(data.path)
+    for place in (params.prepare.path, params.prepare.labels, params.transfer.path):
+        layout.borrow(place)
     layout.borrow(params.encoder.weights)
     entries = take_stock(params, known := _checked())
     checked = [*entries.values(), *check_references(params, known).values()]
@@ -113,7 +113,10 @@ def _files(source: Source, name: str) -> dict[str, Any]:
         return {}
     folder = Path(source.path)
     source_files.check_links(folder)
-    return digest(folder, layout.contents(name))
+    files = digest(folder, layout.contents(name))
+    if isinstance(source, Prepare) and source.labels:
+        files["labels"] = source_files.digest_of_labels(source.labels, layout.contents("labels"))
+    return files
 
 
 def _checked() -> dict[str, Entry]:

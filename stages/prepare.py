@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pretextbench import registry
 from pretextbench.base.names import NAMED, printable
+from pretextbench.data.image_labels import NOTES
 from pretextbench.data.prepare import prepare
 from pretextbench.data.prepared import CONFLICTS, UNLABELLED, Prepared
 from pretextbench.errors import UserError
@@ -19,10 +20,10 @@ def main() -> None:
     params = parameters()
     card = prepare(params.prepare, layout.IMAGES, layout.LABELS)
     print(card.summary())
-    for line in label_conflicts(layout.LABELS):
+    for line in (*label_notes(layout.LABELS), *label_conflicts(layout.LABELS)):
         print(f"note: {line}")
     data = Prepared(layout.IMAGES, layout.LABELS)
-    if lack := lacking_labels(data):
+    if lack := lacking_labels(data, params.prepare.labels is not None):
         no_control_wants_labels(params.compare.controls, lack)
     entries = json.loads(layout.METHODS.read_text()) if layout.METHODS.is_file() else {}
     demands.refuse(demands.of_data(params, entries, data))
@@ -30,14 +31,23 @@ def main() -> None:
         print(f"note: {note}")
 
 
-def lacking_labels(data: Prepared) -> str:
-    """Why a control cannot learn from the labels of these images, as a clause; empty where it can."""
+def lacking_labels(data: Prepared, given: bool = False) -> str:
+    """Why a control cannot learn from the labels of these images, as a clause; empty where it can.
+
+    `given`: whether `prepare.labels` names labels.
+    """
     if not data.classes:
-        return "These images have no labels"
+        return "The labels of these images are no classes" if given else "These images have no labels"
     learned = sorted({data.classes[label] for label in data.labels("train") if label != UNLABELLED})
     if not learned:
         return "No training image has a label, only images of other splits have one"
     return "" if len(learned) > 1 else f"All labelled training images are of one class, {printable(learned[0])}"
+
+
+def label_notes(labels: Path) -> list[str]:
+    """How the labels were understood, where they do not come from the names of folders."""
+    notes = labels / NOTES
+    return notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
 
 
 def label_conflicts(labels: Path) -> Iterator[str]:

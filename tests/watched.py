@@ -60,6 +60,7 @@ PACKAGES = {  # import name -> distribution, of what can change a number; the ot
     "lightning_fabric": "lightning-fabric",
     "numpy": "numpy",
     "PIL": "pillow",
+    "pandas": "pandas",
     "scipy": "scipy",
     "timm": "timm",
     "torch": "torch",

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pretextbench.data.prepare import assign
+from pretextbench.data.splits import assign
 from pretextbench.errors import UserError
 from pretextbench.params import Prepare
 

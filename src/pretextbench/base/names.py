@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-# Values of `prepare.layout`, the meaning of folders. Here, because the command line needs them and imports no YAML.
+# Values of `prepare.layout` and `prepare.task`. Here, because the command line needs them and imports no YAML.
 Layout = Literal["auto", "classes", "splits", "last", "none"]
+Task = Literal["auto", "class", "multi-label", "number", "mask"]
 
 # Control characters, line breaks, marks that turn the direction of text, and bytes that are not UTF-8.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pretextbench.base.names import Layout
+from pretextbench.base.names import Layout, Task
 from pretextbench.base.section import Count, Fraction, Positive, RandomSeed, Section, SourceName
 
 MIN_IMAGES = 10  # in all splits: with fewer, a split would be empty or a single image
@@ -39,6 +39,15 @@ class Prepare(Source):
     """The images and their conversion to one array."""
 
     source: SourceName = Field("synthetic", description="where the images come from")
+    labels: str | None = Field(
+        None, pattern=r"^[^\x00]*$", description="table, annotations or masks; null = the folders are the classes"
+    )
+    task: Task = Field("auto", description="what the labels say of an image; auto = by their form")
+    columns: tuple[str, ...] = Field(
+        (), description="columns or kinds of object that are the labels; [] = by the names"
+    )
+    group: str | None = Field(None, description="column of the table whose images stay in one split")
+    keep_together: Literal["duplicates"] | None = Field(None, description="near duplicates stay in one split")
     image_size: int = Field(32, ge=8, le=1024, description="side of the square images, pixels")
     fit: Literal["crop", "squash", "pad"] = Field("crop", description="how a non-square image becomes square")
     val_fraction: float = Field(0.1, gt=0, lt=1, description="share of train held out where there is no val split")
@@ -48,6 +57,15 @@ class Prepare(Source):
     drop_duplicates: bool = Field(False, description="leave out images that equal an earlier one, pixel for pixel")
     seed: RandomSeed = Field(0, description="of the drawn images and of the splits")
     synthetic: Synthetic = Field(default_factory=Synthetic)
+
+    @model_validator(mode="after")
+    def _labels_and_source_agree(self) -> Self:
+        if self.labels and self.source != "folder":
+            raise ValueError(f"`labels` is {self.labels!r}, with source {self.source!r}: labels belong to a folder")
+        given = [name for name in ("columns", "group") if getattr(self, name)] + ["task"] * (self.task != "auto")
+        if given and not self.labels:
+            raise ValueError(f"`{given[0]}` is of `labels`, which is null: name the table, or leave it out")
+        return self
 
 
 class Transfer(Source):

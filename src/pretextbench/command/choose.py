@@ -183,7 +183,9 @@ def _judged(survey: Survey, plan: Plan, proposal: Proposal) -> Iterator[Choice]:
         yield Choice("evaluate", "budgets", budgets, reason)
     yield from choose_weights.methods(proposal, plan.methods, plan.why)
     yield from choose_weights.controls(proposal, bool(survey.classes))
-    if not survey.classes and not proposal.start:
+    if survey.task != "class" and not proposal.start:
+        yield Choice("compare", "controls", ["random"], "no `supervised`, which learns classes: these labels are none")
+    elif not survey.classes and not proposal.start:
         reason = "no `supervised`: it learns from labels, and these images have none; no `pixels`, which labels judge. "
         measures = "Methods are compared by label-free measures; see docs/protocol.md"
         yield Choice("compare", "controls", ["random"], f"{reason}{measures}")

@@ -12,6 +12,15 @@ from pretextbench.base.names import Layout, plain
 from pretextbench.command.console import console, progress
 from pretextbench.command.cost import Profile
 from pretextbench.command.init_worker import ask, worker
+from pretextbench.command.label_options import (
+    GroupColumn,
+    LabelColumn,
+    Labels,
+    TaskOption,
+    asked_labels,
+    given_labels,
+    linked,
+)
 from pretextbench.command.project import root
 from pretextbench.errors import UserError
 
@@ -24,13 +33,6 @@ if TYPE_CHECKING:
     from pretextbench.command.weight_search import Search
     from pretextbench.params import Params
 
-LabelTable = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE.csv", help="A table with the columns file and label, and split if there is one."),
-]
-LabelColumn = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The column of the labels, where the table does not say.")
-]
 LayoutOption = Annotated[
     Layout, typer.Option(help="Which folder names the class; auto goes by the names and asks in doubt.")
 ]
@@ -49,7 +51,7 @@ WeightsOption = Annotated[
 EncoderOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="The network of the file of --weights, where that does not tell.")
 ]
-PARAMS, LINKS = "params.yaml", Path("data/labelled")
+PARAMS = "params.yaml"
 NEXT = """
 Next:
   pretextbench run      trains, measures and compares; Ctrl-C at any time: the next run continues
@@ -61,8 +63,10 @@ DropDuplicates = Annotated[
 
 def init(
     images: Annotated[Path, typer.Option(metavar="DIR", help="The folder of images; nothing in it is changed.")],
-    labels: LabelTable = None,
+    labels: Labels = None,
     label_column: LabelColumn = None,
+    task: TaskOption = "auto",
+    group_column: GroupColumn = None,
     layout: LayoutOption = "auto",
     profile: ProfileOption = Profile.quick,
     force: Force = False,
@@ -82,32 +86,30 @@ def init(
 
     * `pretextbench init --images ~/photos`: a first answer in minutes, with or without class folders
     * `pretextbench init --images ~/photos --labels labels.csv`: labels from a table
+    * `pretextbench init --images ~/photos --labels labels.csv --group-column patient`: a patient stays in one split
     * `pretextbench init --images ~/photos --profile standard`: several methods, three seeds, overnight
     * `pretextbench init --images ~/photos --weights resnet18.pth`: an encoder of others as a row
     """
-    place = root()
-    if label_column is not None and labels is None:
-        raise UserError("--label-column chooses a column of a table: give the table with --labels FILE.csv.")
+    place, asked = root(), asked_labels(labels, label_column, task, group_column)
     from pretextbench.command import choose_weights, copies, survey, template, weight_search
     from pretextbench.command.choose import choose
 
-    folder = Path(os.path.abspath(images))
+    folder, out = Path(os.path.abspath(images)), console()
     backup = writable(place / PARAMS, template.SHIPPED.read_bytes(), force)
     path = _text(folder)
-    out = console()
     looked = weight_search.candidates(weights, encoder, profile)
     with worker(measure or bool(looked.candidates)) as process:
         with progress(out) as tell:
             proposal = _proposal(looked, encoder, profile, process, tell)
             tell("reading the names of the images")
-            if labels is not None:
-                layout = _linked(folder, labels, place, layout, label_column)
-                folder, path = place / LINKS, str(LINKS)
+            given = given_labels(folder, asked, layout, tell)
+            if asked and not given:
+                layout, folder, path = linked(folder, asked, place, layout)
             near = (lambda *sample: ask(process, "near", sample)) if process else copies.near
-            content = survey.look(folder, layout, tell, near)
+            content = survey.look(folder, layout, tell, near, given.listing if given else None)
         _print_survey(content, choose_weights.sentence(proposal, looked.looked, profile))
         gpus = _gpus() if profile is Profile.multi_gpu else 0
-        choices = choose(content, profile, path, gpus, layout, proposal)
+        choices = [*choose(content, profile, path, gpus, layout, proposal), *(given.choices() if given else ())]
         if drop_duplicates:
             choices.append(template.Choice("prepare", "drop_duplicates", True, "by --drop-duplicates"))
         text = template.fill(template.SHIPPED.read_text("utf-8"), choices, _head(profile))
@@ -196,21 +198,6 @@ def _text(folder: Path) -> str:
     if re.search("[\ud800-\udfff]", path):
         raise UserError(f"--images: {plain(path)} is not written in UTF-8, which params.yaml is. Rename or link it.")
     return path
-
-
-def _linked(folder: Path, labels: Path, place: Path, layout: Layout, column: str | None) -> Layout:
-    """Make the folder of links of a table, print a summary; returns the layout of the links."""
-    from pretextbench.command.labels import link
-
-    made = link(folder, labels, place / LINKS, layout, column)
-    out = console()
-    out.print(
-        f"{made.labelled:,} images in {made.classes} classes, {made.unlabelled:,} without a label, from "
-        f"{plain(labels)}: linked in {LINKS}."
-    )
-    for note in made.notes:
-        out.print(plain(note))
-    return made.layout
 
 
 def _head(profile: Profile) -> str:

@@ -23,6 +23,9 @@ from pretextbench.errors import UserError
 
 SAMPLE = 400  # images that are opened and decoded: seconds
 SIDE = 64  # pixels at which the sample is compared: finer than that JPEGs of one shot differ
+OPTIONS = {"prepare.path": "--images", "prepare.layout: ": "--layout ", "prepare.labels": "--labels"}
+OPTIONS |= {"prepare.columns": "--label-column", "prepare.group": "--group-column", "prepare.task": "--task"}
+OPTIONS |= {"`task: ": "`--task "}
 SHOWN = 5  # unreadable files and classes that are named
 
 
@@ -58,6 +61,8 @@ class Survey:
     unused: int = 0  # images that are not used, counted in `ignored` too
     notes: tuple[str, ...] = ()  # how the layout was understood
     warnings: tuple[str, ...] = ()  # images that are not used, and names that may have another meaning
+    task: str = "class"  # what the labels say of an image
+    labels: str = ""  # in words, where they do not come from folders
 
     @property
     def refused_share(self) -> float:
@@ -71,7 +76,11 @@ class Survey:
 
 
 def look(
-    root: Path, layout: str = "auto", tell: Callable[[str], object] = str, near: Callable[..., Any] = copies.near
+    root: Path,
+    layout: str = "auto",
+    tell: Callable[[str], object] = str,
+    near: Callable[..., Any] = copies.near,
+    given: Listing | None = None,
 ) -> Survey:
     """Survey a folder; reads every name and at most SAMPLE images.
 
@@ -80,13 +89,14 @@ def look(
         layout: `prepare.layout`.
         tell: receives a line about the current step.
         near: finds near duplicates; the usual one imports torch, which takes seconds.
+        given: the listing with its labels, where they do not come from the folders.
 
     Raises:
         UserError: the folder is missing, holds fewer images than can be split, is laid out in a way that can be meant
             otherwise, or no image of the sample can be read.
     """
     try:
-        listing = folder.listing(root, SIDE, "crop", layout)
+        listing = given or folder.listing(root, SIDE, "crop", layout)
     except UserError as error:
         raise UserError(as_typed(str(error))) from None
     numbers = _sample(len(listing.names), SAMPLE)
@@ -95,7 +105,7 @@ def look(
     refused = len(sample.refused) if len(numbers) == len(listing.names) else 0
     _enough(root, len(listing.names) - refused, listing)
     tell(f"{len(listing.names):,} images: looking for copies")
-    equal = copies.copies(root, listing.names, listing.labels.tolist())
+    equal = copies.copies(root, listing.names, listing.keys.tolist())
     half = len(sample.pixels) // 2
     pairs = near(sample.pixels[:half], sample.pixels[half:], sample.names)
     labels = Counter(listing.labels.tolist())
@@ -105,7 +115,7 @@ def look(
         listing.ignored,
         Counter(listing.splits),
         {name: labels[k] for k, name in enumerate(listing.classes)},
-        labels[-1],
+        int((listing.strata < 0).sum()),
         tuple(header for number in numbers if (header := _header(root / listing.names[number]))),
         len(numbers),
         (*listing.refused, *sample.refused),
@@ -118,12 +128,16 @@ def look(
         listing.unused,
         tuple(map(as_typed, listing.notes)),
         tuple(map(as_typed, listing.warnings)),
+        listing.given.task if listing.given else "class",
+        listing.given.description() if listing.given else "",
     )
 
 
 def as_typed(message: str) -> str:
     """A message about parameters of params.yaml as one about the options of `init` that set them."""
-    return message.replace("prepare.path", "--images").replace("prepare.layout: ", "--layout ")
+    for parameter, option in OPTIONS.items():
+        message = message.replace(parameter, option)
+    return message
 
 
 def _enough(root: Path, images: int, listing: Listing) -> None:
@@ -165,6 +179,8 @@ def _counts(survey: Survey, field: str) -> str:
 
 
 def _classes(survey: Survey) -> str:
+    if survey.labels:
+        return f"labels: {survey.labels}"
     if not survey.classes:
         return "labels: none, so methods are compared by label-free measures (one folder per class would be labels)"
     by_size = sorted(survey.classes, key=lambda name: -survey.classes[name])

@@ -67,14 +67,14 @@ class Duplicates:
         """Compare one image with all before it; returns the first of those that are equal."""
         seen = self._first.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), {})
         first = next(iter(seen.values()), None)
-        name, label = listing.names[place.number], listing.labels[place.number]
+        name, label = listing.names[place.number], listing.keys[place.number]
         self.pairs += [
             (earlier, listing.names[row.number], place.split, name)
             for earlier, row in seen.items()
             if earlier != place.split
         ]
         self.within += place.split in seen
-        if first and label >= 0 and listing.labels[first.number] not in (-1, label):
+        if first and label >= 0 and listing.keys[first.number] not in (-1, label):
             self.conflicts.append((first.number, place.number))
         seen.setdefault(place.split, place)
         return first
@@ -126,7 +126,7 @@ class Writer:
     def _leave_out(self, first: Row, split: str, number: int) -> None:
         """Drop a copy. Where it has a label, and the image of its split that it repeats has none, the label stays."""
         self.duplicates.left_out += 1
-        labels = self.listing.labels
+        labels = self.listing.keys
         if first.split == split and labels[self.stored[first.row]] < 0 <= labels[number]:
             self.stored[first.row] = number
 

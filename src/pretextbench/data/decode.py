@@ -124,22 +124,34 @@ def upright(image: pil.Image) -> pil.Image:
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
-def square(image: pil.Image, side: int, fit: Fit) -> Image:
-    """Scale an RGB image to side x side: cut the longer side (crop), distort (squash), or add black bars (pad)."""
-    w, h = image.size
-    if (w, h) == (side, side):
-        return np.array(image)
-    if fit == "squash":
-        return np.array(_scaled(image, side, side, (0, 0, w, h)))
+@dataclass(frozen=True)
+class Place:
+    """Which part of an image becomes which part of its square; the rest of the square is padding."""
+
+    box: tuple[float, float, float, float]  # of the image: left, top, right, bottom
+    size: tuple[int, int]  # in the square: width, height
+    corner: tuple[int, int]  # left, top
+
+
+def place(size: tuple[int, int], side: int, fit: Fit) -> Place:
+    """How an image of a size becomes a square: cut the longer side (crop), distort (squash), or add bars (pad)."""
+    w, h = size
     if fit == "crop":
         edge = min(w, h)
         left, top = (w - edge) / 2, (h - edge) / 2
-        return np.array(_scaled(image, side, side, (left, top, left + edge, top + edge)))
-    across, down = (max(1, round(side * edge / max(w, h))) for edge in (w, h))
+        return Place((left, top, left + edge, top + edge), (side, side), (0, 0))
+    across, down = (side, side) if fit == "squash" else (max(1, round(side * edge / max(w, h))) for edge in (w, h))
+    return Place((0, 0, w, h), (across, down), ((side - across) // 2, (side - down) // 2))
+
+
+def square(image: pil.Image, side: int, fit: Fit) -> Image:
+    """Scale an RGB image to side x side; bars of `pad` are black."""
+    if image.size == (side, side):
+        return np.array(image)
+    part = place(image.size, side, fit)
+    scaled = image.resize(part.size, pil.Resampling.LANCZOS, box=part.box, reducing_gap=GAP)
+    if part.size == (side, side):
+        return np.array(scaled)
     canvas = pil.new("RGB", (side, side))
-    canvas.paste(_scaled(image, across, down, (0, 0, w, h)), ((side - across) // 2, (side - down) // 2))
+    canvas.paste(scaled, part.corner)
     return np.array(canvas)
-
-
-def _scaled(image: pil.Image, w: int, h: int, box: tuple[float, float, float, float]) -> pil.Image:
-    return image.resize((w, h), pil.Resampling.LANCZOS, box=box, reducing_gap=GAP)

@@ -20,6 +20,7 @@ from pretextbench.data.split_folders import Splits
 from pretextbench.data.split_names import looks, nfc
 from pretextbench.errors import UserError, nearest
 
+NO_LABELS = f"No labels: the layout has none. {LAYOUT}"
 REMEDY = (
     "Rename these folders as in train/, add their classes to train/, or take them out. Your folders can stay as they "
     "are: a folder of links is enough."
@@ -116,7 +117,7 @@ def arrange(paths: Sequence[Path], layout: str, where: str) -> Arrangement:
     if made.classes:
         made.notes.insert(0, f"{len(made.classes)} classes, from the names of the folders: {some(made.classes, 10)}.")
     else:
-        made.notes.append(f"No labels: the layout has none. {LAYOUT}")
+        made.notes.append(NO_LABELS)
     return made
 
 

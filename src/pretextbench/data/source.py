@@ -4,17 +4,24 @@ import contextlib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from pretextbench.base.names import printable
+from pretextbench.data.image_labels import ImageLabels
 from pretextbench.errors import UserError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+STEM = "{stem}"  # in `prepare.labels`: the name of an image without its suffix
+NAME_FILES = (  # beside labels: names of the kinds of object, or of the values of masks
+    *("labelmap.txt", "classes.txt", "labels.txt", "names.txt", "obj.names", "data.yaml", "dataset.yaml"),
+    *("classes.json", "labels.json", "names.json"),
+)
 # Of desktops, cameras, NAS, version control and Python; hidden names, which begin with a dot, are passed over as well.
 SYSTEM = re.compile(
     r"__macosx|__pycache__|thumbs\.db|ehthumbs.*\.db|desktop\.ini|@.*eadir.*|[@#]recycle|#snapshot|@tmp|@sharebin|"
@@ -111,6 +118,33 @@ class Listing:
     rescale: Callable[[], tuple[int, int] | None] = lambda: None
     # the range of deep grey images, where all images must be read again: from now on by this range
     warnings: tuple[str, ...] = ()  # for the user: images that are not used, and names that may have another meaning
+    given: ImageLabels | None = None  # the labels where they do not come from the names of folders; then of any task
+
+    def without(self, left_out: Collection[int]) -> "Listing":
+        """The listing without some images."""
+        kept = [i for i in range(len(self.names)) if i not in left_out]
+        return replace(
+            self,
+            names=[self.names[i] for i in kept],
+            splits=[self.splits[i] for i in kept],
+            labels=self.labels[kept],
+            read=lambda numbers: self.read([kept[number] for number in numbers]),
+            ignored=self.ignored + len(left_out),
+        )
+
+    @cached_property
+    def keys(self) -> npt.NDArray[np.int64]:
+        """(n,) equal numbers for equal labels, -1 where there is none."""
+        return self.labels if self.given is None else self.given.keys()
+
+    @cached_property
+    def strata(self) -> npt.NDArray[np.int64]:
+        """(n,) the kind of each image, of which every split gets its share; -1 where it has no label."""
+        return self.labels if self.given is None else self.given.strata()
+
+    def label(self, image: int) -> str:
+        """The label of an image, for people."""
+        return self.classes[self.labels[image]] if self.given is None else self.given.text(image)
 
 
 MAX_VISITS = 100  # of one folder, through links: folders that all link to each other have factorially many paths

@@ -112,7 +112,7 @@ def checked() -> Path:
 
 
 def contents(source: str) -> Path:
-    """Hashes of the image files of a source, `prepare` or `transfer`, that an earlier inventory has read."""
+    """Hashes of the image files of a source, `prepare`, `labels` or `transfer`, that an earlier inventory has read."""
     return SCRATCH / "contents" / f"{source}.txt"
 
 

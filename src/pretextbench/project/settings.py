@@ -29,9 +29,10 @@ SECTIONS = ("prepare", "augment", "encoder", "pretrain", "evaluate", "compare") 
 TRAINING = "training"  # `pretrain` without its budget: for trainings at the budgets of `compare`
 REFERENCES = "references"  # each one is watched by itself
 ARRAYS = ("kornia", "numpy", "torch")
+PIXELS = ("numpy", "pandas", "pillow")
 VERSIONS = {  # stage -> distributions; tests/test_watched.py compares them with the imports
-    "prepare": ("numpy", "pillow"),
-    "transfer": ("numpy", "pillow"),
+    "prepare": PIXELS,
+    "transfer": PIXELS,
     "audit": ("numpy", "torch"),
     "views": ARRAYS,
     "augment": ARRAYS,

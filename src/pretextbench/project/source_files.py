@@ -16,14 +16,14 @@ import shlex
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pretextbench.base.files import sha256, write_whole
 from pretextbench.data.image_file import MOST_BYTES
-from pretextbench.data.source import MAX_VISITS, SUFFIXES, is_system
+from pretextbench.data.source import MAX_VISITS, NAME_FILES, STEM, SUFFIXES, is_system
 from pretextbench.errors import UserError
 
 SETTLED = 2 * 10**9  # ns: a file that changed so shortly before may change again within one tick of its clock
@@ -42,8 +42,10 @@ class File(NamedTuple):
     identity: str  # differs once the content is another; empty where `prepare` does not read the content
 
 
-def walk(folder: Path) -> Iterator[File]:
+def walk(folder: Path, suffixes: Collection[str] = SUFFIXES) -> Iterator[File]:
     """All files below a folder, in a fixed order, without hidden ones. A loop: folders nest deeper than Python calls.
+
+    Those with other suffixes have no identity; without `suffixes` all have one.
 
     What cannot be listed, or is removed at this moment, is passed over: the prepare stage says so.
     """
@@ -65,7 +67,7 @@ def walk(folder: Path) -> Iterator[File]:
                 if stat.S_ISDIR(status.st_mode):
                     below.append((entry.path, f"{name}{entry.name}/", above | {folder_id}))
                 else:
-                    yield _file(name + entry.name, entry.path, status)
+                    yield _file(name + entry.name, entry.path, status, suffixes)
         waiting += reversed(below)
 
 
@@ -82,10 +84,10 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
         return GONE if entry.is_symlink() else None
 
 
-def _file(name: str, path: str, status: os.stat_result) -> File:
+def _file(name: str, path: str, status: os.stat_result, suffixes: Collection[str]) -> File:
     size, changed, identity = status.st_size, status.st_ctime_ns, ""
-    image = os.path.splitext(name)[1].lower() in SUFFIXES
-    if image and stat.S_ISREG(status.st_mode) and size <= MOST_BYTES:
+    read = not suffixes or os.path.splitext(name)[1].lower() in suffixes
+    if read and stat.S_ISREG(status.st_mode) and size <= MOST_BYTES:
         identity = f"{size} {status.st_ino} {status.st_mtime_ns} {changed}"
     return File(name, path, size, changed, identity)
 
@@ -100,7 +102,19 @@ def digest(folder: Path, cache: Path, tell: Callable[[str], object] = print) -> 
         kept: the file that holds the hashes of contents which were read before; it is written when they change.
         tell: takes a line for people before many files are read.
     """
-    files = list(walk(folder))
+    return _digest(list(walk(folder)), cache, tell)
+
+
+def digest_of_labels(place: str, cache: Path, tell: Callable[[str], object] = print) -> dict[str, Any]:
+    """The same for `prepare.labels`: a table, a folder, or a pattern of masks; and for files of names beside it."""
+    base = Path(place.partition(STEM)[0] + "x").parent if STEM in place else Path(place)
+    beside = [folder / name for folder in list(base.parents)[:2] for name in NAME_FILES]
+    single = [file for file in (base, *beside) if file.is_file()]
+    files = [_file(os.path.relpath(file, base), os.fspath(file), file.stat(), ()) for file in single]
+    return _digest([*walk(base, ()), *files], cache, tell)
+
+
+def _digest(files: list[File], cache: Path, tell: Callable[[str], object]) -> dict[str, Any]:
     contents = _contents([file for file in files if file.identity], cache, tell)
     lines = [f"{file.name}\0{contents.get(file.identity, '')}\0" for file in files]
     whole = hashlib.sha256("".join(lines).encode(errors="surrogateescape"))

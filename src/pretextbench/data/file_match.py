@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
 from pretextbench.data.class_folders import some
 from pretextbench.data.split_names import nfc
 from pretextbench.errors import UserError, nearest
 
+Rows = npt.NDArray[np.int64]
 Key = Callable[[str], str]
 SHOWN = 3  # files that a message quotes
 COMPARED = 20_000  # names among which the nearest is looked for
@@ -67,6 +72,49 @@ def match(table: Path, root: Path, files: Sequence[str], known: Collection[str])
             return [name for name in match.names if name is not None], note
         best = match if match.matched > best.matched else best
     raise UserError(_failure(table, root, files, cleaned, best, images))
+
+
+def find(table: Path, root: Path, files: Sequence[str], known: Sequence[str]) -> tuple[Rows, list[str], str]:
+    """The number of each row's image in `known`, -1 where it has none; the files without one; and a sentence, or "".
+
+    Rows without an image are let pass if at least half of the rows, or of the images, match in one way.
+
+    Raises:
+        UserError: fewer match, or the rows match only in different ways.
+    """
+    codes, different = pd.factorize(pd.Series(files, dtype=str))
+    images, cleaned = {nfc(name): name for name in known}, []
+    cleaned = [_clean(file, images) for file in different]
+    best = Match([None] * len(cleaned), "")
+    for way in _matches(cleaned, images):
+        best = way if way.clear and way.matched > best.matched else best
+        if best.matched == len(cleaned):
+            break
+    if 2 * best.matched < min(len(cleaned), len(images)) or not best.matched:
+        raise UserError(_failure(table, root, list(different), cleaned, _closest(cleaned, images), images))
+    number = {name: i for i, name in enumerate(known)}
+    numbers = np.array([-1 if name is None else number[name] for name in best.names], np.int64)
+    lost = [str(different[i]) for i in np.flatnonzero(numbers < 0)]
+    return numbers[codes], lost, " ".join([*_ways(best, len(cleaned)), *_lost(lost, images)])
+
+
+def _ways(match: Match, files: int) -> Iterator[str]:
+    if match.how:
+        yield f"{'All ' if match.matched == files else ''}{match.matched:,} files of the labels match{match.how}."
+
+
+def _lost(lost: Sequence[str], images: Mapping[str, str]) -> Iterator[str]:
+    """A sentence on files without an image, and how some of them would match."""
+    if not lost:
+        return
+    near = _closest([_clean(file, images) for file in lost], images)
+    hint = f" {near.matched:,} of them match{near.how}: write them so." if near.matched else ""
+    yield f"{len(lost):,} files of the labels are no images of the folder and are not used: {some(lost, SHOWN)}.{hint}"
+
+
+def _closest(files: Sequence[str], images: Mapping[str, str]) -> Match:
+    """The way by which most files match, clear or not."""
+    return max(_matches(files, images), key=lambda way: way.matched)
 
 
 def _clean(file: str, images: Mapping[str, str]) -> str:

@@ -1,0 +1,126 @@
+"""Labels of the images of a listing, whatever the task: class, several labels, number or mask; and their groups."""
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pretextbench.base.names import printable
+from pretextbench.data.class_folders import some
+from pretextbench.data.targets import GROUPS, TARGETS, TASK, TaskName
+
+Rows = npt.NDArray[np.int64]
+Fit = Literal["crop", "squash", "pad"]
+GROUP_NAMES = "groups.json"
+NOTES, UNMATCHED = "notes.txt", "unmatched.csv"
+BINS = 10  # of the numbers, of which every split has its share
+UNKNOWN = -1
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class ImageLabels:
+    """Labels of n images, in their order."""
+
+    task: TaskName
+    names: list[str]  # of the classes, of the labels, of the one number, of the values of the masks
+    values: npt.NDArray[
+        Any
+    ]  # (n,) int64 | (n, labels) int8, 1, 0, -1 | (n,) float64, NaN | (n,) int64, 0 or -1: a mask
+    notes: list[str] = field(default_factory=list)  # how the source was understood
+    splits: list[str] = field(default_factory=list)  # train, val, test, "" where there is none; empty: all drawn
+    groups: Rows | None = None  # (n,), -1: a group of its own
+    group_names: list[str] = field(default_factory=list)
+    unmatched: list[tuple[str, str]] = field(default_factory=list)  # (file, what is missing)
+    write: Callable[[Path, Sequence[int], int, Fit], None] | None = None  # of masks: file, images, side, fit
+
+    def known(self) -> npt.NDArray[np.bool_]:
+        """(n,) whether an image has any label."""
+        if self.task == "number":
+            return np.asarray(~np.isnan(self.values))
+        known: npt.NDArray[np.bool_] = self.values != UNKNOWN
+        return np.asarray(known.any(axis=1)) if self.task == "multi-label" else known
+
+    def keys(self) -> Rows:
+        """(n,) equal numbers for equal labels; -1 where there is none."""
+        if self.task in ("class", "mask"):
+            return self.values.astype(np.int64)
+        _, keys = np.unique(self.values, axis=0, return_inverse=True)
+        return np.where(self.known(), keys.reshape(-1), UNKNOWN)
+
+    def strata(self) -> Rows:
+        """(n,) the kind of an image, of which every split gets its share; -1 where it has no label.
+
+        Of several labels the rarest that an image has; of numbers the tenth of their order.
+        """
+        known = self.known()
+        if self.task == "multi-label":
+            positives = (self.values == 1).sum(0)
+            rarity = np.where(self.values == 1, positives, np.iinfo(np.int64).max)
+            rarest = np.where((self.values == 1).any(1), rarity.argmin(1), len(self.names))
+            return np.where(known, rarest, UNKNOWN)
+        if self.task == "number":
+            edges = np.quantile(self.values[known], np.linspace(0, 1, BINS + 1)[1:-1]) if known.any() else []
+            return np.where(known, np.searchsorted(edges, self.values), UNKNOWN)
+        return self.keys()
+
+    def text(self, image: int) -> str:
+        """The label of an image, for people."""
+        value = self.values[image]
+        if self.task == "class":
+            return self.names[int(value)]
+        if self.task == "multi-label":
+            return "|".join(name for name, there in zip(self.names, value == 1, strict=True) if there)
+        return f"{value:g}"
+
+    def save(self, folder: Path, stored: Sequence[int], side: int, fit: Fit) -> None:
+        """Write the labels of the `stored` images next to labels.npy and classes.json, which hold classes.
+
+        task.json and targets.npy where images have no classes, groups.npy and groups.json where they have groups,
+        notes.txt, and unmatched.csv where images and labels do not agree.
+        """
+        rows = np.asarray(stored, np.int64)
+        if self.task != "class":
+            content = {"task": self.task, "names": self.names}
+            (folder / TASK).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            if self.write:
+                self.write(folder / TARGETS, stored, side, fit)
+            else:
+                np.save(folder / TARGETS, self.values[rows])
+        if self.groups is not None:
+            np.save(folder / GROUPS, self.own_groups()[rows])
+            (folder / GROUP_NAMES).write_text(json.dumps(self.group_names, indent=2) + "\n", encoding="utf-8")
+        (folder / NOTES).write_text("".join(f"{printable(note)}\n" for note in self.notes), encoding="utf-8")
+        if self.unmatched:
+            with (folder / UNMATCHED).open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+                csv.writer(stream, lineterminator="\n").writerows([("file", "missing"), *self.unmatched])
+
+    def own_groups(self) -> Rows:
+        """(n,) the group of each image; an image without one is a group of its own, numbered after the named ones."""
+        groups = np.full(len(self.values), UNKNOWN, np.int64) if self.groups is None else self.groups.copy()
+        alone = groups < 0
+        groups[alone] = len(self.group_names) + np.arange(alone.sum())
+        return groups
+
+    def description(self) -> str:
+        """The labels in a line, for people."""
+        known = int(self.known().sum())
+        without = f"; {len(self.values) - known:,} images without" if known < len(self.values) else ""
+        if self.task == "number":
+            values = self.values[self.known()]
+            return (
+                f"a number, {self.names[0]}: {values.min():g} to {values.max():g}, {np.median(values):g} in the middle"
+                f"{without}"
+            )
+        if self.task == "mask":
+            return f"masks of {len(self.names)} values: {some(self.names, SHOWN)}{without}"
+        counts = (self.values == 1).sum(0) if self.task == "multi-label" else np.bincount(self.values + 1)[1:]
+        order = np.argsort(-counts, kind="stable")
+        listed = some((f"{self.names[i]} {counts[i]:,}" for i in order), SHOWN)
+        kind = "labels, several per image" if self.task == "multi-label" else "classes"
+        return f"{len(self.names)} {kind}: {listed}{without}"
