@@ -7,8 +7,7 @@ from pathlib import Path
 
 from pretextbench import registry
 from pretextbench.base.names import NAMED, printable
-from pretextbench.data.image_labels import NOTES
-from pretextbench.data.prepare import prepare
+from pretextbench.data.prepare import NOTES, prepare
 from pretextbench.data.prepared import CONFLICTS, UNLABELLED, Prepared
 from pretextbench.errors import UserError
 from pretextbench.project import demands, layout

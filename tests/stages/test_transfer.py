@@ -70,3 +70,10 @@ def test_the_inventory_notices_a_new_file_of_the_second_data_set(second: Path) -
     assert before["files"] == after["files"] == {}, "the first is drawn, not read"
     assert before["transfer"]["path"] == str(second)
     assert (before["transfer"]["files"], after["transfer"]["files"]) == (40, 39)
+
+
+def test_the_labels_of_the_first_data_set_are_not_those_of_the_second(second: Path) -> None:
+    first = f"source: folder, path: {second}, labels: labels.csv, task: number, group: film, image_size: 16"
+    layout.PARAMS.write_text(f"prepare: {{{first}}}\ntransfer: {{source: folder, path: {second}}}\n")
+    transfer.main()
+    assert Prepared(layout.TRANSFER / "images", layout.TRANSFER / "labels").classes == ["left", "right"]

@@ -68,6 +68,12 @@ class Prepare(Source):
         return self
 
 
+# The second data set has its own labels: those of its folders.
+LABELS_OF_FOLDERS = {
+    name: Prepare.model_fields[name].default for name in ("labels", "task", "columns", "group", "keep_together")
+}
+
+
 class Transfer(Source):
     """A second data set, for evaluation alone; it is brought to the size and cut of the first."""
 

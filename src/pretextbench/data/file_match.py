@@ -82,14 +82,13 @@ def find(table: Path, root: Path, files: Sequence[str], known: Sequence[str]) ->
     Raises:
         UserError: fewer match, or the rows match only in different ways.
     """
-    codes, different = pd.factorize(pd.Series(files, dtype=str))
-    images, cleaned = {nfc(name): name for name in known}, []
+    codes, different = pd.factorize(np.array(files, dtype=object))
+    images = {nfc(name): name for name in known}
     cleaned = [_clean(file, images) for file in different]
-    best = Match([None] * len(cleaned), "")
-    for way in _matches(cleaned, images):
+    best = Match([images.get(file) for file in cleaned], "")
+    ways = _matches(cleaned, images)
+    while best.matched < len(cleaned) and (way := next(ways, None)):
         best = way if way.clear and way.matched > best.matched else best
-        if best.matched == len(cleaned):
-            break
     if 2 * best.matched < min(len(cleaned), len(images)) or not best.matched:
         raise UserError(_failure(table, root, list(different), cleaned, _closest(cleaned, images), images))
     number = {name: i for i, name in enumerate(known)}

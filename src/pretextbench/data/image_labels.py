@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,17 +10,16 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pretextbench.base.names import printable
 from pretextbench.data.class_folders import some
-from pretextbench.data.targets import GROUPS, TARGETS, TASK, TaskName
+from pretextbench.data.targets import TARGETS, TASK, TaskName
 
 Rows = npt.NDArray[np.int64]
 Fit = Literal["crop", "squash", "pad"]
-GROUP_NAMES = "groups.json"
-NOTES, UNMATCHED = "notes.txt", "unmatched.csv"
+UNMATCHED = "unmatched.csv"
 BINS = 10  # of the numbers, of which every split has its share
 UNKNOWN = -1
 SHOWN = 5
+FEW = 2  # images with a label that are too few to be in train and in test
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,7 @@ class ImageLabels:
     def save(self, folder: Path, stored: Sequence[int], side: int, fit: Fit) -> None:
         """Write the labels of the `stored` images next to labels.npy and classes.json, which hold classes.
 
-        task.json and targets.npy where images have no classes, groups.npy and groups.json where they have groups,
-        notes.txt, and unmatched.csv where images and labels do not agree.
+        task.json and targets.npy where images have no classes, and unmatched.csv where images and labels do not agree.
         """
         rows = np.asarray(stored, np.int64)
         if self.task != "class":
@@ -92,17 +90,45 @@ class ImageLabels:
                 self.write(folder / TARGETS, stored, side, fit)
             else:
                 np.save(folder / TARGETS, self.values[rows])
-        if self.groups is not None:
-            np.save(folder / GROUPS, self.own_groups()[rows])
-            (folder / GROUP_NAMES).write_text(json.dumps(self.group_names, indent=2) + "\n", encoding="utf-8")
-        (folder / NOTES).write_text("".join(f"{printable(note)}\n" for note in self.notes), encoding="utf-8")
         if self.unmatched:
             with (folder / UNMATCHED).open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
                 csv.writer(stream, lineterminator="\n").writerows([("file", "missing"), *self.unmatched])
 
-    def own_groups(self) -> Rows:
-        """(n,) the group of each image; an image without one is a group of its own, numbered after the named ones."""
-        groups = np.full(len(self.values), UNKNOWN, np.int64) if self.groups is None else self.groups.copy()
+    def split_notes(self, parts: Mapping[str, Rows]) -> Iterator[str]:
+        """Sentences on labels that cannot be learned or measured; `parts` are the images of each split."""
+        if self.task in ("class", "multi-label"):
+            found = {split: self._counts(rows) for split, rows in parts.items()}
+            rare = [f"{self.names[k]} {n}" for k, n in enumerate(np.sum(list(found.values()), 0).tolist()) if n < FEW]
+            if rare:
+                yield f"One image or none has these labels: {some(rare)}. They cannot be learned and measured."
+            for split, use in (("train", "learned"), ("val", "chosen for"), ("test", "measured")):
+                absent = [self.names[k] for k in np.flatnonzero(found[split] == 0).tolist()]
+                if absent:
+                    yield f"No image of {split} has {len(absent):,} of the labels, so not {use}: {some(absent)}."
+        elif self.task == "number":
+            for split, rows in parts.items():
+                values = self.values[rows][self.known()[rows]]
+                if len(values) and values.min() == values.max():
+                    yield f"All numbers of {split} are {values[0]:g}: nothing can be measured on it."
+        for split, rows in parts.items():
+            if not self.known()[rows].any():
+                yield f"No image of {split} has a label: nothing can be measured on it."
+
+    def _counts(self, rows: Rows) -> Rows:
+        """(names,) images of some rows that have each class or label."""
+        values = self.values[rows]
+        if self.task == "multi-label":
+            return np.asarray((values == 1).sum(0))
+        return np.bincount(values[values >= 0], minlength=len(self.names))
+
+    def own_groups(self) -> Rows | None:
+        """(n,) the group of each image; an image without one is a group of its own, numbered after the named ones.
+
+        None where no group is given.
+        """
+        if self.groups is None:
+            return None
+        groups = self.groups.copy()
         alone = groups < 0
         groups[alone] = len(self.group_names) + np.arange(alone.sum())
         return groups
@@ -119,7 +145,7 @@ class ImageLabels:
             )
         if self.task == "mask":
             return f"masks of {len(self.names)} values: {some(self.names, SHOWN)}{without}"
-        counts = (self.values == 1).sum(0) if self.task == "multi-label" else np.bincount(self.values + 1)[1:]
+        counts = self._counts(np.arange(len(self.values)))
         order = np.argsort(-counts, kind="stable")
         listed = some((f"{self.names[i]} {counts[i]:,}" for i in order), SHOWN)
         kind = "labels, several per image" if self.task == "multi-label" else "classes"

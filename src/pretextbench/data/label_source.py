@@ -33,7 +33,9 @@ def attach(listing: Listing, params: Prepare) -> Listing:
     labels = given.values if classes else np.full(len(listing.names), UNKNOWN, np.int64)
     names = given.names if classes else []
     notes = tuple(note for note in listing.notes if note != printable(folder.NO_LABELS))
-    return replace(listing, notes=notes, labels=labels, classes=names, splits=splits, given=given)
+    return replace(
+        listing, notes=notes, labels=labels, classes=names, splits=splits, given=given, groups=given.own_groups()
+    )
 
 
 def is_table(place: Path) -> bool:
@@ -58,19 +60,16 @@ def read(params: Prepare, names: Sequence[str]) -> ImageLabels:
 
 
 def _table(table: Path, root: Path, names: Sequence[str], params: Prepare) -> ImageLabels:
-    group = [params.group] if params.group else []
-    sheet = opened(table, names, [*params.columns, *group])
+    sheet = opened(table, names, params.columns, params.group)
     files = sheet.columns[sheet.file]
     images, lost, how = find(table, root, files, names)
     meant = label_task.meaning(sheet, images, params.columns, params.task)
     label_names, values, notes = label_values.values(sheet, meant, images, len(names))
-    grouped = sheet.number(params.group, "prepare.group") if params.group else None
-    groups, group_names = (None, []) if grouped is None else _groups(sheet, grouped, images, len(names))
+    groups, group_names = (None, []) if sheet.group is None else _groups(sheet, sheet.group, images, len(names))
     columns = {"label" if len(meant.columns) == 1 else f"label {k + 1}": i for k, i in enumerate(meant.columns)}
-    used = columns | ({} if grouped is None else {"group": grouped})
     return ImageLabels(
         meant.task, label_names, values,
-        [f"The task is {meant.task}: {meant.reason}.", *filter(None, [sheet.note(used), how]), *notes],
+        [f"The task is {meant.task}: {meant.reason}.", *filter(None, [sheet.note(columns), how]), *notes],
         _split_of(sheet, images, names), groups, group_names, [(file, "no image") for file in lost],
     )  # fmt: skip
 

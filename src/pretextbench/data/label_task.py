@@ -81,10 +81,10 @@ def _columns(sheet: Sheet, columns: list[int], task: str) -> Meaning:
 
 def _of_cells(cells: list[str], images: npt.NDArray[np.int64], commas: bool) -> tuple[TaskName, str, str]:
     """Task, reason and mark of one column of labels."""
-    labels = pd.Series([cell for cell in cells if cell.casefold() not in UNLABELLED], dtype=str)
+    labels = [cell for cell in cells if cell.casefold() not in UNLABELLED]
+    decimal = [label.replace(",", ".") for label in labels] if commas else labels
     counts = Counter(labels)
-    numbers = [label for label in counts if is_number(label.replace(",", ".") if commas else label)]
-    if len(numbers) == len(counts) and is_quantity(labels.str.replace(",", ".") if commas else labels):
+    if all(map(is_number, set(decimal))) and is_quantity(decimal):
         return "number", f"{len(counts):,} different numbers for {len(labels):,} images", ""
     if repeated := _repeated(images, cells):
         mark = several[0] if (several := separator(counts)) else ""

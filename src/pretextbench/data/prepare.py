@@ -9,13 +9,16 @@ import numpy as np
 
 from pretextbench.base.files import sha256, whole_folder
 from pretextbench.base.names import printable
-from pretextbench.data import folder, synthetic
+from pretextbench.data import folder, grouped_splits, synthetic
 from pretextbench.data.array_writer import Duplicates, Writer
 from pretextbench.data.class_folders import some
 from pretextbench.data.prepared import CARD, CLASSES, CONFLICTS, DUPLICATES, FILES, IMAGES, LABELS, REFUSED, Card
 from pretextbench.data.source import Listing
 from pretextbench.data.splits import Rows, assign
+from pretextbench.data.targets import GROUPS
 from pretextbench.params import Prepare
+
+GROUP_NAMES, NOTES = "groups.json", "notes.txt"  # next to the labels
 
 
 def prepare(params: Prepare, images: Path, labels: Path) -> Card:
@@ -28,7 +31,7 @@ def prepare(params: Prepare, images: Path, labels: Path) -> Card:
             files; or an output cannot be written. The earlier content of the two folders is then intact.
     """
     listing = open_source(params)
-    rows = assign(listing.splits, listing.strata, params)
+    rows = assign(listing.splits, listing.strata, params, listing.groups)
     with whole_folder(images) as image_folder, whole_folder(labels) as label_folder:
         writer = _write(image_folder / IMAGES, params, listing, rows)
         if grey_range := listing.rescale():
@@ -56,8 +59,28 @@ def _labels(folder: Path, listing: Listing, writer: Writer, params: Prepare) -> 
     (folder / CLASSES).write_text(json.dumps(listing.classes, indent=2) + "\n", encoding="utf-8")
     if writer.duplicates.conflicts:  # with the labels, which the card does not describe
         _table(folder / CONFLICTS, ("file", "label", "other_file", "other_label"), _conflicts(writer))
+    notes = list(_group_notes(listing, writer, params))
     if listing.given:
         listing.given.save(folder, writer.stored, params.image_size, params.fit)
+        notes = [*listing.given.notes, *listing.given.split_notes(_parts(writer)), *notes]
+    if listing.groups is not None:
+        np.save(folder / GROUPS, listing.groups[writer.stored])
+        names = listing.given.group_names if listing.given else []
+        (folder / GROUP_NAMES).write_text(json.dumps(names, indent=2) + "\n", encoding="utf-8")
+    if notes:
+        _names(folder / NOTES, notes)
+
+
+def _parts(writer: Writer) -> dict[str, Rows]:
+    """The images of each split that are in the array, by their number in the listing."""
+    return {split: np.array(writer.stored[slice(*rows)], np.int64) for split, rows in writer.splits.items()}
+
+
+def _group_notes(listing: Listing, writer: Writer, params: Prepare) -> Iterator[str]:
+    if listing.groups is not None:
+        drawn = [split for split in ("test", "val") if split not in listing.splits]
+        names = listing.given.group_names if listing.given else []
+        yield from grouped_splits.notes(_parts(writer), drawn, listing.groups, names, params)
 
 
 def _conflicts(writer: Writer) -> Iterator[tuple[str, ...]]:

@@ -119,6 +119,7 @@ class Listing:
     # the range of deep grey images, where all images must be read again: from now on by this range
     warnings: tuple[str, ...] = ()  # for the user: images that are not used, and names that may have another meaning
     given: ImageLabels | None = None  # the labels where they do not come from the names of folders; then of any task
+    groups: npt.NDArray[np.int64] | None = None  # (n,) numbers of the groups that stay in one split
 
     def without(self, left_out: Collection[int]) -> "Listing":
         """The listing without some images."""

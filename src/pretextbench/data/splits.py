@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from pretextbench.base.seed import Seed
 from pretextbench.base.source_params import MIN_IMAGES
+from pretextbench.data import grouped_splits
 from pretextbench.data.source import SPLITS
 from pretextbench.errors import UserError
 from pretextbench.params import Prepare
@@ -14,12 +15,13 @@ from pretextbench.params import Prepare
 Rows = npt.NDArray[np.int64]
 
 
-def assign(splits: Sequence[str], labels: Rows, params: Prepare) -> dict[str, Rows]:
+def assign(splits: Sequence[str], labels: Rows, params: Prepare, groups: Rows | None = None) -> dict[str, Rows]:
     """The numbers of the images of train, val and test, each in a shuffled order.
 
     Splits of the source are kept. A missing test split takes `test_fraction` of the images, a missing val split takes
     `val_fraction` of train, class by class; a class's only image, and in a partly labelled set every image without a
-    label, stays in train. `max_images` keeps the proportions of splits and classes.
+    label, stays in train. With `groups`, the number of the group of each image, whole groups are held out.
+    `max_images` keeps the proportions of splits and classes.
 
     Raises:
         UserError: there are too few images, or a split ends empty.
@@ -37,7 +39,12 @@ def assign(splits: Sequence[str], labels: Rows, params: Prepare) -> dict[str, Ro
         )
     for split, share in (("test", params.test_fraction), ("val", params.val_fraction)):
         if not len(parts[split]):
-            parts |= _hold_out(parts["train"], split, share, labels, seed.numpy("split", split))
+            rng, stay = seed.numpy("split", split), 1 + (split == "test" and not len(parts["val"]))
+            if groups is None:
+                taken = _hold_out(parts["train"], share, labels, rng)
+            else:
+                taken = grouped_splits.hold_out(parts["train"], labels, groups, share, rng, stay)
+            parts |= {split: taken, "train": np.setdiff1d(parts["train"], taken)}
     _check(parts, params)
     return {split: seed.numpy("order", split).permutation(parts[split]) for split in SPLITS}
 
@@ -47,10 +54,9 @@ def _fewer(parts: dict[str, Rows], labels: Rows, total: int, rng: np.random.Gene
     return {split: _draw(parts[split], labels, n, rng, spare=0) for split, n in zip(SPLITS, counts, strict=True)}
 
 
-def _hold_out(train: Rows, split: str, share: float, labels: Rows, rng: np.random.Generator) -> dict[str, Rows]:
+def _hold_out(train: Rows, share: float, labels: Rows, rng: np.random.Generator) -> Rows:
     eligible = train[labels[train] >= 0] if (labels[train] >= 0).any() else train
-    taken = _draw(eligible, labels, round(share * len(eligible)), rng, spare=1)
-    return {split: taken, "train": np.setdiff1d(train, taken)}
+    return _draw(eligible, labels, round(share * len(eligible)), rng, spare=1)
 
 
 def _draw(rows: Rows, labels: Rows, total: int, rng: np.random.Generator, spare: int) -> Rows:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pretextbench.data.class_folders import some
@@ -47,17 +47,18 @@ class Sheet:
     delimiter: str  # in words
     headless: bool
     surplus: int  # rows with more cells than the head
+    group: int | None = None
 
     @property
     def left(self) -> list[int]:
-        """Columns that may be labels: neither file nor split, nor the index of a data frame."""
-        taken = {self.file, self.split}
+        """Columns that may be labels: neither file, split nor group, nor the index of a data frame."""
+        taken = {self.file, self.split, self.group}
         return [i for i, cell in enumerate(self.head) if i not in taken and bare(cell) not in INDEX]
 
     @property
     def named_labels(self) -> list[int]:
         """Columns that are named like a label, the surest first."""
-        return _by_name(self.head, LABELS, {self.file, self.split})
+        return _by_name(self.head, LABELS, {self.file, self.split, self.group})
 
     @property
     def flags(self) -> list[int]:
@@ -99,6 +100,7 @@ class Sheet:
 
     def note(self, used: dict[str, int]) -> str:
         """A sentence on the columns that are used, where the choice is not obvious."""
+        used = used | ({} if self.group is None else {"group": self.group})
         taken = {self.file, self.split, *used.values()}
         unused = [cell or "(unnamed)" for i, cell in enumerate(self.head) if i not in taken]
         plain = self.head[self.file] == "file" and {key: self.head[i] for key, i in used.items()} == {"label": "label"}
@@ -111,13 +113,14 @@ class Sheet:
         return f"Table {line}with {self.delimiter} between columns: {parts}{without}."
 
 
-def opened(table: Path, known: Collection[str], asked: Collection[str] = ()) -> Sheet:
+def opened(table: Path, known: Collection[str], labels: Collection[str] = (), group: str | None = None) -> Sheet:
     """The columns of a table.
 
     Args:
         table: the file.
         known: names of the images, by which the column of the files is recognised.
-        asked: names of the columns that are labels or groups, and so are no splits.
+        labels: names of the columns that are labels, and so are no splits.
+        group: name of the column of the groups.
 
     Raises:
         UserError: it cannot be read, or no column holds names of images.
@@ -133,8 +136,9 @@ def opened(table: Path, known: Collection[str], asked: Collection[str] = ()) -> 
         raise UserError(f"{table} has a first line and no rows.")
     head, columns, surplus = _body(read, first, headless)
     file = _file_column(table, head, columns, stems)
-    split = _split_column(table, head, columns, file, asked)
-    return Sheet(table, head, columns, file, split, read.delimiter, headless, surplus)
+    split = _split_column(table, head, columns, file, [*labels, *([group] if group else [])])
+    sheet = Sheet(table, head, columns, file, split, read.delimiter, headless, surplus)
+    return replace(sheet, group=sheet.number(group, "prepare.group")) if group else sheet
 
 
 def _body(read: Cells, first: list[str], headless: bool) -> tuple[list[str], list[list[str]], int]:
