@@ -5,6 +5,9 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from pretextbench import registry
 from pretextbench.base.names import NAMED, printable
 from pretextbench.data.prepare import NOTES, prepare
@@ -17,7 +20,7 @@ from pretextbench.project.settings import parameters
 def main() -> None:
     """Read params.yaml and write the prepared arrays."""
     params = parameters()
-    card = prepare(params.prepare, layout.IMAGES, layout.LABELS)
+    card = prepare(params.prepare, layout.IMAGES, layout.LABELS, near_duplicates)
     print(card.summary())
     for line in (*label_notes(layout.LABELS), *label_conflicts(layout.LABELS)):
         print(f"note: {line}")
@@ -28,6 +31,13 @@ def main() -> None:
     demands.refuse(demands.of_data(params, entries, data))
     for note in demands.unpayable(params, data):
         print(f"note: {note}")
+
+
+def near_duplicates(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """The group of each image, for `prepare.keep_together`."""
+    from pretextbench.audit import together  # imports torch, which takes seconds, and few ask for it
+
+    return together.near_duplicates(images)
 
 
 def lacking_labels(data: Prepared, given: bool = False) -> str:

@@ -101,3 +101,30 @@ def test_the_stage_names_the_files(
     table = (layout.AUDIT / "pairs.csv").read_text()
     assert "photo 21.png" not in table  # test row 4, not a leak
     assert "photo 18.png" in table  # test row 1
+
+
+def test_groups_of_several_splits_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(layout.IMAGES, parts())
+    layout.LABELS.mkdir()
+    np.save(layout.LABELS / "groups.npy", np.r_[np.arange(12) // 3, np.full(5, 9), [0, 0, 1, 8, 8, 8]])
+    (layout.LABELS / "groups.json").write_text('["Ann", "Ben", "Cleo", "Dan"]')
+    stage.main()
+    leak = (
+        "2 groups are in test and in train (Ann, Ben): 3 of 6 test images are of a group that train has too, which "
+        "inflates the results."
+    )
+    assert leak in capsys.readouterr().out
+    record = json.loads((layout.AUDIT / "audit.json").read_text())
+    assert leak in record["said"]
+    assert [(entry["split"], entry["other_split"], entry["groups"]) for entry in record["groups"]] == [
+        ("test", "train", 2)
+    ]
+
+
+def test_without_groups_the_record_is_as_before(tmp_path: Path) -> None:
+    data = written(tmp_path / "images", leaky())
+    save(audit(data), data, tmp_path / "out")
+    assert "groups" not in json.loads((tmp_path / "out" / "audit.json").read_text())

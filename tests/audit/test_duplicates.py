@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pretextbench.audit import duplicates as module
-from pretextbench.audit.duplicates import Index, audit, descriptors, edges
+from pretextbench.audit import duplicates, similarity
+from pretextbench.audit.duplicates import audit
+from pretextbench.audit.similarity import Index, descriptors, edges
 from pretextbench.data.prepare import prepare
 from pretextbench.data.prepared import Prepared
 from pretextbench.params import Prepare
@@ -98,9 +99,9 @@ def correlation(a: Images, b: Images) -> float:
 
 
 def test_similarity_equals_a_plain_computation_over_all_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "NEAR", -1.0)  # report every image, with its best
-    monkeypatch.setattr(module, "COARSE", -1.0)
-    monkeypatch.setattr(module, "CANDIDATES", 100)
+    monkeypatch.setattr(duplicates, "NEAR", -1.0)  # report every image, with its best
+    monkeypatch.setattr(similarity, "COARSE", -1.0)
+    monkeypatch.setattr(similarity, "CANDIDATES", 100)
     images = {split: part[:4] for split, part in parts(16).items()}
     images["test"][0], images["test"][1] = noisy(images["train"][3]), mirrored(images["train"][1])
     result = [
@@ -143,9 +144,9 @@ def test_chunks_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert len(whole.pairs) == 4
     assert next(p for p in whole.pairs if p.row == 0 and p.split == "test").other_row == 0  # the first of equals
     for scores, values, batch in ((1, 1, 1), (30, 7000, 2), (5, 10_000, 3)):
-        monkeypatch.setattr(module, "SCORES", scores)
-        monkeypatch.setattr(module, "VALUES", values)
-        monkeypatch.setattr(module, "BATCH", batch)
+        monkeypatch.setattr(similarity, "SCORES", scores)
+        monkeypatch.setattr(similarity, "VALUES", values)
+        monkeypatch.setattr(similarity, "BATCH", batch)
         assert audit(data) == whole
 
 

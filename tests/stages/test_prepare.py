@@ -1,11 +1,16 @@
 """Stage `prepare`: what it says before hours are spent."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from pretextbench.data.prepared import Prepared
 from pretextbench.errors import UserError
-from stages.prepare import lacking_labels, no_control_wants_labels
+from pretextbench.project import layout
+from stages.prepare import lacking_labels, main, no_control_wants_labels
+from tests.leaks import photos
 
 
 def labelled(train: list[int], val: list[int], classes: list[str]) -> Prepared:
@@ -37,3 +42,27 @@ def test_a_control_that_learns_from_labels_is_refused_before_anything_is_pretrai
 
 def test_the_untrained_encoder_wants_none() -> None:
     no_control_wants_labels(["random"], "No labels")
+
+
+def test_near_duplicates_are_kept_together_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for i, image in enumerate(photos(40)):
+        for k in range(3):  # takes of one shot
+            take = np.clip(image.astype(int) + rng.integers(0, 25), 0, 255).astype(np.uint8)
+            place = tmp_path / "in" / "ab"[i % 2] / f"{i}-{k}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(take).save(place)
+
+    def divided(more: str) -> int:
+        """Shots whose takes are in several splits."""
+        layout.PARAMS.write_text(f"prepare: {{source: folder, path: in, {more}}}\n")
+        main()
+        data, names = Prepared(layout.IMAGES), (layout.LABELS / "files.txt").read_text().splitlines()
+        shots = [{name.rpartition("-")[0] for name in names[slice(*rows)]} for rows in data.splits.values()]
+        return sum(map(len, shots)) - 40
+
+    assert divided("image_size: 32") > 10
+    assert not (layout.LABELS / "groups.npy").exists()
+    assert divided("image_size: 32, keep_together: duplicates") == 0
+    assert len(np.unique(np.load(layout.LABELS / "groups.npy"))) == 40

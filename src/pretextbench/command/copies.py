@@ -152,8 +152,9 @@ def near(first: Pixels, second: Pixels, names: Sequence[str]) -> list[tuple[str,
     """
     if not len(first):
         return []
-    from pretextbench.audit import duplicates  # imports torch
+    from pretextbench.audit.duplicates import matches  # imports torch
+    from pretextbench.audit.similarity import Index
 
     halves = names[: len(first)], names[len(first) :]
-    a, b = (duplicates.Index("", pixels, part) for pixels, part in zip((first, second), halves, strict=True))
-    return [(pair.file or "", pair.other_file or "") for pair in duplicates.matches(a, b) if not pair.exact]
+    a, b = (Index("", pixels, part) for pixels, part in zip((first, second), halves, strict=True))
+    return [(pair.file or "", pair.other_file or "") for pair in matches(a, b) if not pair.exact]

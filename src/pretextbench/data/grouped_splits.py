@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from pretextbench.data.class_folders import some
 from pretextbench.errors import UserError
@@ -65,6 +67,20 @@ def _best(counts: Rows, share: float, rng: np.random.Generator, stay: int) -> Ro
         if distance < lowest:
             best, lowest = taken, distance
     return best
+
+
+def joined(groups: Rows | None, more: Rows) -> Rows:
+    """(n,) groups such that images which are together in `groups` or in `more` are so; numbers of `groups` are kept."""
+    if groups is None:
+        return more
+    count = len(groups)
+    _, a = np.unique(groups, return_inverse=True)
+    _, b = np.unique(more, return_inverse=True)
+    edges = coo_matrix((np.ones(count), (a, b + a.max() + 1)), shape=(a.max() + b.max() + 2,) * 2)
+    parts = connected_components(edges, directed=False)[1][a]
+    lowest = np.full(parts.max() + 1, groups.max() + 1)
+    np.minimum.at(lowest, parts, groups)
+    return np.asarray(lowest[parts])
 
 
 def notes(

@@ -2,35 +2,59 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pretextbench.base.files import sha256, whole_folder
 from pretextbench.base.names import printable
 from pretextbench.data import folder, grouped_splits, synthetic
 from pretextbench.data.array_writer import Duplicates, Writer
 from pretextbench.data.class_folders import some
-from pretextbench.data.prepared import CARD, CLASSES, CONFLICTS, DUPLICATES, FILES, IMAGES, LABELS, REFUSED, Card
+from pretextbench.data.grouped_splits import joined
+from pretextbench.data.prepared import (
+    CARD,
+    CLASSES,
+    CONFLICTS,
+    DUPLICATES,
+    FILES,
+    GROUP_NAMES,
+    IMAGES,
+    LABELS,
+    REFUSED,
+    Card,
+)
 from pretextbench.data.source import Listing
 from pretextbench.data.splits import Rows, assign
 from pretextbench.data.targets import GROUPS
 from pretextbench.params import Prepare
 
-GROUP_NAMES, NOTES = "groups.json", "notes.txt"  # next to the labels
+Together = Callable[[npt.NDArray[np.uint8]], Rows]
+NOTES = "notes.txt"  # how labels and groups were understood, next to them
 
 
-def prepare(params: Prepare, images: Path, labels: Path) -> Card:
+def prepare(params: Prepare, images: Path, labels: Path, together: Together | None = None) -> Card:
     """Write the prepared data set into two folders, `images` and `labels`; returns the card of the images.
 
     The same parameters and input give the same bytes. Memory does not grow with the pixels of the source.
+
+    Args:
+        params: section `prepare`.
+        images: folder.
+        labels: folder.
+        together: the group of each of some images (n, side, side, 3), which stays in one split; for `keep_together`.
 
     Raises:
         UserError: the source is missing, is empty, has one class, cannot be downloaded or has too many unreadable
             files; or an output cannot be written. The earlier content of the two folders is then intact.
     """
     listing = open_source(params)
+    if params.keep_together and together:
+        listing = replace(listing, groups=joined(listing.groups, _alike(listing, params, images.parent, together)))
     rows = assign(listing.splits, listing.strata, params, listing.groups)
     with whole_folder(images) as image_folder, whole_folder(labels) as label_folder:
         writer = _write(image_folder / IMAGES, params, listing, rows)
@@ -43,6 +67,22 @@ def prepare(params: Prepare, images: Path, labels: Path) -> Card:
         _names(label_folder / FILES, [listing.names[number] for number in writer.stored])
         _labels(label_folder, listing, writer, params)
     return card
+
+
+def _alike(listing: Listing, params: Prepare, place: Path, together: Together) -> Rows:
+    """(n,) the groups of the images by `together`; those that cannot be read are groups of their own."""
+    place.mkdir(parents=True, exist_ok=True)
+    read: list[int] = []
+    shape = (len(listing.names), params.image_size, params.image_size, 3)
+    with tempfile.TemporaryDirectory(dir=place, prefix=".") as scratch:
+        pixels = np.lib.format.open_memmap(Path(scratch) / IMAGES, "w+", np.uint8, shape)
+        for number, image in enumerate(listing.read(range(len(listing.names)))):
+            if not isinstance(image, str):
+                pixels[len(read)] = image
+                read.append(number)
+        groups = np.arange(len(listing.names)) + len(read)
+        groups[read] = together(pixels[: len(read)])
+    return groups
 
 
 def _write(path: Path, params: Prepare, listing: Listing, rows: dict[str, Rows]) -> Writer:

@@ -18,6 +18,7 @@ IMAGES, CARD, LABELS, CLASSES = "images.npy", "card.json", "labels.npy", "classe
 FILES = "files.txt"  # a name per image, in the order of the array; next to the labels, since folders are classes
 REFUSED, DUPLICATES = "refused.csv", "duplicates.csv"
 CONFLICTS = "conflicts.csv"  # equal images with different labels, if there are any; next to the labels
+GROUP_NAMES = "groups.json"  # of the first groups of groups.npy, as far as they have a name
 UNLABELLED = -1
 REMEDY = "Run the prepare stage again."
 

@@ -29,9 +29,9 @@ SECTIONS = ("prepare", "augment", "encoder", "pretrain", "evaluate", "compare") 
 TRAINING = "training"  # `pretrain` without its budget: for trainings at the budgets of `compare`
 REFERENCES = "references"  # each one is watched by itself
 ARRAYS = ("kornia", "numpy", "torch")
-PIXELS = ("numpy", "pandas", "pillow")
+PIXELS = ("numpy", "pandas", "pillow", "scipy")
 VERSIONS = {  # stage -> distributions; tests/test_watched.py compares them with the imports
-    "prepare": PIXELS,
+    "prepare": (*PIXELS, "torch"),
     "transfer": PIXELS,
     "audit": ("numpy", "torch"),
     "views": ARRAYS,
