@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from pretextbench.data.prepared import Prepared
+from pretextbench.errors import UserError
 from pretextbench.params import load
 from pretextbench.project import layout
 from stages import prepare
@@ -115,6 +116,34 @@ def test_equal_images_with_other_labels_are_named(images: Path, project: Path, t
     prepared(typed, images, table(images, "file,age", [i * 1.5 for i in range(COUNT)]))
     (_, line) = (layout.LABELS / "conflicts.csv").read_text().splitlines()
     assert set(line.split(",")) == {"0.png", "1.png", "0", "1.5"}
+
+
+def test_folders_as_groups(tmp_path: Path, project: Path, typed: Type) -> None:
+    for i in range(COUNT):
+        photograph(tmp_path / "images" / "ab"[i % 2] / f"p{i // 4}" / f"{i}.png", i)
+    result = typed(
+        "init", "--images", tmp_path / "images", "--no-measure", "--weights", "none", "--group-column", "folder"
+    )
+    assert result.code == 0, result.error
+    prepare.main()
+    data = Prepared(layout.IMAGES, layout.LABELS)
+    assert data.classes == ["a", "b"]
+    splits = [set(data.groups(split).tolist()) for split in ("train", "val", "test")]  # type: ignore[union-attr]
+    assert sum(map(len, splits)) == len(set.union(*splits)) == 20
+    assert "a/p0" in json.loads((layout.LABELS / "groups.json").read_text())
+
+
+def test_folders_that_are_the_classes_are_no_groups(images: Path, project: Path) -> None:
+    for name in ("a", "b"):
+        photograph(images / name / "x.png", 1)
+    for path in images.glob("*.png"):
+        path.rename(images / "ab"[int(path.stem) % 2] / path.name)
+    layout.PARAMS.write_text(f"prepare: {{source: folder, path: {images}, group: folder}}")
+    with pytest.raises(UserError, match=r"prepare.group is folder, and each class has a single folder: a, b"):
+        prepare.main()
+    layout.PARAMS.write_text(f"prepare: {{source: folder, path: {images}, group: patient}}")
+    with pytest.raises(UserError, match=r"`group` is 'patient', a column, .* names no table. Allowed: folder"):
+        prepare.main()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from tests.data.cases import Right, layout, refused
 
 GROUPS = ("may be groups", "prepare.layout: last")
 CASES = [
+    layout("lay/deep beside docs", "classes deep in one folder", "repo/data/flowers/a|b/6 repo/docs/3",
+           refused("data/flowers/ holds most", "beside docs/", "point prepare.path at data/flowers/")),
     layout("lay/plain", "one folder per class", "a|b|c/4", Right(12, "train 12", "a|b|c", absent=("groups",))),
     layout("lay/wrapped", "unpacked twice: folders around the classes", "dataset/images/a|b/5",
            Right(10, "train 10", "a|b")),

@@ -146,6 +146,11 @@ def test_a_file(tmp_path: Path) -> None:
     lay(tmp_path, "images.zip")
     with pytest.raises(UserError, match=r"images.zip is a file. Give the folder .*unpack archives first"):
         look(tmp_path / "images.zip")
+    lay(tmp_path, "more.tar.gz")
+    with pytest.raises(
+        UserError, match=r": `mkdir (.*)/more && tar -xf \1/more.tar.gz -C \1/more`, and give \1/more\."
+    ):
+        look(tmp_path / "more.tar.gz")
 
 
 def test_empty(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class Prepare(Source):
     columns: tuple[str, ...] = Field(
         (), description="columns or kinds of object that are the labels; [] = by the names"
     )
-    group: str | None = Field(None, description="column of the table whose images stay in one split")
+    group: str | None = Field(None, description="column whose images stay in one split, or folder: that of an image")
     keep_together: Literal["duplicates"] | None = Field(None, description="near duplicates stay in one split")
     image_size: int = Field(32, ge=8, le=1024, description="side of the square images, pixels")
     fit: Literal["crop", "squash", "pad"] = Field("crop", description="how a non-square image becomes square")
@@ -62,7 +62,9 @@ class Prepare(Source):
     def _labels_and_source_agree(self) -> Self:
         if self.labels and self.source != "folder":
             raise ValueError(f"`labels` is {self.labels!r}, with source {self.source!r}: labels belong to a folder")
-        given = [name for name in ("columns", "group") if getattr(self, name)] + ["task"] * (self.task != "auto")
+        given = [name for name in ("columns",) if getattr(self, name)] + ["task"] * (self.task != "auto")
+        if self.group not in (None, "folder") and not self.labels:
+            raise ValueError(f"`group` is {self.group!r}, a column, and `labels` names no table. Allowed: folder")
         if given and not self.labels:
             raise ValueError(f"`{given[0]}` is of `labels`, which is null: name the table, or leave it out")
         return self

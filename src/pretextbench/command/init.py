@@ -20,6 +20,7 @@ from pretextbench.command.label_options import (
     asked_labels,
     given_labels,
     linked,
+    typed_choices,
 )
 from pretextbench.command.project import root
 from pretextbench.errors import UserError
@@ -109,9 +110,8 @@ def init(
             content = survey.look(folder, layout, tell, near, given.listing if given else None)
         _print_survey(content, choose_weights.sentence(proposal, looked.looked, profile))
         gpus = _gpus() if profile is Profile.multi_gpu else 0
-        choices = [*choose(content, profile, path, gpus, layout, proposal), *(given.choices() if given else ())]
-        if drop_duplicates:
-            choices.append(template.Choice("prepare", "drop_duplicates", True, "by --drop-duplicates"))
+        choices = choose(content, profile, path, gpus, layout, proposal)
+        choices += typed_choices(given, group_column, drop_duplicates)
         text = template.fill(template.SHIPPED.read_text("utf-8"), choices, _head(profile))
         params = template.check(text)
         if process and looked.candidates:

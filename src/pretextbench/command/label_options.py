@@ -10,10 +10,12 @@ from pretextbench.command.console import console
 from pretextbench.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pretextbench.command.given_labels import Asked, Given
+    from pretextbench.command.template import Choice
 
+FOLDER = "folder"  # of --group-column: the folder that an image is in
 LINKS = Path("data/labelled")
 Labels = Annotated[
     Path | None,
@@ -25,7 +27,8 @@ LabelColumn = Annotated[
 ]
 TaskOption = Annotated[Task, typer.Option(help="What the labels say of an image; auto goes by their form.")]
 GroupColumn = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A column of patients, films or places: each stays in one split.")
+    str | None,
+    typer.Option(metavar="NAME", help="A column of patients, films or places, or `folder`: each stays in one split."),
 ]
 
 
@@ -37,7 +40,7 @@ def asked_labels(labels: Path | None, columns: list[str] | None, task: Task, gro
     """
     options = {"--label-column": columns, "--group-column": group, "--task": None if task == "auto" else task}
     if labels is None:
-        for option in (name for name, value in options.items() if value):
+        for option in (name for name, value in options.items() if value and value != FOLDER):
             what = "is about the labels" if option == "--task" else "chooses a column of a table"
             raise UserError(f"{option} {what}: give the table with --labels FILE.csv.")
         return None
@@ -61,6 +64,18 @@ def given_labels(
     for note in found.labels.notes:
         console().print(plain(note))
     return found
+
+
+def typed_choices(given: "Given | None", group: str | None, drop_duplicates: bool) -> "Iterator[Choice]":
+    """Lines of params.yaml that options of `init` decide."""
+    from pretextbench.command.template import Choice
+
+    if given:
+        yield from given.choices()
+    elif group:
+        yield Choice("prepare", "group", group, "the folder that an image is in, by --group-column")
+    if drop_duplicates:
+        yield Choice("prepare", "drop_duplicates", True, "by --drop-duplicates")
 
 
 def linked(folder: Path, asked: "Asked", place: Path, layout: Layout) -> tuple[Layout, Path, str]:

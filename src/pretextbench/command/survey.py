@@ -25,7 +25,7 @@ SAMPLE = 400  # images that are opened and decoded: seconds
 SIDE = 64  # pixels at which the sample is compared: finer than that JPEGs of one shot differ
 OPTIONS = {"prepare.path": "--images", "prepare.layout: ": "--layout ", "prepare.labels": "--labels"}
 OPTIONS |= {"prepare.columns": "--label-column", "prepare.group": "--group-column", "prepare.task": "--task"}
-OPTIONS |= {"`task: ": "`--task "}
+OPTIONS |= {"`task: ": "`--task ", "`--group-column: folder`": "`--group-column folder`"}
 SHOWN = 5  # unreadable files and classes that are named
 
 

@@ -168,21 +168,27 @@ def _one_level(rows: Sequence[Row], folders: Counter[str], where: str) -> None:
 
 def _one_holds_the_others(rows: Sequence[Row], folders: Counter[str], where: str) -> None:
     """Raise if one folder alone holds several folders, and more folders and images than its siblings."""
-    inner: defaultdict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        if len(row) > 1:
-            inner[nfc(row[0])].add(nfc(row[1]) if len(row) > 2 else "")
-    branching = [name for name, below in inner.items() if "" not in below and len(below) > 1]
+    inner = {name: _opened([row for row in rows if len(row) > 1 and nfc(row[0]) == name]) for name in folders}
+    branching = [name for name, (_, below) in inner.items() if "" not in below and len(below) > 1]
     if len(branching) != 1:
         return
-    only, below = branching[0], sorted(inner[branching[0]])
+    (only,) = branching
+    place, below = inner[only][0], sorted(inner[only][1])
     siblings = sorted(set(folders) - {only})
     if len(below) > len(siblings) and 2 * folders[only] > folders.total() and not _numbered(below):
         raise UserError(
-            f"prepare.path: {where}: {only}/ holds most of the images, in the folders {some(below)}, beside "
-            f"{some(f'{name}/' for name in siblings)}. If its folders are the classes, point prepare.path at {only}/; "
+            f"prepare.path: {where}: {place}/ holds most of the images, in the folders {some(below)}, beside "
+            f"{some(f'{name}/' for name in siblings)}. If its folders are the classes, point prepare.path at {place}/; "
             f"if {only} is a class itself, give `prepare.layout: classes`."
         )
+
+
+def _opened(rows: Sequence[Row]) -> tuple[str, set[str]]:
+    """The folder below the first one, over folders that hold one folder alone, and the names in it, "" an image."""
+    depth = 1
+    while len(below := {nfc(row[depth]) if len(row) > depth + 1 else "" for row in rows}) == 1 and "" not in below:
+        depth += 1
+    return "/".join(map(nfc, rows[0][:depth])), below
 
 
 def _numbered(names: Collection[str]) -> bool:
@@ -218,7 +224,6 @@ def _deeper(rows: Sequence[Row]) -> list[str]:
     deep = len({name.partition("/")[0] for name in inner})
     return [
         f"The images of {deep:,} class(es) lie deeper than their folder: {some(inner, 3)}. The folders between may be "
-        "groups (one patient, animal, film or place each). Splits that are drawn do not know groups: put each group "
-        "wholly into train/ or test/, by folders of links if you like. If they are the classes themselves, give "
-        "`prepare.layout: last`; if nothing here is a class, `prepare.layout: none`.",
+        "groups (one patient, animal, film or place each): `prepare.group: folder` keeps each in one split. If they "
+        "are the classes themselves, give `prepare.layout: last`; if nothing here is a class, `prepare.layout: none`.",
     ]

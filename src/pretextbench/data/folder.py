@@ -15,7 +15,8 @@ from pretextbench.base.names import printable
 from pretextbench.data import split_folders
 from pretextbench.data.class_folders import LAYOUT, Row, classes_of, first_folders, is_container, some, stripped
 from pretextbench.data.decode import Decoder, Fit
-from pretextbench.data.source import Image, Listing, Walk, advice, explore, pictures
+from pretextbench.data.file_kinds import advice, pictures
+from pretextbench.data.source import Image, Listing, Walk, explore
 from pretextbench.data.split_folders import Splits
 from pretextbench.data.split_names import looks, nfc
 from pretextbench.errors import UserError, nearest

@@ -69,6 +69,26 @@ def _best(counts: Rows, share: float, rng: np.random.Generator, stay: int) -> Ro
     return best
 
 
+FOLDER = "folder"  # of `prepare.group`, where it is no column: the folder that an image is in
+
+
+def of_folders(names: Sequence[str], classes: Sequence[str], labels: Rows) -> tuple[Rows, list[str]]:
+    """(n,) the number of the folder of each image, and the names of the folders; `names` are paths.
+
+    Raises:
+        UserError: all images are in one folder, or the folders are the classes.
+    """
+    folders, groups = np.unique([name.rpartition("/")[0] or "." for name in names], return_inverse=True)
+    of_class = len({(k, group) for k, group in zip(labels.tolist(), groups.tolist(), strict=True) if k >= 0})
+    if len(folders) < 2 or (classes and of_class == len(classes)):
+        what = "all images are in one folder" if len(folders) < 2 else "each class has a single folder"
+        raise UserError(
+            f"prepare.group is {FOLDER}, and {what}: {some(folders)}. Make a folder for each group, such as "
+            "class/patient/1.png, or give a table with a column of the groups."
+        )
+    return groups.astype(np.int64), folders.tolist()
+
+
 def joined(groups: Rows | None, more: Rows) -> Rows:
     """(n,) groups such that images which are together in `groups` or in `more` are so; numbers of `groups` are kept."""
     if groups is None:

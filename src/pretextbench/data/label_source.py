@@ -10,6 +10,7 @@ import pandas as pd
 from pretextbench.base.names import printable
 from pretextbench.data import annotations, folder, label_task, label_values, mask_files, masks
 from pretextbench.data.file_match import find
+from pretextbench.data.grouped_splits import FOLDER, of_folders
 from pretextbench.data.image_labels import UNKNOWN, ImageLabels, Rows
 from pretextbench.data.label_table import UNLABELLED
 from pretextbench.data.source import Listing
@@ -33,9 +34,8 @@ def attach(listing: Listing, params: Prepare) -> Listing:
     labels = given.values if classes else np.full(len(listing.names), UNKNOWN, np.int64)
     names = given.names if classes else []
     notes = tuple(note for note in listing.notes if note != printable(folder.NO_LABELS))
-    return replace(
-        listing, notes=notes, labels=labels, classes=names, splits=splits, given=given, groups=given.own_groups()
-    )
+    listing = replace(listing, notes=notes, labels=labels, classes=names, splits=splits)
+    return replace(listing, given=given, groups=given.own_groups(), group_names=given.group_names)
 
 
 def is_table(place: Path) -> bool:
@@ -56,11 +56,20 @@ def read(params: Prepare, names: Sequence[str]) -> ImageLabels:
         given = annotations.read(place, root, names, params)
     else:
         given = _table(place, root, names, params)
+    if params.group == FOLDER:
+        classes = given.names if given.task == "class" else []
+        groups, folders = of_folders(names, classes, given.keys())
+        given = replace(given, groups=groups, group_names=folders)
+    elif params.group and given.groups is None:
+        raise UserError(
+            f"prepare.group: {place} is no table, which has no column {params.group!r}. Allowed: {FOLDER}, the folder "
+            "that an image is in."
+        )
     return _with_missing(given, names)
 
 
 def _table(table: Path, root: Path, names: Sequence[str], params: Prepare) -> ImageLabels:
-    sheet = opened(table, names, params.columns, params.group)
+    sheet = opened(table, names, params.columns, None if params.group == FOLDER else params.group)
     files = sheet.columns[sheet.file]
     images, lost, how = find(table, root, files, names)
     meant = label_task.meaning(sheet, images, params.columns, params.task)

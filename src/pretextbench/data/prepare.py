@@ -69,6 +69,12 @@ def prepare(params: Prepare, images: Path, labels: Path, together: Together | No
     return card
 
 
+def by_folder(listing: Listing) -> Listing:
+    """The listing with the folder of each image as its group."""
+    groups, names = grouped_splits.of_folders(listing.names, listing.classes, listing.labels)
+    return replace(listing, groups=groups, group_names=names)
+
+
 def _alike(listing: Listing, params: Prepare, place: Path, together: Together) -> Rows:
     """(n,) the groups of the images by `together`; those that cannot be read are groups of their own."""
     place.mkdir(parents=True, exist_ok=True)
@@ -105,8 +111,7 @@ def _labels(folder: Path, listing: Listing, writer: Writer, params: Prepare) -> 
         notes = [*listing.given.notes, *listing.given.split_notes(_parts(writer)), *notes]
     if listing.groups is not None:
         np.save(folder / GROUPS, listing.groups[writer.stored])
-        names = listing.given.group_names if listing.given else []
-        (folder / GROUP_NAMES).write_text(json.dumps(names, indent=2) + "\n", encoding="utf-8")
+        (folder / GROUP_NAMES).write_text(json.dumps(list(listing.group_names), indent=2) + "\n", encoding="utf-8")
     if notes:
         _names(folder / NOTES, notes)
 
@@ -119,8 +124,7 @@ def _parts(writer: Writer) -> dict[str, Rows]:
 def _group_notes(listing: Listing, writer: Writer, params: Prepare) -> Iterator[str]:
     if listing.groups is not None:
         drawn = [split for split in ("test", "val") if split not in listing.splits]
-        names = listing.given.group_names if listing.given else []
-        yield from grouped_splits.notes(_parts(writer), drawn, listing.groups, names, params)
+        yield from grouped_splits.notes(_parts(writer), drawn, listing.groups, listing.group_names, params)
 
 
 def _conflicts(writer: Writer) -> Iterator[tuple[str, ...]]:
@@ -151,7 +155,8 @@ def _folder(params: Prepare) -> Listing:
     """A folder of images, with the labels of its folders or of `prepare.labels`."""
     root = Path(params.path or "")
     if not params.labels:
-        return folder.listing(root, params.image_size, params.fit, params.layout)
+        listing = folder.listing(root, params.image_size, params.fit, params.layout)
+        return listing if params.group is None else by_folder(listing)
     from pretextbench.data import label_source  # imports pandas, which takes a second
 
     layout = "none" if params.layout == "auto" else params.layout

@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretextbench.base.names import printable
+from pretextbench.data.file_kinds import advice, is_picture, unpacked
 from pretextbench.data.image_labels import ImageLabels
 from pretextbench.errors import UserError
 
@@ -35,39 +36,6 @@ TOOLS = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Kind:
-    """Files that hold images which are not read as they are."""
-
-    suffixes: frozenset[str]
-    name: str
-    advice: str
-    pictures: bool = True  # one file is one image
-
-
-def _kind(suffixes: str, name: str, advice: str, pictures: bool = True) -> Kind:
-    return Kind(frozenset(f".{suffix}" for suffix in suffixes.split()), name, advice, pictures)
-
-
-MAGICK = "convert them, for example `magick mogrify -format {} *{}` (ImageMagick) in their folder"
-KINDS = (
-    _kind("heic heif avif", "photographs of phones", MAGICK.format("jpg", "{0}")),
-    _kind("jp2 j2k jpx jxl jxr", "newer forms of JPEG", MAGICK.format("png", "{0}")),
-    _kind("cr2 cr3 nef arw dng raf orf rw2 pef srw", "raw files of cameras", "develop them to JPEG or 16-bit TIFF"),
-    _kind("ppm pgm pbm pnm tga psd xcf ico pcx exr hdr dds", "images", MAGICK.format("png", "{0}")),
-    _kind("svg eps pdf ai", "drawings or documents", MAGICK.format("png", "{0}")),
-    _kind("dcm nii mha mhd nrrd czi lif nd2 svs ndpi mrxs", "medical or microscope images", "export them to PNG"),
-    _kind("mp4 mov avi mkv webm m4v mpg mpeg wmv", "films", "extract frames, `ffmpeg -i FILE -r 1 %04d.jpg`", False),
-    _kind("zip", "archives", "unpack them, `unzip FILE -d FOLDER`", False),
-    _kind("tar tgz", "archives", "unpack them, `tar -xf FILE -C FOLDER`", False),
-    _kind("gz bz2 xz zst", "packed files", "unpack them, `tar -xf FILE` if .tar is before {}, else `7z x FILE`", False),
-    _kind("7z rar", "archives", "unpack them, `7z x FILE`", False),
-    _kind("npy npz h5 hdf5 mat tfrecord tfrecords parquet lmdb mdb arrow pkl pickle pt", "arrays or records",
-          "write each image of them to a PNG file", False),
-)  # fmt: skip
-BY_SUFFIX = {suffix: kind for kind in KINDS for suffix in kind.suffixes}
-
-
 def is_system(name: str) -> bool:
     """Whether a file or folder of this name is left by a desktop, a NAS or a tool, or is hidden."""
     return name.startswith(".") or SYSTEM.fullmatch(name.casefold()) is not None
@@ -76,23 +44,6 @@ def is_system(name: str) -> bool:
 def may_hold_images(name: str) -> bool:
     """Whether a hidden folder could be a user's own, such as a class `.hidden`: a tool is not known for its name."""
     return name.startswith(".") and TOOLS.fullmatch(name.casefold()) is None
-
-
-def is_picture(suffix: str) -> bool:
-    """Whether a file with this suffix is an image in a format that is not read."""
-    return suffix in BY_SUFFIX and BY_SUFFIX[suffix].pictures
-
-
-def pictures(ignored: Mapping[str, int]) -> int:
-    """Images in formats that are not read; `ignored` counts files by suffix."""
-    return sum(n for suffix, n in ignored.items() if is_picture(suffix))
-
-
-def advice(ignored: Mapping[str, int]) -> Iterator[str]:
-    """A sentence for each suffix whose files hold images: how many, what they are and how to use them."""
-    for suffix, n in Counter(ignored).most_common():
-        if kind := BY_SUFFIX.get(suffix):
-            yield f"{n:,} {suffix} file(s) are not read ({kind.name}): {kind.advice.format(suffix)}."
 
 
 Image = npt.NDArray[np.uint8]  # (side, side, 3), RGB
@@ -120,6 +71,7 @@ class Listing:
     warnings: tuple[str, ...] = ()  # for the user: images that are not used, and names that may have another meaning
     given: ImageLabels | None = None  # the labels where they do not come from the names of folders; then of any task
     groups: npt.NDArray[np.int64] | None = None  # (n,) numbers of the groups that stay in one split
+    group_names: Sequence[str] = ()  # of the first of them
 
     def without(self, left_out: Collection[int]) -> "Listing":
         """The listing without some images."""
@@ -228,10 +180,7 @@ def explore(root: Path, setting: str) -> Walk:
     if not os.path.exists(root):  # not `Path.exists`, which raises where a folder above cannot be entered
         raise UserError(f"{setting}: {root} does not exist. Give the folder that holds the images.")
     if not root.is_dir():
-        how = " ".join(advice({root.suffix.lower(): 1}))
-        raise UserError(
-            f"{setting}: {root} is a file. Give the folder that holds the images; unpack archives first. {how}".rstrip()
-        )
+        raise UserError(f"{setting}: {root} is a file. {unpacked(root)}")
     walk = Walk(root)
     walk.enter(Path())
     if not walk.images:
