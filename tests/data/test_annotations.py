@@ -99,6 +99,7 @@ def test_one_kind_per_image_is_a_class(tmp_path: Path) -> None:
         ("a.txt", "cell at the rim\n", r"a.txt is no YOLO annotation: a line is 'cell at the rim'"),
         ("a.txt", "9 .5 .5 .1 .1\n", r"a.txt names the kind 9, and there are 2 names: cell, dust"),
         ("a.json", "{", r"a.json is no JSON"),
+        ("a.json", "[1, 2]", r"is no file of COCO: it needs .* found: something else"),
         ("a.json", '{"images": []}', r"is no file of COCO: it needs .* missing: 'categories'"),
         ("a.json", '{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [], "annotations": '
          '[{"image_id": 1, "category_id": 3}]}', r"1 annotations have a category that is not listed, such as 3"),
@@ -119,3 +120,17 @@ def test_yolo_without_names_is_numbered(tmp_path: Path) -> None:
     assert read(tmp_path, labels).names == ["0", "1"]
     (tmp_path / "data.yaml").write_text("names:\n  0: cell\n  1: dust\n")
     assert read(tmp_path, labels).names == KINDS
+
+
+def test_annotations_beside_the_photographs_are_no_masks(tmp_path: Path) -> None:
+    for name in NAMES:
+        (tmp_path / name).write_bytes(b"x")
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / f"{name}.txt").write_text("0 .5 .5 .1 .1\n1 .5 .5 .1 .1\n")
+    assert read(tmp_path, tmp_path).values.tolist() == [[1, 1]] * 4
+
+
+def test_a_folder_without_labels(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"holds no labels that are known. Allowed: a folder of masks"):
+        read(tmp_path, tmp_path / "empty")

@@ -200,9 +200,10 @@ def _coco(file: Path) -> Objects:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is no JSON: {error}.") from None
     except (KeyError, TypeError, AttributeError) as error:
+        missing = f"missing: {error}" if isinstance(error, KeyError) else "found: something else"
         raise UserError(
             f"{file} is no file of COCO: it needs the lists images (id, file_name), categories (id, name) and "
-            f"annotations (image_id, category_id); missing: {error}. Write a table with the columns file and label."
+            f"annotations (image_id, category_id); {missing}. Write a table with the columns file and label from it."
         ) from None
     strange = [kind for _, kind in pairs if kind not in kinds]
     if strange:

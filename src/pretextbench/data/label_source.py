@@ -40,7 +40,7 @@ def attach(listing: Listing, params: Prepare) -> Listing:
 
 def is_table(place: Path) -> bool:
     """Whether labels are a table, not annotations or masks."""
-    return not (mask_files.are_masks(place) or annotations.are_annotations(place))
+    return not (place.is_dir() or mask_files.are_masks(place) or annotations.are_annotations(place))
 
 
 def read(params: Prepare, names: Sequence[str]) -> ImageLabels:
@@ -54,6 +54,11 @@ def read(params: Prepare, names: Sequence[str]) -> ImageLabels:
         given = masks.read(place, root, names, params)
     elif annotations.are_annotations(place):
         given = annotations.read(place, root, names, params)
+    elif place.is_dir():
+        raise UserError(
+            f"prepare.labels: {place} holds no labels that are known. Allowed: a folder of masks, of Pascal VOC (.xml) "
+            "or of YOLO (.txt), a table, or a file of COCO (.json)."
+        )
     else:
         given = _table(place, root, names, params)
     if params.group == FOLDER:

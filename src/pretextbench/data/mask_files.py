@@ -14,7 +14,9 @@ def are_masks(place: Path) -> bool:
     """Whether labels are masks: a pattern with {stem}, or a folder of images."""
     if STEM in str(place):
         return True
-    return place.is_dir() and any(name.suffix.lower() in SUFFIXES for name in place.rglob("*"))
+    suffixes = Counter(name.suffix.lower() for name in place.rglob("*")) if place.is_dir() else Counter[str]()
+    images = sum(suffixes[suffix] for suffix in SUFFIXES)
+    return images > suffixes[".txt"] + suffixes[".xml"]  # which may be annotations, next to the photographs
 
 
 def among(place: Path, root: Path, names: Sequence[str]) -> set[int]:
