@@ -20,6 +20,7 @@ TRIALS, FEW_TRIALS = 9, 6  # of each method, where it is tuned: rounds of 9 and 
 FIRST_ROUND, BATCH = 16, 256  # the first round has this part of the budget, in batches of the largest size
 ROUND = 8  # image sizes are multiples of it: three stages halve the side
 
+FEW_LABELS = 10  # images of the smallest label budget where labels are no classes
 NO_WEIGHTS = Proposal()
 SURER = ("one run of each method; for a reliable difference use three", "every training depends on chance")
 
@@ -177,6 +178,9 @@ def _batch(wanted: int, train: int, devices: int) -> int:
 
 
 def _judged(survey: Survey, plan: Plan, proposal: Proposal) -> Iterator[Choice]:
+    if survey.task != "class":
+        reason = "shares of the labelled training images: these labels have no classes, of which each could give some"
+        yield Choice("evaluate", "budgets", _shares(survey, plan), reason)
     if survey.classes and (budgets := _budgets(survey)) != ["5", "20", "1%", "10%"]:
         smallest = min(survey.classes.values())
         reason = f"those that the smallest class, {smallest} images, can give from its training share"
@@ -198,6 +202,12 @@ def _budgets(survey: Survey) -> list[str]:
     smallest = min(survey.classes.values()) * (1 - val) * (1 - test)
     counts = [n for n in ("5", "20") if int(n) <= smallest]
     return counts + [share for share, fewest in (("1%", 150), ("10%", 15)) if smallest >= fewest] or ["1"]
+
+
+def _shares(survey: Survey, plan: Plan) -> list[str]:
+    """Label budgets for labels that are no classes: shares of at least FEW_LABELS training images."""
+    labelled = training_images(survey, plan.most) * (1 - survey.unlabelled / max(1, survey.images))
+    return [text for text, share in (("1%", 0.01), ("10%", 0.1)) if share * labelled >= FEW_LABELS] or ["50%"]
 
 
 def warnings(survey: Survey) -> Iterator[str]:

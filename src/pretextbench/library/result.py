@@ -12,7 +12,7 @@ from pretextbench.project import layout
 from pretextbench.train import encoder_folder
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
     from matplotlib.figure import Figure
 
 COLUMNS = {  # of leaderboard.csv -> of the table that is shown
