@@ -54,7 +54,8 @@ def test_several_labels(images: Path, project: Path, typed: Type) -> None:
     assert "The task is multi-label: 2 columns hold 0 and 1: wet, dark." in out
     assert "labels: 2 labels, several per image: wet 20, dark 14" in out
     params = load(project / "params.yaml")
-    assert (params.prepare.task, params.compare.controls) == ("multi-label", ("random",))
+    assert (params.prepare.task, params.compare.controls) == ("multi-label", ("random", "pixels"))
+    assert params.evaluate.budgets == ("50%",)
     assert json.loads((layout.LABELS / "task.json").read_text()) == {"task": "multi-label", "names": ["wet", "dark"]}
     values = np.concatenate([data.targets(split).values for split in ("train", "val", "test")])
     assert values.dtype == np.int8

@@ -188,7 +188,8 @@ def _judged(survey: Survey, plan: Plan, proposal: Proposal) -> Iterator[Choice]:
     yield from choose_weights.methods(proposal, plan.methods, plan.why)
     yield from choose_weights.controls(proposal, bool(survey.classes))
     if survey.task != "class" and not proposal.start:
-        yield Choice("compare", "controls", ["random"], "no `supervised`, which learns classes: these labels are none")
+        reason = "no `supervised`, which learns classes: these labels are none"
+        yield Choice("compare", "controls", ["random", "pixels"], reason)
     elif not survey.classes and not proposal.start:
         reason = "no `supervised`: it learns from labels, and these images have none; no `pixels`, which labels judge. "
         measures = "Methods are compared by label-free measures; see docs/protocol.md"
