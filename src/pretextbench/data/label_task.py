@@ -129,7 +129,7 @@ def check_classes(table: Path, labels: Sequence[str]) -> list[str]:
     if len(fractions) > MANY or (most and all(map(is_number, counts))):
         raise UserError(
             f"{table} has {len(counts):,} different labels for {len(labels):,} images, all or most of them numbers: "
-            f"{some(counts)}. Numbers to predict (regression) are not supported. Make a few classes of them, such as "
+            f"{some(counts)}. To predict the numbers, give `--task number`. For classes, make a few of them, such as "
             "low and high; if they are names of classes, write them with a letter."
         )
     if most:

@@ -13,11 +13,12 @@ from typing import Any, get_args
 import torch
 
 from pretextbench import registry
+from pretextbench.audit.together import near_duplicates
 from pretextbench.base.files import whole_folder
 from pretextbench.base.section import parse
 from pretextbench.compare.comparison import compare
 from pretextbench.compare.runs import read
-from pretextbench.data.prepare import prepare
+from pretextbench.data.prepare import NOTES, prepare
 from pretextbench.data.prepared import Prepared
 from pretextbench.errors import UserError
 from pretextbench.evaluate.evaluation import save
@@ -74,8 +75,9 @@ def compare_methods(
     demands.refuse(demands.of_parameters(params, entries))
     place = Path(folder) if folder else Path(tempfile.mkdtemp(prefix="pretextbench-"))
     tell(f"Results: {place}")
-    card = prepare(params.prepare, place / layout.IMAGES, place / layout.LABELS)
-    tell(card.summary())
+    card = prepare(params.prepare, place / layout.IMAGES, place / layout.LABELS, near_duplicates)
+    notes = place / layout.LABELS / NOTES  # how labels were understood
+    tell("\n".join([card.summary(), *(notes.read_text(encoding="utf-8").splitlines() if notes.is_file() else [])]))
     data = Prepared(place / layout.IMAGES, place / layout.LABELS)
     if controls is None and data.task == "class" and len(data.classes) > 1:
         params = _with_controls(params, (*params.compare.controls, "supervised"))
