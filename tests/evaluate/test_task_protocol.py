@@ -149,6 +149,14 @@ def worse(result, by=0.2):
     return replace(result, predictions=lower)
 
 
+def test_a_mask_is_not_judged_on_images_whose_pixels_are_moved():
+    data = FakeTask("mask")
+    views = FakeViews(data)
+    views.names = ("bright", "rotate")
+    metrics = evaluate(Subject(TinyEncoder(), PARAMS, CPU, views), data).metrics
+    assert list(metrics["robustness"]["corruptions"]) == ["bright"]
+
+
 @pytest.mark.parametrize("task", ["multi-label", "number", "mask"])
 def test_other_test_labels_change_no_choice(task):
     """Oracle: the choices of an evaluation whose test targets are permuted."""

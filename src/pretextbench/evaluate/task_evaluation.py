@@ -23,6 +23,7 @@ from pretextbench.evaluate.task_probes import Part, Probes, task_for
 from pretextbench.evaluate.task_scoring import Few, TaskScoring
 
 VALIDATION = 500  # masks by which a probe is chosen, at most: each is judged with every penalty at every stage
+MOVING = ("rotate",)  # corruptions that move pixels, so that a mask no longer fits its image
 CLASSES_ONLY = "needs one class per image"
 
 
@@ -121,8 +122,10 @@ def _corrupted(subject: Subject, probes: Probes, linear: Probed) -> dict[str, li
     if not subject.views:
         return {}
     models, result = {stage: [model] for stage, model in linear.models.items()}, {}
+    masks = isinstance(probes.task, Mask)  # which are probed on maps
     for name, images in zip(subject.views.names, subject.views.corrupted, strict=True):
-        masks = isinstance(probes.task, Mask)  # which are probed on maps
+        if masks and name in MOVING:
+            continue
         parts = [Part(severity, {} if masks else subject.features(severity), np.empty(0)) for severity in images]
         each = [probes.outputs(part, models) for part in parts]
         result[name] = [{stage: outputs[0] for stage, outputs in severity.items()} for severity in each]

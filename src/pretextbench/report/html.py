@@ -108,7 +108,8 @@ def report_html(
         images=images,
         side=panels.SIDE,
         title=title,
-        titles={name: TITLES[name] for name in TITLES if parts.get(name)},
+        titles={name: TITLES[name] for name in TITLES if parts.get(name)}
+        | (panels.own_title(comparison) if parts["classes"] else {}),
     )
 
 

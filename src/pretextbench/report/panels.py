@@ -52,6 +52,12 @@ def classes(comparison: Comparison, groups: Groups) -> dict[str, Any] | None:
     }
 
 
+def own_title(comparison: Comparison) -> dict[str, str]:
+    """The title of the section on classes, where labels are something else."""
+    title = {"multi-label": "Labels one by one", "mask": "Values of the masks"}.get(str(comparison.task.get("name")))
+    return {"classes": title} if title else {}
+
+
 def confusion(groups: Groups) -> dict[str, Floats]:
     """Row -> (classes, classes) shares of each true class, summed over seeds; rows without one are left out."""
     shares = {}
