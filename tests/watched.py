@@ -23,7 +23,7 @@ NEUTRAL = {  # module or package -> why an edit of it cannot change a number; th
     "pretextbench.errors": "messages of mistakes",
     "pretextbench.base.encoder_params": "checks parameters; their values are watched through runs/settings.json",
     "pretextbench.base.files": "writes bytes whole and reads them, and does not choose them",
-    "pretextbench.base.pretrain_params": "checks parameters; their values are watched through runs/settings.json",
+    "pretextbench.base.training_params": "checks parameters; their values are watched through runs/settings.json",
     "pretextbench.base.section": "checks parameters; their values are watched through runs/settings.json",
     "pretextbench.base.yaml_file": "reads parameters; their values are watched through runs/settings.json",
     "pretextbench.base.source_params": "checks parameters; their values are watched through runs/settings.json",

@@ -6,7 +6,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from pretextbench.base.encoder_params import EncoderParams
-from pretextbench.base.pretrain_params import Pretrain, Watch
 from pretextbench.base.section import (
     NAME,
     BudgetShare,
@@ -24,7 +23,7 @@ from pretextbench.base.section import (
     parse,
 )
 from pretextbench.base.source_params import Prepare, Source, Synthetic, Transfer
-from pretextbench.base.tune_params import Tune
+from pretextbench.base.training_params import Pretrain, Tune, Watch
 from pretextbench.base.yaml_file import read_text, read_yaml
 
 __all__ = [

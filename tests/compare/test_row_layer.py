@@ -12,7 +12,7 @@ from pretextbench.compare import robustness
 from pretextbench.compare.comparison import compare
 from pretextbench.compare.protocols import CORRUPTED, FEW, LINEAR, Protocol, pictured
 from pretextbench.params import Compare
-from pretextbench.report.curves import robustness_csv
+from pretextbench.report.output import robustness_csv
 from pretextbench.report.panels import confusion, maps
 from pretextbench.report.sections import lost
 from tests.compare.fakes import CORRUPTIONS, STAGES, runs

@@ -10,9 +10,9 @@ import pytest
 
 from pretextbench.compare.comparison import compare
 from pretextbench.params import Compare
-from pretextbench.report.curves import budgets_csv
 from pretextbench.report.html import report_html
 from pretextbench.report.label_notes import MARK
+from pretextbench.report.output import budgets_csv
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.tables import leaderboard_csv, leaderboard_md
 from tests.compare.fakes import runs

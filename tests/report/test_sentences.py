@@ -15,8 +15,7 @@ from pretextbench.compare.comparison import compare, front
 from pretextbench.compare.protocols import CORRUPTED, TRANSFER, right
 from pretextbench.errors import UserError
 from pretextbench.params import Compare
-from pretextbench.report.curves import budgets_csv, robustness_csv
-from pretextbench.report.output import Appendix
+from pretextbench.report.output import Appendix, budgets_csv, robustness_csv
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.tables import leaderboard_csv, leaderboard_md
 from tests.compare.fakes import CORRUPTIONS, runs

@@ -24,7 +24,7 @@ MANY = 10**9  # training images, where it is not known how many there are
 CONTRACT = (
     "params.py",
     "base/encoder_params.py",
-    "base/pretrain_params.py",
+    "base/training_params.py",
     "base/source_params.py",
     "base/section.py",
     "method.py",

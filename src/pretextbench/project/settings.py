@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pretextbench import registry
-from pretextbench.base.pretrain_params import BUDGETS
+from pretextbench.base.training_params import BUDGETS
 from pretextbench.errors import UserError
 from pretextbench.params import EncoderParams, Params, load, parse_text
 from pretextbench.project import layout
