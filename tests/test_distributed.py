@@ -1,12 +1,13 @@
 """Two processes against one: values and gradients of what crosses the border, in float64.
 
-Run as a script this file is one of the two processes; the tests compare what they wrote with a single process. The
+The two are copies of the test's process, which has torch; the tests compare what they wrote with a single process. The
 random data of methods that gather hide a missing gradient (it is wrong by 1 % only): hence 1e-10, and a planted fault.
 """
 
+import multiprocessing
 import os
-import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,10 +120,18 @@ def work() -> dict[str, Tensor]:
 
 
 def main(number: int, meeting: str, target: str) -> None:
+    """Be one of the two processes. Its errors and warnings go to a file, past pytest, which would keep them."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=number, world_size=WORLD)
-    torch.save(work(), target)
-    dist.destroy_process_group()
+    os.environ |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    with open(f"{target}.err", "wb") as errors:
+        os.dup2(errors.fileno(), 2)
+    sys.stderr = os.fdopen(2, "w", closefd=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=number, world_size=WORLD)
+        torch.save(work(), target)
+        dist.destroy_process_group()
+    print(*(warning.message for warning in caught), sep="\n", file=sys.stderr)
 
 
 class Pair(NamedTuple):
@@ -136,22 +145,18 @@ class Pair(NamedTuple):
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     folder = tmp_path_factory.mktemp("pair")
     targets = [folder / f"{number}.pt" for number in range(WORLD)]
-    command = [sys.executable, "-W", "always", str(Path(__file__))]
-    processes = [
-        subprocess.Popen(
-            [*command, str(number), str(folder / "meeting"), str(targets[number])],
-            env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(WORLD)
-    ]
-    try:
-        errors = "".join(process.communicate(timeout=240)[1] for process in processes)
-    finally:
+    context = multiprocessing.get_context("fork")
+    calls = [(number, str(folder / "meeting"), str(target)) for number, target in enumerate(targets)]
+    processes = [context.Process(target=main, args=call) for call in calls]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is multi-threaded, use of fork", DeprecationWarning)
         for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0] * WORLD, errors
+            process.start()
+    for process in processes:
+        process.join(240)
+        process.kill()
+    errors = "".join(Path(f"{target}.err").read_text() for target in targets)
+    assert [process.exitcode for process in processes] == [0] * WORLD, errors
     return Pair([torch.load(target, weights_only=True) for target in targets], errors)
 
 
@@ -244,7 +249,3 @@ def test_alone_everything_is_the_identity() -> None:
     assert distributed.gather(x) is x
     assert distributed.mean(x) is x
     assert distributed.rank() == 0
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])
