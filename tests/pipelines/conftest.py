@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pretextbench.project import layout
+from tests.zygote import Popen, zygote
 
 CODE = Path(__file__).resolve().parents[2]
 Toy = Callable[[str], Path]
@@ -45,16 +46,28 @@ def lay_out(root: Path, dvc_yaml: str) -> None:
 
 
 def start(project: Path, module: str, *arguments: str, **env: str) -> "subprocess.Popen[str]":
-    """Start `python -m module` in a project, in a process group of its own, as a terminal does."""
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+    """Start `python -m module` in a project, in a process group of its own, as a terminal does, from the zygote."""
+    return Popen(
+        _zygotes[0],
+        module,
+        *arguments,
         cwd=project,
         env={**os.environ, "PYTHONPATH": str(CODE), "PRETEXTBENCH_SERVER_LINGER": "0.5", **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     )
+
+
+_zygotes: list[Path] = []
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The zygote of the session."""
+    with zygote(tmp_path_factory.mktemp("zygote"), CODE) as place:
+        _zygotes.append(place)
+        yield
 
 
 def pipeline(project: Path, url: str, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
