@@ -17,6 +17,7 @@ import re
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
@@ -27,7 +28,6 @@ from pretextbench.project.locks import locked
 from pretextbench.project.settings import check_versions, parameters
 from stages.arguments import method_and_seed
 from stages.lifecycle import exit_status
-from stages.worker import complaint
 
 RENDEZVOUS = "PRETEXTBENCH_RENDEZVOUS"
 NODE = "PRETEXTBENCH_NODE"
@@ -97,6 +97,11 @@ def _one_message(name: str, seed: int, nodes: int) -> Iterator[None]:
         ) from error
     finally:
         left.unlink(missing_ok=True)
+
+
+def complaint(name: str, seed: int, agent: int) -> Path:
+    """The file in which the workers of an agent leave a user's mistake; the agent prints it once."""
+    return layout.training_scratch(name, seed).with_suffix(f".{socket.gethostname()}-{agent}.error")
 
 
 def place(nodes: int) -> str:

@@ -1,9 +1,7 @@
 """One process of a training on several devices: `python -m stages.worker METHOD SEED`, started by `stages.agent`."""
 
 import os
-import socket
 import sys
-from pathlib import Path
 
 from pretextbench.augment.pipeline import Policy
 from pretextbench.data.prepared import Prepared
@@ -16,6 +14,7 @@ from pretextbench.train.budget import Job
 from pretextbench.train.encoder_folder import Card, read_tensors
 from pretextbench.train.pretrain import pretrain
 from pretextbench.watch import Watching
+from stages.agent import complaint
 from stages.arguments import contestant, method_and_seed
 from stages.lifecycle import keep_freed
 
@@ -47,11 +46,6 @@ def watching(name: str, seed: int, params: Params, data: Prepared) -> Watching:
     labelled = Prepared(layout.IMAGES, layout.LABELS) if params.watch.knn else None
     places = layout.progress(f"{name}-{seed}"), layout.live_curves(name, seed)
     return Watching(params.watch, data, *places, layout.experiment(params), layout.IMAGES, labelled)
-
-
-def complaint(name: str, seed: int, agent: int) -> Path:
-    """The file in which the workers of an agent leave a user's mistake; the agent prints it once."""
-    return layout.training_scratch(name, seed).with_suffix(f".{socket.gethostname()}-{agent}.error")
 
 
 def main() -> int:

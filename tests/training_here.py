@@ -11,6 +11,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -30,19 +31,28 @@ def train(project: Project, name: str, node: int = 0, copies: bool = False, **en
 
     `copies`: its processes are copies of this one, where there is no CUDA, which cannot be copied.
     """
-    forked = copies and not torch.cuda.is_available()
-    launched = mock.patch.object(api, "elastic_launch", Forked) if forked else contextlib.nullcontext()
-    with _in(project, env), launched:
+    with _in(project, env), _launched(copies):
         agent.train(name, 0, parameters().pretrain, node)
 
 
-def stage(project: Project, name: str, *words: str, **env: str) -> None:
-    """One stage, as DVC starts it, without its record in MLflow."""
+def stage(project: Project, name: str, *words: str, copies: bool = False, **env: str) -> None:
+    """One stage, as DVC starts it, without its record in MLflow; `copies` as for `train`."""
     main, argv = importlib.import_module(f"stages.{name}").main, [f"stages {name}", *words]
     record = mock.patch("stages.pretrain.record_pretrain")
-    with _in(project, env), record, mock.patch("sys.argv", argv), mock.patch("sys.path", _path(project)):
+    with (
+        _in(project, env),
+        _launched(copies),
+        record,
+        mock.patch("sys.argv", argv),
+        mock.patch("sys.path", _path(project)),
+    ):
         main()
     sys.modules.pop("pretext_mean_colour", None)  # another checkout has another
+
+
+def _launched(copies: bool) -> AbstractContextManager[object]:
+    forked = copies and not torch.cuda.is_available()
+    return mock.patch.object(api, "elastic_launch", Forked) if forked else contextlib.nullcontext()
 
 
 def first_stages(project: Project) -> None:
