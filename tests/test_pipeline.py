@@ -74,6 +74,7 @@ def test_a_second_run_runs_nothing_but_the_inventory(project: Project) -> None:
 def test_another_machine_pulls_a_finished_comparison_and_runs_nothing(project: Project, tmp_path: Path) -> None:
     """A second checkout gets dvc.lock and, by a remote, every output: the inventory runs, and the report is there."""
     there = checkout(tmp_path / "there", Path(project.env["PYTHONPATH"]))
+    there.env["PRETEXTBENCH_RECORDED"] = "1"  # as in `project`
     shutil.copy(project.root / "dvc.lock", there.root)
     name = ("remote", "add", "--local", "shared", str(tmp_path / "remote"))
     for where, words in (
@@ -124,14 +125,13 @@ def test_editing_a_methods_source_makes_that_method_and_the_comparison_stale(pro
     assert edited >= {"tune@mean-colour", "augment@mean-colour", "pretrain@mean-colour-0"}
     assert not [stage for stage in edited if "random" in stage or stage == "prepare"]
     site.write_text(source)
-    assert project.run("stages", "inventory").returncode == 0
+    training_here.stage(project, "inventory")
     assert methods.read_bytes() == before, "all is current again"
 
 
 def stale(project: Project) -> set[str]:
     """The stages that a run would run, after a new inventory."""
-    done = project.run("stages", "inventory")
-    assert done.returncode == 0, done.stderr[-2000:]
+    training_here.stage(project, "inventory")
     return left_to_run(project)
 
 
