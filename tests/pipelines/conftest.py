@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pretextbench.project import layout
 from tests.zygote import Popen, zygote
@@ -80,14 +82,19 @@ def pipeline(project: Path, url: str, *arguments: str, **env: str) -> "subproces
 
 
 @contextlib.contextmanager
-def cluster(folder: Path) -> Iterator[str]:
-    """The address of a Dask scheduler with one worker in `folder`, as a user starts them by hand."""
-    file, log, processes = folder / "scheduler.json", folder / "dask.log", []
+def cluster(folder: Path, copies: bool = False) -> Iterator[str]:
+    """The address of a Dask scheduler with one worker in `folder`, as a user starts them by hand.
+
+    `copies`: they are of the zygote, and the worker is one process, without the one that looks after it.
+    """
+    file, log, processes = folder / "scheduler.json", folder / "dask.log", list["subprocess.Popen[str]"]()
     with log.open("w") as stream:
         for arguments in (["scheduler", "--host", "127.0.0.1", "--port", "0"], ["worker", "--nthreads", "2"]):
-            command = [sys.executable, "-m", "dask", *arguments, "--no-dashboard", "--scheduler-file", str(file)]
+            words = ["dask", *arguments, "--no-dashboard", "--scheduler-file", str(file)]
+            words += ["--no-nanny"] if copies and arguments[0] == "worker" else []
+            make = partial(Popen, _zygotes[0], *words) if copies else partial(subprocess.Popen, _command(words))
             env = {**os.environ, "PYTHONPATH": str(CODE)}
-            processes.append(subprocess.Popen(command, cwd=folder, env=env, stdout=stream, stderr=stream))
+            processes.append(make(cwd=folder, env=env, stdout=stream, stderr=stream, text=True))
             wait_for(file)
     try:
         end = time.monotonic() + 60
@@ -99,6 +106,10 @@ def cluster(folder: Path) -> Iterator[str]:
         for process in reversed(processes):
             process.terminate()
             process.wait(30)
+
+
+def _command(words: list[str]) -> list[str]:
+    return [sys.executable, "-m", *words]
 
 
 def results(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
@@ -116,23 +127,37 @@ def wait_for(path: Path, seconds: float = 60) -> None:
 
 @pytest.fixture(scope="session")
 def server_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project of the server that all tests share."""
+    """The project of the server that all tests of a worker share."""
     return tmp_path_factory.mktemp("server")
 
 
-def inherit_database(home: Path, project: Path) -> None:
-    """Give a project the database of the shared server: creating one takes twice as long as starting on it."""
-    (project / ".prefect").mkdir()
-    old, new = (sqlite3.connect(folder / ".prefect" / "prefect.db") for folder in (home, project))
+def inherit_database(home: Path, project: Path, folder: str = ".prefect") -> None:
+    """Give a project the database of another one: creating one takes twice as long as starting on it."""
+    (project / folder).mkdir()
+    old, new = sqlite3.connect(home / ".prefect" / "prefect.db"), sqlite3.connect(project / folder / "prefect.db")
     old.backup(new)
     old.close()
     new.close()
 
 
 @pytest.fixture(scope="session")
-def server_url(server_home: Path) -> Iterator[str]:
-    """The API address of a server that lives as long as the tests: found and kept as a stage would."""
-    project = server_home
+def server_url(server_home: Path, shared: Path) -> Iterator[str]:
+    """The API address of a server that lives as long as the tests; the first worker has its database created."""
+    first = shared / "first-server"
+    with contextlib.ExitStack() as stack:
+        with FileLock(shared / "first-server.lock"):
+            if created := first.exists():
+                inherit_database(first, server_home)
+            url = stack.enter_context(serving(server_home))
+            if not created:
+                first.mkdir()
+                inherit_database(server_home, first)
+        yield url
+
+
+@contextlib.contextmanager
+def serving(project: Path) -> Iterator[str]:
+    """The API address of the server of a project: found and kept as a stage would."""
     code = "import sys; from pathlib import Path; from pipelines import server; url = server.begin(Path('.')); "
     code += "print(url if server.ready(url, 120) else '', flush=True); sys.stdin.read()"
     env = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_API")}

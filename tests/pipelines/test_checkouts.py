@@ -68,7 +68,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pat
     folder = tmp_path_factory.mktemp("served")
     lay_out(folder, DIAMOND)
     home, away = lay_out_both(folder)
-    with cluster(away) as address:
+    with cluster(away, copies=True) as address:
         yield home, away, address
 
 

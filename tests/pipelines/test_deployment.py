@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import server
-from tests.pipelines.conftest import CODE, Toy
+from tests.pipelines.conftest import CODE, Toy, inherit_database
 from tests.ports import free_port
 
 PIPELINE = """
@@ -79,8 +79,10 @@ class Prefect:
 
 
 @pytest.fixture
-def prefect(toy: Toy) -> Iterator[Prefect]:
+def prefect(toy: Toy, server_home: Path, server_url: str) -> Iterator[Prefect]:
+    """Served on a copy of the database of the tests' server; no test here uses that server itself."""
     made = Prefect(toy(PIPELINE))
+    inherit_database(server_home, made.root, "home")
     try:
         log = made.start("server", "start", "--host", "127.0.0.1", "--port", str(made.port), "--no-ui")
         end = time.monotonic() + 180
