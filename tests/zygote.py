@@ -67,7 +67,7 @@ def _number(stream: socket.socket) -> int:
 
 @contextlib.contextmanager
 def zygote(folder: Path, code: Path) -> Iterator[Path]:
-    """The place of a zygote for the project in `code`, as long as the context."""
+    """The place of a zygote for the project in `code`, as long as the context, which removes `folder`."""
     place = folder / "zygote.sock"
     env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
     command = [sys.executable, "-m", "tests.zygote", str(place)]
@@ -76,6 +76,8 @@ def zygote(folder: Path, code: Path) -> Iterator[Path]:
         assert process.stdout.readline(), "it does not start"
         yield place
         process.communicate()
+        place.unlink()
+        folder.rmdir()
 
 
 class PrefectAsNew:

@@ -76,6 +76,7 @@ def test_the_critical_difference_is_that_of_the_test():
     assert np.mean(agreed) > 0.93, "resamples decide near the border"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [3, 7])
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_the_gap_that_is_printed_is_detected_four_times_out_of_five(monkeypatch, rows, seeds):

@@ -1,15 +1,17 @@
 """A toy DVC project whose stages are one-line shell commands, and one Prefect server for all tests that need one."""
 
 import contextlib
+import functools
 import os
 import re
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -50,7 +52,7 @@ def lay_out(root: Path, dvc_yaml: str) -> None:
 def start(project: Path, module: str, *arguments: str, **env: str) -> "subprocess.Popen[str]":
     """Start `python -m module` in a project, in a process group of its own, as a terminal does, from the zygote."""
     return Popen(
-        _zygotes[0],
+        place(),
         module,
         *arguments,
         cwd=project,
@@ -61,15 +63,19 @@ def start(project: Path, module: str, *arguments: str, **env: str) -> "subproces
     )
 
 
-_zygotes: list[Path] = []
+_open = contextlib.ExitStack()  # what lives as long as the session
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The zygote of the session."""
-    with zygote(tmp_path_factory.mktemp("zygote"), CODE) as place:
-        _zygotes.append(place)
+def _closed() -> Iterator[None]:
+    with _open:
         yield
+
+
+@functools.cache
+def place() -> Path:
+    """The place of the zygote of the session, which starts with the first test that needs it."""
+    return _open.enter_context(zygote(Path(tempfile.mkdtemp(prefix="zygote-")), CODE))
 
 
 def pipeline(project: Path, url: str, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
@@ -92,9 +98,9 @@ def cluster(folder: Path, copies: bool = False) -> Iterator[str]:
         for arguments in (["scheduler", "--host", "127.0.0.1", "--port", "0"], ["worker", "--nthreads", "2"]):
             words = ["dask", *arguments, "--no-dashboard", "--scheduler-file", str(file)]
             words += ["--no-nanny"] if copies and arguments[0] == "worker" else []
-            make = partial(Popen, _zygotes[0], *words) if copies else partial(subprocess.Popen, _command(words))
+            begin = functools.partial(Popen, place()) if copies else _popen
             env = {**os.environ, "PYTHONPATH": str(CODE)}
-            processes.append(make(cwd=folder, env=env, stdout=stream, stderr=stream, text=True))
+            processes.append(begin(*words, cwd=folder, env=env, stdout=stream, stderr=stream, text=True))
             wait_for(file)
     try:
         end = time.monotonic() + 60
@@ -108,8 +114,8 @@ def cluster(folder: Path, copies: bool = False) -> Iterator[str]:
             process.wait(30)
 
 
-def _command(words: list[str]) -> list[str]:
-    return [sys.executable, "-m", *words]
+def _popen(*words: str, **options: Any) -> "subprocess.Popen[str]":
+    return subprocess.Popen([sys.executable, "-m", *words], **options)
 
 
 def results(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
