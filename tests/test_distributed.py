@@ -4,7 +4,6 @@ The two are copies of the test's process, which has torch; the tests compare wha
 random data of methods that gather hide a missing gradient (it is wrong by 1 % only): hence 1e-10, and a planted fault.
 """
 
-import multiprocessing
 import os
 import sys
 import warnings
@@ -19,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pretextbench import distributed
 from pretextbench.distributed import join
+from tests.forked import fork
 
 WORLD, ROWS, DIM = 2, 6, 5  # processes, images of all of them, dimensions
 
@@ -145,13 +145,7 @@ class Pair(NamedTuple):
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     folder = tmp_path_factory.mktemp("pair")
     targets = [folder / f"{number}.pt" for number in range(WORLD)]
-    context = multiprocessing.get_context("fork")
-    calls = [(number, str(folder / "meeting"), str(target)) for number, target in enumerate(targets)]
-    processes = [context.Process(target=main, args=call) for call in calls]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*is multi-threaded, use of fork", DeprecationWarning)
-        for process in processes:
-            process.start()
+    processes = [fork(main, number, str(folder / "meeting"), str(path)) for number, path in enumerate(targets)]
     for process in processes:
         process.join(240)
         process.kill()

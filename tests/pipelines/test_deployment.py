@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from pipelines import server
-from tests.pipelines.conftest import CODE, Toy, inherit_database
+from tests.pipelines.conftest import CODE, Toy, inherit_database, place
 from tests.ports import free_port
+from tests.zygote import Popen
 
 PIPELINE = """
 stages:
@@ -63,10 +64,14 @@ class Prefect:
         return log
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "prefect", *arguments]
-        return subprocess.run(
-            command, cwd=self.root, env=self.env, capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL
-        )
+        """A command of Prefect's, from the zygote."""
+        pipe = subprocess.PIPE
+        with Popen(
+            place(), "prefect", *arguments, cwd=self.root, env=self.env, stdout=pipe, stderr=pipe,
+            stdin=subprocess.DEVNULL, text=True,
+        ) as process:  # fmt: skip
+            out, err = process.communicate(timeout=200)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def stop(self) -> None:
         for process in reversed(self.processes):

@@ -4,7 +4,6 @@ The second checkout shares nothing with the first: it has copies of what the sta
 """
 
 import json
-import multiprocessing
 import os
 import re
 import shutil
@@ -13,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -26,6 +24,7 @@ from pretextbench.train.pretrain import start_fabric
 from stages import agent
 from tests import training_here
 from tests.checkout import Project, checkout, copied
+from tests.forked import fork
 from tests.ports import free_port
 
 PARAMS = """
@@ -113,12 +112,7 @@ class Machines:
     def copy(self, place: str) -> BaseProcess:
         """The second node, in the second checkout, as a copy of this process: so is its worker."""
         meeting = {agent.RENDEZVOUS: place, agent.WAIT: "120"}
-        train = partial(training_here.train, self.two, "rotation", node=1, copies=True, **meeting)
-        process = multiprocessing.get_context("fork").Process(target=train)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*is multi-threaded, use of fork", DeprecationWarning)
-            process.start()
-        return process
+        return fork(partial(training_here.train, self.two, "rotation", node=1, copies=True, **meeting))
 
     def weights(self) -> str:
         card = json.loads((self.one.root / "runs/pretrain/rotation-0/encoder.json").read_text())

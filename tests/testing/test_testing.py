@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
@@ -22,6 +21,7 @@ from pretextbench.recipe import Recipe
 from pretextbench.testing import losses, machines
 from tests import faults
 from tests.faulty_losses import CountsColours
+from tests.forked import fork
 
 CHECKS = testing.CHECKS
 IDS = [method.__name__ for method, _, _ in faults.FAULTS]
@@ -190,12 +190,8 @@ class OneHangs(faults.Gathers):
 
 def copied(work: Callable[..., None], *values: object) -> Child:
     """As `base.child.start`, as a copy of this process: a start takes 4 s, and the first two were started."""
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=alone, args=(work, theirs, *values), daemon=True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*is multi-threaded, use of fork", DeprecationWarning)
-        process.start()
+    ours, theirs = multiprocessing.Pipe()
+    process = fork(alone, work, theirs, *values, daemon=True)
     theirs.close()
     return Child(process, ours)
 
