@@ -149,6 +149,19 @@ def worse(result, by=0.2):
     return replace(result, predictions=lower)
 
 
+def test_protocols_that_need_classes_are_empty_cells_with_their_reason():
+    params = PARAMS.model_copy(update={"finetune": ("10%",), "scratch": ("10%",)})
+    data = FakeTask("number")
+    result = evaluate(Subject(TinyEncoder(), params, CPU, transfer=FakeData(), untrained=True), data)
+    reason = "this protocol needs one class per image"
+    assert result.metrics["finetune"]["10%"] == {"r2": None, "reason": reason} == result.metrics["scratch"]["10%"]
+    assert result.metrics["transfer"] == {"reason": reason}
+    made = compare([row("a", result)], Compare(resamples=100), 0)
+    assert f"10%: {reason}" in made.rows[0].notes
+    assert f"transfer: {reason}" in made.rows[0].notes
+    report([row("a", result)], made)
+
+
 def test_a_mask_is_not_judged_on_images_whose_pixels_are_moved():
     data = FakeTask("mask")
     views = FakeViews(data)

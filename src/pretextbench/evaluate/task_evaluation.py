@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pretextbench.base.measure import MEASURES
 from pretextbench.data.prepared import Prepared
 from pretextbench.errors import UserError
 from pretextbench.evaluate import retrieval
@@ -61,12 +62,21 @@ def evaluate_task(subject: Subject, data: Prepared, base: dict[str, Any], files:
     if not len(scoring.rows):
         return Evaluation({"labelled": False, "reason": "no test image has a label", **base}, files=files)
     metrics, arrays = scoring.record(probed, few, corrupted)
+    metrics |= _classes_only(subject, data)
     sizes = {**base["data"], "train_labelled": len(train.images), "val_labelled": len(val.images), **metrics["data"]}
     notes = [*task.notes(train.targets, scoring.truth), *_resolution(task, subject, data)]
     card = {**names, **metrics["task"], "notes": notes}
     if data.task == "multi-label":
         metrics["retrieval"] = _retrieval(train, test, scoring, probed["knn"].best)
     return Evaluation({"labelled": True, **base, **metrics, "data": sizes, "task": card}, arrays, files)
+
+
+def _classes_only(subject: Subject, data: Prepared) -> dict[str, Any]:
+    """The protocols that were asked for and need classes: empty cells with their reason."""
+    empty = {MEASURES[data.task].key: None, "reason": f"this protocol {CLASSES_ONLY}"}
+    asked = {"finetune": subject.params.finetune, "scratch": subject.params.scratch if subject.untrained else ()}
+    gaps: dict[str, Any] = {kind: {budget: empty for budget in budgets} for kind, budgets in asked.items() if budgets}
+    return gaps | ({"transfer": {"reason": f"this protocol {CLASSES_ONLY}"}} if subject.transfer else {})
 
 
 def _resolution(task: Task, subject: Subject, data: Prepared) -> list[str]:

@@ -32,6 +32,8 @@ BANK = 10_000  # training images that vote, at most
 
 def untunable(data: Prepared) -> str:
     """The reason why nothing can be tuned on these images; empty where it can. Test labels are not looked at."""
+    if data.task != "class":
+        return "the labels are no classes"
     if not data.classes:
         return "there are no labels"
     for split, title in (("train", "training"), ("val", "validation")):
