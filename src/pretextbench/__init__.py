@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pretextbench.library.contest import compare_methods
     from pretextbench.library.embedder import Embedder, load_encoder
-    from pretextbench.library.result import Result, Trained
+    from pretextbench.library.opened import Result, Trained
 
 __all__ = ["Embedder", "Result", "Trained", "__version__", "compare_methods", "load_encoder", "open"]
 __version__ = version("pretextbench")
@@ -29,7 +29,7 @@ def open(folder: str = ".") -> "Result":
     """
     from pathlib import Path
 
-    from pretextbench.library.result import Result
+    from pretextbench.library.opened import Result
 
     return Result(Path(folder).expanduser())
 
@@ -44,7 +44,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(embedder, name)
     if name in ("Result", "Trained"):
-        from pretextbench.library import result
+        from pretextbench.library import opened
 
-        return getattr(result, name)
+        return getattr(opened, name)
     raise AttributeError(f"module 'pretextbench' has no attribute {name!r}")

@@ -128,6 +128,7 @@ def test_it_is_written_and_compared(judged, tmp_path):
     assert made.verdicts[LINEAR].p("good", "random") < 0.05
     assert f"has a {made.measure.name} of" in recommendation_md(made)
     assert made.measure.title in leaderboard_md(made)
+    assert f"linear {made.measure.name} %" in leaderboard_md(made)
     page = report(rows, made)
     assert f"test {made.measure.name} (%)" in page
     assert ("Look-alikes" in page) == (data.task == "multi-label")

@@ -24,7 +24,7 @@ from pretextbench.errors import UserError
 from pretextbench.evaluate.evaluation import save
 from pretextbench.evaluate.protocol import evaluate
 from pretextbench.evaluate.subject import Snapshots, Subject
-from pretextbench.library.result import Result
+from pretextbench.library.opened import Result
 from pretextbench.methods.derived import derive
 from pretextbench.params import Params, Prepare
 from pretextbench.project import demands, layout

@@ -14,11 +14,11 @@ from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import KNN, LAST, LINEAR, pictured
 from pretextbench.compare.runs import Run
 from pretextbench.report import budget_orders, cost_figure, figures, learning, panels, sections, tuning
-from pretextbench.report.label_notes import label_notes
+from pretextbench.report.label_notes import kinds, label_notes
 from pretextbench.report.panels import MATRIX, classes, confusion, mistakes
 from pretextbench.report.sections import Groups
 from pretextbench.report.svg import STEPS, Style, styles
-from pretextbench.report.tables import caption, kinds, percent
+from pretextbench.report.tables import caption, percent
 
 PAGES = Environment(
     loader=PackageLoader("pretextbench", "report"),

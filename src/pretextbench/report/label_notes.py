@@ -1,4 +1,4 @@
-"""The columns for few labels: which numbers in them took more labels, and the notes below the tables."""
+"""Labels in words: what they are, which numbers of the columns for few labels took more, notes below the tables."""
 
 from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
 from pretextbench.compare.protocols import FEW, TUNED, Protocol
@@ -41,3 +41,15 @@ def label_notes(comparison: Comparison) -> list[str]:
             "`evaluate.scratch` names the budgets, and the row `random` is needed."
         )
     return notes
+
+
+def kinds(comparison: Comparison) -> str:
+    """What the labels are: 10 classes, 3 labels, the number age, masks of 2 values."""
+    names = comparison.task.get("names", [])
+    several = f"{len(names)} label{'s' if len(names) != 1 else ''}"
+    words = {
+        "multi-label": several,
+        "number": f"the number {''.join(names[:1])}",
+        "mask": f"masks of {len(names)} values",
+    }
+    return words.get(str(comparison.task.get("name")), f"{comparison.classes:,} classes")

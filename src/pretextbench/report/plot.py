@@ -12,7 +12,7 @@ from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import KNN, LINEAR
 from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import RANDOM
-from pretextbench.report.tables import kinds
+from pretextbench.report.label_notes import kinds
 
 METHOD, CONTROL, KNN_INK = "#0072B2", "#9A9A9A", "#D55E00"  # Okabe & Ito 2008: distinguishable with any colour vision
 INK, FAINT = "#222222", "#DDDDDD"

@@ -9,7 +9,7 @@ import numpy as np
 from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
 from pretextbench.compare.protocols import KNN, LAST, LINEAR, Protocol
 from pretextbench.compare.rows import Row
-from pretextbench.report.label_notes import label_notes, mark
+from pretextbench.report.label_notes import kinds, label_notes, mark
 
 Cell = str | int | float | None
 MEASURES = ("rankme", "uniformity", "feature_std", "alignment")  # keys of LABEL_FREE in the order of the files' columns
@@ -111,7 +111,8 @@ def leaderboard_md(comparison: Comparison) -> str:
 def _judged(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     percent = f"{comparison.params.confidence:.0%} interval".replace("%", " %")
     headings = [protocol.heading for protocol in _further(comparison)]
-    header = ["", "linear %", percent, "tie", "layer", "last layer %", "k-NN %"]
+    unit = f"{comparison.measure.name} %" if comparison.task else "%"  # accuracy goes without saying
+    header = ["", f"linear {unit}", percent, "tie", "layer", "last layer %", "k-NN %"]
     header += [*(f"{title} %" for title in headings), "RankMe", *COST]
     return header, [*(_cells(comparison, row) for row in comparison.rows), *_scratch_line(comparison, header)]
 
@@ -212,18 +213,6 @@ def _ties(comparison: Comparison) -> str:
     picked = comparison.subject(comparison.leader.name)
     kind = "encoders of methods" if comparison.one_seed else "methods"
     return f"`a`: {picked}, which validation picked, and the {kind} that the test cannot distinguish from it"
-
-
-def kinds(comparison: Comparison) -> str:
-    """What the labels are: 10 classes, 3 labels, the number age, masks of 2 values."""
-    names = comparison.task.get("names", [])
-    several = f"{len(names)} label{'s' if len(names) != 1 else ''}"
-    words = {
-        "multi-label": several,
-        "number": f"the number {''.join(names[:1])}",
-        "mask": f"masks of {len(names)} values",
-    }
-    return words.get(str(comparison.task.get("name")), f"{comparison.classes:,} classes")
 
 
 def _drawn(comparison: Comparison) -> str:

@@ -1,4 +1,4 @@
-"""The result of a comparison, read from its folder: a table, the answer in words, a plot, and the encoders."""
+"""An opened comparison: a table, the answer in words, a plot, and the encoders, read from its folder."""
 
 from dataclasses import dataclass
 from functools import cached_property
