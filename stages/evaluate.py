@@ -3,11 +3,8 @@
 python -m stages evaluate METHOD SEED
 """
 
-import shutil
-
 import torch
 
-from pretextbench.base.files import whole_folder
 from pretextbench.base.measure import measure_of
 from pretextbench.data.prepared import Prepared
 from pretextbench.evaluate.evaluation import save
@@ -22,11 +19,6 @@ from stages import inputs
 from stages.arguments import method_and_seed
 
 RANDOM = "random"  # the control whose encoder is not trained
-COPIED = (
-    encoder_folder.CARD,
-    "history.csv",
-    "samples.png",
-)  # for compare, which reads only evaluations
 
 
 def main() -> None:
@@ -47,11 +39,7 @@ def main() -> None:
         card.method == RANDOM,
     )
     result = evaluate(subject, data)
-    with whole_folder(target) as out:
-        save(result, out)
-        for file in COPIED:
-            if (source / file).is_file():
-                shutil.copy(source / file, out)
+    save(result, target, source)
     inputs.check()
     record_evaluate(target, source, layout.root(), layout.experiment(params))
     forget_evaluated(name, seed)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,7 @@ def stages(probe: str, result: Probed, scored: Scored) -> dict[str, Any]:
 
 METRICS, PREDICTIONS, LAYERS, CONFUSION = layout.METRICS, "predictions.npz", "layers.csv", "confusion.csv"
 MAP, GALLERY = "map.csv", "neighbours.png"
+COPIED = (layout.CARD, "history.csv", "samples.png")  # from the folder of a training
 FEW_CLASSES = 100  # up to which metrics.json has the confusion table; of 1,000 it would be a million lines
 Arrays = Mapping[str, npt.NDArray[np.int64]]
 
@@ -117,8 +119,10 @@ def record(
     return Evaluation(metrics, predicted, files)
 
 
-def save(evaluation: Evaluation, folder: Path) -> None:
+def save(evaluation: Evaluation, folder: Path, training: Path | None = None) -> None:
     """Write metrics.json, predictions.npz, pictures and, with labels, layers.csv and confusion.csv; whole or nothing.
+
+    Of the folder of a training the files that a comparison shows are copied too: a comparison reads only evaluations.
 
     Raises:
         UserError: the folder cannot be written.
@@ -129,6 +133,9 @@ def save(evaluation: Evaluation, folder: Path) -> None:
         for name, content in evaluation.files.items():
             (scratch / name).write_bytes(content)
         np.savez_compressed(scratch / PREDICTIONS, **evaluation.predictions)  # type: ignore[arg-type]
+        for file in COPIED if training else ():
+            if training and (training / file).is_file():
+                shutil.copy(training / file, scratch)
         if evaluation.metrics["labelled"]:
             _write_csv(
                 scratch / LAYERS,

@@ -3,7 +3,6 @@
 The folder that it leaves has the layout of a project, so that `open` and the commands `embed` and `export` read it.
 """
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -14,7 +13,6 @@ import torch
 
 from pretextbench import registry
 from pretextbench.audit.together import near_duplicates
-from pretextbench.base.files import whole_folder
 from pretextbench.base.section import parse
 from pretextbench.compare.comparison import compare
 from pretextbench.compare.runs import read
@@ -38,7 +36,6 @@ from pretextbench.views.frozen import Views
 from pretextbench.views.make import make_views
 
 ORIGIN = "compare_methods()"  # in messages on parameters
-COPIED = (encoder_folder.CARD, "history.csv", "samples.png")  # from the training, beside its evaluation
 SOURCES = set(get_args(Prepare.model_fields["source"].annotation)) - {"folder"}  # data sets by name
 RANDOM = "random"  # the control whose encoder is not trained
 
@@ -157,11 +154,7 @@ def _judge(name: str, seed: int, params: Params, data: Prepared, place: Path) ->
         encoder.to(device), params.evaluate, device, views, snapshots=kept, untrained=card.method == RANDOM
     )
     result = evaluate(subject, data)
-    with whole_folder(target) as out:
-        save(result, out)
-        for file in COPIED:
-            if (source / file).is_file():
-                shutil.copy(source / file, out)
+    save(result, target, source)
 
 
 def _ranked(params: Params, names: Sequence[str], place: Path) -> Result:
