@@ -188,6 +188,14 @@ def test_other_test_labels_change_no_choice(task):
     assert first["budgets"]["50%"]["redraws"] == second["budgets"]["50%"]["redraws"]
 
 
+@pytest.mark.parametrize("task", ["multi-label", "number", "mask"])
+def test_validation_chooses_the_penalty(task):
+    """With one penalty that leaves nothing of the weights, the other is taken at the best layer."""
+    params = PARAMS.model_copy(update={"linear_l2": (1e-3, 1e6), "budgets": ()})
+    linear = evaluate(Subject(TinyEncoder(), params, CPU), FakeTask(task)).metrics["linear"]
+    assert linear["layers"][linear["best"]]["l2"] < 1
+
+
 @pytest.mark.parametrize("task", ["multi-label", "number"])  # the place of a pixel in the image tells of its mask
 def test_labels_without_a_pattern_are_at_chance(task):
     data = FakeTask(task, shuffled=True, test=160)
