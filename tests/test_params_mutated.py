@@ -88,6 +88,7 @@ def mutated(lines: list[str], draw: random.Random) -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.slow
 def test_a_mutated_text_is_accepted_or_refused_in_words(shipped: list[str]) -> None:
     """No control character reaches the terminal; what is accepted suits the methods, and DVC reads the same."""
     known: dict[str, Any] = {}

@@ -88,6 +88,7 @@ def test_a_rehearsed_step_is_a_training_step_that_moves_nothing() -> None:
         torch.testing.assert_close(mine.grad, moved.grad, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_an_estimate_does_not_import_the_compiler_of_torch() -> None:
     """It would take longer than everything that is measured."""
     code = (

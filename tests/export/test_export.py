@@ -140,6 +140,7 @@ def test_timm_knows_the_statistics_and_the_size(tmp_path: Path) -> None:
         assert config["std"] == pytest.approx(encoder_files.STD)
 
 
+@pytest.mark.slow
 def test_the_lines_name_what_the_libraries_have(tmp_path: Path) -> None:
     def lines(to: str, *design: object) -> str:
         encoder, card = encoder_folder.load(encoder_files.write(tmp_path / "e", *design))  # type: ignore[arg-type]

@@ -93,6 +93,7 @@ def test_a_project_is_opened_and_its_encoder_loaded(result):
     assert encoder(torch.rand(2, 3, 16, 16)).shape == (2, encoder.dim)
 
 
+@pytest.mark.slow
 def test_the_same_folder_gives_the_same_numbers(result, photos):
     before = (result.folder / "reports/leaderboard.csv").read_text()
     again = pb.compare_methods(photos, ["rotation"], budget=128, folder=result.folder, tell=str, **SMALL)

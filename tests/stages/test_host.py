@@ -149,6 +149,7 @@ def test_a_host_that_is_killed_leaves_an_error(stage: Stage, host: "subprocess.P
     assert (process.returncode, error.splitlines()[-1][:30]) == (1, "error: the host of the stages ")
 
 
+@pytest.mark.slow
 def test_the_host_ends_after_the_last_stage(stage: Stage, host: "subprocess.Popen[str]") -> None:
     stage("toy").communicate(timeout=60)
     assert host.wait(timeout=60) == 0
@@ -178,6 +179,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_the_host_stays_as_long_as_the_runs_that_use_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run that has started it, and another one of which it has run a stage."""
     monkeypatch.setenv(delegate.LINGER, "0.2")
