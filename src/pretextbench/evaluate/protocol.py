@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pretextbench.data.prepared import Prepared
+from pretextbench.data.prepared import Prepared, spread
 from pretextbench.errors import UserError
 from pretextbench.evaluate import evaluation, label_budgets, retrieval, scoring
 from pretextbench.evaluate.curve import learning_curve
@@ -65,8 +65,8 @@ def evaluate(subject: Subject, data: Prepared) -> Evaluation:
         "labelfree": _label_free(subject, held_out),
     }
     if data.task != "class":
-        files = _pictures(subject, data, subject.features(data.images("train")), held_out)
-        return evaluate_task(subject, data, base, files)
+        pooled = {"train": subject.features(data.images("train")), "val": held_out}
+        return evaluate_task(subject, data, base, _pictures(subject, data, pooled["train"], held_out), pooled)
     if reason := _unusable(labels, data.classes):
         files = _pictures(subject, data, subject.features(data.images("train")), held_out)
         return Evaluation({"labelled": False, "reason": reason, **base}, files=files)
@@ -115,9 +115,9 @@ def _predictions(
 
 def _look_alikes(bench: Bench, scored: scoring.Scored, stage: str) -> dict[str, Any]:
     """Whether the training images that are most similar to a test image are of its class, at the k-NN stage."""
-    asked = retrieval.spread(len(scored.index), retrieval.QUERIES)
+    asked = spread(len(scored.index), retrieval.QUERIES)
     labelled = np.flatnonzero(bench.labels["train"].numpy() >= 0)
-    bank = torch.from_numpy(labelled[retrieval.spread(len(labelled), retrieval.BANK)])
+    bank = torch.from_numpy(labelled[spread(len(labelled), retrieval.BANK)])
     queries = bench.features["test"][stage][torch.from_numpy(scored.index[asked])]
     truth, labels = torch.from_numpy(scored.labels[asked]), bench.labels["train"][bank]
     return {"layer": stage, **retrieval.retrieve(queries, bench.features["train"][stage][bank], truth, labels)}

@@ -6,7 +6,6 @@ shares a label. Average precision as in `multi_label`: the mean precision at the
 
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -54,8 +53,3 @@ def retrieve(queries: Tensor, bank: Tensor, asked: Tensor, labels: Tensor, chunk
         "chance": float(torch.cat(shares).mean()),
         "queries": len(precision),
     }
-
-
-def spread(count: int, most: int) -> np.ndarray:
-    """At most `most` of the row numbers 0 to count - 1, evenly spaced."""
-    return np.linspace(0, count - 1, min(count, most)).astype(int)

@@ -5,20 +5,21 @@ curve; and the test targets are read once, after every choice. A prediction is k
 that a comparison treats it as it treats right and wrong.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from pretextbench.base.measure import MEASURES
-from pretextbench.data.prepared import Prepared
+from pretextbench.data.prepared import Prepared, spread
 from pretextbench.errors import UserError
 from pretextbench.evaluate import retrieval
 from pretextbench.evaluate.curve import MOST
 from pretextbench.evaluate.evaluation import Evaluation
 from pretextbench.evaluate.label_budgets import Budget
 from pretextbench.evaluate.mask import Mask
-from pretextbench.evaluate.subject import Subject
+from pretextbench.evaluate.subject import Features, Subject
 from pretextbench.evaluate.task import Array, Probed, Task, error
 from pretextbench.evaluate.task_probes import Part, Probes, task_for
 from pretextbench.evaluate.task_scoring import Few, TaskScoring
@@ -28,7 +29,9 @@ MOVING = ("rotate",)  # corruptions that move pixels, so that a mask no longer f
 CLASSES_ONLY = "needs one class per image"
 
 
-def evaluate_task(subject: Subject, data: Prepared, base: dict[str, Any], files: dict[str, bytes]) -> Evaluation:
+def evaluate_task(
+    subject: Subject, data: Prepared, base: dict[str, Any], files: dict[str, bytes], pooled: Mapping[str, Features]
+) -> Evaluation:
     """Judge a frozen encoder by labels that are no classes.
 
     Args:
@@ -36,14 +39,16 @@ def evaluate_task(subject: Subject, data: Prepared, base: dict[str, Any], files:
         data: images and targets, opened with the labels folder.
         base: the metrics that need no labels.
         files: pictures.
+        pooled: features of all training and validation images, by split.
     """
     names = {"name": data.task, "names": data.targets("train").names}
     base = {**base, "task": names}
-    train, val = (_part(subject, data, split) for split in ("train", "val"))
+    train, val = (_part(data, split, pooled[split]) for split in ("train", "val"))
     for part, title in ((train, "training"), (val, "validation")):
         if not len(part.images):
             return Evaluation({"labelled": False, "reason": f"no {title} image has a label", **base}, files=files)
-    test, task = _part(subject, data, "test", scored=False), task_for(data.targets("train"))
+    images = data.images("test")
+    test, task = Part(images, subject.features(images), np.empty(0)), task_for(data.targets("train"))
     probes = Probes(task, subject.encoder, subject.params, subject.device)
     probes.prepare(train)
     try:
@@ -91,27 +96,24 @@ def _resolution(task: Task, subject: Subject, data: Prepared) -> list[str]:
 
 def _retrieval(train: Part, test: Part, scoring: TaskScoring, stage: str) -> dict[str, Any]:
     """Look-alikes among the training images at the k-NN stage: those that share a label."""
-    asked = retrieval.spread(len(scoring.rows), retrieval.QUERIES)
-    bank = torch.from_numpy(retrieval.spread(len(train.images), retrieval.BANK))
+    asked = spread(len(scoring.rows), retrieval.QUERIES)
+    bank = torch.tensor(spread(len(train.images), retrieval.BANK))
     queries, truth = test.pooled[stage][torch.from_numpy(scoring.rows[asked])], torch.from_numpy(scoring.truth[asked])
     result = retrieval.retrieve(queries, train.pooled[stage][bank], truth, torch.from_numpy(train.targets)[bank])
     return {"layer": stage, **result}
 
 
-def _part(subject: Subject, data: Prepared, split: str, scored: bool = True) -> Part:
-    """The images of a split whose targets are known; of test all of them, and no targets."""
-    if not scored:
-        return Part(data.images(split), subject.features(data.images(split)), np.empty(0))
+def _part(data: Prepared, split: str, pooled: Features) -> Part:
+    """The images of a split whose targets are known."""
     targets = data.targets(split)
     rows = np.flatnonzero(targets.known())
-    images = data.images(split)[rows]
-    pooled = subject.features(images) if len(rows) else {}
-    return Part(images, pooled, np.asarray(targets.values[rows]))
+    known = {stage: x[torch.from_numpy(rows)] for stage, x in pooled.items()}
+    return Part(data.images(split)[rows], known, np.asarray(targets.values[rows]))
 
 
 def _fewer(part: Part) -> Part:
     """At most VALIDATION images where targets are masks."""
-    rows = retrieval.spread(len(part.images), VALIDATION if part.targets.ndim == 3 else len(part.images))
+    rows = np.array(spread(len(part.images), VALIDATION if part.targets.ndim == 3 else len(part.images)))
     return Part(part.images[rows], {stage: x[torch.from_numpy(rows)] for stage, x in part.pooled.items()},
                 part.targets[rows])  # fmt: skip
 
@@ -148,7 +150,7 @@ def _curve(subject: Subject, probes: Probes, data: Prepared) -> dict[str, Any]:
     stages: dict[str, list[float]] = {}
     errors: dict[str, list[float]] = {}
     rows = {split: np.flatnonzero(data.targets(split).known()) for split in ("train", "val")}
-    rows = {split: each[retrieval.spread(len(each), MOST)] for split, each in rows.items()}
+    rows = {split: each[spread(len(each), MOST)] for split, each in rows.items()}
 
     def add(snapshot: Subject) -> None:
         parts = {}

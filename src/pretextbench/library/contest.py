@@ -144,7 +144,7 @@ def _train(job: Job, place: Path, tell: Callable[[str], object]) -> None:
 
 
 def _judge(name: str, seed: int, params: Params, data: Prepared, place: Path) -> None:
-    """Evaluate one encoder; one that was evaluated before, as it is now, is left as it is."""
+    """Evaluate one encoder and write the result."""
     source, target = place / layout.pretrained(name, seed), place / layout.evaluated(name, seed)
     encoder, card = encoder_folder.load(source)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
