@@ -78,6 +78,18 @@ def test_the_best_encoder_embeds_arrays_files_and_folders_alike(result, photos):
     assert "the ranked layer" in repr(result.best)
 
 
+def test_features_are_of_the_ranked_layer_and_of_every_image(result):
+    """More images than a batch; the last layer gives other features."""
+    images = np.random.default_rng(0).integers(0, 255, (600, 16, 16, 3)).astype(np.uint8)
+    trained = pb.Trained(result.best.folder, "layer1")
+    assert trained.embedder().layer == "layer1"
+    features = trained.embed(images)
+    assert len(features) == 600
+    assert features[-1:] == pytest.approx(trained.embed(images[-1:]), abs=1e-4)
+    last = pb.Embedder(result.best.folder).transform(images[:4])
+    assert last.shape != features[:4].shape or not np.allclose(last, features[:4])
+
+
 def test_an_embedder_goes_into_a_pipeline(result, photos):
     files = sorted(photos.glob("*/*.png"))
     labels = [file.parent.name for file in files]
