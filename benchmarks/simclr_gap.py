@@ -59,7 +59,7 @@ class ViewByView(SimCLR):
 
     def project(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """z of both views, each (B, head_dim)."""
-        z1, z2 = (self.head(maps) for maps in encode(self.encoder, views[:2]))
+        z1, z2 = (self.projector(maps) for maps in encode(self.encoder, views[:2]))
         return z1, z2
 
 

@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from pretextbench.base.files import read_json
 from pretextbench.compare.budget_orders import BudgetOrders, budget_orders
 from pretextbench.compare.comparison import compare
 from pretextbench.compare.runs import CARD, Run, read
+from pretextbench.data.prepared import Prepared
 from pretextbench.params import Compare
 from pretextbench.project import layout
 from pretextbench.project.settings import parameters, parameters_text
 from pretextbench.project.variant import at_budget
-from pretextbench.report.output import Appendix, write
+from pretextbench.report.html import Appendix
+from pretextbench.report.output import write
 from pretextbench.track.records import git_commit
 from pretextbench.track.stage_records import record_compare
 from pretextbench.tune import summary
@@ -33,7 +36,8 @@ def main() -> None:
     evaluations = layout.EVALUATED
     runs, others = read(evaluations, folders), at_budgets(params.compare)
     folders += [run.folder.name for group in others.values() for run in group if run.folder]
-    appendix = Appendix.read(layout.AUDIT, recipe([evaluations / folder for folder in folders]))
+    told = recipe([evaluations / folder for folder in folders])
+    appendix = Appendix.read(layout.AUDIT, told, Prepared(layout.IMAGES), f"{date.today():%-d %B %Y}")
     comparison = replace(
         compare(runs, params.compare, params.compare.seed),
         tuning=tuned(params.compare.methods),

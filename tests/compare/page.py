@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 from pretextbench.compare.comparison import compare
 from pretextbench.params import Compare
-from pretextbench.report.html import report_html
+from pretextbench.report.html import Appendix, report_html
 from pretextbench.report.recommend import recommendation_md
 
 PARAMS = Compare(resamples=500)
@@ -46,5 +46,4 @@ class Page(HTMLParser):
 
 def report(results, comparison=None, recommendation=None, **further):
     comparison = comparison or compare(results, PARAMS)
-    further = {"audit": None, "audit_picture": None, "recipe": {}} | further
-    return report_html(comparison, results, recommendation or recommendation_md(comparison), **further)
+    return report_html(comparison, results, recommendation or recommendation_md(comparison), Appendix(**further))

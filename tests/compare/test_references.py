@@ -12,7 +12,8 @@ from pretextbench.compare.comparison import Comparison, compare
 from pretextbench.compare.protocols import LINEAR
 from pretextbench.compare.runs import read
 from pretextbench.params import Compare
-from pretextbench.report.output import Appendix, write
+from pretextbench.report.html import Appendix
+from pretextbench.report.output import write
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.tables import leaderboard_csv, leaderboard_md
 from tests.compare.fakes import on_disk, runs

@@ -10,7 +10,18 @@ from PIL import Image
 
 from pretextbench.evaluate import protocol
 from pretextbench.evaluate.features import extract
-from pretextbench.evaluate.pictures import HEADER, RIGHT, WRONG, Side, feature_map, gallery, nearest, pca, queries
+from pretextbench.evaluate.pictures import (
+    HEADER,
+    RIGHT,
+    WRONG,
+    Side,
+    alike,
+    feature_map,
+    gallery,
+    nearest,
+    pca,
+    queries,
+)
 from pretextbench.params import Evaluate
 from tests.evaluate.fakes import FakeData, FakeViews, TinyEncoder
 
@@ -172,3 +183,15 @@ def test_frames_say_whether_the_class_is_the_same():
     unlabelled = Side(images, bank.features, np.full(3, -1))
     sheet = Image.open(io.BytesIO(gallery(unlabelled, unlabelled, (), "z")))
     assert tuple(round(255 * c) for c in WRONG) not in {tuple(p) for p in np.asarray(sheet).reshape(-1, 3).tolist()}
+
+
+def test_the_table_of_neighbours_has_the_rows_and_classes_of_the_picture():
+    bank = Side(
+        np.zeros((3, 8, 8, 3), np.uint8), torch.tensor([[0.0, 1.0], [1.0, 0.1], [1.0, 0.0]]), np.array([0, 1, -1])
+    )
+    asked = Side(bank.images[:2], torch.tensor([[0.0, 2.0], [1.0, 0.0]]), np.array([-1, 1]))
+    lines = list(csv.DictReader(io.StringIO(alike(bank, asked, ("a,b", "c")).decode())))
+    assert [(line["query"], line["query_class"], line["image"], line["class"]) for line in lines] == [
+        ("1", "c", "2", ""), ("1", "c", "1", "c"), ("1", "c", "0", "a,b"),
+    ]  # fmt: skip
+    assert [line["rank"] for line in lines] == ["1", "2", "3"]

@@ -19,7 +19,7 @@ from tests.evaluate.fakes import FakeData, FakeViews, TinyEncoder
 
 CPU = torch.device("cpu")
 PARAMS = Evaluate(budgets=("10%", "5"), redraws=2, linear_l2=(1e-3, 1e-1), map_images=20)
-UNJUDGED = ["map.csv", "metrics.json", "neighbours.png", "predictions.npz"]
+UNJUDGED = ["map.csv", "metrics.json", "neighbours.csv", "neighbours.png", "predictions.npz"]
 
 
 def judged(data, encoder=None, params=PARAMS, **further):

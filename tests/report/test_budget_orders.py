@@ -57,7 +57,7 @@ def test_the_table_and_the_file_have_the_accuracies_of_each_budget():
     assert header == "name,images,accuracy,low,high"
     assert len(lines) == 6
     assert f"simclr,96000,{accuracies[1]:.6g}," in "\n".join(lines)
-    page = report_html(comparison, results, recommendation_md(comparison), None, None, {})
+    page = report_html(comparison, results, recommendation_md(comparison))
     assert '<section id="orders">' in page
     assert section["rows"]["jigsaw"][1] in page
 
@@ -67,4 +67,4 @@ def test_with_one_budget_nothing_is_said():
     assert module.sentences(comparison) == []
     assert module.section(comparison, {}) is None
     assert module.orders_csv(comparison) == "name,images,accuracy,low,high\n"
-    assert 'id="orders"' not in report_html(comparison, results, recommendation_md(comparison), None, None, {})
+    assert 'id="orders"' not in report_html(comparison, results, recommendation_md(comparison))

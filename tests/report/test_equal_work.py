@@ -48,7 +48,7 @@ def test_rows_of_one_budget_of_work_are_ranked_whatever_they_have_seen(plain):
     assert "different numbers of images**" not in board + text
     assert "twice the budget (`pretrain.multiply_adds`)" in text
     assert {float(line["total_gmacs"]) for name, line in table(results).items() if name != "random"} == {320.0}
-    page = report_html(results, plain, text, None, None, {})
+    page = report_html(results, plain, text)
     assert "3.2e+11 multiply-adds in each pretraining, up to 64,000 images seen" in page
     assert compare(plain, PARAMS).work is None
     assert "Budget: equal work" not in leaderboard_md(compare(plain, PARAMS))
@@ -71,4 +71,4 @@ def test_there_is_a_front_for_time_and_one_for_work(plain):
     drawn = {word: figure for word, _, figure in costs(results, styles(results.rows))}
     hollow = {word: len(re.findall(r"fill: var\(--paper\)", figure)) for word, figure in drawn.items()}
     assert hollow["multiply-adds"] > hollow["time"] > 0, "supervised alone is off the front of time"
-    assert "in both multiply-adds and accuracy (random, simclr)" in report_html(results, costly, "# ", None, None, {})
+    assert "in both multiply-adds and accuracy (random, simclr)" in report_html(results, costly, "# ")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pretextbench.base import colours
 from pretextbench.compare import robustness
 from pretextbench.compare.comparison import compare
 from pretextbench.params import Compare
@@ -16,6 +17,7 @@ from pretextbench.report.svg import chart, paint, render, spread, styles
 from tests.compare.fakes import BUDGETS, STAGES, runs
 
 PLAIN = {"simclr": 0.75, "rotation": 0.64, "random": 0.52, "supervised": 0.85}
+BUILT_IN = colours.ORDER
 CSS = Path(svg.__file__).with_name("report.css").read_text()
 
 
@@ -166,12 +168,23 @@ def test_figures_on_one_page_share_no_id_and_keep_any_name():
     assert "http" not in texts[0]
 
 
-def test_methods_are_told_apart_by_more_than_hue_when_hues_run_out():
+def test_every_method_of_the_project_has_its_own_look_in_any_company():
     row = compare(runs({"a": 0.5}), Compare(resamples=50)).rows[0]
-    looks = styles([replace(row, name=f"m{i}") for i in range(3 * svg.HUES)])
-    assert len({(look.hue, look.marker, look.dash) for look in looks.values()}) == 3 * svg.HUES
-    again = styles([replace(row, name=f"m{i}") for i in reversed(range(3 * svg.HUES))])
-    assert again == looks
+    names = {folder.name for folder in (Path(__file__).parents[2] / "plugins").iterdir() if folder.is_dir()}
+    assert names == set(BUILT_IN)
+    looks = styles([replace(row, name=name) for name in names])
+    assert len({(look.hue, look.marker, look.dash) for look in looks.values()}) == len(names)
+    for name, look in looks.items():
+        assert styles([replace(row, name=name)]) == {name: look}
+        assert colours.line_colour(name) == colours.HUES[int(look.hue.removeprefix("hue"))].line
+
+
+def test_names_of_others_look_unlike_the_methods_of_the_project():
+    row = compare(runs({"a": 0.5}), Compare(resamples=50)).rows[0]
+    own = styles([replace(row, name=name) for name in BUILT_IN]).values()
+    others = styles([replace(row, name=f"m{i}") for i in range(300)]).values()
+    assert not {(look.marker, look.dash) for look in own} & {(look.marker, look.dash) for look in others}
+    assert len({(look.hue, look.marker, look.dash) for look in others}) == 3 * len(colours.HUES)
 
 
 def luminance(colour):
@@ -184,11 +197,13 @@ def luminance(colour):
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_text_can_be_read_in_both_modes(mode):
     light, dark = CSS.split("@media screen and (prefers-color-scheme: dark)")[:2]
+    text = {f"text{i}": hue.text if mode == "light" else hue.dark_text for i, hue in enumerate(colours.HUES)}
     results = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6})", light.replace("#fff;", "#ffffff;")))
     if mode == "dark":
         results |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", dark[: dark.index("* {")]))
+    results |= text
     assert len(results) > 20
-    for name in ("ink", "soft", "accent", "floor-text", "ceiling-text", *(f"text{i}" for i in range(svg.HUES))):
+    for name in ("ink", "soft", "accent", "floor-text", "ceiling-text", *text):
         a, b = sorted((luminance(results[name]), luminance(results["paper"])))
         assert (b + 0.05) / (a + 0.05) >= 4.5, name  # WCAG 2.2, AA
 

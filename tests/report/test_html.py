@@ -1,6 +1,8 @@
 """The report as a file that stands alone: what is in it, what is absent, and that no name breaks it."""
 
 import base64
+import html
+import io
 import re
 import subprocess
 import sys
@@ -9,9 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pretextbench.compare.budget_orders import budget_orders
 from pretextbench.compare.comparison import compare
+from pretextbench.evaluate.pictures import ALIKE_HEADER
 from pretextbench.report.html import TITLES, recommendation_parts
 from pretextbench.report.tables import percent
 from pretextbench.tune.summary import Row, Summary
@@ -21,6 +25,16 @@ from tests.compare.page import PARAMS, PLAIN, Page, report
 
 PNG = b"\x89PNG not really"
 RECIPE = {"commit": "abc1234", "params.yaml": "encoder:\n  name: resnet10\n"}
+
+
+class Greys:
+    """Prepared images of which number i has the brightness 20 i in train and 20 i + 10 in validation."""
+
+    def images(self, split):
+        return np.stack([np.full((8, 8, 3), 20 * i + (10 if split == "val" else 0), np.uint8) for i in range(8)])
+
+
+GREYS = Greys()
 
 
 def with_files(results, folder):
@@ -35,6 +49,8 @@ def with_files(results, folder):
         )
         (home / "map.csv").write_text("class,pca_x,pca_y,tsne_x,tsne_y\n" + dots)
         (home / "samples.png").write_bytes(PNG)
+        lines = (f"{q},class{q},{rank},{q + rank},class{q if rank % 2 else 9}\n" for q in range(3) for rank in (1, 2))
+        (home / "neighbours.csv").write_text(",".join(ALIKE_HEADER) + "\n" + "".join(lines))
         placed.append(replace(run, folder=home))
     return placed
 
@@ -48,7 +64,7 @@ def full(tmp_path_factory):
     orders = budget_orders({images: [run for run in results if run.kind == "method"] for images in (1, 2)}, PARAMS)
     comparison = replace(compare(results, PARAMS), tuning={"simclr": Summary("", {}, 0.0, (row,))}, orders=orders)
     audit = {"said": "No image of the test split is in train."}
-    return comparison, results, report(results, comparison, audit=audit, audit_picture=PNG, recipe=RECIPE)
+    return comparison, results, report(results, comparison, audit=audit, pairs=PNG, recipe=RECIPE, images=GREYS)
 
 
 def test_everything_is_there_once(full):
@@ -64,7 +80,7 @@ def test_the_page_names_the_images_and_speaks_of_layers(full):
     comparison, results, _ = full
     text = report(results, comparison, recipe={**RECIPE, "images": "flowers (/data/flowers)"})
     assert "<title>flowers (/data/flowers): Which" in text
-    assert "<li>images: flowers (/data/flowers)</li>" in text
+    assert "<li>flowers (/data/flowers)</li><li>8,500 images, 1,500 test images</li>" in text
     prose = re.sub(r"<[^>]*>", " ", text.partition("</style>")[2].partition('id="recipe"')[0])
     assert not re.search(r"\bstages?\b", prose)  # a layer in the documentation; a stage is DVC's
 
@@ -72,11 +88,42 @@ def test_the_page_names_the_images_and_speaks_of_layers(full):
 def test_it_needs_nothing_beside_it(full):
     page = Page(full[2])
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
-    assert all(source.startswith("data:image/png;base64,") for source in page.having("src"))
+    assert all(
+        source.startswith(("data:image/png;base64,", "data:image/webp;base64,")) for source in page.having("src")
+    )
     assert all(link.startswith("#") for link in page.having("href"))
     assert "@import" not in full[2]
     assert not re.search(r"(src|href|url\()\s*=?\s*[\"']?(https?:)?//", full[2])
     assert base64.b64encode(PNG).decode() in full[2]
+
+
+def brightness(url):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))).mean()
+
+
+def test_each_row_shows_what_it_finds_and_whether_the_class_is_the_same(full):
+    comparison, results, text = full
+    section = text[text.index('<section id="similar"') : text.index("</section>", text.index('<section id="similar"'))]
+    images = [dict(attrs) for tag, attrs in Page(section + "</section>").tags if tag == "img"]
+    shown = [(round(brightness(image["src"]) / 10), image["alt"], image.get("class")) for image in images]
+    expected = []
+    for query in range(3):
+        row = [(2 * (query + 1), f"class{query}", "same"), (2 * (query + 2), "class9", "other")]
+        expected += [(2 * query + 1, "the query", None), *row * len(comparison.rows)]
+    assert shown == expected
+    strip = text[text.index('<ul class="strip"') : text.index('<section id="board"')]
+    urls = re.findall(r'src="([^"]*)"', strip)
+    assert [round(brightness(url) / 10) for url in urls] == [1, 3, 5]
+    assert re.findall(r"<span>(.*?)</span>", strip) == ["class0", "class1", "class2"]
+    assert 'id="similar"' not in report(results, comparison)
+    assert 'class="strip"' not in report(results, comparison)
+
+
+def test_every_term_with_a_dotted_line_is_explained_twice(full):
+    words = re.findall(r'<abbr title="([^"]*)">', full[2])
+    assert len(words) >= 4
+    told = html.unescape(full[2][full[2].index('<dl class="glossary"') :])
+    assert all(html.unescape(meaning) in told for meaning in words)
 
 
 def test_the_leaderboard_has_every_number_and_order(full):
@@ -137,7 +184,7 @@ def test_colours_are_variables_that_the_page_defines(full):
 def test_the_same_numbers_give_the_same_bytes(full):
     comparison, results, text = full
     audit = {"said": "No image of the test split is in train."}
-    again = report(results[::-1], comparison, audit=audit, audit_picture=PNG, recipe=dict(RECIPE))
+    again = report(results[::-1], comparison, audit=audit, pairs=PNG, recipe=dict(RECIPE), images=GREYS)
     assert again == text
 
 

@@ -30,7 +30,7 @@ def texts(results):
     """Leaderboard, recommendation and page."""
     comparison = compare(results, PARAMS)
     recommendation = recommendation_md(comparison)
-    return leaderboard_md(comparison), recommendation, report_html(comparison, results, recommendation, None, None, {})
+    return leaderboard_md(comparison), recommendation, report_html(comparison, results, recommendation)
 
 
 def test_a_choice_that_the_labels_could_not_make_is_noted(plain):

@@ -115,7 +115,7 @@ def test_one_method_or_no_labels_or_no_curves_have_their_words():
     made = [unlabelled(run) for run in runs(ACCURACIES, n=100)]
     blind = compare(made, PARAMS)
     assert "There are no learning curves either" in recommendation_md(blind)
-    assert 'id="curves"' not in report_html(blind, made, recommendation_md(blind), None, None, {})
+    assert 'id="curves"' not in report_html(blind, made, recommendation_md(blind))
 
 
 def test_the_figure_has_a_line_for_every_row_and_a_ring_for_every_crossing():
@@ -130,7 +130,7 @@ def test_the_figure_has_a_line_for_every_row_and_a_ring_for_every_crossing():
     assert "stroke: var(--ink)" not in learning.figure(judged({"simclr": UP}), looks)
     answer = recommendation_md(results)
     assert "## Is the order settled?\n\n**Settled.** " in answer
-    page = report_html(results, with_curves(runs(ACCURACIES, n=100), {}), answer, None, None, {})
+    page = report_html(results, with_curves(runs(ACCURACIES, n=100), {}), answer)
     assert f"Rings: simclr passes rotation at about {turn.images:,.0f} images." in page
     assert "validation k-NN (%)" in page
 

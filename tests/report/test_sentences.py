@@ -15,7 +15,8 @@ from pretextbench.compare.comparison import compare, front
 from pretextbench.compare.protocols import CORRUPTED, TRANSFER, right
 from pretextbench.errors import UserError
 from pretextbench.params import Compare
-from pretextbench.report.output import Appendix, budgets_csv, robustness_csv
+from pretextbench.report.html import Appendix
+from pretextbench.report.output import budgets_csv, robustness_csv
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.tables import leaderboard_csv, leaderboard_md
 from tests.compare.fakes import CORRUPTIONS, runs
@@ -242,4 +243,4 @@ def test_unequal_shares_are_not_judged_by_mcnemar():
 
 def test_an_audit_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match=r"audit.json.*Run the audit stage"):
-        Appendix.read(tmp_path, {})
+        Appendix.read(tmp_path, {}, None, "")

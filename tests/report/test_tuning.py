@@ -86,14 +86,14 @@ def test_the_leaderboard_has_the_cost_of_tuning() -> None:
 def test_the_page_draws_the_trials_and_names_what_was_chosen() -> None:
     comparison = compared({"simclr": TUNED, "rotation": ALL_LOST})
     few = runs({"simclr": 0.7, "rotation": 0.6, "random": 0.4, "supervised": 0.8}, n=200)
-    page = report_html(comparison, few, recommendation_md(comparison), None, None, {})
+    page = report_html(comparison, few, recommendation_md(comparison))
     section = page.partition('<section id="tuning">')[2].partition("</section>")[0]
     cells = "optimizer.lr 0.018</td><td>3.0</td><td>4</td><td>1</td><td>920</td><td>25</td>"
     assert cells in section
     assert "its own: all trials were lost" in section
     assert section.count("<svg") == 1, "of rotation there is nothing to draw"
     assert "Accuracy on validation of each trial of simclr, by round" in section
-    plain = report_html(compared({}), few, recommendation_md(comparison), None, None, {})
+    plain = report_html(compared({}), few, recommendation_md(comparison))
     assert 'id="tuning"' not in plain
 
 

@@ -53,7 +53,7 @@ def stages(probe: str, result: Probed, scored: Scored) -> dict[str, Any]:
 
 
 METRICS, PREDICTIONS, LAYERS, CONFUSION = layout.METRICS, "predictions.npz", "layers.csv", "confusion.csv"
-MAP, GALLERY = "map.csv", "neighbours.png"
+MAP, GALLERY, ALIKE = "map.csv", "neighbours.png", "neighbours.csv"
 COPIED = (layout.CARD, "history.csv", "samples.png")  # from the folder of a training
 FEW_CLASSES = 100  # up to which metrics.json has the confusion table; of 1,000 it would be a million lines
 Arrays = Mapping[str, npt.NDArray[np.int64]]

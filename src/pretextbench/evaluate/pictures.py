@@ -15,6 +15,7 @@ from pretextbench.base.picture import Picture, png
 
 FEWEST, PERPLEXITY = 8, 30.0  # images below which there is nothing to see; neighbours that t-SNE tries to keep together
 HEADER = ("class", "pca_x", "pca_y", "tsne_x", "tsne_y")
+ALIKE_HEADER = ("query", "query_class", "rank", "image", "class")
 
 
 def feature_map(features: Tensor, labels: Sequence[str], seed: int) -> bytes:
@@ -59,6 +60,7 @@ def tsne(x: Tensor, seed: int) -> np.ndarray:
 
 
 QUERIES, NEIGHBOURS = 8, 8
+LETTERS = 12  # of a class under a cell
 RIGHT, WRONG = (0.0, 0.45, 0.70), (0.84, 0.37, 0.0)  # blue and vermilion: distinguishable with any colour vision
 Images = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -95,11 +97,27 @@ def gallery(bank: Side, held_out: Side, classes: Sequence[str], stage: str) -> b
     for query, near in zip(rows, neighbours, strict=True):
         label = held_out.labels[query]
         cells.append([_cell(held_out.images[query]), *(_cell(bank.images[i], label, bank.labels[i]) for i in near)])
-        names.append((_name(label, classes), *(_name(bank.labels[i], classes) for i in near)))
+        names.append(tuple(_name(x, classes)[:LETTERS] for x in (label, *bank.labels[near])))
     columns = ("image", "most alike", *(str(k) for k in range(2, neighbours.shape[1] + 1)))
     title = f"Validation images, and the training images that {stage} takes for the most alike"
     images = torch.stack([torch.stack(row) for row in cells])
     return png([Picture(title, columns, images, tuple(names) if classes else ())])
+
+
+def alike(bank: Side, held_out: Side, classes: Sequence[str]) -> bytes:
+    """A CSV of what `gallery` shows: a line per query (a row of validation) and neighbour (a row of train).
+
+    The nearest has rank 1. Classes are names; "" where there is none.
+    """
+    rows = queries(held_out.labels)
+    neighbours = nearest(bank.features, held_out.features[torch.from_numpy(rows)])
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(ALIKE_HEADER)
+    for query, near in zip(rows, neighbours, strict=True):
+        asked = (query, _name(held_out.labels[query], classes))
+        writer.writerows((*asked, rank, i, _name(bank.labels[i], classes)) for rank, i in enumerate(near, 1))
+    return stream.getvalue().encode()
 
 
 def _cell(image: Images, wanted: int = -1, label: int = -1) -> Tensor:
@@ -112,4 +130,4 @@ def _cell(image: Images, wanted: int = -1, label: int = -1) -> Tensor:
 
 
 def _name(label: int, classes: Sequence[str]) -> str:
-    return classes[label][:12] if label >= 0 else ""
+    return classes[label] if label >= 0 else ""

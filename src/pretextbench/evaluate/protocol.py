@@ -16,9 +16,9 @@ from pretextbench.data.prepared import Prepared, spread
 from pretextbench.errors import UserError
 from pretextbench.evaluate import evaluation, label_budgets, retrieval, scoring
 from pretextbench.evaluate.curve import learning_curve
-from pretextbench.evaluate.evaluation import GALLERY, MAP, Evaluation, record
+from pretextbench.evaluate.evaluation import ALIKE, GALLERY, MAP, Evaluation, record
 from pretextbench.evaluate.label_budgets import Budget, Few
-from pretextbench.evaluate.pictures import FEWEST, Side, feature_map, gallery
+from pretextbench.evaluate.pictures import FEWEST, Side, alike, feature_map, gallery
 from pretextbench.evaluate.probes import Bench, Prediction, Probed, linear_probes, neighbours
 from pretextbench.evaluate.scoring import score_test
 from pretextbench.evaluate.subject import SPLITS, Features, Subject
@@ -171,11 +171,12 @@ def _pictures(
     subject: Subject, data: Prepared, train: Features, held_out: Features, stage: str | None = None
 ) -> dict[str, bytes]:
     """The map of the validation images and their neighbours, at the best stage (without labels, the last)."""
-    stage, files = stage or list(held_out)[-1], {}
+    stage = stage or list(held_out)[-1]
+    files: dict[str, bytes] = {}
     bank = Side(data.images("train"), train[stage], data.labels("train"))
     queries = Side(data.images("val"), held_out[stage], data.labels("val"))
     with subject.clock.part("pictures"):
-        files[GALLERY] = gallery(bank, queries, data.classes, stage)
+        files |= {GALLERY: gallery(bank, queries, data.classes, stage), ALIKE: alike(bank, queries, data.classes)}
         shown = min(subject.params.map_images, len(queries.images))
         if shown >= FEWEST:
             names = [data.classes[label] if label >= 0 else "" for label in queries.labels[:shown]]

@@ -5,6 +5,7 @@ The folder that it leaves has the layout of a project, so that `open` and the co
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -28,7 +29,8 @@ from pretextbench.params import Params, Prepare
 from pretextbench.project import demands, layout
 from pretextbench.project.inventory import Entry, take_stock
 from pretextbench.project.variant import row_of
-from pretextbench.report.output import Appendix, write
+from pretextbench.report.html import Appendix
+from pretextbench.report.output import write
 from pretextbench.train import checkpoint, encoder_folder
 from pretextbench.train.budget import Job
 from pretextbench.train.pretrain import pretrain
@@ -160,7 +162,8 @@ def _judge(name: str, seed: int, params: Params, data: Prepared, place: Path) ->
 def _ranked(params: Params, names: Sequence[str], place: Path) -> Result:
     runs = read(place / layout.EVALUATED, names)
     comparison = compare(runs, params.compare, params.compare.seed)
-    write(comparison, runs, place / layout.REPORTS, Appendix(recipe=dict(_recipe(params))))
+    images, today = Prepared(place / layout.IMAGES), f"{date.today():%-d %B %Y}"
+    write(comparison, runs, place / layout.REPORTS, Appendix(recipe=dict(_recipe(params)), images=images, date=today))
     for name in names:
         for folder in checkpoint.finished(place / layout.training_scratch() / name):
             checkpoint.forget(folder)

@@ -40,7 +40,7 @@ VERSIONS = {  # stage -> distributions; tests/test_watched.py compares them with
     "pretrain": (*ARRAYS, "lightning-fabric"),
     "reference": (*ARRAYS, "lightning-fabric"),
     "evaluate": (*ARRAYS, "scipy"),
-    "compare": ("numpy", "scipy"),
+    "compare": ("numpy", "pillow", "scipy"),
 }
 ENCODING = ("tune", "pretrain", "evaluate")  # stages that compute with the encoder
 TEXT = "params_yaml"  # no stage of dvc.yaml watches it: a comment and an operational field change no result

@@ -11,6 +11,7 @@ import numpy as np
 from pretextbench.compare.budget_orders import BudgetOrders, Order
 from pretextbench.compare.comparison import Comparison
 from pretextbench.report.learning import Line, draw, listed
+from pretextbench.report.sections import picked
 from pretextbench.report.sentences import count
 from pretextbench.report.svg import Style, render
 from pretextbench.report.tables import percent
@@ -54,7 +55,8 @@ def section(comparison: Comparison, looks: Mapping[str, Style]) -> dict[str, Any
     if not orders:
         return None
     names = [row.name for row in comparison.rows if row.name in orders[-1].verdict.names]
-    drawn = draw([_line(name, orders) for name in names], [], looks, ("thousands of images seen", "linear probe (%)"))
+    lines = [_line(name, orders, picked(comparison, name)) for name in names]
+    drawn = draw(lines, [], looks, ("thousands of images seen", "linear probe (%)"))
     return {
         "figure": render(drawn, "orders", "Accuracy of the linear probe on test images by budget, for each method"),
         "header": [f"{order.images:,} images" for order in orders],
@@ -62,10 +64,10 @@ def section(comparison: Comparison, looks: Mapping[str, Style]) -> dict[str, Any
     }
 
 
-def _line(name: str, orders: Sequence[Order]) -> Line:
+def _line(name: str, orders: Sequence[Order], band: bool) -> Line:
     known = [(order.images / 1000, *_numbers(order, name)) for order in orders if name in order.verdict.names]
     x, y, low, high = np.array(known).T
-    return Line(name, x, 100 * y, 100 * low, 100 * high)
+    return Line(name, x, 100 * y, 100 * low, 100 * high, band)
 
 
 def _numbers(order: Order, name: str) -> tuple[float, float, float]:

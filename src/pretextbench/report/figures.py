@@ -18,8 +18,8 @@ from pretextbench.compare.protocols import LINEAR
 from pretextbench.compare.protocols import corruptions as corruptions_of
 from pretextbench.compare.runs import Run
 from pretextbench.report.label_notes import MARK
-from pretextbench.report.sections import Groups
-from pretextbench.report.svg import STEPS, TEXT, WIDE, Style, chart, label_ends, paint, render, room
+from pretextbench.report.sections import Groups, picked
+from pretextbench.report.svg import STEPS, TEXT, WIDE, Style, chart, interval, label_ends, paint, render, room
 
 Line = Sequence[float]
 SMALL = 220.0, 165.0  # units of the SVG; a phone shows two side by side
@@ -85,8 +85,8 @@ def budgets(comparison: Comparison, groups: Groups, looks: Mapping[str, Style]) 
         title = f"{name} {MARK}" if name in marked else name
         looks[title] = Style("soft", "soft", "v", (0, (1, 2))) if name == FROM_SCRATCH else looks[name]
         x = [labels for labels, _ in points]
-        ends = np.array([verdict.interval(name) for _, verdict in points])
-        axes.fill_between(x, 100 * ends[:, 0], 100 * ends[:, 1], color=paint(looks[title].hue), alpha=0.14, lw=0)
+        low, high = 100 * np.array([verdict.interval(name) for _, verdict in points]).T
+        interval(axes, x, (low, high), looks[title].hue, band=picked(comparison, name))
         lines[title] = (x, [verdict.accuracy(name) or 0.0 for _, verdict in points])
     _draw(axes, lines, looks)
     return render(figure, "labels", "Test accuracy against the number of labels, by row")

@@ -2,22 +2,36 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
-from matplotlib.ticker import MaxNLocator
 
+from pretextbench.base.colours import HUES
+from pretextbench.base.files import read_json
 from pretextbench.compare import robustness
 from pretextbench.compare.comparison import Comparison
-from pretextbench.compare.protocols import KNN, LAST, LINEAR, pictured
+from pretextbench.compare.protocols import LAST, LINEAR, pictured
 from pretextbench.compare.runs import Run
-from pretextbench.report import budget_orders, cost_figure, figures, learning, panels, sections, tuning
-from pretextbench.report.label_notes import kinds, label_notes
+from pretextbench.data.prepared import Prepared
+from pretextbench.report import (
+    alike,
+    budget_orders,
+    cost_figure,
+    figures,
+    first_screen,
+    learning,
+    panels,
+    sections,
+    tuning,
+)
+from pretextbench.report.label_notes import label_notes
 from pretextbench.report.panels import MATRIX, classes, confusion, mistakes
 from pretextbench.report.sections import Groups
-from pretextbench.report.svg import STEPS, Style, styles
+from pretextbench.report.svg import Style, styles
 from pretextbench.report.tables import caption, percent
 
 PAGES = Environment(
@@ -33,6 +47,7 @@ MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable(["image", "link", "
 TITLES = {
     "board": "Leaderboard",
     "reasons": "Before you choose",
+    "similar": "What each row finds alike",
     "pairs": "Differences of pairs",
     "labels": "With fewer labels",
     "cost": "Cost",
@@ -43,7 +58,7 @@ TITLES = {
     "layers": "Which layer to use",
     "robust": "Robustness",
     "classes": "Classes",
-    "alike": "Look-alikes",
+    "alike": "Look-alikes in numbers",
     "maps": "Maps of the features",
     "methods": "The methods at work",
     "labelfree": "Without labels",
@@ -51,40 +66,53 @@ TITLES = {
     "audit": "Leak audit",
     "recipe": "How to reproduce it",
 }
-PICTURES = {
-    "samples.png": "The method on validation images: its input, its output and the true answer.",
-    "neighbours.png": "Validation images (left) and the training images that are most similar to the encoder.",
-}
+SAMPLES = "samples.png", "The method on validation images: its input, its output and the true answer."
+
+
+@dataclass(frozen=True)
+class Appendix:
+    """Contents of the page besides the comparison."""
+
+    audit: Mapping[str, Any] | None = None  # content of audit.json; `said` is its sentence
+    pairs: bytes | None = None  # PNG of the pairs that it found
+    recipe: Mapping[str, str] = field(default_factory=dict)  # heading -> text: how to get the result again
+    images: Prepared | None = None  # of which the page shows some
+    date: str = ""  # of the comparison, in words
+
+    @classmethod
+    def read(cls, audit: Path, recipe: Mapping[str, str], images: Prepared, date: str) -> "Appendix":
+        """From the folder of the leak audit.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        content = read_json(audit / "audit.json", "Run the audit stage; it writes it.")
+        picture = audit / "pairs.png"
+        return cls(content, picture.read_bytes() if picture.is_file() else None, recipe, images, date)
 
 
 def report_html(
-    comparison: Comparison,
-    runs: Sequence[Run],
-    recommendation: str,
-    audit: Mapping[str, Any] | None,
-    audit_picture: bytes | None,
-    recipe: Mapping[str, str],
+    comparison: Comparison, runs: Sequence[Run], recommendation: str, appendix: Appendix | None = None
 ) -> str:
     """The whole page. A section without data is absent.
 
     Args:
         comparison: of these runs.
         recommendation: Markdown, as recommend.py writes it.
-        audit: content of audit.json; `said` is its sentence.
-        audit_picture: a PNG of the pairs that were found.
-        recipe: how to reproduce the report: heading -> text.
+        appendix: pictures, the leak audit, how to reproduce it.
     """
+    extras = appendix or Appendix()
     groups = {
         row.name: sorted((run for run in runs if run.name == row.name), key=lambda run: run.seed)
         for row in comparison.rows
     }
     looks = styles(comparison.rows)
     title, lead, reasons = recommendation_parts(recommendation)
-    images = recipe.get("images", "")
+    images = extras.recipe.get("images", "")
     judged = LINEAR in comparison.verdicts
     free = sections.labelfree(comparison)
     parts: dict[str, Any] = dict.fromkeys(TITLES) | {
-        "board": _board(comparison) if judged else {"unjudged": free},
+        "board": first_screen.board(comparison) if judged else {"unjudged": free},
         "reasons": reasons,
         **(_judged(comparison, runs, groups, looks) if judged else {}),
         "tuning": tuning.section(comparison, looks),
@@ -92,8 +120,9 @@ def report_html(
         "methods": _methods(groups, looks),
         "labelfree": free if judged else None,
         "more": sections.more(comparison, groups),
-        "audit": {"said": audit["said"], "picture": picture(audit_picture)} if audit else None,
-        "recipe": dict(recipe),
+        "similar": alike.look_alikes(groups, extras.images),
+        "audit": {"said": extras.audit["said"], "picture": picture(extras.pairs)} if extras.audit else None,
+        "recipe": dict(extras.recipe),
     }
     page = PAGES.get_template("report.html.j2")
     return page.render(
@@ -104,8 +133,11 @@ def report_html(
         label_notes=[Markup(MARKDOWN.renderInline(line)) for line in label_notes(comparison)],
         looks=looks,
         parts=parts,
-        facts=[*([f"images: {images}"] if images else []), *_facts(comparison)],
+        facts=first_screen.facts(comparison, runs, images, extras.date),
+        glossary=first_screen.GLOSSARY,
+        hues=HUES,
         images=images,
+        strip=alike.strip(groups, extras.images),
         side=panels.SIDE,
         title=title,
         titles={name: TITLES[name] for name in TITLES if parts.get(name)}
@@ -130,50 +162,6 @@ def recommendation_parts(recommendation: str) -> tuple[str, Markup, Markup]:
 def picture(png: bytes | None) -> str:
     """A data URL; empty without a picture."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}" if png else ""
-
-
-def _facts(comparison: Comparison) -> list[str]:
-    """The frame of the comparison in a few words each."""
-    seeds = sorted({len(row.seeds) for row in comparison.rows})
-    counted = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return [
-        f"{comparison.images:,} {'test' if comparison.verdicts else 'validation'} images",
-        kinds(comparison) if comparison.classes or comparison.task else "no classes",
-        f"{counted} seed{'' if counted == '1' else 's'} per row",
-        _budget(comparison),
-    ]
-
-
-def _budget(comparison: Comparison) -> str:
-    most = max(row.images_seen for row in comparison.rows)
-    if comparison.work:
-        return f"{comparison.work:.3g} multiply-adds in each pretraining, up to {most:,} images seen"
-    return f"{'up to ' if comparison.unequal else ''}{most:,} images seen in pretraining"
-
-
-def _board(comparison: Comparison) -> dict[str, Any]:
-    verdict = comparison.verdicts[LINEAR]
-    intervals = [interval for row in comparison.rows if (interval := verdict.interval(row.name))]
-    low, high = 100 * min(start for start, _ in intervals), 100 * max(end for _, end in intervals)
-    reach = max(high - low, 2.0)
-    ends = max(low - 0.05 * reach, min(low, 0)), min(high + 0.05 * reach, 100)
-    ticks = [
-        float(tick)
-        for tick in MaxNLocator(5, integer=True, steps=STEPS).tick_values(*ends)
-        if ends[0] <= tick <= ends[1]
-    ]
-    by_labels = sorted(comparison.budgets, key=lambda budget: comparison.budgets[budget] or 0)
-    ends_of_it = dict.fromkeys([*by_labels[:1], *by_labels[-1:]])  # the first screen has room for two
-    budgets = {budget: sections.column(comparison, budget) for budget in ends_of_it}
-    return {
-        "forest": sections.forest(comparison, ends, ticks),
-        "linear": sections.column(comparison, LINEAR),
-        "knn": sections.column(comparison, KNN),
-        "budgets": budgets,
-        "scratch": sections.scratch(comparison),
-        "winners": sections.winners(comparison),
-        "empty": {row.name: row.notes for row in comparison.rows if row.notes},
-    }
 
 
 def _judged(comparison: Comparison, runs: Sequence[Run], groups: Groups, looks: Mapping[str, Any]) -> dict[str, Any]:
@@ -239,11 +227,11 @@ def _classes(comparison: Comparison, groups: Groups) -> dict[str, Any] | None:
 
 
 def _methods(groups: Groups, looks: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Loss curves of all seeds, and the pictures of one seed of each row."""
+    """Loss curves of all seeds, and the pictures of one seed of each method."""
     losses, pictures = figures.losses(groups, looks), {}
-    for name, group in groups.items():
+    name, caption = SAMPLES
+    for row, group in groups.items():
         folder = pictured(group).folder
-        candidates = [(caption, folder / file) for file, caption in PICTURES.items()] if folder else []
-        if shown := [(caption, picture(path.read_bytes())) for caption, path in candidates if path.is_file()]:
-            pictures[name] = shown
+        if folder and group[0].kind == "method" and (folder / name).is_file():
+            pictures[row] = [(caption, picture((folder / name).read_bytes()))]
     return {"losses": losses, "pictures": pictures} if losses or pictures else None

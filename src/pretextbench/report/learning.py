@@ -12,7 +12,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.curves import FEWEST, Curve, Turn
-from pretextbench.report.svg import STEPS, TEXT, WIDE, Style, chart, label_ends, paint, render, room
+from pretextbench.report.sections import picked
+from pretextbench.report.svg import STEPS, TEXT, WIDE, Style, chart, interval, label_ends, paint, render, room
 
 MOST = 6  # ticks of the axis of images
 RING = 11.0  # around a crossing, units of the SVG
@@ -122,7 +123,8 @@ def figure(comparison: Comparison, looks: Mapping[str, Style]) -> Markup | None:
     lines = []
     for curve in curves:
         y, error = 100 * np.array(curve.accuracy), 100 * np.array(curve.error)
-        lines.append(Line(curve.name, _places(comparison, curve), y, y - error, y + error))
+        band = picked(comparison, curve.name)
+        lines.append(Line(curve.name, _places(comparison, curve), y, y - error, y + error, band))
     turns = comparison.curves.turns
     rings = [(turn.work / 1e9 if comparison.work else turn.images / 1000, 100 * turn.accuracy) for turn in turns]
     label = "G multiply-adds" if comparison.work else "thousands of images seen"
@@ -137,14 +139,15 @@ class Line:
     name: str
     x: np.ndarray  # (n,) as the axis has it
     y: np.ndarray  # (n,)
-    low: np.ndarray  # (n,) ends of the band
+    low: np.ndarray  # (n,) ends of the interval
     high: np.ndarray
+    band: bool  # the interval is drawn as a band, else as whiskers
 
 
 def draw(
     lines: Sequence[Line], rings: Sequence[tuple[float, float]], looks: Mapping[str, Style], labels: tuple[str, str]
 ) -> Figure:
-    """Lines with bands over a logarithmic axis, on which the lines between the points are straight; named at the end.
+    """Lines with intervals over a logarithmic axis, on which lines between points are straight; named at the end.
 
     `labels`: of the two axes.
     """
@@ -152,7 +155,7 @@ def draw(
     drawn, axes = chart(f"{labels[0]}, log scale", labels[1], size, room([line.name for line in lines]))
     for line in lines:
         look = looks[line.name]
-        axes.fill_between(line.x, line.low, line.high, color=paint(look.hue), alpha=0.14, lw=0)
+        interval(axes, line.x.tolist(), (line.low, line.high), look.hue, line.band)
         axes.plot(line.x, line.y, color=paint(look.hue), ls=look.dash, marker=look.marker, mew=0, lw=2.0, ms=5.5)
     for x, y in rings:
         axes.plot(x, y, "o", ms=RING, mfc="none", mec=paint("ink"), mew=1.2, zorder=9)

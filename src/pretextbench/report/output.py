@@ -2,20 +2,18 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pretextbench.base.files import read_json, whole_folder, write_whole
+from pretextbench.base.files import whole_folder, write_whole
 from pretextbench.compare import robustness
 from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
 from pretextbench.compare.protocols import LINEAR
 from pretextbench.compare.runs import Run, by_name
 from pretextbench.report.budget_orders import orders_csv
-from pretextbench.report.html import report_html
+from pretextbench.report.html import Appendix, report_html
 from pretextbench.report.label_notes import took_more
 from pretextbench.report.learning import curves_csv
 from pretextbench.report.plot import leaderboard_png
@@ -23,26 +21,6 @@ from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.tables import leaderboard_csv, leaderboard_md, row_metrics
 
 METRICS = "metrics"  # folder with a file per row
-
-
-@dataclass(frozen=True)
-class Appendix:
-    """Contents of the page besides the comparison."""
-
-    audit: Mapping[str, Any] | None = None  # content of audit.json; `said` is its sentence
-    pairs: bytes | None = None  # PNG of the pairs that it found
-    recipe: Mapping[str, str] = field(default_factory=dict)  # heading -> text: how to get the result again
-
-    @classmethod
-    def read(cls, audit: Path, recipe: Mapping[str, str]) -> "Appendix":
-        """From the folder of the leak audit.
-
-        Raises:
-            UserError: it cannot be read.
-        """
-        content = read_json(audit / "audit.json", "Run the audit stage; it writes it.")
-        picture = audit / "pairs.png"
-        return cls(content, picture.read_bytes() if picture.is_file() else None, recipe)
 
 
 def write(comparison: Comparison, runs: Sequence[Run], reports: Path, appendix: Appendix | None = None) -> list[Path]:
@@ -61,7 +39,7 @@ def write(comparison: Comparison, runs: Sequence[Run], reports: Path, appendix: 
         "curves.csv": curves_csv(comparison),
         "orders.csv": orders_csv(comparison),
         "recommendation.md": recommendation,
-        "report.html": report_html(comparison, runs, recommendation, extras.audit, extras.pairs, extras.recipe),
+        "report.html": report_html(comparison, runs, recommendation, extras),
     }
     contents = {"leaderboard.png": leaderboard_png(comparison)} | {name: text.encode() for name, text in texts.items()}
     for name, content in contents.items():

@@ -8,14 +8,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from pretextbench.base.colours import line_colour
 from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.protocols import KNN, LINEAR
 from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import RANDOM
 from pretextbench.report.label_notes import kinds
 
-METHOD, CONTROL, KNN_INK = "#0072B2", "#9A9A9A", "#D55E00"  # Okabe & Ito 2008: distinguishable with any colour vision
-INK, FAINT = "#222222", "#DDDDDD"
+CONTROL, INK, FAINT = "#9A9A9A", "#222222", "#DDDDDD"
 
 
 def leaderboard_png(comparison: Comparison) -> bytes:
@@ -52,15 +52,13 @@ def _accuracies(axes: Axes, comparison: Comparison, rows: tuple[Row, ...]) -> No
         if accuracy is None or interval is None:
             axes.text(1, y, "no predictions", va="center", color=INK, style="italic")
             continue
-        axes.barh(y, 100 * accuracy, height=0.62, color=CONTROL if row.control else METHOD)
+        axes.barh(y, 100 * accuracy, height=0.62, color=CONTROL if row.control else line_colour(row.name))
         low, high = 100 * interval[0], 100 * interval[1]
         for color, width in (("white", 5), (INK, 1.8)):  # a white edge, so that it is seen on the bar too
             axes.plot([low, high], [y + 0.08, y + 0.08], color=color, linewidth=width, solid_capstyle="butt")
             axes.plot([low, high], [y + 0.08] * 2, "|", color=color, markersize=9 + width / 5, markeredgewidth=width)
         if knn is not None:
-            axes.plot(
-                100 * knn, y - 0.2, "D", color="white", markeredgecolor=KNN_INK, markeredgewidth=1.8, markersize=5
-            )
+            axes.plot(100 * knn, y - 0.2, "D", color="white", markeredgecolor=INK, markeredgewidth=1.8, markersize=5)
         across: dict[str, Any] = {
             "transform": axes.get_yaxis_transform(),
             "va": "center",
@@ -98,10 +96,9 @@ def _legend(axes: Axes, comparison: Comparison) -> None:
         return Line2D([], [], **{"label": label, "color": color, "marker": marker, "linestyle": "none", **style})
 
     handles = [
-        key("method", METHOD, "s", markersize=9),
         key("control", CONTROL, "s", markersize=9),
         key(f"{comparison.params.confidence:.0%} interval", INK, "|", linestyle="-", linewidth=1.6, markersize=8),
-        key("k-NN", KNN_INK, "D", markerfacecolor="white", markeredgewidth=1.8),
+        key("k-NN", INK, "D", markerfacecolor="white", markeredgewidth=1.8),
         key("untrained", INK, "", linestyle=(0, (4, 3)), linewidth=1),
     ]
     axes.legend(
@@ -120,7 +117,7 @@ def _legend(axes: Axes, comparison: Comparison) -> None:
 def _ranks(axes: Axes, comparison: Comparison, rows: tuple[Row, ...]) -> None:
     for y, row in enumerate(rows):
         value = row.labelfree["rankme"]
-        axes.barh(y, value, height=0.62, color=CONTROL if row.control else METHOD)
+        axes.barh(y, value, height=0.62, color=CONTROL if row.control else line_colour(row.name))
         axes.text(value, y, f"  {value:.1f}", va="center", color=INK)
     axes.margins(x=0.12)
     axes.set_xlabel(f"RankMe: effective dimensions in use, {comparison.images:,} validation images", color=INK)

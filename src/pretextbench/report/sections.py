@@ -67,6 +67,11 @@ def winners(comparison: Comparison) -> list[str]:
     return [row.name for row in comparison.tied]
 
 
+def picked(comparison: Comparison, name: str) -> bool:
+    """Whether validation picked the row of this name."""
+    return comparison.leader is not None and comparison.leader.name == name
+
+
 def column(comparison: Comparison, protocol: Protocol) -> dict[str, Cell]:
     """The accuracies under one protocol, by row."""
     values = {row.name: comparison.cell(protocol, row.name) for row in comparison.rows}

@@ -19,13 +19,13 @@ from matplotlib.text import Text
 from matplotlib.transforms import IdentityTransform
 from scipy.optimize import isotonic_regression
 
+from pretextbench.base.colours import HUES, place
 from pretextbench.compare.rows import Row
 from pretextbench.compare.runs import PIXELS, RANDOM
 
-HUES = 6  # of Okabe & Ito 2008, without black and yellow, which vanish on one of the two backgrounds
 NAMED = ("ink", "soft", "line", "paper", "floor", "floor-text", "ceiling", "ceiling-text")
-VARIABLES = NAMED + tuple(f"{kind}{hue}" for kind in ("hue", "text") for hue in range(HUES))
-MARKERS, DASHES = "osD^v", ("-", (0, (5, 2)), (0, (1.5, 1.5)))
+VARIABLES = NAMED + tuple(f"{kind}{hue}" for kind in ("hue", "text") for hue in range(len(HUES)))
+MARKERS, DASHES = "osD^v", ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 2)))
 TEXT, LETTER = 12.0, 0.56  # size of the text in units of the SVG, and the width of a letter as a share of it
 WIDE = 440.0, 290.0  # units of the SVG
 STEPS = (1, 2, 5, 10)  # of ticks: people count in these
@@ -49,14 +49,11 @@ class Style:
 
 
 def styles(rows: Sequence[Row]) -> dict[str, Style]:
-    """By name, so that a method looks alike whatever its rank; more methods than hues differ in marker and dash."""
+    """By name alone, so that a row looks alike whatever its rank and whatever it is compared with."""
     chosen = {}
-    for i, row in enumerate(sorted((row for row in rows if not row.control), key=lambda row: row.name)):
-        again = i // HUES
-        chosen[row.name] = Style(
-            f"hue{i % HUES}", f"text{i % HUES}", MARKERS[again % len(MARKERS)], DASHES[again % len(DASHES)]
-        )
     for row in rows:
+        again, hue = divmod(place(row.name), len(HUES))
+        chosen[row.name] = Style(f"hue{hue}", f"text{hue}", MARKERS[again], DASHES[again])
         if row.control:
             kind = "floor" if row.name in (RANDOM, PIXELS) else "ceiling"
             dash = (0, (1, 1.5)) if row.name == PIXELS else (0, (4, 2))
@@ -80,6 +77,14 @@ def chart(x_label: str, y_label: str, size: tuple[float, float], right: float = 
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(paint("line"))
     return figure, axes
+
+
+def interval(axes: Axes, x: Sequence[float], ends: tuple[np.ndarray, np.ndarray], hue: str, band: bool) -> None:
+    """Intervals of a line, from `ends[0]` to `ends[1]`: a band for one row of a figure, whiskers for the others."""
+    if band:
+        axes.fill_between(x, *ends, color=paint(hue), alpha=0.16, lw=0)
+    else:
+        axes.vlines(x, *ends, color=paint(hue), alpha=0.55, lw=1.2)
 
 
 def room(names: Sequence[str]) -> float:
