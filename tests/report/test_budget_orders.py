@@ -54,7 +54,7 @@ def test_the_table_and_the_file_have_the_accuracies_of_each_budget():
     accuracies = [order.verdict.accuracy("simclr") for order in comparison.orders.orders]
     assert [cell.split()[0] for cell in section["rows"]["simclr"]] == [f"{100 * a:.1f}" for a in accuracies]
     header, *lines = module.orders_csv(comparison).splitlines()
-    assert header == "name,images,accuracy,low,high"
+    assert header == "name,images,accuracy,low,high,colour"
     assert len(lines) == 6
     assert f"simclr,96000,{accuracies[1]:.6g}," in "\n".join(lines)
     page = report_html(comparison, results, recommendation_md(comparison))
@@ -66,5 +66,5 @@ def test_with_one_budget_nothing_is_said():
     comparison, results = made()
     assert module.sentences(comparison) == []
     assert module.section(comparison, {}) is None
-    assert module.orders_csv(comparison) == "name,images,accuracy,low,high\n"
+    assert module.orders_csv(comparison) == "name,images,accuracy,low,high,colour\n"
     assert 'id="orders"' not in report_html(comparison, results, recommendation_md(comparison))

@@ -1,5 +1,7 @@
 """The figures of the report: places against the numbers, names that never collide, colours that can be read."""
 
+import csv
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,9 @@ from pretextbench.compare.comparison import compare
 from pretextbench.params import Compare
 from pretextbench.report import figures, svg
 from pretextbench.report.cost_figure import costs
+from pretextbench.report.output import budgets_csv
 from pretextbench.report.svg import chart, paint, render, spread, styles
+from pretextbench.report.tables import leaderboard_csv
 from tests.compare.fakes import BUDGETS, STAGES, runs
 
 PLAIN = {"simclr": 0.75, "rotation": 0.64, "random": 0.52, "supervised": 0.85}
@@ -210,3 +214,12 @@ def test_text_can_be_read_in_both_modes(mode):
 
 def test_every_sentinel_has_its_own_colour():
     assert len({paint(name) for name in svg.VARIABLES}) == len(svg.VARIABLES)
+
+
+def test_tables_name_the_colour_that_the_figures_have(plain):
+    for text in (leaderboard_csv(plain[0]), budgets_csv(plain[0], [run for some in plain[1].values() for run in some])):
+        colour = {line["name"]: line["colour"] for line in csv.DictReader(io.StringIO(text))}
+        assert colour.keys() == PLAIN.keys()
+        for name, look in styles(plain[0].rows).items():
+            own = re.search(rf"--{look.hue}: (#\w+);", CSS) if name in colours.CONTROLS else None
+            assert colour[name] == (own[1] if own else colours.HUES[int(look.hue.removeprefix("hue"))].line)

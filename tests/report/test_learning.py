@@ -111,7 +111,7 @@ def test_one_method_or_no_labels_or_no_curves_have_their_words():
     none = judged({})
     assert section(none).startswith("Not known: fewer than two methods have a learning curve (`pretrain.snapshots`).")
     assert learning.figure(none, styles(none.rows)) is None
-    assert learning.curves_csv(none).splitlines() == ["name,images_seen,total_gmacs,accuracy,error"]
+    assert learning.curves_csv(none).splitlines() == ["name,images_seen,total_gmacs,accuracy,error,colour"]
     made = [unlabelled(run) for run in runs(ACCURACIES, n=100)]
     blind = compare(made, PARAMS)
     assert "There are no learning curves either" in recommendation_md(blind)

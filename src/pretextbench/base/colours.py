@@ -34,7 +34,8 @@ ORDER = (
     "simclr", "colorization", "vicreg", "rotation", "denoising", "mae", "lejepa", "jigsaw", "dino",
     "context-encoder", "nnclr", "relative-location", "byol", "moco", "barlow-twins", "swav", "simsiam",
 )  # fmt: skip
-FLOOR, CEILING = "#8b929b", "#15181c"  # of the controls that are not trained; of `supervised`
+# Rows that are no methods: not trained, and trained with labels.
+CONTROLS = {"random": "#8b929b", "pixels": "#8b929b", "supervised": "#15181c", "from scratch": "#59616c"}
 
 
 def place(name: str) -> int:
@@ -48,5 +49,5 @@ def place(name: str) -> int:
 
 
 def line_colour(name: str) -> str:
-    """The hex colour of a method's line on a light page."""
-    return HUES[place(name) % len(HUES)].line
+    """The hex colour of a row's line on a light page."""
+    return CONTROLS.get(name, HUES[place(name) % len(HUES)].line)

@@ -1,7 +1,5 @@
 """The order of the methods at several budgets of pretraining: sentences, the figure, the table, and the CSV file."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,7 +12,7 @@ from pretextbench.report.learning import Line, draw, listed
 from pretextbench.report.sections import picked
 from pretextbench.report.sentences import count
 from pretextbench.report.svg import Style, render
-from pretextbench.report.tables import percent
+from pretextbench.report.tables import percent, row_csv
 
 HEADER = ("name", "images", "accuracy", "low", "high")
 
@@ -85,10 +83,6 @@ def _cell(order: Order, name: str) -> str:
 
 def orders_csv(comparison: Comparison) -> str:
     """A line per method and budget; accuracies are fractions. Only a header where there is one budget."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(HEADER)
-    for order in comparison.orders.orders:
-        for name in order.verdict.names:
-            writer.writerow((name, order.images, *(f"{number:.6g}" for number in _numbers(order, name))))
-    return stream.getvalue()
+    orders = comparison.orders.orders
+    lines = [(name, order.images, *_numbers(order, name)) for order in orders for name in order.verdict.names]
+    return row_csv(HEADER, lines)

@@ -28,11 +28,11 @@ from pretextbench.report import (
     sections,
     tuning,
 )
-from pretextbench.report.label_notes import label_notes
+from pretextbench.report.label_notes import caption, label_notes
 from pretextbench.report.panels import MATRIX, classes, confusion, mistakes
 from pretextbench.report.sections import Groups
 from pretextbench.report.svg import Style, styles
-from pretextbench.report.tables import caption, percent
+from pretextbench.report.tables import percent
 
 PAGES = Environment(
     loader=PackageLoader("pretextbench", "report"),

@@ -1,7 +1,5 @@
 """Learning curves in the report: the figure, the table, and the sentences on whether the order is settled."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +12,7 @@ from pretextbench.compare.comparison import Comparison
 from pretextbench.compare.curves import FEWEST, Curve, Turn
 from pretextbench.report.sections import picked
 from pretextbench.report.svg import STEPS, TEXT, WIDE, Style, chart, interval, label_ends, paint, render, room
+from pretextbench.report.tables import row_csv
 
 MOST = 6  # ticks of the axis of images
 RING = 11.0  # around a crossing, units of the SVG
@@ -178,10 +177,9 @@ def _places(comparison: Comparison, curve: Curve) -> np.ndarray:
 
 def curves_csv(comparison: Comparison) -> str:
     """A line per row and moment; accuracies and their standard errors are fractions. Only a header without curves."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("name", "images_seen", "total_gmacs", "accuracy", "error"))
-    for curve in comparison.curves.rows:
-        for images, work, *numbers in zip(curve.images, curve.work, curve.accuracy, curve.error, strict=True):
-            writer.writerow((curve.name, f"{images:.0f}", f"{work / 1e9:.6g}", *(f"{x:.6g}" for x in numbers)))
-    return stream.getvalue()
+    lines = [
+        (curve.name, round(images), work / 1e9, *numbers)
+        for curve in comparison.curves.rows
+        for images, work, *numbers in zip(curve.images, curve.work, curve.accuracy, curve.error, strict=True)
+    ]
+    return row_csv(("name", "images_seen", "total_gmacs", "accuracy", "error"), lines)

@@ -1,8 +1,6 @@
 """The comparison on disk: leaderboard, curves and metrics, the recommendation, and the page that holds all of it."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,7 @@ from pretextbench.report.label_notes import took_more
 from pretextbench.report.learning import curves_csv
 from pretextbench.report.plot import leaderboard_png
 from pretextbench.report.recommend import recommendation_md
-from pretextbench.report.tables import leaderboard_csv, leaderboard_md, row_metrics
+from pretextbench.report.tables import leaderboard_csv, leaderboard_md, row_csv, row_metrics
 
 METRICS = "metrics"  # folder with a file per row
 
@@ -67,7 +65,7 @@ def budgets_csv(comparison: Comparison, runs: Sequence[Run]) -> str:
     for protocol, verdict in comparison.scratch.items():
         ends = verdict.interval(FROM_SCRATCH) or ()
         lines.append((FROM_SCRATCH, comparison.budgets.get(protocol), verdict.accuracy(FROM_SCRATCH), *ends, ""))
-    return _table(("name", "labels", "accuracy", "low", "high", "note"), lines)
+    return row_csv(("name", "labels", "accuracy", "low", "high", "note"), lines)
 
 
 def robustness_csv(runs: Sequence[Run]) -> str:
@@ -81,12 +79,4 @@ def robustness_csv(runs: Sequence[Run]) -> str:
         for corruption in curves[0].corruptions:
             curve = np.mean([seed.corruptions[corruption] for seed in curves], 0)
             lines += [(name, corruption, severity, value) for severity, value in enumerate([clean, *curve.tolist()])]
-    return _table(("name", "corruption", "severity", "accuracy"), lines)
-
-
-def _table(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in line] for line in lines)
-    return stream.getvalue()
+    return row_csv(("name", "corruption", "severity", "accuracy"), lines)

@@ -52,7 +52,7 @@ def _accuracies(axes: Axes, comparison: Comparison, rows: tuple[Row, ...]) -> No
         if accuracy is None or interval is None:
             axes.text(1, y, "no predictions", va="center", color=INK, style="italic")
             continue
-        axes.barh(y, 100 * accuracy, height=0.62, color=CONTROL if row.control else line_colour(row.name))
+        axes.barh(y, 100 * accuracy, height=0.62, color=line_colour(row.name))
         low, high = 100 * interval[0], 100 * interval[1]
         for color, width in (("white", 5), (INK, 1.8)):  # a white edge, so that it is seen on the bar too
             axes.plot([low, high], [y + 0.08, y + 0.08], color=color, linewidth=width, solid_capstyle="butt")
@@ -117,7 +117,7 @@ def _legend(axes: Axes, comparison: Comparison) -> None:
 def _ranks(axes: Axes, comparison: Comparison, rows: tuple[Row, ...]) -> None:
     for y, row in enumerate(rows):
         value = row.labelfree["rankme"]
-        axes.barh(y, value, height=0.62, color=CONTROL if row.control else line_colour(row.name))
+        axes.barh(y, value, height=0.62, color=line_colour(row.name))
         axes.text(value, y, f"  {value:.1f}", va="center", color=INK)
     axes.margins(x=0.12)
     axes.set_xlabel(f"RankMe: effective dimensions in use, {comparison.images:,} validation images", color=INK)

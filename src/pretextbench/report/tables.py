@@ -3,13 +3,15 @@
 import csv
 import io
 import json
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from pretextbench.base.colours import line_colour
 from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
 from pretextbench.compare.protocols import KNN, LAST, LINEAR, Protocol
 from pretextbench.compare.rows import Row
-from pretextbench.report.label_notes import kinds, label_notes, mark
+from pretextbench.report.label_notes import caption, label_notes, mark
 
 Cell = str | int | float | None
 MEASURES = ("rankme", "uniformity", "feature_std", "alignment")  # keys of LABEL_FREE in the order of the files' columns
@@ -24,6 +26,17 @@ def leaderboard_csv(comparison: Comparison) -> str:
     writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
+    return stream.getvalue()
+
+
+def row_csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """Lines that begin with the name of a row, with the colour of the row at the end, for the plots of DVC."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*header, "colour"])
+    for line in lines:
+        cells = [f"{cell:.6g}" if isinstance(cell, float) else cell for cell in line]
+        writer.writerow([*cells, line_colour(str(line[0]))])
     return stream.getvalue()
 
 
@@ -64,7 +77,7 @@ def _record(comparison: Comparison, row: Row) -> dict[str, Cell]:
     record |= {measure: row.labelfree.get(measure) for measure in MEASURES if measure in comparison.rows[0].labelfree}
     rounded = {key: round(value, 6) if isinstance(value, float) else value for key, value in record.items()}
     notes = [*row.notes, *(["few labels: its encoder was trained with all labels"] if row.used_labels else [])]
-    return {**rounded, "notes": "; ".join(notes) or None}
+    return {**rounded, "notes": "; ".join(notes) or None, "colour": line_colour(row.name)}
 
 
 def tuning_cost(comparison: Comparison, name: str) -> dict[str, Cell]:
@@ -167,58 +180,6 @@ def _cost(row: Row) -> list[str]:
         total,
         *(f"{number:,.0f}" for number in numbers),
     ]
-
-
-def caption(comparison: Comparison) -> list[str]:
-    """A description of the table: protocol, sizes, seeds, the meaning of the letters, and the limits of one seed."""
-    if not comparison.verdicts:
-        reason = comparison.reason or "no row has predictions"
-        return [
-            f"**No accuracies: {reason}.** Label-free measures of the last layer on {comparison.images:,} validation "
-            "images. They detect collapsed encoders; they do not show which encoder is useful."
-        ]
-    trained = [row for row in comparison.rows if row.kind != "reference"]
-    seeds, many = sorted({len(row.seeds) for row in trained or comparison.rows}), not comparison.one_seed
-    counted = " to ".join(dict.fromkeys((str(seeds[0]), str(seeds[-1]))))
-    level = round(1 - comparison.params.confidence, 6)
-    lines = [
-        f"{comparison.measure.title} on {comparison.images:,} test images ({kinds(comparison)}), of a linear probe on "
-        "frozen features; the encoder's layer and the probe's penalty were chosen on validation. "
-        f"Pretraining seeds per row: {counted}. Intervals: bootstrap over {_drawn(comparison)}"
-        + (" and seeds." if many else ".")
-        + f" {_ties(comparison)} (paired tests, Holm, level {level:g})."
-    ]
-    if not many:
-        lines.insert(
-            0,
-            "**One seed per row: this ranks these encoders, not the methods.** Intervals and letters leave out how "
-            "much a method varies from one pretraining to the next.",
-        )
-    if comparison.unequal:
-        lines.append("**The rows have seen different numbers of images**: their order mixes method and budget.")
-    if comparison.work:
-        lines.append(
-            f"Budget: equal work. Every training was given {comparison.work:.3g} multiply-adds of forward passes, so "
-            "that the numbers of images seen differ."
-        )
-    return [line for pair in zip(lines, [""] * len(lines), strict=True) for line in pair][:-1]
-
-
-def _ties(comparison: Comparison) -> str:
-    """The meaning of the letters in the column "tie"."""
-    if comparison.params.pairs == "all":
-        return "Rows that share a letter cannot be distinguished"
-    if comparison.leader is None:
-        return "No method was picked, so that no row has a letter"
-    picked = comparison.subject(comparison.leader.name)
-    kind = "encoders of methods" if comparison.one_seed else "methods"
-    return f"`a`: {picked}, which validation picked, and the {kind} that the test cannot distinguish from it"
-
-
-def _drawn(comparison: Comparison) -> str:
-    if comparison.groups is None:
-        return "test images"
-    return f"the {comparison.groups:,} groups of the test images, which are drawn whole"
 
 
 def percent(fraction: float | None) -> str:
