@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
-from pretextbench.base.files import read_json
+from pretextbench.base.files import read_json, write_whole
 from pretextbench.compare.budget_orders import BudgetOrders, budget_orders
 from pretextbench.compare.comparison import compare
 from pretextbench.compare.runs import CARD, Run, read
@@ -24,6 +25,7 @@ from pretextbench.tune import summary
 from pretextbench.tune.summary import Summary
 from stages import inputs
 
+VEGA = Path(".dvc/tmp/vega.js")
 PACKAGES = ("pretextbench", "torch", "kornia", "lightning-fabric", "numpy", "scipy", "dvc", "prefect", "mlflow")
 
 
@@ -48,9 +50,22 @@ def main() -> None:
     record_compare(
         layout.REPORTS, [evaluations / folder for folder in folders], layout.root(), layout.experiment(params)
     )
+    write_vega(layout.root() / VEGA)
     for path in written:
         if path.suffix == ".md":
             print(path.read_text(encoding="utf-8"))
+
+
+def write_vega(target: Path) -> None:
+    """The scripts that the page of `dvc plots show` draws with, once: then it needs no network.
+
+    The page is .dvc/plots/page.html; without these scripts it loads them from the network.
+    """
+    if target.is_file() or not target.parent.is_dir() or not find_spec("vl_convert"):
+        return
+    import vl_convert  # type: ignore[import-not-found,unused-ignore]  # 84 MB, and only needed once
+
+    write_whole(target, vl_convert.javascript_bundle(vl_version="5.20").encode())
 
 
 def at_budgets(params: Compare) -> dict[int, list[Run]]:

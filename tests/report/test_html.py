@@ -79,8 +79,8 @@ def test_everything_is_there_once(full):
 def test_the_page_names_the_images_and_speaks_of_layers(full):
     comparison, results, _ = full
     text = report(results, comparison, recipe={**RECIPE, "images": "flowers (/data/flowers)"})
-    assert "<title>flowers (/data/flowers): Which" in text
-    assert "<li>flowers (/data/flowers)</li><li>8,500 images, 1,500 test images</li>" in text
+    assert "<title>flowers: Which" in text
+    assert "<li>flowers</li><li>8,500 images, 1,500 test images</li>" in text
     prose = re.sub(r"<[^>]*>", " ", text.partition("</style>")[2].partition('id="recipe"')[0])
     assert not re.search(r"\bstages?\b", prose)  # a layer in the documentation; a stage is DVC's
 

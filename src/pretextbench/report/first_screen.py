@@ -80,5 +80,6 @@ def board(comparison: Comparison) -> dict[str, Any]:
         "budgets": budgets,
         "scratch": sections.scratch(comparison),
         "winners": sections.winners(comparison),
+        "unequal": len({row.images_seen for row in comparison.rows if row.images_seen}) > 1,  # else said once, above
         "empty": {row.name: row.notes for row in comparison.rows if row.notes},
     }

@@ -108,7 +108,7 @@ def report_html(
     }
     looks = styles(comparison.rows)
     title, lead, reasons = recommendation_parts(recommendation)
-    images = extras.recipe.get("images", "")
+    images = extras.recipe.get("images", "").partition(" (")[0]  # the path is in the recipe
     judged = LINEAR in comparison.verdicts
     free = sections.labelfree(comparison)
     parts: dict[str, Any] = dict.fromkeys(TITLES) | {
