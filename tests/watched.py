@@ -76,6 +76,7 @@ HARMLESS = {  # import name -> why another version of it changes no number
     "threadpoolctl": "numbers of threads",
     "torchvision": "unpacks public data sets",
     "tqdm": "a progress bar",
+    "vl_convert": "scripts for the page of DVC's plots",
 }
 
 
