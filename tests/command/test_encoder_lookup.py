@@ -1,11 +1,13 @@
 """Which encoder a word stands for: a method, a run, a folder, or `best`, and which layer of it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pretextbench.command import encoder_lookup
 from pretextbench.errors import UserError
+from pretextbench.report import headline
 from tests import encoder_files
 
 
@@ -115,3 +117,23 @@ def test_without_a_ranked_layer_it_is_the_last_and_the_reason_is_told(trained: P
 def test_a_layer_that_the_encoder_has_not(trained: Path) -> None:
     with pytest.raises(UserError, match=r"no layer 'layer9'\..* Allowed: last, best, layer1"):
         encoder_lookup.find_layer(encoder_lookup.find("simclr"), "layer9", LAYERS)
+
+
+@pytest.mark.parametrize("lead", ["Open: no method is shown to help", "Shown: use simclr"])
+def test_best_says_where_the_report_recommends_nothing(
+    trained: Path, capsys: pytest.CaptureFixture[str], lead: str
+) -> None:
+    (trained / "reports" / "leaderboard.csv").write_text("name,kind,linear,picked\nsimclr,method,0.5,1\n")
+    (trained / "reports" / "recommendation.md").write_text(f"# Which?\n\n**{lead}.** Then **bold: words**.\n")
+    encoder_lookup.find("best")
+    said = f'note: the report says "{lead}". Validation picked simclr, so `best` is simclr.\n'
+    assert capsys.readouterr().err == (said if lead.startswith(headline.OPEN) else "")
+
+
+def test_the_folder_of_a_comparison_without_a_project_is_read(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "comparison"
+    shutil.copytree(trained / "runs", folder / "runs")
+    monkeypatch.chdir(folder / "runs")
+    assert encoder_lookup.find("simclr") == folder / "runs" / "pretrain" / "simclr-0"

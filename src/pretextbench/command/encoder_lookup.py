@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import typer
+
 from pretextbench.base.files import read_json
-from pretextbench.command.project import root
+from pretextbench.command.project import results
 from pretextbench.errors import UserError, nearest
 from pretextbench.project.layout import CARD, EVALUATED, METRICS, PRETRAINED, REPORTS
 
@@ -31,7 +33,7 @@ def find(name: str) -> Path:
         return Path(name)
     if Path(name).exists() or "/" in name:
         raise UserError(f"ENCODER: {name} holds no {CARD}. {HELP}")
-    project = root()
+    project = results()
     trained = {path.parent.name for path in (project / PRETRAINED).glob(f"*/{CARD}")}
     if not trained:
         raise UserError(f"ENCODER: {project / PRETRAINED} holds no encoder. Run the comparison: `pretextbench run`.")
@@ -63,10 +65,20 @@ def _best(project: Path, trained: set[str]) -> str:
         raise UserError(f"ENCODER: nothing is recommended without labels. Name a method: {names}.")
     for row in rows:
         if row.get("picked") == "1" and _lowest_seed(row["name"], trained):
+            _say_if_open(project, row["name"])
             return row["name"]
     raise UserError(
         f"ENCODER: {path} marks no pretext method that is trained here. Run the comparison: `pretextbench run`."
     )
+
+
+def _say_if_open(project: Path, picked: str) -> None:
+    """A line on the standard error where the report recommends no method: `best` is then only the picked one."""
+    answer = project / REPORTS / "recommendation.md"
+    text = answer.read_text(encoding="utf-8") if answer.is_file() else ""
+    if lead := re.search(r"\*\*(Open: .*?)\*\*", text):
+        said = lead[1].rstrip(".")
+        typer.echo(f'note: the report says "{said}". Validation picked {picked}, so `best` is {picked}.', err=True)
 
 
 def _board(path: Path) -> list[dict[str, str]]:

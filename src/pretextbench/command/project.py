@@ -13,7 +13,7 @@ from pretextbench.command.methods import names
 from pretextbench.errors import UserError
 from pretextbench.project.addresses import split_login, without_secrets
 from pretextbench.project.environment import require_pipeline
-from pretextbench.project.layout import REPORT
+from pretextbench.project.layout import PRETRAINED, REPORT
 from pretextbench.project.run_options import OPTIONS, TARGETS, Option, command_line
 
 MARKS = ("dvc.yaml", "stages", "pipelines")  # what a checkout has and another DVC project has not
@@ -37,6 +37,16 @@ def root(start: Path | None = None) -> Path:
     if missing:
         raise UserError(f"{folder / MARKS[0]} is not pretextbench's: the folder has no {missing[0]}/. {GET}")
     return folder
+
+
+def results() -> Path:
+    """The nearest folder upwards that holds trained encoders: a project, or the folder of `compare_methods`.
+
+    Raises:
+        UserError: there is none, and no project that could have some.
+    """
+    base = _working_folder()
+    return next((folder for folder in (base, *base.parents) if (folder / PRETRAINED).is_dir()), None) or root()
 
 
 def _working_folder() -> Path:
@@ -112,7 +122,7 @@ def report(
     * `pretextbench report`: opens it in the browser
     * `cp "$(pretextbench report --path)" ~/answer.html`: takes a copy
     """
-    file = root() / REPORT
+    file = results() / REPORT
     if not file.is_file():
         raise UserError(f"There is no report yet: {file}. `pretextbench run` makes it.")
     if path:
