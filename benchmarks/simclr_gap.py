@@ -11,6 +11,7 @@ import io
 import os
 import sys
 import tempfile
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,6 +25,8 @@ from benchmarks import csv_rows
 from benchmarks.harness import RESULTS
 from benchmarks.rows.published import RECIPE
 from pretextbench import registry
+from pretextbench.augment.kernels import FastColorJitter
+from pretextbench.augment.pipeline import SHARED
 from pretextbench.data.prepare import prepare
 from pretextbench.data.prepared import Prepared
 from pretextbench.evaluate.features import extract
@@ -86,7 +89,23 @@ def everything_decayed(parameters: list[nn.Parameter], *_: Any) -> Any:
     return [{"params": parameters}]
 
 
-ARMS = ("as it is", "initialisation of torch", "norms per view", "decay of norms", "JPEG")
+def order_by_image(
+    jitter: FastColorJitter, images: Tensor, params: dict[str, Tensor], flags: dict[str, Any], **_: Any
+) -> Tensor:
+    """Colour jitter whose steps have another order for each image (B, 3, H, W), not one for the batch."""
+    draw = torch.Generator().manual_seed(int(params["hue_factor"].double().sum() * 1e9) % 2**31)
+    orders, result = list(permutations(range(4))), torch.empty_like(images)
+    chosen = torch.randint(len(orders), (len(images),), generator=draw)
+    for number in chosen.unique().tolist():
+        rows = (chosen == number).nonzero().flatten()
+        own = {name: value if name in SHARED else value[rows] for name, value in params.items()}
+        own["order"] = torch.tensor(orders[number])
+        result[rows] = ORDER_BY_BATCH(jitter, images[rows], own, flags)
+    return result
+
+
+ORDER_BY_BATCH = FastColorJitter.apply_transform
+ARMS = ("as it is", "initialisation of torch", "norms per view", "decay of norms", "JPEG", "order per image")
 
 
 def measure(arm: str, seed: int, folders: tuple[Path, Path], images: int) -> dict[str, Any]:
@@ -97,7 +116,12 @@ def measure(arm: str, seed: int, folders: tuple[Path, Path], images: int) -> dic
     budget = Pretrain(images=images, batch_size=BATCH, precision="fp32", log_every=100)
     recipe, encoder = method.recipe(params, data.image_size), EncoderParams(name="resnet10", width=16)
     job = Job(registry.find("simclr"), arm, method, params, encoder, budget, recipe, {}, seed)
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(optim, "_groups", _groups(arm)):
+    jitter = order_by_image if arm == "order per image" else ORDER_BY_BATCH
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(optim, "_groups", _groups(arm)),
+        mock.patch.object(FastColorJitter, "apply_transform", jitter),
+    ):
         card = pretrain(job, data, Path(folder) / "encoder", Path(folder) / "scratch", show=False)
         network, _ = encoder_folder.load(Path(folder) / "encoder")
     return {"knn": round(100 * accuracy(network, data), 2), "seconds": card.seconds}
