@@ -103,13 +103,12 @@ def _cost(comparison: Comparison, methods: list[Row]) -> list[str]:
     cheap = [row.name for row in methods[1:] if row.name in comparison.front]
     faster = [row.name for row in methods[1:] if row.seconds < methods[0].seconds]
     kind, names = ("encoder of a method", "encoders of ") if comparison.one_seed else ("method", "")
-    front = (
-        f"No other {kind} is better than {comparison.subject(methods[0].name)} in {comparison.measure.name} or in time."
-    )
+    best = comparison.subject(methods[0].name)
+    front = f"No other {kind} is better than {best} in {comparison.measure.name} or in time."
     if faster:
-        front = f"Faster, but less accurate than a row that took less time: {names}{', '.join(faster)}."
+        front = f"Faster than {best}, but less accurate than a row that is faster still: {names}{', '.join(faster)}."
     if cheap:
-        front = f"Cheaper, and the most accurate for their time: {names}{', '.join(cheap)}."
+        front = f"Faster than {best}, and the most accurate for their time: {names}{', '.join(cheap)}."
     return ["\n".join(lines), front]
 
 
