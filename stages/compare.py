@@ -9,14 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pretextbench.base.files import read_json, write_whole
-from pretextbench.compare.budget_orders import BudgetOrders, budget_orders
-from pretextbench.compare.comparison import compare
-from pretextbench.compare.runs import CARD, Run, read
 from pretextbench.data.prepared import Prepared
 from pretextbench.params import Compare
 from pretextbench.project import layout
 from pretextbench.project.settings import parameters, parameters_text
 from pretextbench.project.variant import at_budget
+from pretextbench.ranking.budget_orders import BudgetOrders, budget_orders
+from pretextbench.ranking.comparison import compare
+from pretextbench.ranking.runs import CARD, Run, read
 from pretextbench.report.html import Appendix
 from pretextbench.report.output import write
 from pretextbench.track.records import git_commit

@@ -17,12 +17,12 @@ import torch
 from safetensors.torch import save as safe_bytes
 
 from pretextbench.base.files import sha256
-from pretextbench.compare.runs import read
 from pretextbench.data.prepare import prepare
 from pretextbench.data.prepared import IMAGES, LABELS, Prepared
 from pretextbench.errors import UserError
 from pretextbench.params import Params, Prepare
 from pretextbench.project import layout
+from pretextbench.ranking.runs import read
 from pretextbench.train import encoder_folder
 from pretextbench.train.checkpoint import Checkpoint
 from stages import worker

@@ -75,10 +75,10 @@ def test_a_stage_depends_on_the_versions_of_what_it_imports(stage: str) -> None:
 @pytest.mark.parametrize(
     ("line", "place"),
     [
-        ("from pretextbench.compare import statistics", "module"),
-        ("from pretextbench.compare.statistics import needs", "name"),
-        ("import pretextbench.compare.statistics", "whole"),
-        ("def late():\n    from pretextbench.compare import statistics", "function"),
+        ("from pretextbench.ranking import statistics", "module"),
+        ("from pretextbench.ranking.statistics import needs", "name"),
+        ("import pretextbench.ranking.statistics", "whole"),
+        ("def late():\n    from pretextbench.ranking import statistics", "function"),
     ],
 )
 def test_an_import_that_nobody_watches_is_seen(tmp_path: Path, line: str, place: str) -> None:
@@ -88,15 +88,15 @@ def test_an_import_that_nobody_watches_is_seen(tmp_path: Path, line: str, place:
     planted.write_text(f'"""A loop."""\n\n{line}\n')
     known["pretextbench.train.loop"] = planted
     missing = watched.closure("pretrain", known) - watched.watched(STAGES["pretrain"]["deps"], known)
-    assert known["pretextbench.compare.statistics"] in missing
+    assert known["pretextbench.ranking.statistics"] in missing
 
 
 def test_an_import_for_type_checkers_is_none(tmp_path: Path) -> None:
     known = watched.modules()
     planted = tmp_path / "types.py"
-    planted.write_text('"""A loop."""\n\nif TYPE_CHECKING:\n    from pretextbench.compare import statistics\n')
+    planted.write_text('"""A loop."""\n\nif TYPE_CHECKING:\n    from pretextbench.ranking import statistics\n')
     known["pretextbench.train.loop"] = planted
-    assert known["pretextbench.compare.statistics"] not in watched.closure("pretrain", known)
+    assert known["pretextbench.ranking.statistics"] not in watched.closure("pretrain", known)
 
 
 def _names(paths: set[Path]) -> list[str]:

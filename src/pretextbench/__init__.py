@@ -2,10 +2,10 @@
 
     import pretextbench as pb
 
-    result = pb.compare_methods("~/photos", methods=["simclr", "vicreg"])
+    result = pb.compare("~/photos", methods=["simclr", "vicreg"])
     result.recommendation, result.leaderboard, result.best.embed("~/more-photos")
 
-`compare_methods` works in this process, without DVC, Prefect and MLflow; `open` reads a finished project. The names are
+`compare` works in this process, without DVC, Prefect and MLflow; `open` reads a finished project. The names are
 imported when they are used: a plugin that imports `pretextbench.method` does not pay for them.
 """
 
@@ -13,16 +13,16 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pretextbench.library.contest import compare_methods
+    from pretextbench.library.contest import compare
     from pretextbench.library.embedder import Embedder, load_encoder
     from pretextbench.library.opened import Result, Trained
 
-__all__ = ["Embedder", "Result", "Trained", "__version__", "compare_methods", "load_encoder", "open"]
+__all__ = ["Embedder", "Result", "Trained", "__version__", "compare", "load_encoder", "open"]
 __version__ = version("pretextbench")
 
 
 def open(folder: str = ".") -> "Result":
-    """The finished comparison in a folder: a project of the pipeline, or the folder of `compare_methods`.
+    """The finished comparison in a folder: a project of the pipeline, or the folder of `compare`.
 
     Raises:
         UserError: the folder holds none.
@@ -35,10 +35,10 @@ def open(folder: str = ".") -> "Result":
 
 
 def __getattr__(name: str) -> Any:
-    if name == "compare_methods":
+    if name == "compare":
         from pretextbench.library import contest
 
-        return contest.compare_methods
+        return contest.compare
     if name in ("Embedder", "load_encoder"):
         from pretextbench.library import embedder
 

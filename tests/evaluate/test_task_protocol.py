@@ -9,18 +9,18 @@ import pytest
 import torch
 
 from pretextbench.base.measure import MEASURES
-from pretextbench.compare.comparison import compare
-from pretextbench.compare.protocols import KNN, LINEAR, Protocol
-from pretextbench.compare.runs import Run
 from pretextbench.data.targets import Targets
 from pretextbench.evaluate.evaluation import save
 from pretextbench.evaluate.protocol import evaluate
 from pretextbench.evaluate.subject import Snapshots, Subject
 from pretextbench.params import Compare, Evaluate
+from pretextbench.ranking.comparison import compare
+from pretextbench.ranking.protocols import KNN, LINEAR, Protocol
+from pretextbench.ranking.runs import Run
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.tables import leaderboard_md
-from tests.compare.page import report
 from tests.evaluate.fakes import FakeData, FakeViews, TinyEncoder
+from tests.ranking.page import report
 
 CPU = torch.device("cpu")
 PARAMS = Evaluate.model_validate(

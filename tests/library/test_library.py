@@ -39,8 +39,8 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(photos, tmp_path_factory):
     lines = []
-    made = pb.compare_methods(
-        photos, ["rotation"], budget=128, folder=tmp_path_factory.mktemp("out"), tell=lines.append, **SMALL
+    made = pb.compare(
+        photos, ["rotation"], images=128, folder=tmp_path_factory.mktemp("out"), tell=lines.append, **SMALL
     )
     made.lines = lines
     return made
@@ -108,18 +108,18 @@ def test_a_project_is_opened_and_its_encoder_loaded(result):
 @pytest.mark.slow
 def test_the_same_folder_gives_the_same_numbers(result, photos):
     before = (result.folder / "reports/leaderboard.csv").read_text()
-    again = pb.compare_methods(photos, ["rotation"], budget=128, folder=result.folder, tell=str, **SMALL)
+    again = pb.compare(photos, ["rotation"], images=128, folder=result.folder, tell=str, **SMALL)
     kept = ["linear", "knn", "linear_layer", "images_seen"]
     assert again.leaderboard[kept].equals(result.leaderboard[kept]), before
 
 
 def test_mistakes_are_sentences(photos, tmp_path, result):
-    with pytest.raises(UserError, match=r"compare_methods.*rotatoin|rotatoin"):
-        pb.compare_methods(photos, ["rotatoin"])
+    with pytest.raises(UserError, match=r"compare.*rotatoin|rotatoin"):
+        pb.compare(photos, ["rotatoin"])
     with pytest.raises(UserError, match="does not exist"):
-        pb.compare_methods(tmp_path / "nothing", folder=tmp_path / "out", tell=str)
+        pb.compare(tmp_path / "nothing", folder=tmp_path / "out", tell=str)
     with pytest.raises(UserError, match="stages of the pipeline"):
-        pb.compare_methods(photos, tune={"trials": 3})
+        pb.compare(photos, tune={"trials": 3})
     with pytest.raises(UserError, match="holds no finished comparison"):
         pb.open(str(tmp_path))
     with pytest.raises(KeyError, match="no row 'simclr'"):
@@ -138,7 +138,7 @@ def test_a_plugin_does_not_pay_for_the_library():
     code = "import sys, pretextbench; print(sorted({'torch', 'pandas', 'sklearn', 'matplotlib'} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
-    assert set(pb.__all__) >= {"compare_methods", "open", "load_encoder", "Embedder"}
+    assert set(pb.__all__) >= {"compare", "open", "load_encoder", "Embedder"}
     assert all(hasattr(pb, name) for name in pb.__all__)
     with pytest.raises(AttributeError, match="no attribute 'cmpare'"):
         _ = pb.cmpare  # type: ignore[attr-defined]

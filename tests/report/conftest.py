@@ -1,5 +1,5 @@
 """One thread, as in the tests of the comparison."""
 
-from tests.compare.conftest import one_thread
+from tests.ranking.conftest import one_thread
 
 __all__ = ["one_thread"]

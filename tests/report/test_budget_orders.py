@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from pretextbench.compare.budget_orders import budget_orders
-from pretextbench.compare.comparison import compare
 from pretextbench.params import Compare
+from pretextbench.ranking.budget_orders import budget_orders
+from pretextbench.ranking.comparison import compare
 from pretextbench.report import budget_orders as module
 from pretextbench.report.html import report_html
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.svg import styles
-from tests.compare.fakes import runs
+from tests.ranking.fakes import runs
 
 PARAMS = Compare(resamples=100)
 SMALL = {"simclr": 0.6, "rotation": 0.7, "jigsaw": 0.5}

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from pretextbench.base.colours import line_colour
-from pretextbench.compare.comparison import compare
 from pretextbench.params import Compare
+from pretextbench.ranking.comparison import compare
 from pretextbench.report.output import budgets_csv
 from pretextbench.report.tables import leaderboard_csv
 from stages.compare import write_vega
-from tests.compare.fakes import runs
+from tests.ranking.fakes import runs
 
 PLOTS = Path(__file__).parents[2] / ".dvc" / "plots"
 ROWS = {"simclr": 0.75, "a method of others": 0.64, "random": 0.52}

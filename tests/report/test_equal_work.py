@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from pretextbench.compare.comparison import compare
 from pretextbench.errors import UserError
 from pretextbench.params import Compare
+from pretextbench.ranking.comparison import compare
 from pretextbench.report.cost_figure import costs
 from pretextbench.report.html import report_html
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.svg import styles
 from pretextbench.report.tables import leaderboard_csv, leaderboard_md
-from tests.compare.fakes import runs
+from tests.ranking.fakes import runs
 
 PARAMS = Compare(resamples=200)
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from pretextbench.base import colours
-from pretextbench.compare import robustness
-from pretextbench.compare.comparison import compare
 from pretextbench.params import Compare
+from pretextbench.ranking import robustness
+from pretextbench.ranking.comparison import compare
 from pretextbench.report import figures, svg
 from pretextbench.report.cost_figure import costs
 from pretextbench.report.output import budgets_csv
 from pretextbench.report.svg import chart, paint, render, spread, styles
 from pretextbench.report.tables import leaderboard_csv
-from tests.compare.fakes import BUDGETS, STAGES, runs
+from tests.ranking.fakes import BUDGETS, STAGES, runs
 
 PLAIN = {"simclr": 0.75, "rotation": 0.64, "random": 0.52, "supervised": 0.85}
 BUILT_IN = colours.ORDER

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pretextbench.compare.comparison import compare
-from pretextbench.compare.pick import expected_anew
-from pretextbench.compare.protocols import LINEAR
+from pretextbench.ranking.comparison import compare
+from pretextbench.ranking.pick import expected_anew
+from pretextbench.ranking.protocols import LINEAR
 from pretextbench.report.headline import headline
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.tables import percent
-from tests.compare.fakes import runs
-from tests.compare.page import PARAMS
+from tests.ranking.fakes import runs
+from tests.ranking.page import PARAMS
 
 TIED = {"simclr": 0.655, "rotation": 0.65, "random": 0.3}
 CLEAR = {"simclr": 0.75, "rotation": 0.64, "random": 0.5}

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pretextbench.compare.budget_orders import budget_orders
-from pretextbench.compare.comparison import compare
 from pretextbench.evaluate.pictures import ALIKE_HEADER
+from pretextbench.ranking.budget_orders import budget_orders
+from pretextbench.ranking.comparison import compare
 from pretextbench.report.html import TITLES, recommendation_parts
 from pretextbench.report.tables import percent
 from pretextbench.tune.summary import Row, Summary
-from tests.compare.curves import with_curves
-from tests.compare.fakes import runs, unlabelled
-from tests.compare.page import PARAMS, PLAIN, Page, report
+from tests.ranking.curves import with_curves
+from tests.ranking.fakes import runs, unlabelled
+from tests.ranking.page import PARAMS, PLAIN, Page, report
 
 PNG = b"\x89PNG not really"
 RECIPE = {"commit": "abc1234", "params.yaml": "encoder:\n  name: resnet10\n"}

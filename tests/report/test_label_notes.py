@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pretextbench.compare.comparison import compare
 from pretextbench.params import Compare
+from pretextbench.ranking.comparison import compare
 from pretextbench.report.html import report_html
 from pretextbench.report.label_notes import MARK
 from pretextbench.report.output import budgets_csv
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.tables import leaderboard_csv, leaderboard_md
-from tests.compare.fakes import runs
+from tests.ranking.fakes import runs
 
 PARAMS = Compare(resamples=200)
 PLAIN = {"simclr": 0.75, "rotation": 0.64, "random": 0.52, "supervised": 0.85}

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pretextbench.compare.comparison import compare
 from pretextbench.params import Compare
+from pretextbench.ranking.comparison import compare
 from pretextbench.report import learning
 from pretextbench.report.html import report_html
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.svg import styles
-from tests.compare.curves import with_curves
-from tests.compare.fakes import runs, unlabelled
+from tests.ranking.curves import with_curves
+from tests.ranking.fakes import runs, unlabelled
 
 PARAMS = Compare(resamples=50)
 ACCURACIES = {"simclr": 0.75, "rotation": 0.64, "random": 0.52, "supervised": 0.85}

@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from pretextbench.compare.comparison import compare
+from pretextbench.ranking.comparison import compare
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.tables import leaderboard_md
-from tests.compare.fakes import runs
-from tests.compare.page import PARAMS, PLAIN, Page, report
+from tests.ranking.fakes import runs
+from tests.ranking.page import PARAMS, PLAIN, Page, report
 
 CLAIM = re.compile(r"\b(use|leads|beats|best|better|above|below|distinguished|shaded|worth|recommend\w*)\b", re.I)
 ABOUT_ENCODERS = re.compile(r"\b(encoders?|seeds?|controls?|share a letter|budget|largest|class(es)?)\b", re.I)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from pretextbench.compare.comparison import compare
-from pretextbench.compare.protocols import KNN
 from pretextbench.params import Compare
+from pretextbench.ranking.comparison import compare
+from pretextbench.ranking.protocols import KNN
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.sections import winners
 from pretextbench.report.svg import styles
-from tests.compare.fakes import runs
+from tests.ranking.fakes import runs
 
 PARAMS = Compare(resamples=500)
 METHODS = {"simclr": 0.75, "rotation": 0.6}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pretextbench.report.sentences import points
-from tests.compare.fakes import runs, unlabelled
-from tests.compare.page import PLAIN, Page, report
+from tests.ranking.fakes import runs, unlabelled
+from tests.ranking.page import PLAIN, Page, report
 
 BEYOND = ("robustness", "retrieval", "transfer", "finetune")  # parts that not every evaluation has
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, norm
 
-from pretextbench.compare.agreement import Agreement, agreement
-from pretextbench.compare.comparison import compare, front
-from pretextbench.compare.protocols import CORRUPTED, TRANSFER, right
 from pretextbench.errors import UserError
 from pretextbench.params import Compare
+from pretextbench.ranking.agreement import Agreement, agreement
+from pretextbench.ranking.comparison import compare, front
+from pretextbench.ranking.protocols import CORRUPTED, TRANSFER, right
 from pretextbench.report.html import Appendix
 from pretextbench.report.output import budgets_csv, robustness_csv
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.tables import leaderboard_csv, leaderboard_md
-from tests.compare.fakes import CORRUPTIONS, runs
+from tests.ranking.fakes import CORRUPTIONS, runs
 
 PARAMS = Compare(resamples=500)
 PLAIN = {"simclr": 0.75, "rotation": 0.64, "denoising": 0.55, "random": 0.52, "supervised": 0.85}
@@ -233,7 +233,7 @@ def test_curves_are_those_of_the_verdicts(plain, comparison):
 
 def test_unequal_shares_are_not_judged_by_mcnemar():
     """Shares of right predictions are no counts: the exact test would round them."""
-    from pretextbench.compare.statistics import judge
+    from pretextbench.ranking.statistics import judge
 
     rng = np.random.default_rng(0)
     first, second = (norm.cdf(rng.normal(size=(1, 1, 400)) + shift) for shift in (0.4, 0.0))

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from pretextbench.compare.comparison import Comparison, compare
 from pretextbench.params import Compare
+from pretextbench.ranking.comparison import Comparison, compare
 from pretextbench.report import tuning
 from pretextbench.report.html import report_html
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.tables import leaderboard_csv
 from pretextbench.tune.summary import Row, Summary
-from tests.compare.fakes import runs, unlabelled
+from tests.ranking.fakes import runs, unlabelled
 
 OWN = Row(0, {"optimizer.lr": 0.006}, (0.40, 0.42), 400, 10.0, "finished", "", False)
 BEST = Row(1, {"optimizer.lr": 0.018}, (0.41, 0.45), 400, 11.0, "finished", "", True)

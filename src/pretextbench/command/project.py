@@ -40,7 +40,7 @@ def root(start: Path | None = None) -> Path:
 
 
 def results() -> Path:
-    """The nearest folder upwards that holds trained encoders: a project, or the folder of `compare_methods`.
+    """The nearest folder upwards that holds trained encoders: a project, or the folder of `compare`.
 
     Raises:
         UserError: there is none, and no project that could have some.

@@ -15,8 +15,6 @@ import torch
 from pretextbench import registry
 from pretextbench.audit.together import near_duplicates
 from pretextbench.base.section import parse
-from pretextbench.compare.comparison import compare
-from pretextbench.compare.runs import read
 from pretextbench.data.prepare import NOTES, prepare
 from pretextbench.data.prepared import Prepared
 from pretextbench.errors import UserError
@@ -29,6 +27,8 @@ from pretextbench.params import Params, Prepare
 from pretextbench.project import demands, layout
 from pretextbench.project.inventory import Entry, take_stock
 from pretextbench.project.variant import row_of
+from pretextbench.ranking.comparison import compare as rank
+from pretextbench.ranking.runs import read
 from pretextbench.report.html import Appendix
 from pretextbench.report.output import write
 from pretextbench.train import checkpoint, encoder_folder
@@ -37,17 +37,17 @@ from pretextbench.train.pretrain import pretrain
 from pretextbench.views.frozen import Views
 from pretextbench.views.make import make_views
 
-ORIGIN = "compare_methods()"  # in messages on parameters
+ORIGIN = "compare()"  # in messages on parameters
 SOURCES = set(get_args(Prepare.model_fields["source"].annotation)) - {"folder"}  # data sets by name
 RANDOM = "random"  # the control whose encoder is not trained
 
 
-def compare_methods(
-    images: str | Path = "synthetic",
+def compare(
+    source: str | Path = "synthetic",
     methods: Sequence[str] = ("simclr", "colorization"),
     *,
     controls: Sequence[str] | None = None,
-    budget: int = 12_000,
+    images: int = 12_000,
     seeds: Sequence[int] = (0,),
     folder: str | Path | None = None,
     tell: Callable[[str], object] = print,
@@ -56,10 +56,10 @@ def compare_methods(
     """Pretrain the same encoder with every method, measure all of them by one protocol, and say which to use.
 
     Args:
-        images: a folder of images (class folders, train/ and test/, or no labels), or the name of a public data set.
+        source: a folder of images (class folders, train/ and test/, or no labels), or the name of a public data set.
         methods: by entry-point name.
         controls: None takes `random` and `pixels`, and `supervised` where images have one class each.
-        budget: images seen in each pretraining.
+        images: seen in each pretraining, the budget.
         seeds: of pretraining; with one the answer is about encoders, with three or more about methods.
         folder: where results are kept; a call with the same folder goes on where one was stopped. None: a new folder
             for temporary files.
@@ -69,7 +69,7 @@ def compare_methods(
     Raises:
         UserError: an argument is wrong, the images cannot be used, or a training does not fit them.
     """
-    params = _parameters(images, methods, controls, budget, seeds, sections)
+    params = _parameters(source, methods, controls, images, seeds, sections)
     entries = take_stock(params, {})
     demands.refuse(demands.of_parameters(params, entries))
     place = Path(folder) if folder else Path(tempfile.mkdtemp(prefix="pretextbench-"))
@@ -91,10 +91,10 @@ def compare_methods(
 
 
 def _parameters(
-    images: str | Path,
+    source: str | Path,
     methods: Sequence[str],
     controls: Sequence[str] | None,
-    budget: int,
+    images: int,
     seeds: Sequence[int],
     sections: Mapping[str, Mapping[str, Any]],
 ) -> Params:
@@ -104,12 +104,12 @@ def _parameters(
         UserError: an argument or a section has a mistake.
     """
     raw: dict[str, dict[str, Any]] = {name: dict(section) for name, section in sections.items()}
-    if images in SOURCES:
-        source: dict[str, Any] = {"source": images, "path": None}
+    if source in SOURCES:
+        prepared: dict[str, Any] = {"source": source, "path": None}
     else:
-        source = {"source": "folder", "path": str(Path(images).expanduser())}
-    raw["prepare"] = source | raw.get("prepare", {})
-    raw["pretrain"] = {"images": budget} | raw.get("pretrain", {})
+        prepared = {"source": "folder", "path": str(Path(source).expanduser())}
+    raw["prepare"] = prepared | raw.get("prepare", {})
+    raw["pretrain"] = {"images": images} | raw.get("pretrain", {})
     rows = {"methods": list(methods), "controls": list(("random", "pixels") if controls is None else controls)}
     raw["compare"] = {**rows, "seeds": list(seeds)} | raw.get("compare", {})
     params = parse(Params, raw, ORIGIN)
@@ -161,9 +161,9 @@ def _judge(name: str, seed: int, params: Params, data: Prepared, place: Path) ->
 
 def _ranked(params: Params, names: Sequence[str], place: Path) -> Result:
     runs = read(place / layout.EVALUATED, names)
-    comparison = compare(runs, params.compare, params.compare.seed)
-    images, today = Prepared(place / layout.IMAGES), f"{date.today():%-d %B %Y}"
-    write(comparison, runs, place / layout.REPORTS, Appendix(recipe=dict(_recipe(params)), images=images, date=today))
+    comparison = rank(runs, params.compare, params.compare.seed)
+    shown, today = Prepared(place / layout.IMAGES), f"{date.today():%-d %B %Y}"
+    write(comparison, runs, place / layout.REPORTS, Appendix(recipe=dict(_recipe(params)), images=shown, date=today))
     for name in names:
         for folder in checkpoint.finished(place / layout.training_scratch() / name):
             checkpoint.forget(folder)

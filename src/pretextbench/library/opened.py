@@ -52,7 +52,7 @@ class Trained:
 
 
 class Result:
-    """A finished comparison in a folder: of `compare_methods`, or a project of the pipeline.
+    """A finished comparison in a folder: of `compare`, or a project of the pipeline.
 
     Raises:
         UserError: the folder holds no finished comparison.
@@ -63,7 +63,7 @@ class Result:
         if not (folder / layout.REPORTS / "leaderboard.csv").is_file():
             raise UserError(
                 f"{folder} holds no finished comparison: there is no {layout.REPORTS}/leaderboard.csv. Give the folder "
-                "of a project, after `pretextbench run`, or that of `compare_methods`."
+                "of a project, after `pretextbench run`, or that of `compare`."
             )
 
     @cached_property

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pretextbench.compare.protocols import pictured
-from pretextbench.compare.runs import Run
 from pretextbench.data.prepared import Prepared, spread
+from pretextbench.ranking.protocols import pictured
+from pretextbench.ranking.runs import Run
 from pretextbench.report.sections import Groups
 
 FILE = "neighbours.csv"  # of an evaluation

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pretextbench.compare.budget_orders import BudgetOrders, Order
-from pretextbench.compare.comparison import Comparison
+from pretextbench.ranking.budget_orders import BudgetOrders, Order
+from pretextbench.ranking.comparison import Comparison
 from pretextbench.report.learning import Line, draw, listed
 from pretextbench.report.sections import picked
 from pretextbench.report.sentences import count

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import IdentityTransform
 
-from pretextbench.compare.comparison import Comparison
-from pretextbench.compare.protocols import LINEAR
-from pretextbench.compare.rows import Row
+from pretextbench.ranking.comparison import Comparison
+from pretextbench.ranking.protocols import LINEAR
+from pretextbench.ranking.rows import Row
 from pretextbench.report.svg import LETTER, STEPS, TEXT, WIDE, Style, chart, paint, render, short
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top

@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from pretextbench.base.measure import Measure, measure_of
-from pretextbench.compare import robustness
-from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
-from pretextbench.compare.protocols import LINEAR
-from pretextbench.compare.protocols import corruptions as corruptions_of
-from pretextbench.compare.runs import Run
+from pretextbench.ranking import robustness
+from pretextbench.ranking.comparison import FROM_SCRATCH, Comparison
+from pretextbench.ranking.protocols import LINEAR
+from pretextbench.ranking.protocols import corruptions as corruptions_of
+from pretextbench.ranking.runs import Run
 from pretextbench.report.label_notes import MARK
 from pretextbench.report.sections import Groups, picked
 from pretextbench.report.svg import STEPS, TEXT, WIDE, Style, chart, interval, label_ends, paint, render, room

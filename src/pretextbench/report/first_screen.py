@@ -5,9 +5,9 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from pretextbench.compare.comparison import Comparison
-from pretextbench.compare.protocols import KNN, LINEAR
-from pretextbench.compare.runs import Run
+from pretextbench.ranking.comparison import Comparison
+from pretextbench.ranking.protocols import KNN, LINEAR
+from pretextbench.ranking.runs import Run
 from pretextbench.report import sections
 from pretextbench.report.label_notes import kinds
 from pretextbench.report.svg import STEPS

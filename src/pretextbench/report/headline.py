@@ -5,12 +5,12 @@ untrained encoder. Provisional: fewer seeds, methods that cannot be distinguishe
 method is shown to help, or to be better than the pixels themselves, or test contradicts validation.
 """
 
-from pretextbench.compare.comparison import Comparison
-from pretextbench.compare.pick import expected_anew, widened
-from pretextbench.compare.protocols import KNN, LINEAR
-from pretextbench.compare.rows import Row
-from pretextbench.compare.runs import PIXELS, RANDOM, SUPERVISED, UNTOUCHED
-from pretextbench.compare.verdict import Verdict
+from pretextbench.ranking.comparison import Comparison
+from pretextbench.ranking.pick import expected_anew, widened
+from pretextbench.ranking.protocols import KNN, LINEAR
+from pretextbench.ranking.rows import Row
+from pretextbench.ranking.runs import PIXELS, RANDOM, SUPERVISED, UNTOUCHED
+from pretextbench.ranking.verdict import Verdict
 from pretextbench.report import planning
 from pretextbench.report.sentences import ENOUGH_SEEDS, against, count, either, gap, more_seeds
 from pretextbench.report.tables import percent

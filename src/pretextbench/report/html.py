@@ -12,11 +12,11 @@ from markupsafe import Markup
 
 from pretextbench.base.colours import HUES
 from pretextbench.base.files import read_json
-from pretextbench.compare import robustness
-from pretextbench.compare.comparison import Comparison
-from pretextbench.compare.protocols import LAST, LINEAR, pictured
-from pretextbench.compare.runs import Run
 from pretextbench.data.prepared import Prepared
+from pretextbench.ranking import robustness
+from pretextbench.ranking.comparison import Comparison
+from pretextbench.ranking.protocols import LAST, LINEAR, pictured
+from pretextbench.ranking.runs import Run
 from pretextbench.report import (
     alike,
     budget_orders,

@@ -1,8 +1,8 @@
 """The words below the tables: what was measured and how, what the labels are, which numbers took more of them."""
 
-from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
-from pretextbench.compare.protocols import FEW, TUNED, Protocol
-from pretextbench.compare.rows import Row
+from pretextbench.ranking.comparison import FROM_SCRATCH, Comparison
+from pretextbench.ranking.protocols import FEW, TUNED, Protocol
+from pretextbench.ranking.rows import Row
 
 MARK = "\u2020"  # of a number that took more labels than its column grants
 

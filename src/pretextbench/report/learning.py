@@ -8,8 +8,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from pretextbench.compare.comparison import Comparison
-from pretextbench.compare.curves import FEWEST, Curve, Turn
+from pretextbench.ranking.comparison import Comparison
+from pretextbench.ranking.curves import FEWEST, Curve, Turn
 from pretextbench.report.sections import picked
 from pretextbench.report.svg import STEPS, TEXT, WIDE, Style, chart, interval, label_ends, paint, render, room
 from pretextbench.report.tables import row_csv

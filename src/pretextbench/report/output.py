@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from pretextbench.base.files import whole_folder, write_whole
-from pretextbench.compare import robustness
-from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
-from pretextbench.compare.protocols import LINEAR
-from pretextbench.compare.runs import Run, by_name
+from pretextbench.ranking import robustness
+from pretextbench.ranking.comparison import FROM_SCRATCH, Comparison
+from pretextbench.ranking.protocols import LINEAR
+from pretextbench.ranking.runs import Run, by_name
 from pretextbench.report.budget_orders import orders_csv
 from pretextbench.report.html import Appendix, report_html
 from pretextbench.report.label_notes import took_more

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pretextbench.compare.comparison import Comparison
-from pretextbench.compare.protocols import best_layers, pictured
-from pretextbench.compare.runs import Run
+from pretextbench.ranking.comparison import Comparison
+from pretextbench.ranking.protocols import best_layers, pictured
+from pretextbench.ranking.runs import Run
 from pretextbench.report.sections import Cell, Groups, scores
 
 Floats = npt.NDArray[np.float64]

@@ -1,10 +1,10 @@
 """Sentences on what comes next: what these data can detect, what would decide, and what it costs."""
 
-from pretextbench.compare.comparison import Comparison
-from pretextbench.compare.power import Needs, needs
-from pretextbench.compare.rows import Row
-from pretextbench.compare.runs import RANDOM
-from pretextbench.compare.verdict import Verdict
+from pretextbench.ranking.comparison import Comparison
+from pretextbench.ranking.power import Needs, needs
+from pretextbench.ranking.rows import Row
+from pretextbench.ranking.runs import RANDOM
+from pretextbench.ranking.verdict import Verdict
 from pretextbench.report.sentences import count, duration, either, points
 
 

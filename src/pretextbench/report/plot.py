@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pretextbench.base.colours import line_colour
-from pretextbench.compare.comparison import Comparison
-from pretextbench.compare.protocols import KNN, LINEAR
-from pretextbench.compare.rows import Row
-from pretextbench.compare.runs import RANDOM
+from pretextbench.ranking.comparison import Comparison
+from pretextbench.ranking.protocols import KNN, LINEAR
+from pretextbench.ranking.rows import Row
+from pretextbench.ranking.runs import RANDOM
 from pretextbench.report.label_notes import kinds
 
 CONTROL, INK, FAINT = "#9A9A9A", "#222222", "#DDDDDD"

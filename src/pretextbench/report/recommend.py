@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pretextbench.compare.comparison import Comparison
-from pretextbench.compare.protocols import KNN, LINEAR, Protocol
-from pretextbench.compare.rows import Row
-from pretextbench.compare.runs import SUPERVISED
-from pretextbench.compare.verdict import Verdict
+from pretextbench.ranking.comparison import Comparison
+from pretextbench.ranking.protocols import KNN, LINEAR, Protocol
+from pretextbench.ranking.rows import Row
+from pretextbench.ranking.runs import SUPERVISED
+from pretextbench.ranking.verdict import Verdict
 from pretextbench.report import budget_orders, sentences, tuning
 from pretextbench.report.headline import OPEN, headline
 from pretextbench.report.learning import settled

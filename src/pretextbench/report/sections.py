@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from pretextbench.compare import robustness
-from pretextbench.compare.agreement import LABEL_FREE
-from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
-from pretextbench.compare.protocols import CORRUPTED, LAST, LINEAR, TRANSFER, Protocol, fine_tuned
-from pretextbench.compare.rows import Row
-from pretextbench.compare.runs import PIXELS, RANDOM, Run
+from pretextbench.ranking import robustness
+from pretextbench.ranking.agreement import LABEL_FREE
+from pretextbench.ranking.comparison import FROM_SCRATCH, Comparison
+from pretextbench.ranking.protocols import CORRUPTED, LAST, LINEAR, TRANSFER, Protocol, fine_tuned
+from pretextbench.ranking.rows import Row
+from pretextbench.ranking.runs import PIXELS, RANDOM, Run
 from pretextbench.report.label_notes import mark
 from pretextbench.report.sentences import p_value, points
 from pretextbench.report.tables import percent

@@ -1,11 +1,11 @@
 """Sentences of a recommendation: numbers in words, and the other protocols."""
 
-from pretextbench.compare.agreement import LABEL_FREE
-from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
-from pretextbench.compare.protocols import CORRUPTED, LINEAR, TRANSFER, TUNED, Protocol
-from pretextbench.compare.rows import Row, twins
-from pretextbench.compare.runs import UNTOUCHED
-from pretextbench.compare.verdict import Verdict
+from pretextbench.ranking.agreement import LABEL_FREE
+from pretextbench.ranking.comparison import FROM_SCRATCH, Comparison
+from pretextbench.ranking.protocols import CORRUPTED, LINEAR, TRANSFER, TUNED, Protocol
+from pretextbench.ranking.rows import Row, twins
+from pretextbench.ranking.runs import UNTOUCHED
+from pretextbench.ranking.verdict import Verdict
 from pretextbench.report.label_notes import fixed_notes
 from pretextbench.report.tables import percent
 

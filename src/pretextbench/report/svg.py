@@ -20,8 +20,8 @@ from matplotlib.transforms import IdentityTransform
 from scipy.optimize import isotonic_regression
 
 from pretextbench.base.colours import HUES, place
-from pretextbench.compare.rows import Row
-from pretextbench.compare.runs import PIXELS, RANDOM
+from pretextbench.ranking.rows import Row
+from pretextbench.ranking.runs import PIXELS, RANDOM
 
 NAMED = ("ink", "soft", "line", "paper", "floor", "floor-text", "ceiling", "ceiling-text")
 VARIABLES = NAMED + tuple(f"{kind}{hue}" for kind in ("hue", "text") for hue in range(len(HUES)))

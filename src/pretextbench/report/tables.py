@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from pretextbench.base.colours import line_colour
-from pretextbench.compare.comparison import FROM_SCRATCH, Comparison
-from pretextbench.compare.protocols import KNN, LAST, LINEAR, Protocol
-from pretextbench.compare.rows import Row
+from pretextbench.ranking.comparison import FROM_SCRATCH, Comparison
+from pretextbench.ranking.protocols import KNN, LAST, LINEAR, Protocol
+from pretextbench.ranking.rows import Row
 from pretextbench.report.label_notes import caption, label_notes, mark
 
 Cell = str | int | float | None

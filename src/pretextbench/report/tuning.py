@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from pretextbench.compare.comparison import Comparison
+from pretextbench.ranking.comparison import Comparison
 from pretextbench.report.sections import DASH
 from pretextbench.report.sentences import count
 from pretextbench.report.svg import Style, chart, paint, render

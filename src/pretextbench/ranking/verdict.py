@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from pretextbench.compare import families
-from pretextbench.compare.families import Family
-from pretextbench.compare.rows import Row
-from pretextbench.compare.statistics import Indices, Judgement, grouped, judge
 from pretextbench.params import Compare
+from pretextbench.ranking import families
+from pretextbench.ranking.families import Family
+from pretextbench.ranking.rows import Row
+from pretextbench.ranking.statistics import Indices, Judgement, grouped, judge
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 from pretextbench.base.seed import Seed
-from pretextbench.compare.curves import FEWEST, kendall
-from pretextbench.compare.families import every_pair
-from pretextbench.compare.pick import pick
-from pretextbench.compare.protocols import LINEAR, groups_of, protocols, right
-from pretextbench.compare.rows import row_of
-from pretextbench.compare.runs import Run, by_name, check_same_test
-from pretextbench.compare.verdict import Verdict, verdict_of
 from pretextbench.params import Compare
+from pretextbench.ranking.curves import FEWEST, kendall
+from pretextbench.ranking.families import every_pair
+from pretextbench.ranking.pick import pick
+from pretextbench.ranking.protocols import LINEAR, groups_of, protocols, right
+from pretextbench.ranking.rows import row_of
+from pretextbench.ranking.runs import Run, by_name, check_same_test
+from pretextbench.ranking.verdict import Verdict, verdict_of
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pretextbench.compare.comparison import compare
-from pretextbench.compare.pick import expected_anew, pick, widened
-from pretextbench.compare.protocols import LINEAR
-from pretextbench.compare.statistics import judge
 from pretextbench.params import Compare
+from pretextbench.ranking.comparison import compare
+from pretextbench.ranking.pick import expected_anew, pick, widened
+from pretextbench.ranking.protocols import LINEAR
+from pretextbench.ranking.statistics import judge
 from pretextbench.report.recommend import recommendation_md
-from tests.compare.fakes import encoders, runs
-from tests.compare.simulation import drawn
+from tests.ranking.fakes import encoders, runs
+from tests.ranking.simulation import drawn
 
 PARAMS = Compare(resamples=200)
 

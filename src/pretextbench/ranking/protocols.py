@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pretextbench.base.section import label_budget
-from pretextbench.compare.runs import Run
 from pretextbench.errors import UserError
+from pretextbench.ranking.runs import Run
 
 FEW, TUNED, CORRUPTED, TRANSFER = "budget", "finetune", "corrupted", "transfer"  # kinds other than linear, last and knn
 SCRATCH = "scratch"  # the network of the control `random`, trained on few labels alone

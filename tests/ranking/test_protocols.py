@@ -2,7 +2,7 @@
 
 import pytest
 
-from pretextbench.compare.protocols import FEW, TUNED, Protocol
+from pretextbench.ranking.protocols import FEW, TUNED, Protocol
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pretextbench.compare.families import Family, asked, corrected, every_pair, holm, letters
+from pretextbench.ranking.families import Family, asked, corrected, every_pair, holm, letters
 
 
 def row(name, kind="method", seeds=3, method=None, from_scratch=False):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from pretextbench.compare import power
-from pretextbench.compare.power import needs
-from pretextbench.compare.spread import seed_spread
-from pretextbench.compare.statistics import judge, two_sided
-from tests.compare.simulation import drawn
+from pretextbench.ranking import power
+from pretextbench.ranking.power import needs
+from pretextbench.ranking.spread import seed_spread
+from pretextbench.ranking.statistics import judge, two_sided
+from tests.ranking.simulation import drawn
 
 PRINTED = 50  # comparisons per case
 

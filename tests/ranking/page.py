@@ -2,8 +2,8 @@
 
 from html.parser import HTMLParser
 
-from pretextbench.compare.comparison import compare
 from pretextbench.params import Compare
+from pretextbench.ranking.comparison import compare
 from pretextbench.report.html import Appendix, report_html
 from pretextbench.report.recommend import recommendation_md
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 from scipy.stats import norm
 
-from pretextbench.compare.runs import Run
+from pretextbench.ranking.runs import Run
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 BUDGETS = {"1%": 0.75, "10%": 0.9}

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pretextbench.compare import robustness
-from pretextbench.compare.comparison import compare
-from pretextbench.compare.protocols import CORRUPTED, FEW, LINEAR, Protocol, pictured
 from pretextbench.params import Compare
+from pretextbench.ranking import robustness
+from pretextbench.ranking.comparison import compare
+from pretextbench.ranking.protocols import CORRUPTED, FEW, LINEAR, Protocol, pictured
 from pretextbench.report.output import robustness_csv
 from pretextbench.report.panels import confusion, maps
 from pretextbench.report.sections import lost
-from tests.compare.fakes import CORRUPTIONS, STAGES, runs
+from tests.ranking.fakes import CORRUPTIONS, STAGES, runs
 
 ALL = Protocol(FEW, "100%")
 VALIDATION = {  # row -> validation accuracy of the four layers, seed by seed -> the layer of the row

@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pretextbench.compare.comparison import Comparison, compare
-from pretextbench.compare.protocols import LINEAR
-from pretextbench.compare.runs import read
 from pretextbench.params import Compare
+from pretextbench.ranking.comparison import Comparison, compare
+from pretextbench.ranking.protocols import LINEAR
+from pretextbench.ranking.runs import read
 from pretextbench.report.html import Appendix
 from pretextbench.report.output import write
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.tables import leaderboard_csv, leaderboard_md
-from tests.compare.fakes import on_disk, runs
+from tests.ranking.fakes import on_disk, runs
 
 PARAMS = Compare(resamples=1000)
 RATES = {"simclr": 0.75, "rotation": 0.64, "random": 0.52, "wide": 0.9}

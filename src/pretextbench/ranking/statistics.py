@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from pretextbench.compare.families import Family, corrected, every_pair
-from pretextbench.compare.spread import Spread, redraw_components, seed_spread
+from pretextbench.ranking.families import Family, corrected, every_pair
+from pretextbench.ranking.spread import Spread, redraw_components, seed_spread
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

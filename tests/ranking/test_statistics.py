@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pretextbench.compare import statistics
-from pretextbench.compare.spread import seed_spread
-from pretextbench.compare.statistics import judge
-from tests.compare.fakes import correctness
+from pretextbench.ranking import statistics
+from pretextbench.ranking.spread import seed_spread
+from pretextbench.ranking.statistics import judge
+from tests.ranking.fakes import correctness
 
 
 def rng(seed=0):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pretextbench.compare import spread
-from pretextbench.compare.families import Family
-from pretextbench.compare.statistics import judge
-from tests.compare.simulation import drawn, promises
+from pretextbench.ranking import spread
+from pretextbench.ranking.families import Family
+from pretextbench.ranking.statistics import judge
+from tests.ranking.simulation import drawn, promises
 
 TIMES = 80  # comparisons per case; the limits are those that chance would pass once in 200 at exactly 5 %
 LIMIT = 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / TIMES)

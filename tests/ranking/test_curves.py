@@ -7,13 +7,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pretextbench.compare import curves as module
-from pretextbench.compare.comparison import compare
-from pretextbench.compare.curves import Curves, curve_of
-from pretextbench.compare.rows import row_of
 from pretextbench.params import Compare
-from tests.compare.curves import SHARES, curve, with_curves
-from tests.compare.fakes import runs
+from pretextbench.ranking import curves as module
+from pretextbench.ranking.comparison import compare
+from pretextbench.ranking.curves import Curves, curve_of
+from pretextbench.ranking.rows import row_of
+from tests.ranking.curves import SHARES, curve, with_curves
+from tests.ranking.fakes import runs
 
 REACH = 1.96  # standard errors, of one pair at 95 %
 

@@ -9,12 +9,13 @@ import numpy as np
 
 from pretextbench.base.measure import MEASURES, Measure, measure_of
 from pretextbench.base.seed import Seed
-from pretextbench.compare import families
-from pretextbench.compare.agreement import LABEL_FREE, Agreement, agreement
-from pretextbench.compare.budget_orders import BudgetOrders
-from pretextbench.compare.curves import Curves, curves_of
-from pretextbench.compare.pick import Pick, pick
-from pretextbench.compare.protocols import (
+from pretextbench.params import Compare
+from pretextbench.ranking import families
+from pretextbench.ranking.agreement import LABEL_FREE, Agreement, agreement
+from pretextbench.ranking.budget_orders import BudgetOrders
+from pretextbench.ranking.curves import Curves, curves_of
+from pretextbench.ranking.pick import Pick, pick
+from pretextbench.ranking.protocols import (
     LINEAR,
     Protocol,
     few_labels,
@@ -24,8 +25,8 @@ from pretextbench.compare.protocols import (
     right,
     scratch_keys,
 )
-from pretextbench.compare.rows import Row, front, row_of
-from pretextbench.compare.runs import (
+from pretextbench.ranking.rows import Row, front, row_of
+from pretextbench.ranking.runs import (
     PIXELS,
     RANDOM,
     UNTOUCHED,
@@ -36,9 +37,8 @@ from pretextbench.compare.runs import (
     check_same_test,
     common_work,
 )  # fmt: skip
-from pretextbench.compare.statistics import Indices
-from pretextbench.compare.verdict import Verdict, among, verdict_of
-from pretextbench.params import Compare
+from pretextbench.ranking.statistics import Indices
+from pretextbench.ranking.verdict import Verdict, among, verdict_of
 from pretextbench.tune.summary import Summary
 
 FROM_SCRATCH = "from scratch"  # name of its line in the columns for few labels

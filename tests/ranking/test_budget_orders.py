@@ -5,10 +5,10 @@ from itertools import product
 
 import pytest
 
-from pretextbench.compare.budget_orders import budget_orders
 from pretextbench.errors import UserError
 from pretextbench.params import Compare
-from tests.compare.fakes import runs, unlabelled
+from pretextbench.ranking.budget_orders import budget_orders
+from tests.ranking.fakes import runs, unlabelled
 
 PARAMS = Compare(resamples=300)
 

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from pretextbench.compare.rows import Row, twins
+from pretextbench.ranking.rows import Row, twins
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pretextbench.compare.protocols import best_layers
-from pretextbench.compare.runs import SUPERVISED, Kind, Run
+from pretextbench.ranking.protocols import best_layers
+from pretextbench.ranking.runs import SUPERVISED, Kind, Run
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pretextbench.compare.comparison import compare
-from pretextbench.compare.runs import read
 from pretextbench.errors import UserError
 from pretextbench.params import Compare
+from pretextbench.ranking.comparison import compare
+from pretextbench.ranking.runs import read
 from pretextbench.report.output import write
 from pretextbench.report.recommend import recommendation_md
 from pretextbench.report.tables import align, leaderboard_csv, leaderboard_md, row_metrics
-from tests.compare.fakes import on_disk, run, runs, unlabelled
+from tests.ranking.fakes import on_disk, run, runs, unlabelled
 
 PARAMS = Compare(resamples=1000)
 PLAIN = {"simclr": 0.75, "rotation": 0.64, "random": 0.52, "supervised": 0.85}
@@ -224,5 +224,5 @@ def test_runs_come_back_from_disk(plain, comparison, tmp_path):
 
 
 def test_comparing_needs_no_torch():
-    code = "import pretextbench.report.output, pretextbench.compare.runs, sys; sys.exit('torch' in sys.modules)"
+    code = "import pretextbench.report.output, pretextbench.ranking.runs, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pretextbench.compare.rows import Row
-from pretextbench.compare.statistics import Floats
+from pretextbench.ranking.rows import Row
+from pretextbench.ranking.statistics import Floats
 
 
 @dataclass(frozen=True)

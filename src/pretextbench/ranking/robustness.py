@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pretextbench.compare.protocols import best_layers, corruptions, robust_key, worth
-from pretextbench.compare.runs import Run
+from pretextbench.ranking.protocols import best_layers, corruptions, robust_key, worth
+from pretextbench.ranking.runs import Run
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pretextbench.compare.curves import Curve
+from pretextbench.ranking.curves import Curve
 
 SHARES = (0.25, 0.5, 1.0)
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import ndtri
 
-from pretextbench.compare.statistics import judge
+from pretextbench.ranking.statistics import judge
 
 
 def drawn(generator, truths, n):

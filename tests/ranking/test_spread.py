@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pretextbench.compare.spread import ODD, Spread, _pooled, seed_spread
+from pretextbench.ranking.spread import ODD, Spread, _pooled, seed_spread
 
 
 def tables(seeds: int, rows: int, n: int = 400) -> list[np.ndarray]:

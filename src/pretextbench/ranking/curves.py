@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from pretextbench.compare.rows import Row
-from pretextbench.compare.runs import Run
+from pretextbench.ranking.rows import Row
+from pretextbench.ranking.runs import Run
 
 State = Literal["settled", "moving", "short"]
 FEWEST = 3  # methods that have an order: of two, Kendall's tau is 1 or -1

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from pretextbench.compare import spread
-from pretextbench.compare.statistics import two_sided
+from pretextbench.ranking import spread
+from pretextbench.ranking.statistics import two_sided
 
 Floats = npt.NDArray[np.float64]
 POWER = 0.8  # probability of finding a difference that is there (Cohen's convention)
