@@ -1,38 +1,16 @@
-"""What MkDocs does not know of this repository: the README is the first page, and sources are named, not linked."""
+"""What MkDocs does not know of this repository: sources are named, not linked, and guides are found before the API."""
 
 import re
-from pathlib import Path
 from typing import Any
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./(?:\.\./)*((?:src|stages|pipelines|plugins|tests|benchmarks|params)[^)]*)\)")
-ROOT = Path(__file__).parents[2]
+WEIGHTS = {"reference/": 0.0005, "fidelity.md": 0.05}  # in the search, where a word in a title counts 1000; others: 1
 
 
-# The theme's switch of modes looks for the two styles of highlight.js, which are left out, and would stop without them.
-STYLES = '<link id="hljs-light"><link id="hljs-dark">'
-
-
-def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
-    """Add the README as the first page; its links to docs/ become links to pages."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    text = re.sub(r"\]\(docs/", "](", text)
-    text = re.sub(r"\[([^\]]+)\]\((?!https?:|#)([^)]*)\)", _page_or_name, text)
-    files.append(File.generated(config, "index.md", content=text))
-    return files
-
-
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Files outside of docs/ have no page: their names are shown as code."""
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Files outside of docs/ have no page: their names are shown as code. The search learns the weight of the page."""
+    weights = [weight for start, weight in WEIGHTS.items() if page.file.src_uri.startswith(start)]
+    page.meta["search"] = {"boost": weights[0] if weights else 1}
     return OUTSIDE.sub(lambda link: link[1] if "`" in link[1] else f"{link[1]} (`{link[2]}`)", markdown)
-
-
-def on_post_page(output: str, **_: Any) -> str:
-    """The page with the elements that the theme's scripts expect."""
-    return output.replace("</head>", f"{STYLES}</head>", 1)
-
-
-def _page_or_name(link: re.Match[str]) -> str:
-    return link[0] if (ROOT / "docs" / link[2]).is_file() else f"{link[1]} (`{link[2]}`)"
