@@ -1,8 +1,6 @@
-"""The terminal during and after a run: a live table with the progress of each stage, the outcomes, and the answer."""
+"""The terminal during and after a run: a live table with the progress of each stage, and the outcomes."""
 
-import shutil
 import sys
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -16,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.reproduce import Outcome
-from pretextbench.base.names import printable
+from pipelines.time_left import Running, time_left
 from pretextbench.project import layout
 from pretextbench.project.progress import Progress
 
@@ -47,6 +45,10 @@ class Lines:
         self.root, self.names, self.clock = root, list(names), clock
         self.began = clock()
         self.notes: dict[str, tuple[str, ...]] = {}  # method and seed -> warnings of its training
+        self.idle: set[str] = set()  # stages that train nothing, such as that of the control `random`
+
+    def planned(self, names: Collection[str]) -> None:
+        """Called when it is known which stages may run; the others are up to date."""
 
     def ended(self, result: Outcome) -> None:
         """Called from any thread."""
@@ -58,6 +60,8 @@ class Lines:
         result = progress(self.root, stage, since)
         if result and result.notes:
             self.notes[item(stage)] = result.notes
+        if result and not result.steps:
+            self.idle.add(stage)
         return result
 
     def __enter__(self) -> Self:
@@ -76,12 +80,18 @@ class Stages(Lines):
         names: Iterable[str],
         clock: Callable[[], float] = time.time,
         console: Console | None = None,
+        jobs: int = 1,
     ) -> None:
         super().__init__(root, names, clock)
-        self.console = console or Console()
+        self.console, self.jobs = console or Console(), jobs
+        self.current: set[str] = set()  # stages that will not run
         self.starts: dict[str, float] = {}
         self.results: dict[str, Outcome] = {}
         self._live = Live(self, console=self.console, refresh_per_second=PER_SECOND, transient=True)
+
+    def planned(self, names: Collection[str]) -> None:
+        """Called when it is known which stages may run; the others are up to date."""
+        self.current = set(self.names) - set(names)
 
     def ended(self, result: Outcome) -> None:
         """Called from any thread."""
@@ -120,7 +130,9 @@ class Stages(Lines):
     def _state(self, name: str) -> str:
         if name in self.results:
             return self.results[name].state
-        return "running" if name in self.starts else "waiting"
+        if name in self.starts:
+            return "running"
+        return "up to date" if name in self.current else "waiting"
 
     def _shown(self, states: dict[str, str]) -> list[str]:
         """All stages where the terminal is high enough, else those that matter most, in the order of the graph."""
@@ -137,20 +149,38 @@ class Stages(Lines):
             seconds = f"{self.clock() - self.starts[name]:.0f}"
         elif name in self.results and self.results[name].seconds:
             seconds = f"{self.results[name].seconds:.1f}"
-        cells = (
-            [f"{progress.share:.0%}", f"{progress.images_per_second:,.0f}", span(progress.seconds_left)]
-            if progress
-            else [""] * 3
-        )
         style = STYLES.get(state, "dim")
-        return [Text(name), Text(state, style), *(Text(cell) for cell in [*cells, seconds])]
+        return [Text(name), Text(state, style), *(Text(cell) for cell in [*_training(progress), seconds])]
 
     def _foot(self, states: dict[str, str], hidden: int) -> list[Text]:
         count = Counter(states.values())
         parts = [f"{count[state]} {state}" for state in SHOWN_FIRST if count[state]]
-        more = f"{hidden} stages not shown; " if hidden else ""
+        more = f"{hidden} not shown; " if hidden else ""
+        done = len(states) - count["waiting"] - count["running"]
+        whole = ", ".join(filter(None, [f"{done} of {len(states)} stages", self._time_left(states)]))
         notes = [Text(f"{run}: {note}", "yellow") for run, texts in sorted(self.notes.items()) for note in texts]
-        return [Text(f"{more}{', '.join(parts)}; {span(self.clock() - self.began)}", "dim"), *notes]
+        line = Text(f"{whole}; {more}{', '.join(parts)}; {span(self.clock() - self.began)} so far", "dim")
+        line.stylize("bold", 0, len(whole))
+        return [line, *notes]
+
+    def _time_left(self, states: dict[str, str]) -> str:
+        now = self.clock()
+        running = {
+            name: Running(now - self.starts[name], self._progress(name, self.starts[name]))
+            for name, state in states.items()
+            if state == "running"
+        }
+        waiting = [name for name, state in states.items() if state == "waiting"]
+        return time_left(waiting, running, self.results.values(), self.idle, self.jobs)
+
+
+def _training(progress: Progress | None) -> list[str]:
+    """Three cells of a training: what is not known yet stays empty, and all of it where nothing is trained."""
+    if progress is None or not progress.steps:
+        return [""] * 3
+    if not progress.images_per_second:
+        return [f"{progress.share:.0%}", "", ""]
+    return [f"{progress.share:.0%}", f"{progress.images_per_second:,.0f}", span(progress.seconds_left)]
 
 
 def span(seconds: float) -> str:
@@ -160,11 +190,11 @@ def span(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
-def screen(root: Path, names: Iterable[str]) -> Lines:
-    """The table on a terminal, plain lines elsewhere."""
+def screen(root: Path, names: Iterable[str], jobs: int = 1) -> Lines:
+    """The table on a terminal, plain lines elsewhere; `jobs` stages run side by side."""
     console = Console()
     if sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal:
-        return Stages(root, names, console=console)
+        return Stages(root, names, console=console, jobs=jobs)
     return Lines(root, names)
 
 
@@ -177,18 +207,3 @@ def table(outcomes: Collection[Outcome]) -> str:
     rows += [(f"{count[state]} stages", state, "", "") for state in many]
     wide = [max(len(row[i]) for row in rows) for i in range(3)]
     return "\n".join(f"{a:<{wide[0]}}  {b:<{wide[1]}}  {c:>{wide[2]}}  {d}".rstrip() for a, b, c, d in rows)
-
-
-def answer(outcomes: Iterable[Outcome], root: Path) -> str:
-    """The first paragraphs of the recommendation, where all of it is, and what to do next; empty without a comparison.
-
-    `outcomes`: of a run in which every stage is current.
-    """
-    path = root / layout.REPORTS / "recommendation.md"
-    if "compare" not in {outcome.stage for outcome in outcomes} or not path.is_file():
-        return ""
-    lead = path.read_text(encoding="utf-8").partition("\n## ")[0].split("\n\n")[1:]  # without the title
-    width = min(100, shutil.get_terminal_size().columns)
-    paragraphs = [textwrap.fill(printable(text.replace("**", "").replace("\n", " ")), width) for text in lead]
-    places = f"leaderboard: {layout.REPORTS / 'leaderboard.md'}\nreport:      {layout.REPORT}"
-    return "\n\n".join([*paragraphs, f"{places}\nnext:        pretextbench report  (opens the report in a browser)"])

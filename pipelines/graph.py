@@ -20,6 +20,7 @@ from pretextbench.project import layout
 from pretextbench.project.variant import at_budget
 
 logging.getLogger("dvc.progress").setLevel(logging.CRITICAL)  # no bars of DVC's within our table of stages
+logging.getLogger("dvc.rwlock").setLevel(logging.ERROR)  # nor a warning about each stage that a second Ctrl-C killed
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]  # without the switch, stages side by side refuse each other
 TRAINING = "pretrain.devices"  # in dvc.yaml, of stages that train
 BUSY = re.compile(r"'([^'\n]+)' is busy, it is being blocked by:\n((?: *\(PID \d+\): .*\n?)+)")

@@ -1,7 +1,7 @@
 """The Prefect side of `pipelines.run`: one task per stage, in DVC's order. To be imported after `server.begin`."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +42,7 @@ class Plan:
         self.parcel: Parcel | None = None
         self.run = ""  # known when the flow has begun
         self.began: Callable[[], None] = lambda: None
+        self.planned: Callable[[Collection[str]], None] = lambda names: None  # stages that may run
         self.ended: Callable[[Outcome], None] = lambda outcome: None  # of each stage, from any thread
         self.outcomes: dict[str, Outcome] = {}
         self.mistake: UserError | None = None  # Prefect would keep it in the state of the flow
@@ -70,6 +71,7 @@ class Plan:
             self.mistake = error
             return Failed(message=str(error))
         # What always runs has been judged by now: it makes a stage stale only where DVC says so.
+        self.planned(roots | may_run(later, stale))
         self.outcomes |= collect(self._submit(later, stale, first))
         self._receive()
         bad = [name for name, result in self.outcomes.items() if not result.is_current]
@@ -152,6 +154,15 @@ class Plan:
             restore=bool(self.remote and not self.cluster),
             parcel=self.parcel,
         )
+
+
+def may_run(nodes: list[Node], stale: Collection[str]) -> set[str]:
+    """The stale ones of `nodes`, each after those it needs, and all that follow from them."""
+    names = set(stale)
+    for node in nodes:
+        if names & set(node.needs):
+            names.add(node.name)
+    return names
 
 
 _plan: Plan  # a global and not in a closure: Dask sends the function of the flow along with every task

@@ -8,12 +8,14 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -24,7 +26,7 @@ from voluptuous import Invalid  # comes with DVC, which judges by it
 
 from pipelines import checkouts, display, graph, server, staleness
 from pipelines.dask_cluster import Cluster
-from pipelines.display import answer, table
+from pipelines.display import table
 from pipelines.graph import Node
 from pipelines.processes import Children
 from pipelines.reproduce import Outcome, run_without_work
@@ -33,6 +35,7 @@ from pretextbench.base.names import plain
 from pretextbench.errors import UserError
 from pretextbench.project import layout, lockfile
 from pretextbench.project.addresses import without_secrets
+from pretextbench.project.answer import answer
 from pretextbench.project.locks import Lock, holder, take_soon
 
 CLOCK = "%Y-%m-%d %H:%M:%S"
@@ -169,16 +172,26 @@ def finish(outcomes: list[Outcome], signals: list[int], notes: Mapping[str, tupl
         if outcome.reason:
             print(f"\n{outcome.stage}: {outcome.reason}", file=sys.stderr)
     if signals:
-        print("\nstopped: finished stages and checkpoints are kept. `pretextbench run` continues.", file=sys.stderr)
-        return 128 + signals[0]
+        return stopped(signals, outcomes)
     bad = [outcome for outcome in outcomes if outcome.state == "failed"]
     if all(outcome.is_current for outcome in outcomes):
-        if text := answer(outcomes, Path.cwd()):
+        compared = "compare" in {outcome.stage for outcome in outcomes}
+        if compared and (text := answer(Path.cwd())):
             print(f"\n{text}")
         return 0
     if not bad:
         return 1
     return 2 if all(outcome.mistake for outcome in bad) else 1
+
+
+def stopped(signals: list[int], outcomes: Sequence[Outcome] = ()) -> int:
+    """Print what is kept of a run that was stopped, and how to go on; returns the exit status."""
+    done = sum(outcome.is_current for outcome in outcomes)
+    counted = f" ({done} of {len(outcomes)})" if outcomes else ""
+    kept = f"Stopped. Finished stages{counted} and the checkpoints of trainings are kept."
+    print(f"\n{textwrap.fill(kept, shutil.get_terminal_size().columns)}", file=sys.stderr)
+    print("`pretextbench run` continues from there.", file=sys.stderr)
+    return 128 + signals[0]
 
 
 def run(root: Path, options: argparse.Namespace) -> int:
@@ -198,8 +211,9 @@ def run(root: Path, options: argparse.Namespace) -> int:
     if options.remote:
         checkouts.check_remote(options.remote, bool(options.dask))
     elif done := run_without_work(nodes, children):
-        print("Everything is up to date: no stage had to run, and Prefect has no record of this call.")
+        print("Everything is up to date. Prefect has no record of this.")
         return finish(done, [], {})
+    print(f"{len(nodes)} stages. Starting Prefect (slow the first time) ...", flush=True)
     url = server.begin(root)
     if not server.ready(url):
         return without_prefect(root, targets, server.silence(root, url))
@@ -218,15 +232,15 @@ def run_flow(root: Path, nodes: list[Node], children: Children, options: argpars
     try:
         with Cluster(options.dask, options.jobs, root) if options.dask else contextlib.nullcontext() as cluster:
             plan = graph_flow.Plan(nodes, children, options.jobs, options.retries, cluster, options.remote)
-            with display.screen(root, [node.name for node in nodes]) as screen:
-                plan.ended = screen.ended
+            with display.screen(root, [node.name for node in nodes], options.jobs) as screen:
+                plan.ended, plan.planned = screen.ended, screen.planned
                 outcomes = graph_flow.execute(plan, began)
     except UserError as error:
         print(f"error: {plain(error)}", file=sys.stderr)
-        return 128 + signals[0] if signals else 2
+        return stopped(signals) if signals else 2
     except Exception as error:  # Prefect's, not a stage's: those are outcomes
         children.stop()
         if signals:
-            return 128 + signals[0]
+            return stopped(signals)
         return without_prefect(root, targets, without_secrets(f"{type(error).__name__}: {error}"))
     return finish(outcomes, signals, screen.notes)

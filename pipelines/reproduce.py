@@ -96,7 +96,7 @@ def judge(stage: str, ending: Ending, log: Path, seconds: float) -> Outcome:
     reason = _reason(log, failed=ending.ran and ending.command != 0)
     full = any(f"[Errno {number}]" in reason for number in MACHINE)
     mistake = full or (ending.command == MISTAKE and BUSY not in reason)
-    return Outcome(stage, "failed", seconds, f"{reason}; see {log}", mistake=mistake)
+    return Outcome(stage, "failed", seconds, f"{reason.removesuffix('.')}; see {log}", mistake=mistake)
 
 
 def _reason(log: Path, failed: bool) -> str:

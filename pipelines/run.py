@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 INTERRUPTED = 130
+FIRST = "Looking for what has changed ..."
 
 
 class LastingStream(io.TextIOBase):
@@ -53,16 +54,19 @@ class LastingStream(io.TextIOBase):
 
 def main(argv: list[str] | None = None) -> int:
     """Run the pipeline; returns the exit status."""
-    # All imports are here: they take seconds, in which Ctrl-C may come.
+    # All imports are here: they take seconds, in which Ctrl-C may come. The first line is shown before most of them.
+    from pretextbench.project.run_options import arguments
+
+    options = arguments(argv)
+    print(FIRST, flush=True)
     from pipelines import devices
     from pretextbench.base.files import REASONS
     from pretextbench.base.names import plain
     from pretextbench.errors import UserError
     from pretextbench.project import layout
     from pretextbench.project.environment import require_pipeline
-    from pretextbench.project.run_options import arguments
 
-    options, root = arguments(argv), layout.root()
+    root = layout.root()
     options.jobs = options.jobs or devices.jobs(devices.available())
     os.chdir(root)  # DVC names stages relative to the working folder
     try:
@@ -83,5 +87,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:  # before there was anything to stop
-        print("error: stopped by Ctrl-C.", file=sys.stderr)
+        print("error: stopped by Ctrl-C. Nothing is lost: `pretextbench run` begins again.", file=sys.stderr)
         sys.exit(INTERRUPTED)

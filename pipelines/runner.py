@@ -92,7 +92,7 @@ class Site:
             except Stopping:
                 result = Outcome(order.node.name, "stopped")
         if not result.is_current and not self._going():
-            result = replace(result, state="stopped")
+            result = replace(result, state="stopped", reason="")  # the summary says once what is kept
         entry = lockfile.read(self.root).get(order.node.name) if away and result.is_current else None
         return replace(result, where=where(assigned, away), away=away, entry=entry)
 

@@ -12,6 +12,7 @@ from pretextbench.base.files import read_json, write_whole
 from pretextbench.data.prepared import Prepared
 from pretextbench.params import Compare
 from pretextbench.project import layout
+from pretextbench.project.answer import answer
 from pretextbench.project.settings import parameters, parameters_text
 from pretextbench.project.variant import at_budget
 from pretextbench.ranking.budget_orders import BudgetOrders, budget_orders
@@ -45,15 +46,13 @@ def main() -> None:
         tuning=tuned(params.compare.methods),
         orders=orders(runs, others, params.compare),
     )
-    written = write(comparison, runs, layout.REPORTS, appendix)
+    write(comparison, runs, layout.REPORTS, appendix)
     inputs.check()
     record_compare(
         layout.REPORTS, [evaluations / folder for folder in folders], layout.root(), layout.experiment(params)
     )
     write_vega(layout.root() / VEGA)
-    for path in written:
-        if path.suffix == ".md":
-            print(path.read_text(encoding="utf-8"))
+    print(answer(Path()))
 
 
 def write_vega(target: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_stage_waits_runs_and_ends(tmp_path: Path, clock: Clock) -> None:
     assert result["inventory"] == ["ran", "1.2"]
     assert result["prepare"] == ["failed", "7.5"]
     assert result["compare"] == ["not run"]
-    assert result[""] == ["1 failed, 1 ran, 1 not run, 3 waiting; 0:09"]
+    assert result[""] == ["3 of 6 stages; 1 failed, 1 ran, 1 not run, 3 waiting; 0:09 so far"]
 
 
 def test_a_training_shows_how_far_it_is(tmp_path: Path, clock: Clock) -> None:
@@ -99,6 +99,39 @@ def test_a_training_shows_how_far_it_is(tmp_path: Path, clock: Clock) -> None:
     result = drawn(view)
     assert result["pretrain@simclr-0"] == ["running", "25%", "1,234", "1:05", "10"]
     assert result["pretrain-control@random-0"] == ["running", "10"]
+
+
+def test_what_trains_nothing_or_has_not_told_its_speed_shows_no_numbers(tmp_path: Path, clock: Clock) -> None:
+    view = watch(tmp_path, clock)
+    for stage in ("pretrain@simclr-0", "pretrain-control@random-0"):
+        begin(tmp_path, stage, BEGAN)
+    tell(tmp_path, "random-0", step=0, steps=0, images_per_second=0.0, seconds_left=0.0)
+    tell(tmp_path, "simclr-0", images_per_second=0.0, seconds_left=0.0)
+    result = drawn(view)
+    assert result["pretrain-control@random-0"] == ["running", "0"]
+    assert result["pretrain@simclr-0"] == ["running", "25%", "0"]
+    assert result[""] == ["0 of 6 stages; 2 running, 4 waiting; 0:00 so far"], "no time is made up"
+
+
+def test_stages_that_will_not_run_count_as_done(tmp_path: Path, clock: Clock) -> None:
+    view = watch(tmp_path, clock)
+    view.planned({"inventory", "evaluate@simclr-0", "compare"})
+    view.ended(Outcome("inventory", "ran", 1.0))
+    view.ended(Outcome("evaluate@simclr-0", "ran", 300.0))
+    result = drawn(view)
+    assert result["prepare"] == ["up to date"]
+    assert result["compare"] == ["waiting"]
+    assert result[""] == ["5 of 6 stages, about 1 min left; 2 ran, 1 waiting, 3 up to date; 0:00 so far"]
+
+
+def test_the_time_left_is_that_of_the_trainings(tmp_path: Path, clock: Clock) -> None:
+    view = watch(tmp_path, clock, names=["pretrain@simclr-0", "pretrain@rotation-0", "compare"])
+    begin(tmp_path, "pretrain@simclr-0", BEGAN)
+    clock.now += 10
+    tell(tmp_path, "simclr-0", updated=clock.now, seconds_left=530.0)
+    drawn(view)
+    clock.now += 180
+    assert drawn(view)[""] == ["0 of 3 stages, at least 21 min left; 1 running, 2 waiting; 3:10 so far"]
 
 
 def test_the_file_of_a_training_is_not_taken_for_that_of_its_evaluation(tmp_path: Path, clock: Clock) -> None:
@@ -153,7 +186,7 @@ def test_where_the_terminal_is_low_what_matters_stays(tmp_path: Path, clock: Clo
     result = drawn(view)
     assert {"stage@3", "stage@44", "stage@49"} <= set(result)
     assert len(result) - 1 == 12
-    assert result[""] == ["38 stages not shown; 1 running, 1 failed, 9 waiting, 39 up to date; 0:00"]
+    assert result[""] == ["40 of 50 stages; 38 not shown; 1 running, 1 failed, 9 waiting, 39 up to date; 0:00 so far"]
 
 
 def test_without_a_terminal_there_are_lines(tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

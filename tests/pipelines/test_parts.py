@@ -170,6 +170,11 @@ def test_the_table_is_aligned() -> None:
 RECOMMENDATION = (
     "# Which?\n\n**simclr's encoder did best here.** 60 %.\n\nRandom gets 44 %.\n\n## Cost\n\n- simclr: 27 s\n"
 )
+BOARD = """\
+name,kind,knn,linear,linear_low,linear_high,seconds
+simclr,method,0.501,0.6,0.55,0.65,27.4
+random,control,,0.44,0.4,0.48,0.0
+"""
 ENDINGS = [
     (["up to date", "up to date"], RECOMMENDATION, True),  # also where nothing was to be run
     (["up to date", "ran"], RECOMMENDATION, True),
@@ -188,6 +193,7 @@ def test_a_finished_comparison_ends_with_its_answer(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "leaderboard.csv").write_text(BOARD)
     if text is not None:
         (tmp_path / "reports" / "recommendation.md").write_text(text)
     monkeypatch.chdir(tmp_path)
@@ -200,9 +206,13 @@ def test_a_finished_comparison_ends_with_its_answer(
         "",
         "Random gets 44 %.",
         "",
-        "leaderboard: reports/leaderboard.md",
-        "report:      reports/report.html",
-        "next:        pretextbench report  (opens the report in a browser)",
+        "                  linear %      interval  k-NN %  seconds",
+        "simclr                60.0  55.0 to 65.0    50.1       27",
+        "random (control)      44.0  40.0 to 48.0                0",
+        "",
+        "report:  reports/report.html",
+        "next:    pretextbench report  (opens it in a browser)",
     ]
     assert printed.splitlines()[4:] == (expected if answered else [])
-    assert display.answer(rows[:1], tmp_path) == "", "a run of other stages compares nothing"
+    graph_run.finish(rows[:1], [], {})
+    assert "did best" not in capsys.readouterr().out, "a run of other stages compares nothing"

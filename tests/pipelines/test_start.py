@@ -12,6 +12,7 @@ import pytest
 
 import pipelines
 import stages
+from pipelines.run import FIRST
 from pretextbench.errors import UserError
 from pretextbench.project import environment
 from tests.checkout import BARE
@@ -179,8 +180,33 @@ def test_ctrl_c_during_the_start_is_one_message(arguments: list[str], slow: str,
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert (out, err.splitlines()) == ("", [err.strip()])
+    assert (out, err.splitlines()) == (f"{FIRST}\n" if arguments == ["pipelines.run"] else "", [err.strip()])
     assert err.startswith("error: stopped by Ctrl-C.")
+
+
+ORDER = """
+import sys
+from pipelines import run
+class Watched:
+    def write(self, text):
+        heavy = {"prefect", "dvc", "torch", "rich", "yaml", "pydantic", "networkx", "psutil"} & set(sys.modules)
+        print(text.strip(), sorted(heavy), file=sys.stderr)
+        sys.exit()
+    def flush(self): pass
+sys.stdout = Watched()
+run.main(ARGUMENTS)
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"], ["--only", "simclr", "--jobs", "2"]])
+def test_the_first_line_is_shown_before_anything_slow_is_imported(arguments: list[str], toy: Toy) -> None:
+    project = toy("stages: {}\n")
+    code = ORDER.replace("ARGUMENTS", repr(arguments))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, env={**os.environ, "PYTHONPATH": str(CODE)},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.stderr == f"{FIRST} []\n"
 
 
 FINDER = """
