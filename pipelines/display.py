@@ -35,6 +35,9 @@ STYLES = {"running": "bold cyan", "ran": "green", "restored": "green", "failed":
 SHOWN_FIRST = ("running", "failed", "stopped", "ran", "restored", "not run", "waiting", "up to date")
 AROUND = 8  # lines of a terminal that are not for stages: head, foot, a few notes
 PER_SECOND = 2
+SPEED = "images/s"
+HEADS = ("%", SPEED, "left", "seconds")
+NARROW = 70  # columns of a terminal, below which the speed leaves, so that names of stages are not cut
 FEW = 5  # stages of one state that did nothing, each on its own line
 
 
@@ -113,10 +116,12 @@ class Stages(Lines):
         table = Table(box=None, pad_edge=False, header_style="dim")
         table.add_column("stage", no_wrap=True, overflow="ellipsis")
         table.add_column("state", no_wrap=True)
-        for head in ("%", "images/s", "left", "seconds"):
-            table.add_column(head, justify="right", no_wrap=True)
+        kept = [number for number, head in enumerate(HEADS) if head != SPEED or self.console.width >= NARROW]
+        for number in kept:
+            table.add_column(HEADS[number], justify="right", no_wrap=True)
         for name in shown:
-            table.add_row(*self._row(name, states[name]))
+            first, state, *cells = self._row(name, states[name])
+            table.add_row(first, state, *(cells[number] for number in kept))
         return Group(table, *self._foot(states, len(self.names) - len(shown)))
 
     def _look(self) -> None:

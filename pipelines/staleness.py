@@ -1,9 +1,12 @@
-"""Reasons why stages would run, from DVC's status. Only the inventory is run, and nothing is kept."""
+"""Reasons why stages would run, from DVC's status. Only the inventory is run, and what it writes is not kept."""
 
 import contextlib
+import json
 import os
 import shlex
+import shutil
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -61,13 +64,16 @@ def explain(nodes: list[Node]) -> str:
 
 @contextlib.contextmanager
 def put_back(files: list[Path]) -> Iterator[None]:
-    """Give files their content back at the end: stages of a run that is at work now go on reading them."""
-    before = {path: path.read_bytes() for path in files if path.is_file()}
+    """Give files their content back at the end: stages of a run that is at work now go on reading them.
+
+    Those that were not there leave again.
+    """
+    before = {path: path.read_bytes() if path.is_file() else None for path in files}
     try:
         yield
     finally:
         for path, content in before.items():
-            write_whole(path, content)
+            write_whole(path, content) if content is not None else path.unlink(missing_ok=True)
 
 
 def _take_stock(commands: str | list[str]) -> None:
@@ -104,7 +110,7 @@ def _parameters(dep: Any) -> Iterator[tuple[str, str]]:
     file = "" if str(dep) in (dep.DEFAULT_PARAMS_FILE, str(SETTINGS)) else f"{dep}: "
     for name in dep.params or {**new, **old}:
         for key, was, now in differences(name, old.get(name, ABSENT), new.get(name, ABSENT)):
-            yield str(dep), f"{file}{key}: {_shown(was)} -> {_shown(now)}"
+            yield str(dep), f"{file}{key}{_change(was, now)}"
 
 
 def differences(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -116,27 +122,58 @@ def differences(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]
         yield name, old, new
 
 
+def _change(old: Any, new: Any) -> str:
+    """The end of a sentence about a value, which may be a whole section."""
+    if isinstance(old, dict) or isinstance(new, dict):
+        return " is new" if old is ABSENT else " is gone" if new is ABSENT else " is another section"
+    return f": {_shown(old)} -> {_shown(new)}"
+
+
 def _shown(value: Any) -> str:
-    text = "nothing" if value is ABSENT else "null" if value is None else str(value)
+    text = "nothing" if value is ABSENT else json.dumps(value, default=str, ensure_ascii=False)
+    text = text.strip('"') if isinstance(value, str) else text
     return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
 
 
 def lay_out(nodes: list[Node], roots: set[str], own: dict[str, Status]) -> str:
-    """One paragraph per stage that would run, after a line that counts them."""
-    shown: dict[str, list[str]] = {}
+    """A line that counts the stages that would run, and below it each with its reasons."""
+    reasons = _with_needs(nodes, roots, own)
+    stale = len([name for name in reasons if name not in roots])
+    head = f"{stale} of {len(nodes)} stages would run" if stale else f"All {len(nodes)} stages are current"
+    also = f"; {', '.join(sorted(roots))} always runs" if roots else ""
+    lines = _grouped({name: texts for name, texts in reasons.items() if name not in roots})
+    return "\n".join([f"{head}{also}. Nothing was changed.", *(["", *lines] if lines else [])])
+
+
+def _with_needs(nodes: list[Node], roots: set[str], own: dict[str, Status]) -> dict[str, tuple[str, ...]]:
+    """The stages that would run, in order, and the reasons: their own, and the stages that they wait for."""
+    shown: dict[str, tuple[str, ...]] = {}
     for node in nodes:
         waited = [need for need in node.needs if need in shown and need not in roots]
         made = [out for need in waited for out in own[need].outs]  # will be there, or another, by then
-        reasons = [text for path, text in own[node.name].reasons if not any(_overlap(path, out) for out in made)]
-        if reasons or waited:
-            new = reasons == [NEVER]  # then what it needs explains nothing
-            shown[node.name] = [*reasons, *([f"needs {', '.join(waited)}"] if waited and not new else [])]
-    wide = max(map(len, shown), default=0)
-    lines = [f"{'' if i else name:<{wide}}  {text}" for name in shown for i, text in enumerate(shown[name])]
-    stale = len([name for name in shown if name not in roots])
-    head = f"{stale} of {len(nodes)} stages would run" if stale else f"All {len(nodes)} stages are current"
-    also = f"; {', '.join(sorted(roots))} always runs" if roots else ""
-    return "\n".join([f"{head}{also}. Nothing was changed.", "", *lines])
+        texts = [text for path, text in own[node.name].reasons if not any(_overlap(path, out) for out in made)]
+        if texts or waited:
+            new = texts == [NEVER]  # then what it needs explains nothing
+            kinds = ", ".join(dict.fromkeys(need.partition("@")[0] for need in waited))
+            shown[node.name] = (*texts, *([f"needs {kinds}"] if waited and not new else []))
+    return shown
+
+
+def _grouped(reasons: dict[str, tuple[str, ...]]) -> list[str]:
+    """Stages of one name and with the same reasons on one line, which has the names of their methods."""
+    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for name, texts in reasons.items():
+        stage, _, of = name.partition("@")
+        groups.setdefault((stage, texts), []).append(of)
+    wide = max((len(stage) for stage, _ in groups), default=0) + 2
+    width = max(40, min(100, shutil.get_terminal_size().columns))
+    lines = []
+    for (stage, texts), items in groups.items():
+        first = f"{', '.join(items)}: {texts[0]}" if any(items) else texts[0]
+        for number, text in enumerate((first, *texts[1:])):
+            start = "" if number else stage
+            lines += textwrap.wrap(text, width, initial_indent=f"{start:<{wide}}", subsequent_indent=" " * wide)
+    return lines
 
 
 def _overlap(left: str, right: str) -> bool:

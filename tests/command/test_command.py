@@ -10,7 +10,7 @@ from importlib import metadata
 
 import pytest
 
-from pretextbench.command import methods
+from pretextbench.command import main, methods
 from pretextbench.errors import UserError
 from tests.command.conftest import Output, Type
 from tests.conftest import Install
@@ -48,6 +48,44 @@ def test_no_words_show_the_help(typed: Type) -> None:
 def test_the_version_is_that_of_the_distribution(typed: Type) -> None:
     result = typed("--version")
     assert (result.code, result.out) == (0, f"pretextbench {metadata.version('pretextbench')}\n")
+
+
+SWITCHES = [[], ["init"], ["run"], ["embed"], ["doctor"], ["new"], ["methods", "show"]]
+
+
+@pytest.mark.parametrize("words", SWITCHES, ids=" ".join)
+def test_the_help_fits_60_columns_and_shows_no_types(
+    words: list[str], typed: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--force <bool>` reads as if it took a value, and a name that is cut cannot be typed."""
+    monkeypatch.setenv("COLUMNS", "60")
+    page = typed(*words, "--help").out
+    assert max(map(len, page.splitlines())) <= 60
+    assert re.findall(r"<bool>|<str>|<list|<path|range>", page) == []
+    assert re.findall(r"--[a-z-]*…", page) == []
+
+
+def test_the_help_ends_with_the_first_commands_and_completion(typed: Type) -> None:
+    page, last = typed("--help").out.split("First steps")
+    assert "completion" not in page, "not the first thing that a reader sees"
+    steps = ["init --images ~/photos", "run", "report", "--install-completion"]
+    assert re.findall(r"pretextbench ([^:\n]+?)(?=:| makes)", last) == steps
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize(
+    ("line", "answer"), [("pretextbench me", "methods"), ("pretextbench run --only simc", "simclr")]
+)
+def test_the_shell_completes_commands_and_methods(
+    shell: str, line: str, answer: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_PRETEXTBENCH_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("COMP_WORDS", line)  # as bash passes the line on
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", line)  # as zsh does
+    with pytest.raises(SystemExit):
+        main([])
+    assert answer in capfd.readouterr().out
 
 
 def test_the_help_groups_the_commands_in_the_order_of_use(typed: Type) -> None:
@@ -130,11 +168,25 @@ def test_names_that_the_terminal_cannot_show_end_nothing(install: Install) -> No
 
 
 @pytest.mark.slow
-def test_a_reader_that_has_gone_is_told_nothing() -> None:
+@pytest.mark.parametrize("words", [["methods"], ["--help"], ["methods", "--json"]], ids=" ".join)
+def test_a_reader_that_has_gone_is_told_nothing(words: list[str]) -> None:
     """`pretextbench methods | head -1`: no traceback after the line that was wanted."""
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-m", "pretextbench.command", "methods"]
+    command = [sys.executable, "-m", "pretextbench.command", *words]
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=120)
     os.close(write)
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("without", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+@pytest.mark.parametrize("words", [["--help"], ["methods", "show", "random"]], ids=" ".join)
+def test_a_terminal_without_colour_gets_none(
+    words: list[str], without: dict[str, str], typed: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "COLUMNS": "60", **without}.items():  # as a terminal, without one
+        monkeypatch.setenv(name, value)
+    result = typed(*words)
+    assert (result.code, result.error) == (0, "")
+    assert words == ["--help"] or max(map(len, re.sub(r"\x1b\[[\d;]*m", "", result.out).splitlines())) <= 60
+    assert re.findall(r"\x1b\[[\d;]*3\dm", result.out) == []

@@ -49,7 +49,7 @@ def test_neighbours_of_an_encoder_and_of_a_file_are_the_same(trained: Path, type
     assert rows == [line.split() for line in by_encoder.out.splitlines()[1:3]]
     assert rows[0][2] == "1.png"
     for printed in (by_encoder.error, by_file.error):
-        assert "random-0, layer2 (the ranked one)" in printed
+        assert "random-0, layer2 (the ranked one), 32 features" in printed
     other = typed("neighbours", "simclr", "photos", "photos/0.png", "--layer", "layer3")
     assert "random-0, layer3 (as asked; layer2 is the ranked one), " in other.error
     with Image.open("sheet.png") as sheet:

@@ -28,7 +28,38 @@ def test_the_file_is_written_and_what_comes_next_is_said(tmp_path: Path, project
     params = load(project / "params.yaml")
     assert params.prepare.path == str(tmp_path / "images")
     assert list(project.glob("params*")) == [project / "params.yaml"]
-    assert "Methods see the images at 32 px; yours are 40 px in the middle." in result.out
+    assert "Your images are about 40 px; this comparison looks at them at 32 px. `--size 40`" in result.out
+    assert "costs about 1.6 times as much." in result.out
+
+
+def test_the_size_that_is_given_is_kept(tmp_path: Path, project: Path, typed: Type) -> None:
+    """Also where the images are smaller, and nothing larger is offered then."""
+    result = typed("init", "--images", classes(tmp_path / "images"), "--no-measure", "--size", "96")
+    assert (result.code, result.error) == (0, "")
+    assert load(project / "params.yaml").prepare.image_size == 96
+    assert "by --size; your images are 40 px in the middle" in (project / "params.yaml").read_text()
+    assert "--size" not in result.out
+
+
+@pytest.mark.parametrize("size", ["3", "2000"])
+def test_a_size_out_of_range_is_refused_and_nothing_is_written(
+    size: str, tmp_path: Path, project: Path, typed: Type
+) -> None:
+    before = (project / "params.yaml").read_bytes()
+    result = typed("init", "--images", classes(tmp_path / "images"), "--no-measure", "--size", size)
+    assert result.code == 2
+    assert re.search(rf"prepare\.image_size.*{size}", result.error, re.S)
+    assert (project / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("side", "usual", "offer"),
+    [(32, 300, "`--size 96` (in params.yaml: prepare.image_size) costs about 9 times"), (96, 100, ""), (64, 64, "")],
+)
+def test_what_a_larger_size_costs(side: int, usual: int, offer: str, capsys: pytest.CaptureFixture[str]) -> None:
+    init._print_size(side, usual)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert (offer in printed) if offer else not printed
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path, project: Path, typed: Type) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
+from pretextbench.command import methods
 from pretextbench.command.describe import parameters
 from pretextbench.command.methods import names
 from pretextbench.params import MethodParams
@@ -72,6 +73,33 @@ def test_what_is_installed_is_listed(install: Install, typed: Type) -> None:
     table = typed("methods").out
     assert "ours" in table
     assert "cannot be used" not in table.replace("or why it cannot be used", "")
+
+
+LONG = "Ours: a method that says one thing (Nobody and Somebody 2020, https://example.org)."
+TITLES = {
+    LONG: "a method that says one thing",
+    "The encoder as it comes: weights that nothing has changed.": "The encoder as it comes",
+    "No colon (and no year).": "No colon (and no year)",
+}
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_a_narrow_terminal_has_the_task_alone(title: str) -> None:
+    assert methods._task(title) == TITLES[title]
+
+
+def test_on_a_narrow_terminal_a_method_takes_two_lines(
+    install: Install, typed: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = {"pretext_ours.py": GOOD.replace("Ours: a method that says one thing.", LONG), "pretext_left.py": "1/0"}
+    install("pretext-ours", {"ours": "pretext_ours:Ours", "left": "pretext_left:Ours"}, sources)
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = [line.rstrip() for line in typed("methods").out.splitlines()]
+    assert max(map(len, lines)) <= 60
+    assert "ours               a method that says one thing" in lines
+    assert any(line.startswith("left               fault does not import: ZeroDivisionError") for line in lines)
+    monkeypatch.setenv("COLUMNS", "90")
+    assert "pretext-ours" in typed("methods").out, "from 90 columns on"
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -101,6 +101,18 @@ def test_a_training_shows_how_far_it_is(tmp_path: Path, clock: Clock) -> None:
     assert result["pretrain-control@random-0"] == ["running", "10"]
 
 
+def test_on_a_narrow_terminal_names_and_heads_are_whole(tmp_path: Path, clock: Clock) -> None:
+    view = watch(tmp_path, clock)
+    view.console.width = 60
+    begin(tmp_path, "pretrain@simclr-0", BEGAN)
+    tell(tmp_path, "simclr-0")
+    view.console.print(view)
+    lines = view.console.export_text().splitlines()
+    assert lines[0].split() == ["stage", "state", "%", "left", "seconds"]
+    assert lines[3].split() == ["pretrain@simclr-0", "running", "25%", "1:05", "0"]
+    assert not [line for line in lines if "…" in line]
+
+
 def test_what_trains_nothing_or_has_not_told_its_speed_shows_no_numbers(tmp_path: Path, clock: Clock) -> None:
     view = watch(tmp_path, clock)
     for stage in ("pretrain@simclr-0", "pretrain-control@random-0"):

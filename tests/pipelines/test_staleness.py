@@ -78,14 +78,22 @@ def files(root: Path) -> dict[str, str]:
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
 
 
+ITEMS = ("a-0", "a-1", "b-c-0", "b-c-1")
+
+
 def messages(*targets: str) -> dict[str, list[str]]:
     """Stage -> reasons, from the text; a first line under the key ''."""
     lines = staleness.explain(graph.read(list(targets))).splitlines()
     results: dict[str, list[str]] = {"": [lines[0]]}
+    keys: list[str] = []
     for line in lines[2:]:
         name, _, reason = line.partition("  ")
-        key = name or list(results)[-1]
-        results.setdefault(key, []).append(reason.strip())
+        if name:
+            of, _, rest = reason.strip().partition(": ")
+            items = of.split(", ") if set(of.split(", ")) <= set(ITEMS) else []
+            keys, reason = [f"{name}@{item}" for item in items] or [name], rest if items else reason
+        for key in keys:
+            results.setdefault(key, []).append(reason.strip())
     return results
 
 
@@ -93,7 +101,6 @@ def test_with_nothing_stale_it_says_so(project: Path) -> None:
     before = files(project)
     assert messages() == {
         "": ["All 7 stages are current; inventory always runs. Nothing was changed."],
-        "inventory": ["always runs"],
     }
     assert files(project) == before
 
@@ -103,10 +110,9 @@ def test_a_changed_parameter_is_told_with_both_values_and_what_follows_from_it(p
     before = files(project)
     assert messages() == {
         "": ["6 of 7 stages would run; inventory always runs. Nothing was changed."],
-        "inventory": ["always runs"],
         "prepare": ["prepare.image_size: 32 -> 64"],
         **{f"pretrain@{run}": ["needs prepare"] for run in ("a-0", "a-1", "b-c-0", "b-c-1")},
-        "compare": ["needs pretrain@a-0, pretrain@a-1, pretrain@b-c-0, pretrain@b-c-1"],
+        "compare": ["needs pretrain"],
     }
     assert files(project) == before
 
@@ -118,10 +124,9 @@ def test_what_the_inventory_finds_is_told(project: Path) -> None:
     before = files(project)
     results = messages()
     assert files(project) == before  # a run that is at work now reads the file of its own inventory
-    assert set(results) == {"", "inventory", "pretrain@b-c-0", "pretrain@b-c-1", "compare"}
+    assert set(results) == {"", "pretrain@b-c-0", "pretrain@b-c-1", "compare"}, "its file is new by it, not by hand"
     assert results["pretrain@b-c-0"] == results["pretrain@b-c-1"] == changes
-    assert results["inventory"] == ["always runs"]  # its file has just been written by it, not by hand
-    assert set(messages("pretrain@a-0")) == {"", "inventory"}
+    assert set(messages("pretrain@a-0")) == {""}
 
 
 def test_changed_inputs_missing_outputs_and_commands_are_told(project: Path) -> None:
@@ -136,14 +141,43 @@ def test_changed_inputs_missing_outputs_and_commands_are_told(project: Path) -> 
     assert "changed runs" not in results["compare"]
 
 
-def test_in_a_clean_clone_each_stage_has_one_line(project: Path) -> None:
+def test_in_a_clean_clone_the_stages_of_a_kind_have_one_line(project: Path) -> None:
     """What the others need, and files that the inventory has just written, explain nothing there."""
     (project / "dvc.lock").unlink()
-    results = messages()
-    assert results.pop("")[0].startswith("6 of 7 stages would run")
-    assert results.pop("inventory") == ["always runs", "has not run yet"]
-    assert len(results) == 6
-    assert set(map(tuple, results.values())) == {("has not run yet",)}
+    (project / "inventory.json").unlink()
+    assert staleness.explain(graph.read([])).splitlines() == [
+        "6 of 7 stages would run; inventory always runs. Nothing was changed.",
+        "",
+        "prepare   has not run yet",
+        "pretrain  a-0, a-1, b-c-0, b-c-1: has not run yet",
+        "compare   has not run yet",
+    ]
+    assert not (project / "inventory.json").exists(), "what the inventory wrote leaves again"
+
+
+def test_in_a_clone_with_the_lock_file_alone_nothing_was_changed_by_hand(project: Path) -> None:
+    """Its outputs are not there yet, and those of the inventory appear while it is asked."""
+    for name in ("prepared", "report", "inventory.json"):
+        (project / name).unlink()
+    shutil.rmtree(project / "runs")
+    told = staleness.explain(graph.read([]))
+    assert "by hand" not in told
+    assert "prepare   missing output prepared\n" in told
+
+
+def test_a_section_that_is_new_is_named_and_not_shown_whole(project: Path) -> None:
+    (project / "params.yaml").write_text(PARAMS.replace("synthetic: {train: 100}", "synthetic: null, more: {a: 1}"))
+    assert messages("prepare")["prepare"] == [
+        "prepare.synthetic is another section", "prepare.more is new",
+    ]  # fmt: skip
+
+
+def test_lines_fit_a_narrow_terminal(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    (project / "dvc.lock").unlink()
+    lines = staleness.explain(graph.read([])).splitlines()[2:]
+    assert max(map(len, lines)) <= 40
+    assert lines[1:3] == ["pretrain  a-0, a-1, b-c-0, b-c-1: has", "          not run yet"]
 
 
 def test_a_stage_that_is_not_there_is_refused_with_the_nearest(project: Path) -> None:

@@ -12,6 +12,7 @@ import typer
 from pretextbench.base.files import REASONS
 from pretextbench.base.names import plain
 from pretextbench.command import doctor, embed, init, methods, neighbours, plugin, project
+from pretextbench.command.help_page import FIRST_STEPS, Command, Group
 from pretextbench.errors import UserError
 from pretextbench.project.environment import quiet_tools
 
@@ -21,7 +22,9 @@ MISUSE: Any = typer.BadParameter.__mro__[2]  # ClickException; Typer carries a C
 
 app = typer.Typer(
     name="pretextbench",
+    cls=Group,
     help="Which self-supervised pretext task should you use on your images?",
+    epilog=FIRST_STEPS,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -51,7 +54,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 }
 for panel, functions in COMMANDS.items():
     for name, function in functions.items():
-        app.command(name, rich_help_panel=panel)(function)
+        app.command(name, cls=Command, rich_help_panel=panel)(function)
 app.add_typer(methods.app, name="methods", rich_help_panel="Methods")
 
 

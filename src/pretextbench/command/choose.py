@@ -39,6 +39,7 @@ class Plan:
     encoder: tuple[str, int]  # name, width
     why: str
     tuned: bool = False  # whether the methods are tuned
+    asked: bool = False  # whether the side was given, and is kept as it is
 
 
 SMALL = ("resnet10", 16)
@@ -59,10 +60,18 @@ PLANS = {
 
 
 def choose(
-    survey: Survey, profile: Profile, path: str, gpus: int, layout: str = "auto", proposal: Proposal = NO_WEIGHTS
+    survey: Survey,
+    profile: Profile,
+    path: str,
+    gpus: int,
+    layout: str = "auto",
+    proposal: Proposal = NO_WEIGHTS,
+    side: int | None = None,
 ) -> list[Choice]:
-    """All choices, in the order of the file."""
+    """All choices, in the order of the file; `side`: of the images, in pixels, where it was given."""
     plan = PLANS[profile]
+    if side:
+        plan = dataclasses.replace(plan, side=side, asked=True)
     if proposal.start:
         budget = min(plan.images, CONTINUED_IMAGES[profile])
         plan = dataclasses.replace(plan, images=budget, methods=CONTINUED[profile], why=f"{plan.why}; from weights")
@@ -95,6 +104,8 @@ def _prepare(survey: Survey, plan: Plan, path: str, layout: str, proposal: Propo
 
 def _image_size(survey: Survey, plan: Plan, proposal: Proposal) -> Choice:
     usual, fine = survey.short_side(0.5), survey.short_side(0.25)
+    if plan.asked:
+        return Choice("prepare", "image_size", plan.side, f"by --size; your images are {usual} px in the middle")
     side = max(ROUND, min(plan.side, fine // ROUND * ROUND))
     if side == plan.side:
         reason = f"the shorter side of your images is {usual} px in the middle; {side} px are {plan.why}"

@@ -19,11 +19,13 @@ PIPED = 200  # columns where the output is no terminal: `| grep` needs each row 
 
 def console() -> "Console":
     """Prints to the standard output. Square brackets mean nothing: names of files and of errors come as they are."""
-    from rich.console import Console
+    from rich.console import Console, ConsoleDimensions
 
     wide = Console(markup=False, highlight=False, emoji=False)
     if not wide.is_terminal and shutil.get_terminal_size((0, 0)).columns == 0:
         wide.width = PIPED
+    if wide.is_dumb_terminal:  # Rich takes all of them for 80 wide
+        wide.size = ConsoleDimensions(*shutil.get_terminal_size())
     return wide
 
 

@@ -41,7 +41,7 @@ Layer = Annotated[
         show_default=False,
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images at once; changes memory and speed only.")]
 FitOption = Annotated[Fit, typer.Option("--fit", help="How an image that is not square becomes so, as in params.yaml.")]
 
@@ -49,7 +49,7 @@ FitOption = Annotated[Fit, typer.Option("--fit", help="How an image that is not 
 def embed(
     encoder: Encoder,
     images: Images,
-    output: Annotated[Path, typer.Option("-o", "--output", help="features.parquet, or features.npy.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="features.parquet, or features.npy.")],
     layer: Layer = None,
     batch_size: BatchSize = None,
     device: Device = "auto",
@@ -151,7 +151,10 @@ def export(
     encoder: Encoder,
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="torchvision, timm, onnx or torchscript.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="The file: .safetensors (torchvision, timm), .onnx or .pt.")
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="The file: .safetensors (torchvision, timm), .onnx or .pt."
+        ),
     ],
     layer: Layer = None,
 ) -> None:

@@ -53,10 +53,15 @@ EncoderOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="The network of the file of --weights, where that does not tell.")
 ]
 PARAMS = "params.yaml"
+LARGER, ROUND = 3, 8  # times the side that is offered, at most; sides are multiples of it
 NEXT = """
 Next:
   pretextbench run      trains, measures and compares; Ctrl-C at any time: the next run continues
   pretextbench report   opens the answer"""
+Size = Annotated[
+    int | None,  # its range is checked with the file, which also tells it
+    typer.Option(metavar="SIDE", show_default=False, help="Pixels at which images are looked at, 8 to 1024."),
+]
 DropDuplicates = Annotated[
     bool, typer.Option("--drop-duplicates", help="Leave out images that equal an earlier one, pixel for pixel.")
 ]
@@ -70,11 +75,14 @@ def init(
     group_column: GroupColumn = None,
     layout: LayoutOption = "auto",
     profile: ProfileOption = Profile.quick,
+    size: Size = None,
     force: Force = False,
     drop_duplicates: DropDuplicates = False,
     weights: WeightsOption = None,
     encoder: EncoderOption = None,
-    measure: Annotated[bool, typer.Option(help="Measure the training step here, for the estimate: seconds.")] = True,
+    no_measure: Annotated[
+        bool, typer.Option("--no-measure", help="No estimate, for which a training step is measured here.")
+    ] = False,
 ) -> None:
     """Look at a folder of images and write the params.yaml that compares methods on them.
 
@@ -89,6 +97,7 @@ def init(
     * `pretextbench init --images ~/photos --labels labels.csv`: labels from a table
     * `pretextbench init --images ~/photos --labels labels.csv --group-column patient`: a patient stays in one split
     * `pretextbench init --images ~/photos --profile standard`: several methods, three seeds, overnight
+    * `pretextbench init --images ~/photos --size 96`: more of each image, at nine times the cost of 32 px
     * `pretextbench init --images ~/photos --weights resnet18.pth`: an encoder of others as a row
     """
     place, asked = root(), asked_labels(labels, label_column, task, group_column)
@@ -99,7 +108,7 @@ def init(
     backup = writable(place / PARAMS, template.SHIPPED.read_bytes(), force)
     path = _text(folder)
     looked = weight_search.candidates(weights, encoder, profile)
-    with worker(measure or bool(looked.candidates)) as process:
+    with worker(not no_measure or bool(looked.candidates)) as process:
         with progress(out) as tell:
             proposal = _proposal(looked, encoder, profile, process, tell)
             tell("reading the names of the images")
@@ -110,7 +119,7 @@ def init(
             content = survey.look(folder, layout, tell, near, given.listing if given else None)
         _print_survey(content, choose_weights.sentence(proposal, looked.looked, profile))
         gpus = _gpus() if profile is Profile.multi_gpu else 0
-        choices = choose(content, profile, path, gpus, layout, proposal)
+        choices = choose(content, profile, path, gpus, layout, proposal, size)
         choices += typed_choices(given, group_column, drop_duplicates)
         text = template.fill(template.SHIPPED.read_text("utf-8"), choices, _head(profile))
         params = template.check(text)
@@ -118,17 +127,19 @@ def init(
             ask(process, "accept", (params,))
         _write(place / PARAMS, text, backup)
         _print_size(params.prepare.image_size, content.short_side(0.5))
-        if process and measure:
+        if process and not no_measure:
             _print_cost(content, params, profile, place, process)
     out.print(NEXT)
 
 
 def _print_size(side: int, usual: int) -> None:
-    """Say that the images are made smaller, by how much, and what more would cost."""
-    if side < usual:
+    """Say that the images are made smaller, by how much, and what more would cost, which grows with the square."""
+    larger = min(LARGER * side, usual // ROUND * ROUND)
+    if larger > side:
+        times = (larger / side) ** 2
         console().print(
-            f"Methods see the images at {side} px; yours are {usual} px in the middle. A larger prepare.image_size "
-            f"shows them more, and the cost grows with its square: {2 * side} px takes about 4 times as long."
+            f"Your images are about {usual} px; this comparison looks at them at {side} px. `--size {larger}` (in "
+            f"params.yaml: prepare.image_size) costs about {times:.{0 if times > 3 else 1}f} times as much."
         )
 
 

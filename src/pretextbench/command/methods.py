@@ -11,9 +11,12 @@ import typer
 
 from pretextbench.base.names import plain
 from pretextbench.command.console import console, table, verdict
+from pretextbench.command.help_page import Command, Group
 from pretextbench.errors import PluginError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from pretextbench.registry import Plugin
 
 
@@ -24,9 +27,11 @@ def names() -> list[str]:
     return list(registry.available())
 
 
+NAME_WORDS = 3  # at most, of a method's name before the colon of its title
+NARROW = 90  # columns of a terminal, below which a method is its name and its task
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of a table.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name from `pretextbench methods`.", autocompletion=names)]
-app = typer.Typer(rich_markup_mode="markdown", invoke_without_command=True)
+app = typer.Typer(cls=Group, rich_markup_mode="markdown", invoke_without_command=True)
 
 
 @dataclass(frozen=True)
@@ -82,20 +87,14 @@ def _state(plugin: "Plugin", claims: int) -> State:
 
 
 def _print(listing: list[State]) -> None:
-    rows = table("name", "distribution", "version", "API", "", "task, or why it cannot be used")
-    for state in listing:
-        text = plain(state.problem or state.title)
-        mark = verdict("fault" if state.problem else "ok")
-        api = "?" if state.api is None else str(state.api)
-        rows.add_row(plain(state.name), plain(state.distribution), plain(state.version), api, mark, text)
     out, broken = console(), sum(bool(state.problem) for state in listing)
-    out.print(rows)
+    out.print(_short(listing) if out.width < NARROW else _whole(listing))
     if broken:
         out.print(f"\n{broken} cannot be used. A comparison that names one of them stops and says so.")
     out.print("\nMore about one: pretextbench methods show NAME")
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     name: Name,
     image_size: Annotated[
@@ -119,6 +118,35 @@ def show(
     method = registry.load(name)
     facts = _facts(method, name, image_size)
     _print_json(facts) if as_json else _print_one(facts)
+
+
+def _whole(listing: list[State]) -> "Table":
+    rows = table("name", "distribution", "version", "API", "", "task, or why it cannot be used")
+    for state in listing:
+        text = plain(state.problem or state.title)
+        mark = verdict("fault" if state.problem else "ok")
+        api = "?" if state.api is None else str(state.api)
+        rows.add_row(plain(state.name), plain(state.distribution), plain(state.version), api, mark, text)
+    return rows
+
+
+def _short(listing: list[State]) -> "Table":
+    """Name and task without the paper: a line or two for each method on a narrow terminal."""
+    from rich.text import Text
+
+    rows = table("name", "task, or why it cannot be used")
+    for state in listing:
+        fault = Text.assemble(verdict("fault"), " ", plain(state.problem))
+        rows.add_row(plain(state.name), fault if state.problem else _task(plain(state.title)))
+    return rows
+
+
+def _task(title: str) -> str:
+    """A title without the name before it, or without what explains it, and without the paper."""
+    name, _, text = title.partition(": ")
+    text = text if text and len(name.split()) <= NAME_WORDS else name
+    text = re.sub(r" \([^()]*\d{4}[^()]*\)\.?$", "", text)
+    return text.removesuffix(".")
 
 
 def _facts(method: type[Any], name: str, image_size: int) -> dict[str, Any]:

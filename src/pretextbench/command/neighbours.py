@@ -39,7 +39,9 @@ def neighbours(
     images: Images,
     query: Queries,
     k: Annotated[int, typer.Option("-k", min=1, help="Neighbours of each query.")] = 5,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Draw them too: a contact sheet, PNG.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Draw them too: a contact sheet, PNG.")
+    ] = None,
     layer: Layer = None,
     batch_size: BatchSize = None,
     device: Device = "auto",
@@ -64,7 +66,7 @@ def neighbours(
         from pretextbench.embedding import feature_file
 
         saved = feature_file.read(Path(source))
-        bank = Bank(saved.names, saved.values, gather(images), source=_source(saved.about))
+        bank = Bank(saved.names, saved.values, gather(images), source=_source(saved.about, saved.values.shape[1]))
     else:
         bank = _embedded(encoder_lookup.find(source), images, layer, batch_size, device, fit)
     results = [lookup(bank, name, k) for name in query]
@@ -75,12 +77,11 @@ def neighbours(
         _draw(bank, results, output)
 
 
-def _source(about: Mapping[str, Any]) -> str:
-    """The encoder and the layer of a features file, where the file names them."""
+def _source(about: Mapping[str, Any], dim: int) -> str:
+    """The encoder and the layer of a features file, where the file names them, and the length of its features."""
     choice = f" ({about['layer_choice']})" if "layer_choice" in about else ""
-    return (
-        f"{about.get('method', 'an encoder')}-{about.get('seed', '?')}, {about.get('layer', 'unknown layer')}{choice}"
-    )
+    name = f"{about.get('method', 'an encoder')}-{about.get('seed', '?')}"
+    return f"{name}, {about.get('layer', 'unknown layer')}{choice}, {dim} features"
 
 
 def _check(output: Path | None) -> None:
