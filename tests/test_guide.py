@@ -19,6 +19,7 @@ import yaml
 from pretextbench import registry, scaffold, testing
 from pretextbench.base.section import parse
 from pretextbench.params import Params
+from pretextbench.testing import bench
 from tests.conftest import Install
 
 PROJECT = Path(__file__).parents[1]
@@ -37,7 +38,7 @@ methods: {}
 
 
 def test_the_page_has_the_blocks_that_are_run_here() -> None:
-    assert [kind for kind, _ in BLOCKS] == ["sh", "yaml", "sh", "python", "python", "python"]
+    assert [kind for kind, _ in BLOCKS] == ["sh", "yaml", "sh", *["python"] * 5]
 
 
 def test_the_names_of_all_checks_are_on_the_page_and_no_others() -> None:
@@ -65,6 +66,9 @@ def test_the_method_with_two_views_on_the_page_is_what_new_writes(tmp_path: Path
     assert module.read_text() == BLOCKS[5][1]
 
 
+SLOW = [pytest.mark.slow]
+
+
 @pytest.fixture
 def two_views(install: Install) -> Any:
     """The module of the method with two views."""
@@ -79,6 +83,46 @@ def two_views(install: Install) -> Any:
 )
 def test_the_method_with_two_views_passes_the_kit(check: str, two_views: Any) -> None:
     testing.CHECKS[check](two_views.AlignUniform)
+
+
+RECIPES = {"pairs": ("Pairs", BLOCKS[6][1]), "follower": ("Follower", BLOCKS[7][1])}
+
+
+@pytest.fixture(params=RECIPES)
+def recipe(request: pytest.FixtureRequest, install: Install) -> Any:
+    """The class of a recipe, as a plugin of its own."""
+    name, (cls, code) = request.param, RECIPES[request.param]
+    install(f"pretext-{name}", {name: f"pretext_{name}:{cls}"}, {f"pretext_{name}.py": code})
+    return registry.load(name)
+
+
+@pytest.mark.parametrize("check", [pytest.param(x, marks=SLOW if x == "two_processes" else []) for x in testing.CHECKS])
+def test_the_recipes_pass_the_kit(check: str, recipe: Any) -> None:
+    testing.CHECKS[check](recipe)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_has_ten_lines_of_its_own(name: str) -> None:
+    """Below the class: without its docstring, empty lines and the three signatures."""
+    body = RECIPES[name][1].partition("class ")[2].splitlines()[1:]
+    lines = [line.strip() for line in body if line.strip() and not line.strip().startswith(('"""', "def "))]
+    assert len(lines) <= 10
+
+
+def test_the_twin_of_the_recipe_moves_once_per_step(install: Install) -> None:
+    """A hundredth of the way to the encoder at the start, and not at all by the loss, which gives it no gradient."""
+    install("pretext-follower", {"follower": "pretext_follower:Follower"}, {"pretext_follower.py": BLOCKS[7][1]})
+    training = bench.build(registry.load("follower"))
+    method = training.method
+    weight, own = (next(network.parameters()) for network in (method.encoder, method.twin))
+    with torch.no_grad():
+        weight.add_(1.0)
+    before = own.clone()
+    method.loss(bench.batch(training)).total.backward()
+    assert own.grad is None
+    assert torch.equal(own, before)
+    method.after_step(0.0, {})
+    torch.testing.assert_close(own, before + 0.01)
 
 
 def test_the_method_with_two_views_minimises_what_the_page_says(two_views: Any) -> None:
