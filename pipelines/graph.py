@@ -130,6 +130,15 @@ def stale(names: list[str]) -> set[str]:
         raise UserError(f"DVC cannot tell what is stale: {explained(str(error))}.") from error
 
 
+def may_run(nodes: Iterable[Node], stale: Iterable[str]) -> set[str]:
+    """The names in `stale`, and those of all `nodes` that follow from them; each node comes after those it needs."""
+    names = set(stale)
+    for node in nodes:
+        if names & set(node.needs):
+            names.add(node.name)
+    return names
+
+
 def targets(methods: Iterable[str], stages: Iterable[str]) -> list[str]:
     """Those of `stages` that belong to one of `methods`, a method or control of the comparison in params.yaml.
 

@@ -71,7 +71,7 @@ class Plan:
             self.mistake = error
             return Failed(message=str(error))
         # What always runs has been judged by now: it makes a stage stale only where DVC says so.
-        self.planned(roots | may_run(later, stale))
+        self.planned(roots | graph.may_run(later, stale))
         self.outcomes |= collect(self._submit(later, stale, first))
         self._receive()
         bad = [name for name, result in self.outcomes.items() if not result.is_current]
@@ -154,15 +154,6 @@ class Plan:
             restore=bool(self.remote and not self.cluster),
             parcel=self.parcel,
         )
-
-
-def may_run(nodes: list[Node], stale: Collection[str]) -> set[str]:
-    """The stale ones of `nodes`, each after those it needs, and all that follow from them."""
-    names = set(stale)
-    for node in nodes:
-        if names & set(node.needs):
-            names.add(node.name)
-    return names
 
 
 _plan: Plan  # a global and not in a closure: Dask sends the function of the flow along with every task

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import devices, graph, server
+from pipelines import devices, graph, runner, server
 from pipelines.graph import Node
 from pipelines.processes import Children
+from pipelines.reproduce import Outcome
 from pipelines.runner import Order, Site
 from tests.pipelines.conftest import Toy
 
@@ -125,6 +126,19 @@ def test_waiting_for_a_device_ends_when_the_run_is_stopped(tmp_path: Path, monke
         site.children.stop()
         thread.join(10)
     assert ended == ["stopped"]
+
+
+def test_a_stage_that_ctrl_c_stopped_has_no_message_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where it was killed before it could write its exit status: the summary says once what is kept."""
+    site = Site(Children(tmp_path), {})
+
+    def stopped(children: Children, stage: str, *rest: object) -> Outcome:
+        children.stopping.set()
+        return Outcome(stage, "failed", 1.0, "stopped by Ctrl-C. `dvc repro` goes on from here; see log")
+
+    monkeypatch.setattr(runner, "reproduce", stopped)
+    result = site.repro(Order("run", Node("evaluate@a", (), False), stale=True), [])
+    assert (result.state, result.reason) == ("stopped", "")
 
 
 @pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise")  # from pygtrie, which DVC uses

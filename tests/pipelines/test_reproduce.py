@@ -56,6 +56,12 @@ def test_a_mistake_of_the_user_is_told_apart_and_quoted(tmp_path: Path) -> None:
     assert result.reason.startswith("lr must be > 0; see ")
 
 
+def test_a_message_of_sentences_and_its_log_are_one_sentence(tmp_path: Path) -> None:
+    """And not `.; see`."""
+    result = judged(Ending(FAILED, True, 2), "error: lr is -1. Allowed: above 0.\n" + DVCS, tmp_path)
+    assert result.reason == f"lr is -1. Allowed: above 0; see {tmp_path / 'x.log'}"
+
+
 def test_a_fault_is_told_with_its_last_words(tmp_path: Path) -> None:
     result = judged(Ending(FAILED, True, 1), "Traceback\nValueError: boom\n" + DVCS, tmp_path)
     assert (result.state, result.mistake) == ("failed", False)

@@ -1,6 +1,7 @@
 """What a dry run says, which stages `--only` and `--methods` choose, and a run with nothing to do."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -239,6 +240,23 @@ def test_an_unknown_method_is_refused_with_the_nearest() -> None:
 def test_the_words_of_the_command_line() -> None:
     options = run_options.arguments(["--only", "a", "--methods", "b, c", "--dry-run", "prepare"])
     assert (options.only, options.methods, options.dry_run, options.targets) == ("a", ["b", "c"], True, ["prepare"])
+
+
+def test_what_follows_from_a_stale_stage_may_run_too() -> None:
+    needs = {"a": (), "b": ("a",), "c": ("b",), "d": ()}
+    nodes = [graph.Node(name, need, always=False) for name, need in needs.items()]
+    assert graph.may_run(nodes, {"b"}) == {"b", "c"}
+    assert graph.may_run(nodes, set()) == set()
+
+
+def test_processes_that_were_killed_are_no_warning(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """DVC keeps a list of who is at work where, and a second Ctrl-C leaves entries in it."""
+    killed = {"pid": 2**22 + 1, "cmd": "dvc repro report"}
+    (project / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {str(project / "report"): killed}, "read": {}}))
+    (project / "report").unlink()
+    assert graph.stale(["compare"]) == {"compare"}
+    assert "report" not in (project / ".dvc/tmp/rwlock").read_text(), "DVC has met it"
+    assert [record for record in caplog.records if record.name == "dvc.rwlock"] == []
 
 
 def test_a_run_with_nothing_to_do_needs_no_prefect(project: Path) -> None:
