@@ -60,7 +60,14 @@ Next:
   pretextbench report   opens the answer"""
 Size = Annotated[
     int | None,  # its range is checked with the file, which also tells it
-    typer.Option(metavar="SIDE", show_default=False, help="Pixels at which images are looked at, 8 to 1024."),
+    typer.Option(
+        metavar="SIDE",
+        show_default=False,
+        help="Pixels at which images are looked at, 8 to 1024; the cost grows with its square.",
+    ),
+]
+NoMeasure = Annotated[
+    bool, typer.Option("--no-measure", help="No estimate, for which a training step is measured here.")
 ]
 DropDuplicates = Annotated[
     bool, typer.Option("--drop-duplicates", help="Leave out images that equal an earlier one, pixel for pixel.")
@@ -80,9 +87,7 @@ def init(
     drop_duplicates: DropDuplicates = False,
     weights: WeightsOption = None,
     encoder: EncoderOption = None,
-    no_measure: Annotated[
-        bool, typer.Option("--no-measure", help="No estimate, for which a training step is measured here.")
-    ] = False,
+    no_measure: NoMeasure = False,
 ) -> None:
     """Look at a folder of images and write the params.yaml that compares methods on them.
 
@@ -97,7 +102,6 @@ def init(
     * `pretextbench init --images ~/photos --labels labels.csv`: labels from a table
     * `pretextbench init --images ~/photos --labels labels.csv --group-column patient`: a patient stays in one split
     * `pretextbench init --images ~/photos --profile standard`: several methods, three seeds, overnight
-    * `pretextbench init --images ~/photos --size 96`: more of each image, at nine times the cost of 32 px
     * `pretextbench init --images ~/photos --weights resnet18.pth`: an encoder of others as a row
     """
     place, asked = root(), asked_labels(labels, label_column, task, group_column)
