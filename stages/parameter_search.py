@@ -13,7 +13,7 @@ from pretextbench.project import layout, search_space
 from pretextbench.project.search_space import Setting
 from pretextbench.project.settings import parameters
 from pretextbench.project.variant import encoder_of, row_of
-from pretextbench.track.stage_records import record_tune
+from pretextbench.track.tuning_records import record_tune
 from pretextbench.train.budget import Job
 from pretextbench.tune import halving, result
 from pretextbench.tune.result import Tuning

@@ -41,36 +41,54 @@ def test_mlflow_is_started_on_the_store_of_the_project(project: Path, typed: Typ
     port = free_port()
     result = typed("ui", "--port", port)
     assert result.code == 0
-    assert result.out.startswith(f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning\n")
-    (arguments,) = begun
-    assert arguments[:4] == [sys.executable, "-m", "mlflow", "ui"]
-    assert arguments[arguments.index("--backend-store-uri") + 1] == f"sqlite:///{project}/mlflow.db"
-    assert arguments[arguments.index("--host") + 1] == "127.0.0.1"
-    assert arguments[arguments.index("--port") + 1] == str(port)
+    assert result.out.startswith(f"http://127.0.0.1:{port}\n")
+    options = ["--host", "127.0.0.1", "--port", str(port)]
+    assert begun == [[sys.executable, "-m", "pretextbench.track.web", *options, "--browser"]]
+    assert Path.cwd() == project, "its store is the one of the working folder"
+    begun.clear()
+    assert typed("ui", "--port", port, "--no-browser").code == 0
+    assert begun == [[sys.executable, "-m", "pretextbench.track.web", *options]]
 
 
 def test_a_server_that_has_the_record_is_named_and_nothing_started(
     project: Path, typed: Type, begun: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@record.example/")
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
     result = typed("ui")
     assert result.code == 0
     assert result.out.endswith("https://***@record.example/#/experiments?workflowType=machine_learning\n")
     assert "secret" not in result.out
     assert begun == []
+    assert opened == ["https://record.example/#/experiments?workflowType=machine_learning"], "the browser asks itself"
+    assert typed("ui", "--no-browser").code == 0
+    assert len(opened) == 1
+    monkeypatch.setattr("webbrowser.open", lambda address: False)
+    assert typed("ui").out.endswith("No browser is found here. Open the address yourself.\n")
 
 
 @pytest.mark.usefixtures("project")
 def test_the_password_of_a_database_is_on_no_command_line(
     typed: Type, begun: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uri = "postgresql://me:secret@host/db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "")  # restored at the end
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@host/db")  # which the server reads
     result = typed("ui", "--port", free_port())
     assert result.code == 0
     assert "secret" not in result.out + result.error + " ".join(begun[0])
-    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == uri  # which MLflow reads
+
+
+def test_a_store_of_another_mlflow_is_told_before_a_server_starts(
+    project: Path, typed: Type, begun: list[list[str]]
+) -> None:
+    with sqlite3.connect(project / "mlflow.db") as base:
+        base.execute("create table alembic_version (version_num)")
+        base.execute("insert into alembic_version values ('cbc13b556ace')")
+    result = typed("ui")
+    assert result.code == 2
+    assert result.message.startswith(f"{project}/mlflow.db is of another MLflow: it has schema cbc13b556ace, not ")
+    assert result.message.endswith(f"Copy the file, then run `uv run mlflow db upgrade sqlite:///{project}/mlflow.db`.")
+    assert begun == []
 
 
 @pytest.mark.usefixtures("project")
@@ -164,8 +182,11 @@ def test_mlflow_really_answers_and_ends_with_ctrl_c(project: Path) -> None:
 
     port = free_port()
     (project / "mlflow.db").touch()  # an empty file is an empty data base, in which MLflow makes its tables
-    command = [sys.executable, "-m", "pretextbench.command", "ui", "--port", str(port)]
-    process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "pretextbench.command", "ui", "--port", str(port), "--browser"]
+    environment = {**os.environ, "BROWSER": "/no/such/browser", "DISPLAY": "", "PATH": str(project)}  # it finds none
+    process = subprocess.Popen(
+        command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
     try:
         end = time.monotonic() + 240
         answered = 0
@@ -175,9 +196,19 @@ def test_mlflow_really_answers_and_ends_with_ctrl_c(project: Path) -> None:
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
         assert answered == 200, process.communicate(timeout=60)
+        page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30).read().decode()
+        time.sleep(1)  # for the browser that is not there
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
-        assert out.startswith(f"http://127.0.0.1:{port}/#/experiments")
+        out, error = process.communicate(timeout=60)
+        assert out.splitlines() == [
+            f"http://127.0.0.1:{port}",
+            "(answers in some seconds; Ctrl-C ends it)",
+            "No browser is found here. Open the address yourself.",
+        ]
+        assert error == "", "MLflow's messages and warnings for its authors"
+        assert process.returncode == 0
+        assert page.count("#/experiments?workflowType=machine_learning") == 1
+        assert page.index('"mlflow.workflowType_v1"') < page.index("/static-files/"), "before MLflow's own script"
     finally:
         process.kill()
     with sqlite3.connect(project / "mlflow.db") as base:

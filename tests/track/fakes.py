@@ -11,7 +11,7 @@ class FakeWriter:
 
     def __init__(self, **errors: Exception) -> None:
         self.errors, self.done, self.stale, self.uri = errors, list[str](), False, "fake"
-        self.client = SimpleNamespace(set_tag=lambda *_: None)
+        self.client = SimpleNamespace(set_tag=lambda *_: None, delete_tag=lambda *_: None)
 
     def write(self, record: Record) -> str:
         if error := self.errors.get(record.key) or self.errors.get("all"):

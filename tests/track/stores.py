@@ -22,10 +22,12 @@ def contents(uri: str, folder: Path) -> dict[str, Any]:
     """Key of a run -> everything it holds, but for ids; a run that is there twice fails. `folder` is for downloads."""
     from mlflow.tracking import MlflowClient
 
+    from pretextbench.track import run_tags
+
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(track.EXPERIMENT).experiment_id
     runs = {run.info.run_id: run for run in client.search_runs([experiment])}
-    keys = {run_id: run.data.tags["pretextbench.key"] for run_id, run in runs.items()}
+    keys = {run_id: run_tags.bookkeeping(run.data.tags)["key"] for run_id, run in runs.items()}
     assert len(set(keys.values())) == len(keys), "one run was created twice"
     return {keys[run_id]: _run(client, run, keys, folder / run_id) for run_id, run in runs.items()}
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pretextbench.track import charts
-from pretextbench.track.fields import numbers
+from pretextbench.base.measure import MEASURES
+from pretextbench.track import Record, charts, titles
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # SQLAlchemy of MLflow
 
@@ -26,13 +26,36 @@ def test_charts_lie_in_the_one_section_that_is_open() -> None:
     assert len(set(names)) == len(names) >= 5
 
 
-def test_the_tag_fits_into_mlflow() -> None:
-    assert len(charts.state()) < 5000
+@pytest.mark.parametrize("task", MEASURES)
+def test_the_tag_fits_into_mlflow(task: str) -> None:
+    assert len(charts.state(task)) < 5000
 
 
-def test_a_chart_of_few_labels_has_the_name_that_the_evaluation_gives_it() -> None:
-    (name,) = numbers({"budgets": {"1%": {"top1": 0.5}}})
-    assert f"evaluate/{name}" in charts.BARS
+@pytest.mark.parametrize("task", MEASURES)
+def test_the_charts_have_the_titles_that_the_records_give(task: str) -> None:
+    key = MEASURES[task].key
+    probe = {"best": "layer1", "layers": {"layer1": {"test": {key: 0.5}}}}
+    cost = {"seconds": 1, "images_per_second": 1, "peak_memory_bytes": 1, "parameters": 1}
+    metrics = {"task": {"name": task}, "linear": probe, "knn": probe, "budgets": {"10%": {key: 0.4}}}
+    known = {*titles.evaluation(metrics), *titles.cost(cost), titles.curve("train/loss")}
+    view = json.loads(charts.state(task))
+    named = [chart.get("metricKey") for chart in charts_of(view)] + [
+        chart[axis]["key"]  # type: ignore[index]
+        for chart in charts_of(view)
+        for axis in ("xaxis", "yaxis")
+        if axis in chart
+    ]
+    assert set(filter(None, named)) <= known
+    assert view["orderByKey"] == f"metrics.`{titles.linear(MEASURES[task])}`"
+    columns = [name.removeprefix("metrics.").strip("`") for name in view["selectedColumns"] if "metrics." in name]
+    assert set(columns) <= known
+
+
+def test_a_view_that_somebody_has_changed_is_not_ours() -> None:
+    assert charts.is_own("")
+    assert all(charts.is_own(charts.state(task)) for task in MEASURES)
+    assert charts.is_own(json.dumps({"orderByKey": "metrics.`linear`"})), "of an earlier version"
+    assert not charts.is_own(json.dumps(json.loads(charts.state()) | {"orderByAsc": True}))
 
 
 @pytest.mark.slow
@@ -43,6 +66,36 @@ def test_an_experiment_is_made_with_its_view(tmp_path: Path) -> None:
     writer = Writer(tmp_path)
     view = writer.client.get_experiment(writer.experiment("flowers"))
     assert json.loads(view.tags[charts.TAG]) == json.loads(charts.state())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("empty_store")
+def test_the_experiment_has_the_recommendation_and_the_charts_of_its_measure(tmp_path: Path) -> None:
+    from pretextbench.track.writer import NOTE, Writer
+
+    writer = Writer(tmp_path)
+
+    def tags() -> dict[str, str]:
+        return dict(writer.client.get_experiment_by_name("flowers").tags)
+
+    def comparison(text: str, reported: float) -> Record:
+        return Record(f"k{reported}", "c", summary=text, stage="compare", experiment="flowers", reported=reported)
+
+    writer.write(Record("a", "a-0", measure="number", stage="evaluate", experiment="flowers"))
+    assert tags()[charts.TAG] == charts.state("number")
+    run_id = writer.write(comparison("Use simclr.", 2.0))
+    assert tags()[NOTE].startswith("Use simclr.\n\n[")
+    assert f"runs/{run_id}/artifacts/report.html" in tags()[NOTE]
+    writer.write(comparison("Use rotation.", 1.0))
+    assert tags()[NOTE].startswith("Use simclr."), "an older comparison came later"
+    writer.write(comparison("Use byol.", 3.0))
+    assert tags()[NOTE].startswith("Use byol.")
+    number = writer.experiment("flowers")
+    writer.client.set_experiment_tag(number, NOTE, "my words")
+    writer.client.set_experiment_tag(number, charts.TAG, "{}")
+    writer.write(comparison("Use dino.", 4.0))
+    writer.write(Record("a", "a-0", measure="class", stage="evaluate", experiment="flowers", reported=5.0))
+    assert (tags()[NOTE], tags()[charts.TAG]) == ("my words", "{}")
 
 
 @pytest.mark.slow

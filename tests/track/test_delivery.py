@@ -1,6 +1,8 @@
 """Delivery tries again after an error that may pass, for a limited time, and never after a mistake."""
 
+import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -55,3 +57,26 @@ class _Failing:
         for trouble in self.troubles:
             raise trouble
         return "id"
+
+
+@pytest.mark.usefixtures("empty_store")
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # SQLAlchemy of MLflow
+def test_a_store_of_another_schema_is_explained_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is MLflow's own."""
+    import mlflow
+    from mlflow.tracking import MlflowClient
+
+    from pretextbench.track import delivery
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with sqlite3.connect(tmp_path / "mlflow.db") as base:
+        base.execute("update alembic_version set version_num = 'cbc13b556ace'")
+    with pytest.raises(mlflow.MlflowException) as caught:
+        MlflowClient(uri).search_experiments()
+    line = delivery.explain(caught.value)
+    assert line.startswith(f"{tmp_path}/mlflow.db is of another MLflow: it has schema cbc13b556ace, not ")
+    assert line.endswith(f"run `uv run mlflow db upgrade {uri}`")
+    assert not delivery.transient(caught.value), "other records of the outbox are tried"

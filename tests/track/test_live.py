@@ -69,14 +69,16 @@ def stop(root: Path) -> None:
 def test_a_training_is_seen_while_it_trains_and_its_record_completes_the_same_run(
     trained: Path, card: dict[str, Any], tmp_path: Path, starts: list[Path]
 ) -> None:
+    from pretextbench.track import run_tags
+
     live, root = Spool(tmp_path / "live"), tmp_path
     track.follow(root, live.folder)
     live.begin(stage_records.started(card, tmp_path, "flowers"))
     add_values(live, range(1, 4))
-    run = until(lambda: [r for r in all_runs(root) if "train/loss" in r.data.metrics])[0]
+    run = until(lambda: [r for r in all_runs(root) if "Training/Loss" in r.data.metrics])[0]
     assert run.info.status == "RUNNING"
     assert run.data.params["params.temperature"] == "0.5"
-    assert [r[0] for r in points(root, run, "train/loss")] == [1, 2, 3]
+    assert [r[0] for r in points(root, run, "Training/Loss")] == [1, 2, 3]
     until(lambda: [name for name in all_runs(root)[0].data.metrics if name.startswith("system/")])
     stop(root)
     until(lambda: all_runs(root)[0].info.status == "KILLED")
@@ -85,7 +87,7 @@ def test_a_training_is_seen_while_it_trains_and_its_record_completes_the_same_ru
     track.follow(root, again.folder)
     again.begin(stage_records.started(card, tmp_path, "flowers"))
     add_values(again, range(2, 6))
-    until(lambda: len(points(root, run, "train/loss")) == 5)
+    until(lambda: len(points(root, run, "Training/Loss")) == 5)
     assert all_runs(root)[0].info.status == "RUNNING"
     assert len(starts) == 1, "both trainings have one recorder"
     again.notes(["it collapsed"])
@@ -95,9 +97,9 @@ def test_a_training_is_seen_while_it_trains_and_its_record_completes_the_same_ru
     assert run_id == run.info.run_id
     (final,) = all_runs(root)
     assert final.info.status == "FINISHED"
-    assert final.data.tags["pretextbench.key"] == subject.key
+    assert run_tags.bookkeeping(final.data.tags)["key"] == subject.key
     assert final.data.tags["warning"] == "it collapsed"
-    loss = points(root, final, "train/loss")
+    loss = points(root, final, "Training/Loss")
     assert [p[:2] for p in loss] == [(step, 1 / step) for step in range(1, 7)]
     assert [p[2] for p in loss] == [
         100,
@@ -107,7 +109,7 @@ def test_a_training_is_seen_while_it_trains_and_its_record_completes_the_same_ru
         500,
         5600,
     ]  # ms: of the first report; the last point is from the record
-    assert points(root, final, "health/rank") == [(6, 7.5, 12_500)]
+    assert points(root, final, "Training health/Rank") == [(6, 7.5, 12_500)]
 
 
 def test_a_store_that_is_away_while_it_trains_loses_nothing(
@@ -128,8 +130,8 @@ def test_a_store_that_is_away_while_it_trains_loses_nothing(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     assert replay(tmp_path, lambda _: None) == 0
     (run,) = all_runs(tmp_path)
-    assert [p[0] for p in points(tmp_path, run, "train/loss")] == [1, 2, 3, 4, 5, 6]
-    assert [p[:2] for p in points(tmp_path, run, "health/rank")] == [(2, 3.0), (6, 7.5)]
+    assert [p[0] for p in points(tmp_path, run, "Training/Loss")] == [1, 2, 3, 4, 5, 6]
+    assert [p[:2] for p in points(tmp_path, run, "Training health/Rank")] == [(2, 3.0), (6, 7.5)]
 
 
 def test_trained_once_more_to_the_same_weights_it_is_the_same_run(

@@ -75,7 +75,7 @@ def test_a_server_that_goes_and_comes_back_has_everything(
     for i, run in enumerate(store[key] for key in sorted(store)):
         assert run["params"] == {"i": str(i)}
         assert [point[::2] for point in run["points"]["m"]] == [(0, float(i))]
-        assert [point[::2] for point in run["points"]["train/loss"]] == [(j, 1 / j) for j in range(1, 1201)]
+        assert [point[::2] for point in run["points"]["Training/Loss"]] == [(j, 1 / j) for j in range(1, 1201)]
 
 
 STAGE = """
@@ -137,9 +137,9 @@ def test_recorders_and_replays_at_once_lose_nothing_and_repeat_nothing(tmp_path:
     assert (done.returncode, outbox.waiting(tmp_path)) == (0, []), done.stdout
     store = contents(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "read")
     assert {key: sorted(run["points"]) for key, run in store.items()} == {
-        "key-0": ["evaluate", "pretrain", "train/loss"],
-        "key-1": ["evaluate", "pretrain", "train/loss"],
-        "key-2": ["pretrain", "train/loss"],
+        "key-0": ["Training/Loss", "evaluate", "pretrain"],
+        "key-1": ["Training/Loss", "evaluate", "pretrain"],
+        "key-2": ["Training/Loss", "pretrain"],
     }
     points = {name: len(points) for run in store.values() for name, points in run["points"].items()}
-    assert points == {"pretrain": 1, "evaluate": 1, "train/loss": 2}
+    assert points == {"pretrain": 1, "evaluate": 1, "Training/Loss": 2}

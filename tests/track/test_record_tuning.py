@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pretextbench.track.stage_records import record_tune, tuned
+from pretextbench.track.tuning_records import record_tune, tuned
 from pretextbench.tune import result
 from pretextbench.tune.halving import Outcome, Trial
 from pretextbench.tune.result import Tuning
@@ -23,19 +23,19 @@ def test_trials_are_runs_below_the_tuning(tmp_path: Path) -> None:
     parent, *children = tuned("simclr", written(tmp_path / "out", OWN, BEST, LOST), tmp_path / "images")
     assert parent.members == tuple(child.key for child in children)
     assert parent.params == {"trials": 3, "chosen.optimizer.lr": 0.018}
-    assert parent.metrics["gain"] == 0.1 or round(parent.metrics["gain"], 9) == 0.1
+    assert round(parent.metrics["Gain on validation"], 9) == 0.1
     assert parent.note == "simclr: optimizer.lr 0.018, 10.0 points better on validation than its own"
     assert parent.files[""] == [str(tmp_path / "out" / "trials.csv")]
     own, best, lost = children
     assert (own.params, best.params) == ({"optimizer.lr": 0.006}, {"optimizer.lr": 0.018})
-    assert best.metrics == {"validation_knn": 0.55, "images_seen": 400, "seconds": 7.0}
+    assert best.metrics == {"k-NN on validation": 0.55, "Images seen": 400, "Pretraining seconds": 7.0}
     assert [(name, step, value) for name, step, _, value in best.points] == [
-        ("validation_knn", 1, 0.5),
-        ("validation_knn", 2, 0.55),
+        ("k-NN on validation", 1, 0.5),
+        ("k-NN on validation", 2, 0.55),
     ]
     assert (best.tags["chosen"], own.tags["chosen"], lost.tags["state"]) == ("True", "False", "lost")
     assert lost.note == "Method 'simclr' diverged: loss is nan"
-    assert "validation_knn" not in lost.metrics
+    assert "k-NN on validation" not in lost.metrics
 
 
 def test_other_seconds_continue_the_runs_and_another_result_does_not(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_written_late_and_in_any_order_it_is_the_same(
     assert late == direct
     (encoder,) = [run for run in late.values() if run["parent"]]
     assert encoder["models"] == ["READY"]
-    assert _values(encoder)["train/loss"] == [(1, 2.5), (2, 1.5)]
+    assert _values(encoder)["Training/Loss"] == [(1, 2.5), (2, 1.5)]
     assert not outbox.waiting(root)
 
 
@@ -190,11 +190,14 @@ def test_an_older_report_does_not_undo_a_newer_one(reports: list[Record], projec
 
 
 def test_what_a_slow_server_created_twice_becomes_one(reports: list[Record], project: Make) -> None:
-    from pretextbench.track.writer import KEY, Writer
+    from pretextbench.track import run_tags
+    from pretextbench.track.writer import Writer
 
     writer = Writer(project("slow"))
     for _ in range(2):  # the request that got no answer in time, and its repetition
-        writer.client.create_run(writer.experiment(reports[1].experiment), 1, {KEY: reports[1].key})
+        writer.client.create_run(
+            writer.experiment(reports[1].experiment), 1, {run_tags.TAG: run_tags.text({"key": reports[1].key})}
+        )
     assert len({writer.write(reports[i]) for i in (1, 0)}) == 1
     assert list(written(writer.root)) == [reports[0].key]
 

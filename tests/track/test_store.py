@@ -51,9 +51,11 @@ def test_written_twice_it_is_the_same(trained: Path, evaluated: Path, tmp_path: 
     client = client_of(tmp_path)
     assert len(all_runs(client)) == 2
     run = client.get_run(pretrain)
-    assert [(m.step, m.value) for m in client.get_metric_history(pretrain, "train/loss")] == [(1, 2.5), (2, 1.5)]
-    assert len(client.get_metric_history(pretrain, "knn")) == 1
-    assert run.data.metrics["knn"] == 0.5
+    assert [(m.step, m.value) for m in client.get_metric_history(pretrain, "Training/Loss")] == [(1, 2.5), (2, 1.5)]
+    assert len(client.get_metric_history(pretrain, "k-NN accuracy")) == 1
+    assert run.data.tags["mlflow.source.name"] == "pretextbench"
+    assert "" not in run.data.tags.values()
+    assert run.data.metrics["k-NN accuracy"] == 0.5
     assert run.data.params["params.temperature"] == "0.5"
     assert run.data.tags["mlflow.parentRunId"] == compare
     assert run.info.status == "FINISHED"
@@ -63,11 +65,11 @@ def test_written_twice_it_is_the_same(trained: Path, evaluated: Path, tmp_path: 
 
     # A parameter that changes later becomes a tag, because MLflow cannot change the first; a metric gets a new point.
     Writer(tmp_path).write(
-        Record(subject.key, subject.name, {"params.temperature": 0.7}, {"knn": 0.6, "odd": math.nan})
+        Record(subject.key, subject.name, {"params.temperature": 0.7}, {"k-NN accuracy": 0.6, "odd": math.nan})
     )
     run = client.get_run(pretrain)
     assert (run.data.params["params.temperature"], run.data.tags["changed.params.temperature"]) == ("0.5", "0.7")
-    assert run.data.metrics["knn"] == 0.6
+    assert run.data.metrics["k-NN accuracy"] == 0.6
 
 
 @pytest.mark.slow
@@ -106,7 +108,7 @@ def test_the_logged_encoder_gives_the_ranked_layer_and_opens_without_this_librar
         (home / "metrics.json").write_text(json.dumps({"knn": chosen, "linear": chosen}))
         run_id = writer.write(stage_records.evaluated(home, folder))
     (model,) = search_logged_models(experiment_ids=["1"], output_format="list")
-    assert model.tags["layer"] == "layer2"
+    assert (model.tags["layer"], model.tags["dim"]) == ("layer2", "32")
     images = torch.rand(5, 3, 16, 16)  # another batch size than the example's
     torch.save(images, tmp_path / "images.pt")
     code = f"""
@@ -125,6 +127,23 @@ assert loaded.metadata.metadata["layer"] == "layer2"
     with torch.no_grad():
         expected = pool(encoder.stages(images)["layer2"], encoder.dim)
     assert expected.shape == (5, 32)
+    name, key = track.EXPERIMENT, stage_records.evaluated(home, folder).key
+    models = {name: key, f"{name}-random": key}
+    compared = {"members": (key,), "models": models, "stage": "compare", "marks": {key: {"rank": "1", "tie": ""}}}
+    for reported in (10.0, 11.0):
+        writer.write(
+            Record("comparison-1", "Comparison (report)", {"methods": "random"}, reported=reported, **compared)
+        )
+    for model_name, opening in ((name, "Recommended encoder"), (f"{name}-random", "Encoder")):
+        registered = writer.client.get_registered_model(model_name)
+        version = writer.client.get_model_version_by_alias(model_name, "best")
+        for text in (registered.description, version.description):
+            assert text.startswith(f"{opening} of the comparison `{name}`: random, seed 0, ")
+            assert "Compared were random." in text
+            assert "Features of layer2, the layer by which it was ranked: 32 numbers per image." in text
+            assert "Linear probe accuracy: 50.0 % on test images." in text
+        assert (version.version, version.tags["layer"]) == ("1", "layer2")
+        assert registered.tags == {"pretextbench": "11000"}
     for name in ("features.pt", "predicted.pt"):
         torch.testing.assert_close(torch.load(tmp_path / name), expected, rtol=1e-4, atol=1e-5)
 

@@ -3,6 +3,7 @@
 import base64
 import importlib
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -157,6 +158,27 @@ def test_a_login_goes_into_the_variables_that_mlflow_reads() -> None:
     assert [os.environ[name] for name in OWN[:2]] == ["me", "s@crt"]
     for uri in ("http://host", "http://token@host", "postgresql://me:secret@host/db", "sqlite:////a/b"):
         assert store.without_login(uri) == uri
+
+
+@pytest.mark.parametrize(
+    ("schema", "advice"),
+    [
+        ("cbc13b556ace", ". Copy the file, then run `uv run mlflow db upgrade {uri}`."),
+        ("0a82", ". It is newer: install that MLflow, or move the file away, and the next run starts a new one."),
+        (store.schema(), None),
+    ],
+)
+def test_a_store_of_another_mlflow_is_one_sentence(schema: str, advice: str | None, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    assert store.other_schema(uri) == "", "there is none"
+    with sqlite3.connect(tmp_path / "mlflow.db") as base:
+        base.execute("create table alembic_version (version_num)")
+        base.execute("insert into alembic_version values (?)", (schema,))
+    start = f"{tmp_path}/mlflow.db is of another MLflow: it has schema {schema}, not {store.schema()}"
+    assert store.other_schema(uri) == (start + advice.format(uri=uri) if advice else "")
+    (tmp_path / "mlflow.db").write_text("no database" * 100)
+    assert store.other_schema(uri) == ""
+    assert store.other_schema("postgresql://host/db") == ""
 
 
 def test_a_database_that_cannot_be_made_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

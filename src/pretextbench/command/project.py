@@ -137,24 +137,25 @@ def report(
 
 
 HIGHEST = 65_535
-LOOPBACK = "127.0.0.1"  # this machine only: MLflow has no password
+HOST = "127.0.0.1"  # this machine only: MLflow has no password
 
 
 def ui(
     port: Annotated[int, typer.Option(min=1, max=HIGHEST, help="Port on 127.0.0.1.")] = 5000,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
 ) -> None:
     """Open MLflow on the record of this project: the methods compared, every run with its history and pictures.
 
     Runs until Ctrl-C. Only this machine can reach it. Where MLFLOW_TRACKING_URI names a server, that server has the
-    record: its address is printed, and nothing is started.
+    record: its page is opened, and nothing is started.
 
     **Examples**
 
-    * `pretextbench ui`: then open the address that it prints
+    * `pretextbench ui`: opens the newest comparison in the browser
+    * `pretextbench ui --no-browser`: prints the address only
     * `pretextbench ui --port 5001`: where 5000 is taken
     """
-    from pretextbench.track import store
-    from pretextbench.track.charts import TABLE, page
+    from pretextbench.track import store, web
 
     require_pipeline()
     place = root()
@@ -162,20 +163,29 @@ def ui(
     if refused := store.refusal(uri):
         raise UserError(f"MLFLOW_TRACKING_URI is {without_secrets(uri)}: it {refused}. {store.ALLOWED}.")
     if uri.startswith(("http://", "https://")):
-        typer.echo(
-            f"MLFLOW_TRACKING_URI names a server, which has the record:\n{without_secrets(uri).rstrip('/')}/{TABLE}"
-        )
+        _open_server(uri, browser)
         return
     file = uri.removeprefix("sqlite:///")
     if uri != file and not os.path.exists(file):
         raise UserError(f"There is no record yet: {file}. `pretextbench run` makes it.")
+    if other := store.other_schema(uri):
+        raise UserError(other)
     free(port)
-    typer.echo(f"http://{LOOPBACK}:{port}/{page(file)}\n(answers in some seconds; Ctrl-C ends it)")
-    quietly = ["--uvicorn-opts", "--log-level warning", "--workers", "1"]
-    backend = ["--backend-store-uri", uri]
-    if split_login(uri).password:  # every user of the machine can read a command line
-        os.environ["MLFLOW_BACKEND_STORE_URI"], backend = uri, []
-    become("mlflow", ["ui", *backend, "--host", LOOPBACK, "--port", str(port), *quietly])
+    typer.echo(f"http://{HOST}:{port}\n(answers in some seconds; Ctrl-C ends it)")
+    become(web.__name__, ["--host", HOST, "--port", str(port), *(["--browser"] if browser else [])])
+
+
+def _open_server(uri: str, browser: bool) -> None:
+    """Name the server at `uri`, and open its page without user and password: the browser asks for them."""
+    import webbrowser
+
+    from pretextbench.track.charts import TABLE
+    from pretextbench.track.web import NO_BROWSER
+
+    shown, bare = (address.rstrip("/") for address in (without_secrets(uri), split_login(uri).bare))
+    typer.echo(f"MLFLOW_TRACKING_URI names a server, which has the record:\n{shown}/{TABLE}")
+    if browser and not webbrowser.open(f"{bare}/{TABLE}"):
+        typer.echo(NO_BROWSER)
 
 
 def free(port: int) -> None:
@@ -189,14 +199,14 @@ def free(port: int) -> None:
             (p for p in (*range(port + 1, min(port + 50, HIGHEST)), *range(5000, 5050)) if not _trouble(p)), None
         )
         offer = f" Port {free_port} is free: `pretextbench ui --port {free_port}`." if free_port else ""
-        raise UserError(f"Port {port} of {LOOPBACK} {trouble}.{offer}")
+        raise UserError(f"Port {port} of {HOST} {trouble}.{offer}")
 
 
 def _trouble(port: int) -> str:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
         try:
-            probe.bind((LOOPBACK, port))
+            probe.bind((HOST, port))
         except PermissionError:
             return "may be used by the administrator alone"
         except OSError:

@@ -7,24 +7,22 @@ MLflow is not imported, because that takes seconds.
 
 import colorsys
 import contextlib
+import functools
 import hashlib
 import json
 import sqlite3
 from pathlib import Path
 from typing import Any
 
+from pretextbench.base.measure import MEASURES
+from pretextbench.track import titles
+
 NAME = "comparison"
 TAG = f"mlflow.sharedViewState.{NAME}"  # the tag that MLflow's button `Share` writes
-SECTION, FOLDED = "Comparison", ("Model metrics", "System metrics", "evaluate", "health", "monitor", "row", "train")
+SECTION, FOLDED = "Comparison", ("Model metrics", "System metrics", "Training", "Training health")
 TABLE = "#/experiments?workflowType=machine_learning"  # without it MLflow opens its pages for language models
 RUNS = 20  # in a chart of bars
-COLUMNS = ("metrics.`linear`", "metrics.`knn`", "metrics.`seconds`", "tags.`tie`", "attributes.`Dataset`")
-BARS = {
-    "linear": "Linear probe, test accuracy",
-    "knn": "k-NN, test accuracy",
-    "evaluate/budgets.1_.top1": "1 % of the labels, test accuracy",
-    "seconds": "Seconds of pretraining",
-}
+BUDGET = "10%"  # the label budget of a chart
 
 
 NEWEST = """
@@ -45,17 +43,30 @@ def page(file: str) -> str:
     return f"#/experiments/{newest[0]}/runs?{query}" if newest else TABLE
 
 
-def state() -> str:
-    """The view in MLflow's format: runs with an encoder, best linear probe first, and the charts."""
+def is_own(view: str) -> bool:
+    """Whether nobody has changed a saved view: it is one of `state`, or of an earlier version of this library."""
+    return not view or "metrics.`linear`" in view or view in map(state, MEASURES)
+
+
+@functools.cache
+def state(task: str = "class") -> str:
+    """The view in MLflow's format: the comparison and its encoders, best linear probe first, and the charts.
+
+    `task`: see base.measure; the charts show its measure.
+    """
+    measure = MEASURES[task]
+    best = titles.linear(measure)
+    bars = (best, titles.knn(measure), titles.with_labels(measure, BUDGET), titles.SECONDS)
+    columns = [*(f"metrics.`{name}`" for name in bars), "tags.`tie`"]
     sections = [_section(SECTION, True), *(_section(name, False) for name in FOLDED)]
     return json.dumps(
         {
-            "searchFilter": "tags.kind = 'encoder'",
-            "orderByKey": "metrics.`linear`",
+            "searchFilter": "tags.kind != 'trial' and tags.kind != 'tuning'",
+            "orderByKey": f"metrics.`{best}`",
             "orderByAsc": False,
-            "selectedColumns": list(COLUMNS),  # of the table, one click away
+            "selectedColumns": columns,  # of the table, one click away
             "runsHiddenMode": "FIRST_20_RUNS",
-            "compareRunCharts": [*_bars(), _cost(), _history()],
+            "compareRunCharts": [*(_chart("BAR", name, metricKey=name) for name in bars), _cost(best), _history()],
             "compareRunSections": sections,
             "isAccordionReordered": True,
         }
@@ -82,17 +93,13 @@ def _chart(kind: str, name: str, **more: Any) -> dict[str, Any]:
     return {"type": kind, "uuid": name, "displayName": name, **fixed, **more}
 
 
-def _bars() -> list[dict[str, Any]]:
-    return [_chart("BAR", name, metricKey=metric) for metric, name in BARS.items()]
-
-
-def _cost() -> dict[str, Any]:
-    axes = {"xaxis": {"key": "seconds", "type": "METRIC"}, "yaxis": {"key": "linear", "type": "METRIC"}}
-    return _chart("SCATTER", "Accuracy against seconds", **axes)
+def _cost(best: str) -> dict[str, Any]:
+    axes = {"xaxis": {"key": titles.SECONDS, "type": "METRIC"}, "yaxis": {"key": best, "type": "METRIC"}}
+    return _chart("SCATTER", f"{best} against seconds", **axes)
 
 
 def _history() -> dict[str, Any]:
     scales = {"xAxisKey": "step", "yAxisKey": "metric", "scaleType": "linear", "xAxisScaleType": "linear"}
     more = {"lineSmoothness": 0, "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True, "ignoreOutliers": False}
-    metric = "train/loss"
-    return _chart("LINE", "Loss of each method", metricKey=metric, selectedMetricKeys=[metric], **scales, **more)
+    metric = titles.LOSS
+    return _chart("LINE", metric, metricKey=metric, selectedMetricKeys=[metric], **scales, **more)

@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from pretextbench.project.addresses import without_secrets
 from pretextbench.project.locks import take
+from pretextbench.track import store
 from pretextbench.track.outbox import TIMEOUT, Outbox, is_awaited, read, waiting
 from pretextbench.track.records import Record, still_valid
 from pretextbench.track.writer import Writer
@@ -94,6 +95,12 @@ def transient(error: Exception) -> bool:
 
 def explain(error: Exception) -> str:
     """One line for people. MLflow's own messages are pages long, with the cause at the end."""
+    if "out-of-date database schema" in str(error) or "Can't locate revision" in str(error):
+        uri = os.environ.get(store.URI, "")
+        return (
+            store.other_schema(uri).rstrip(".")
+            or f"the store is of another MLflow: `{store.upgrade(uri)}`, after a copy of it"
+        )
     line = without_secrets((str(error).strip().splitlines() or [""])[0])
     _, caused, cause = line.partition("(Caused by ")
     if caused:

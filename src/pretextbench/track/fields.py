@@ -2,12 +2,12 @@
 
 import csv
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pretextbench.base.files import read_json
+from pretextbench.track import titles
 from pretextbench.track.charts import colour
 from pretextbench.track.records import Scalar
 
@@ -36,26 +36,12 @@ def settings(card: Mapping[str, Any]) -> dict[str, Scalar]:
 
 
 def tags(card: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of a run, for searches."""
-    names = (
-        "method",
-        "seed",
-        "control",
-        "distribution",
-        "version",
-        "source_hash",
-        "data_sha256",
-        "device",
-        "precision",
-        "image_size",
-        "images_seen",
-    )
+    """The tags of a run, for searches. Hashes and versions are in the card, which the run has as a file."""
+    names = ("method", "seed", "control", "device", "precision")
     plugin, network = f"{card['distribution']}=={card['version']}", card["encoder"]
-    start = {"start_sha256": card["start_sha256"]} if card.get("start_sha256") else {}
     derived = {"plugin": plugin, "kind": "encoder", "encoder": f"{network.get('name')}-{network.get('width')}"}
-    return (
-        {name: str(card[name]) for name in names} | derived | start | {COLOUR: colour(row_name(card), card["control"])}
-    )
+    own = {"row": row_name(card)} if row_name(card) != card["method"] else {}
+    return {name: str(card[name]) for name in names} | derived | own | {COLOUR: colour(row_name(card), card["control"])}
 
 
 def dataset(images: Path) -> dict[str, str] | None:
@@ -67,7 +53,7 @@ def dataset(images: Path) -> dict[str, str] | None:
     tensor = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, size, size, 3]}}
     return {
         "name": card["source"],
-        "digest": card["sha256"][:36],  # MLflow's limit
+        "digest": card["sha256"][:8],  # MLflow shows it beside the name
         "source": json.dumps({"uri": images.resolve().as_uri()}),
         "schema": json.dumps({"mlflow_tensorspec": {"features": json.dumps([tensor]), "targets": None}}),
         "profile": json.dumps({split: stop - start for split, (start, stop) in card["splits"].items()}),
@@ -87,7 +73,7 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scala
 def numbers(tree: Mapping[str, Any]) -> dict[str, float]:
     """The numeric leaves of nested mappings, under names that MLflow accepts."""
     leaves = ((name, value) for name, value in flat(tree) if isinstance(value, int | float))
-    return {re.sub(r"[^\w\-. /]", "_", name): float(value) for name, value in leaves if not isinstance(value, bool)}
+    return {titles.fit(name): float(value) for name, value in leaves if not isinstance(value, bool)}
 
 
 def existing(files: Mapping[str, Path]) -> dict[str, list[str]]:
@@ -111,9 +97,3 @@ def cell(text: str) -> Scalar:
 def content(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty if the file is missing."""
     return read_json(path, "Run the stage that writes it again.") if path.is_file() else {}
-
-
-def source(images: Path) -> dict[str, str]:
-    """The source of the images, as a tag."""
-    name = content(images / "card.json").get("source")
-    return {"source": name} if name else {}

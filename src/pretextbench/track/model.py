@@ -15,7 +15,7 @@ from mlflow.types import Schema, TensorSpec
 
 from pretextbench.errors import UserError
 from pretextbench.evaluate.features import LayerFeatures
-from pretextbench.track.records import LAYER
+from pretextbench.track.records import DIM, LAYER
 from pretextbench.train import encoder_folder
 
 NAME = "encoder"
@@ -25,7 +25,7 @@ def log(run_id: str, folder: Path, key: str, layer: str = "") -> str:
     """Log the encoder saved in `folder` with run `run_id`; returns the model's address (models:/...).
 
     Images in: float32 (B, 3, H, W) in [0, 1], any B. Features out: (B, dim), of `layer`, or of the last one if that is
-    empty. The tag `layer` and the metadata of the model name it.
+    empty. The tags `layer` and `dim` and the metadata of the model name them.
 
     Raises:
         UserError: it cannot be loaded, or its weights are not those of `key`.
@@ -49,8 +49,8 @@ def log(run_id: str, folder: Path, key: str, layer: str = "") -> str:
         info = mlflow.pytorch.log_model(
             network,
             name=NAME,
-            tags={LAYER: layer},
-            metadata={LAYER: layer or last, "method": card.method, "seed": card.seed, "dim": features.shape[1]},
+            tags={LAYER: layer, DIM: str(features.shape[1])},
+            metadata={LAYER: layer or last, "method": card.method, "seed": card.seed, DIM: features.shape[1]},
             signature=signature,
             input_example=example,
             pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}"],  # inferring them takes 10 s

@@ -83,7 +83,10 @@ class Follower(threading.Thread):
                 self.writer.client.log_artifact(run_id, path, "watch")
             self.pictures_sent += 1
         if self.state.notes != self.notes_sent:
-            self.writer.client.set_tag(run_id, "warning", "; ".join(self.state.notes)[:5000])
+            if text := "; ".join(self.state.notes)[:5000]:
+                self.writer.client.set_tag(run_id, "warning", text)
+            else:
+                self.writer.client.delete_tag(run_id, "warning")
             self.notes_sent = self.state.notes
 
     def _start_monitor(self) -> None:

@@ -11,6 +11,7 @@ from pretextbench.project.layout import WEIGHTS
 
 EXPERIMENT = "pretextbench"  # of records that name none
 LAYER = "layer"  # tag of a logged model: where its features come from
+DIM = "dim"  # ditto: how many there are per image
 Scalar = str | int | float | bool | None
 Point = tuple[str, int, float, float]  # metric, step, seconds after the run's start, value
 
@@ -44,6 +45,8 @@ class Record:
     tables: dict[str, dict[str, list[Scalar]]] = field(default_factory=dict)  # file.json -> column -> cells
     marks: dict[str, dict[str, str]] = field(default_factory=dict)  # key of a member -> tags that this record gives it
     models: dict[str, str] = field(default_factory=dict)  # registered model -> key of the member that becomes its @best
+    measure: str = ""  # name of the task, as in base.measure: the charts of its experiment show this measure
+    summary: str | None = None  # Markdown: becomes the description of the experiment
     reported: float = 0.0  # time of the report, seconds since 1970; set by `track.record`, kept by a later delivery
 
 
@@ -75,6 +78,11 @@ def _problem(file: Path, expected: str, another: str) -> str | None:
 def short_hash(key: str) -> str:
     """A short form of a key, for file names and for tags that list many keys."""
     return hashlib.sha256(key.encode()).hexdigest()[:12]
+
+
+def digest(text: str) -> str:
+    """The end of a key that is made of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def git_commit(root: Path) -> str | None:

@@ -124,21 +124,47 @@ def _file(path: Path) -> Store:
         return Store(str(path), True, f"is damaged: {broken}", "move it away: the next run starts a new one")
     wanted = schema()
     if wanted and schemas != [wanted]:
-        upgrade = f"uv run mlflow db upgrade sqlite:///{path}"
-        return Store(str(path), True, f"has schema {', '.join(schemas)}, this MLflow wants {wanted}", f"`{upgrade}`")
+        problem = f"has schema {', '.join(schemas)}, this MLflow wants {wanted}"
+        return Store(str(path), True, problem, f"`{upgrade(f'sqlite:///{path}')}`")
     return Store(str(path), True)
+
+
+def upgrade(uri: str) -> str:
+    """The command that brings a store to the schema of the installed MLflow."""
+    return f"uv run mlflow db upgrade {without_secrets(uri)}"
+
+
+def other_schema(uri: str) -> str:
+    """One sentence about a SQLite store of another MLflow, with the command that mends it; empty for other stores."""
+    path, wanted = file_path(uri), schema()
+    if path is None or wanted is None:
+        return ""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as base:
+            schemas = [row[0] for row in base.execute("select version_num from alembic_version")]
+    except sqlite3.Error:
+        return ""
+    if schemas == [wanted]:
+        return ""
+    found = f"{path} is of another MLflow: it has schema {', '.join(schemas)}, not {wanted}"
+    if set(schemas) <= _migrations()["revision"]:
+        return f"{found}. Copy the file, then run `{upgrade(uri)}`."
+    return f"{found}. It is newer: install that MLflow, or move the file away, and the next run starts a new one."
 
 
 def schema() -> str | None:
     """The schema that the installed MLflow expects: its last database migration. None if that is unclear."""
-    spec = importlib.util.find_spec("mlflow")
-    if spec is None or spec.origin is None:
-        return None
-    folder = Path(spec.origin).parent / "store" / "db_migrations" / "versions"
-    text = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
-    ids = {name: set(re.findall(rf"^{name}\s*=\s*[\"'](\w+)", text, re.M)) for name in ("revision", "down_revision")}
+    ids = _migrations()
     heads = ids["revision"] - ids["down_revision"]
     return heads.pop() if len(heads) == 1 else None
+
+
+def _migrations() -> dict[str, set[str]]:
+    """The schemas that the installed MLflow knows (`revision`), and those that others follow (`down_revision`)."""
+    spec = importlib.util.find_spec("mlflow")
+    folder = Path(spec.origin if spec and spec.origin else "none").parent / "store" / "db_migrations" / "versions"
+    text = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    return {name: set(re.findall(rf"^{name}\s*=\s*[\"'](\w+)", text, re.M)) for name in ("revision", "down_revision")}
 
 
 def _server(uri: str) -> Store:

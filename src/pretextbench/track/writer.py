@@ -5,31 +5,27 @@ identified by its key, a point of a metric by its step and time. Before anything
 for it.
 """
 
-import json
-import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, Metric, Param, Run, RunTag
+from mlflow.entities import LoggedModelStatus, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
 from pretextbench.project.locks import locked
-from pretextbench.track import charts, outbox, store
-from pretextbench.track.records import EXPERIMENT, LAYER, Point, Record, Scalar, git_commit, short_hash
+from pretextbench.track import charts, outbox, run_tags, store
+from pretextbench.track.records import EXPERIMENT, LAYER, Point, Record, short_hash
+from pretextbench.track.run_content import log, origin, write_dataset, write_points, write_table, write_values
 from pretextbench.track.run_tree import RunTree
 from pretextbench.track.spool import history
 
-KEY = "pretextbench.key"
 EXPERIMENT_TAG = "pretextbench"  # tag of the experiments of this library
-REPORTED = "pretextbench.told."  # + stage: time (ms) of the report that is written; an older report is ignored
-TABLES = "mlflow.loggedArtifacts"  # tag in which MLflow looks for tables
-BATCHES = {"metrics": 500, "params": 100, "tags": 100}  # per request; the servers' limits are 1000, 100 and 100
+DESCRIBED = "pretextbench.described"  # tag of an experiment: time (ms) and hash of the description from this library
+NOTE = "mlflow.note.content"
 LOCK_TIMEOUT = 60.0  # seconds
 PARAM_LIMIT = 6000  # characters of a parameter, MLflow's limit
 
@@ -82,6 +78,26 @@ class Writer:
             tags = {EXPERIMENT_TAG: "true", charts.TAG: charts.state()}
             return str(self.client.create_experiment(name, artifacts, tags))
 
+    def _describe(self, run: Run, record: Record, reported: int) -> None:
+        """Give the experiment the charts of this measure, and the recommendation as its description.
+
+        A view or a description that somebody has changed is left as it is.
+        """
+        experiment = self.client.get_experiment(run.info.experiment_id)
+        number, tags = experiment.experiment_id, experiment.tags
+        if record.measure and charts.is_own(tags.get(charts.TAG, "")):
+            self.client.set_experiment_tag(number, charts.TAG, charts.state(record.measure))
+        if not record.summary:
+            return
+        when, _, known = tags.get(DESCRIBED, "0 ").partition(" ")
+        present = tags.get(NOTE, "")
+        if int(when) <= reported and (not present or short_hash(present) == known):
+            page = f"#/experiments/{number}/runs/{run.info.run_id}"
+            links = f"[The run of this comparison]({page}) has [the report]({page}/artifacts/report.html)."
+            note = f"{record.summary[: run_tags.LIMIT - len(links) - 2]}\n\n{links}"
+            self.client.set_experiment_tag(number, DESCRIBED, f"{reported} {short_hash(note)}")
+            self.client.set_experiment_tag(number, NOTE, note)
+
     def begin(self, record: Record, replaced: str | None = None) -> str:
         """Create or continue the live run of a training; returns its id.
 
@@ -98,12 +114,12 @@ class Writer:
     def add_points(self, run_id: str, points: Sequence[Point]) -> None:
         """Add points to a live run."""
         if points:
-            _write_points(self.client, self.client.get_run(run_id), points)
+            write_points(self.client, self.client.get_run(run_id), points)
 
     def stop(self, run_id: str, failed: str | None = None) -> None:
         """End a live run: the training was killed, or it has failed with the message `failed`."""
         if failed:
-            self.client.set_tag(run_id, "mlflow.note.content", failed[:PARAM_LIMIT])
+            self.client.set_tag(run_id, NOTE, failed[:PARAM_LIMIT])
         self.client.set_terminated(run_id, "FAILED" if failed else "KILLED")
 
     def write(self, record: Record) -> str:
@@ -111,10 +127,17 @@ class Writer:
         reported = round((record.reported or time.time()) * 1000)
         with self._locked_run(record.key):
             run = self.client.get_run(self._find_or_create(record, reported))
-            if int(run.data.tags.get(REPORTED + record.stage, 0)) <= reported:
+            known = run_tags.bookkeeping(run.data.tags).get("told", {}).get(record.stage, 0)
+            if known <= reported:
                 self._parts(run, record, reported)
-                self.client.set_tag(run.info.run_id, REPORTED + record.stage, reported)
+                run_tags.note(self.client, run.info.run_id, told={record.stage: reported})
+        if known <= reported:
+            self._tree.mark_members(run.info.run_id, record, reported)
         return str(run.info.run_id)
+
+    @property
+    def _tree(self) -> RunTree:
+        return RunTree(self.client, self.experiments(), self.find, self._locked_run)
 
     def _locked_run(self, key: str) -> AbstractContextManager[None]:
         """Lock of a run: two processes that write it at once would write the same points twice."""
@@ -123,15 +146,17 @@ class Writer:
 
     def find(self, key: str) -> list[Run]:
         """Runs with this key, the real one first; any others are duplicates from a retried request."""
-        text = key.replace("'", "")
-        ours = self.experiments()
-        runs = self.client.search_runs(ours, f"tags.`{KEY}` = '{text}'", max_results=10) if ours else []
-        return sorted(runs, key=lambda run: (-len(run.data.tags), run.info.run_id))
+        ours, clean = self.experiments(), run_tags.clean_key(key)
+        for search in run_tags.searches(key) if ours else ():
+            runs = self.client.search_runs(ours, search, max_results=10)
+            if same := [run for run in runs if run_tags.bookkeeping(run.data.tags).get("key") == clean]:
+                return sorted(same, key=lambda run: (-len(run.data.tags), run.info.run_id))
+        return []
 
     def _find_or_create(self, record: Record, reported: int) -> str:
         runs, live = self.find(record.key), self.find(record.training) if record.training else []
         if live and not runs:  # the live run becomes the run of the encoder
-            self.client.set_tag(live[0].info.run_id, KEY, record.key.replace("'", ""))
+            run_tags.note(self.client, live[0].info.run_id, key=run_tags.clean_key(record.key))
             runs, live = live, []
         for duplicate in live:  # an earlier training has made the same encoder
             self.client.delete_run(duplicate.info.run_id)
@@ -140,24 +165,23 @@ class Writer:
                 self.client.delete_run(duplicate.info.run_id)
         if runs:
             return str(runs[0].info.run_id)
-        tags = {KEY: record.key.replace("'", "")}
-        if commit := git_commit(self.root):
-            tags["mlflow.source.git.commit"] = commit
+        tags = {run_tags.TAG: run_tags.text({"key": run_tags.clean_key(record.key)}), **origin(self.root)}
         start = reported - round(record.seconds * 1000)  # milliseconds
         return str(self.client.create_run(self.experiment(record.experiment), start, tags, record.name).info.run_id)
 
     def _parts(self, run: Run, record: Record, reported: int) -> None:
         run_id = run.info.run_id
         self._values(run, record, reported)
-        _write_points(self.client, run, [*record.points, *history(record.history or "")])
+        write_points(self.client, run, [*record.points, *history(record.history or "")])
         for folder, files in record.files.items():
             for file in files:
                 self.client.log_artifact(run_id, file, folder or None)
         for file, columns in record.tables.items():
-            _write_table(self.client, run, file, columns)
+            write_table(self.client, run, file, columns)
         if record.encoder:
             self._encoder(run, Path(record.encoder), record)
-        RunTree(self.client, self.experiments(), self.find).link(run, record, reported)
+        self._tree.link(run, record, reported)
+        self._describe(run, record, reported)
         if run.info.status != "FINISHED" or record.encoder:
             self.client.set_terminated(run_id, end_time=run.info.start_time + round(record.seconds * 1000))
 
@@ -181,58 +205,12 @@ class Writer:
         params = {name: str(value)[:PARAM_LIMIT] for name, value in record.params.items()}
         new = [Param(name, value) for name, value in params.items() if name not in run.data.params]
         changed = {f"changed.{n}": v for n, v in params.items() if run.data.params.get(n, v) != v}
-        tags = record.tags | changed
-        if record.note:
-            tags["mlflow.note.content"] = record.note
-        _log(self.client, run, "params", new)
-        _log(self.client, run, "tags", [RunTag(name, value[:PARAM_LIMIT]) for name, value in tags.items()])
-        _write_values(self.client, run, record.metrics, reported)
+        note = {NOTE: record.note} if record.note else {}
+        tags, emptied = run_tags.legible(run, record.tags | changed | note)
+        log(self.client, run, "params", new)
+        log(self.client, run, "tags", [RunTag(name, value) for name, value in tags.items()])
+        for name in emptied:
+            self.client.delete_tag(run.info.run_id, name)
+        write_values(self.client, run, record.metrics, reported)
         if record.data:
-            _write_dataset(self.client, run, record.data)
-
-
-def _write_points(client: MlflowClient, run: Run, points: Sequence[Point]) -> None:
-    """Write the points whose step is missing in the store; of two points with the same step the first.
-
-    Times count from the start of the run, so that two writers of one point write the same row.
-    """
-    new = {(name, step): (seconds, value) for name, step, seconds, value in reversed(points)}
-    for name in {name for name, _ in new} & set(run.data.metrics):
-        for point in client.get_metric_history(run.info.run_id, name):
-            new.pop((name, point.step), None)
-    start = run.info.start_time
-    metrics = [Metric(n, x, start + round(s * 1000), step) for (n, step), (s, x) in reversed(new.items())]
-    _log(client, run, "metrics", metrics)
-
-
-def _write_values(client: MlflowClient, run: Run, metrics: Mapping[str, float], reported: int) -> None:
-    """Write final values that are missing, with the time `reported` (ms)."""
-    new = [m for m in metrics.items() if not _is_equal(run.data.metrics.get(m[0]), m[1])]
-    _log(client, run, "metrics", [Metric(name, float(value), reported, 0) for name, value in new])
-
-
-def _log(client: MlflowClient, run: Run, kind: str, entities: list[Any]) -> None:
-    """Log metrics, parameters or tags (`kind`), in as many requests as their number needs."""
-    for start in range(0, len(entities), BATCHES[kind]):
-        client.log_batch(run.info.run_id, **{kind: entities[start : start + BATCHES[kind]]})
-
-
-def _is_equal(old: float | None, new: float) -> bool:
-    return old is not None and (old == new or (math.isnan(old) and math.isnan(new)))
-
-
-def _write_table(client: MlflowClient, run: Run, file: str, columns: Mapping[str, list[Scalar]]) -> None:
-    """Replace a table; `MlflowClient.log_table` would append its rows."""
-    rows = list(zip(*columns.values(), strict=True))
-    client.log_text(run.info.run_id, json.dumps({"columns": list(columns), "data": rows}), file)
-    known, entry = json.loads(run.data.tags.get(TABLES, "[]")), {"path": file, "type": "table"}
-    if entry not in known:
-        client.set_tag(run.info.run_id, TABLES, json.dumps([*known, entry]))
-
-
-def _write_dataset(client: MlflowClient, run: Run, data: Mapping[str, str]) -> None:
-    """Log the data set of a run, if it is missing."""
-    if any(known.dataset.digest == data["digest"] for known in run.inputs.dataset_inputs):
-        return
-    dataset = Dataset(data["name"], data["digest"], "local", data["source"], data["schema"], data["profile"])
-    client.log_inputs(run.info.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+            write_dataset(self.client, run, record.data)
