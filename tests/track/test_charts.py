@@ -10,8 +10,6 @@ from pretextbench.track import Record, charts, titles
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # SQLAlchemy of MLflow
 
-BUILT_IN = ("simclr", "rotation", "denoising", "context-encoder", "colorization", "jigsaw", "relative-location")
-
 
 def charts_of(view: dict[str, object]) -> list[dict[str, object]]:
     return list(view["compareRunCharts"])  # type: ignore[call-overload]
@@ -117,16 +115,3 @@ def test_the_page_is_that_of_the_newest_comparison(tmp_path: Path) -> None:
 def test_a_file_that_is_no_store_has_the_general_page(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("no database at all" * 100)
     assert charts.page(str(tmp_path / "mlflow.db")) == charts.TABLE
-
-
-def test_methods_have_colours_of_their_own_and_controls_none() -> None:
-    colours = {name: charts.colour(name, False) for name in BUILT_IN}
-    assert len(set(colours.values())) == len(BUILT_IN)
-    grey = charts.colour("random", True)
-    assert grey[1:3] == grey[3:5] == grey[5:7]
-    assert grey != charts.colour("supervised", True)
-
-
-@pytest.mark.parametrize("name", ["a", "an-odd-name", "x" * 80])
-def test_any_name_has_a_colour(name: str) -> None:
-    assert int(charts.colour(name, False)[1:], 16) >= 0

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pretextbench.base.colours import line_colour
 from pretextbench.track import fields, stage_records
 from tests.track.conftest import WEIGHTS
 
@@ -19,6 +20,7 @@ def test_pretrain_becomes_one_record(trained: Path, tmp_path: Path) -> None:
     assert subject.metrics["Million multiply-adds per image"] == 5e-6
     assert subject.points == (("health/rank", 0, 12.5, 7.5),)
     assert subject.tags["plugin"] == "pretext-simclr==0.1.0"
+    assert subject.tags["mlflow.runColor"] == line_colour("simclr"), "as in the report"
     assert not {"source_hash", "data_sha256", "version"} & set(subject.tags), "bookkeeping is in the card"
     assert subject.training is None  # of a card that does not say
     assert subject.files["pretrain"] == [str(trained / "samples.png")]

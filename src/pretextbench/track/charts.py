@@ -5,10 +5,8 @@ the experiment, and the address of the page contains the name of the view. The v
 MLflow is not imported, because that takes seconds.
 """
 
-import colorsys
 import contextlib
 import functools
-import hashlib
 import json
 import sqlite3
 from pathlib import Path
@@ -71,17 +69,6 @@ def state(task: str = "class") -> str:
             "isAccordionReordered": True,
         }
     )
-
-
-def colour(method: str, control: bool) -> str:
-    """Colour of a method's runs in MLflow's charts, `#rrggbb`. It is the same in every comparison; controls are grey.
-
-    The salt was chosen among 3,000 for the largest distance between the hues of the first seven methods.
-    """
-    number = int.from_bytes(hashlib.sha256(f"920{method}".encode()).digest()[:4], "big") / 2**32
-    light, saturation = (0.3 + 0.5 * number, 0.0) if control else (0.45, 0.65)
-    red, green, blue = (round(255 * part) for part in colorsys.hls_to_rgb(number, light, saturation))
-    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def _section(name: str, open: bool) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pretextbench.base.colours import line_colour
 from pretextbench.base.files import read_json
 from pretextbench.track import titles
-from pretextbench.track.charts import colour
 from pretextbench.track.records import Scalar
 
 COLOUR = "mlflow.runColor"  # MLflow's own tag
@@ -41,7 +41,7 @@ def tags(card: Mapping[str, Any]) -> dict[str, str]:
     plugin, network = f"{card['distribution']}=={card['version']}", card["encoder"]
     derived = {"plugin": plugin, "kind": "encoder", "encoder": f"{network.get('name')}-{network.get('width')}"}
     own = {"row": row_name(card)} if row_name(card) != card["method"] else {}
-    return {name: str(card[name]) for name in names} | derived | own | {COLOUR: colour(row_name(card), card["control"])}
+    return {name: str(card[name]) for name in names} | derived | own | {COLOUR: line_colour(row_name(card))}
 
 
 def dataset(images: Path) -> dict[str, str] | None:
