@@ -142,7 +142,7 @@ assert loaded.metadata.metadata["layer"] == "layer2"
             assert "Compared were random." in text
             assert "Features of layer2, the layer by which it was ranked: 32 numbers per image." in text
             assert "Linear probe accuracy: 50.0 % on test images." in text
-        assert (version.version, version.tags["layer"]) == ("1", "layer2")
+        assert (str(version.version), version.tags["layer"]) == ("1", "layer2")
         assert registered.tags == {"pretextbench": "11000"}
     for name in ("features.pt", "predicted.pt"):
         torch.testing.assert_close(torch.load(tmp_path / name), expected, rtol=1e-4, atol=1e-5)

@@ -96,7 +96,7 @@ class RunTree:
 
     def _version(self, name: str, model: Any, member: Run, text: str) -> str:
         for version in self.client.search_model_versions(f"name = '{name}'"):
-            if version.run_id == member.info.run_id and version.model_id == model.model_id:
+            if version.source == model.model_uri:  # a search leaves out the id of the model
                 return str(version.version)
         tags = {tag: member.data.tags[tag] for tag in ("method", "seed", LAYER) if tag in member.data.tags}
         version = self.client.create_model_version(
