@@ -161,7 +161,7 @@ class Stages(Lines):
         count = Counter(states.values())
         parts = [f"{count[state]} {state}" for state in SHOWN_FIRST if count[state]]
         more = f"{hidden} not shown; " if hidden else ""
-        done = len(states) - count["waiting"] - count["running"]
+        done = sum(count[state] for state in ("ran", "restored", "up to date"))
         whole = ", ".join(filter(None, [f"{done} of {len(states)} stages", self._time_left(states)]))
         notes = [Text(f"{run}: {note}", "yellow") for run, texts in sorted(self.notes.items()) for note in texts]
         line = Text(f"{whole}; {more}{', '.join(parts)}; {span(self.clock() - self.began)} so far", "dim")

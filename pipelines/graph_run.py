@@ -211,7 +211,7 @@ def run(root: Path, options: argparse.Namespace) -> int:
     if options.remote:
         checkouts.check_remote(options.remote, bool(options.dask))
     elif done := run_without_work(nodes, children):
-        print("Everything is up to date. Prefect has no record of this.")
+        print("Everything is up to date: nothing was run, and Prefect has no entry.")
         return finish(done, [], {})
     print(f"{len(nodes)} stages. Starting Prefect (slow the first time) ...", flush=True)
     url = server.begin(root)

@@ -66,7 +66,7 @@ def explain(nodes: list[Node]) -> str:
 def put_back(files: list[Path]) -> Iterator[None]:
     """Give files their content back at the end: stages of a run that is at work now go on reading them.
 
-    Those that were not there leave again.
+    Files that did not exist before are removed.
     """
     before = {path: path.read_bytes() if path.is_file() else None for path in files}
     try:
@@ -130,8 +130,8 @@ def _change(old: Any, new: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = "nothing" if value is ABSENT else json.dumps(value, default=str, ensure_ascii=False)
-    text = text.strip('"') if isinstance(value, str) else text
+    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    text = "nothing" if value is ABSENT else text
     return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pipelines.reproduce import Outcome
 from pretextbench.project.progress import Progress
 
-KINDS = {  # of these a stage tells nothing about another kind; a control may train nothing
+KINDS = {  # stages of one kind take about as long; a control may train nothing
     "pretrain": "pretrain", "pretrain-budget": "pretrain", "pretrain-control": "pretrain-control",
     "evaluate": "evaluate", "evaluate-budget": "evaluate", "evaluate-control": "evaluate",
     "evaluate-reference": "evaluate",

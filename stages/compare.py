@@ -1,6 +1,7 @@
 """Stage `compare`: every evaluation -> leaderboard (csv, md, png), curves, metrics, the recommendation, report.html."""
 
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
@@ -40,7 +41,7 @@ def main() -> None:
     runs, others = read(evaluations, folders), at_budgets(params.compare)
     folders += [run.folder.name for group in others.values() for run in group if run.folder]
     told = recipe([evaluations / folder for folder in folders])
-    appendix = Appendix.read(layout.AUDIT, told, Prepared(layout.IMAGES), f"{date.today():%-d %B %Y}")
+    appendix = Appendix.read(layout.AUDIT, told, Prepared(layout.IMAGES), date.today())
     comparison = replace(
         compare(runs, params.compare, params.compare.seed),
         tuning=tuned(params.compare.methods),
@@ -65,7 +66,11 @@ def write_vega(target: Path) -> None:
     import vl_convert  # type: ignore[import-not-found,unused-ignore]  # 84 MB, and only needed once
 
     # Without a snippet the bundle gives the page `vegaEmbed`; the stub of the library wants one.
-    bundle = vl_convert.javascript_bundle(vl_version="5.20")  # type: ignore[call-arg,unused-ignore]
+    try:
+        bundle = vl_convert.javascript_bundle(vl_version="5.20")  # type: ignore[call-arg,unused-ignore]
+    except Exception as error:  # of a library that draws a page: no reason to lose the comparison
+        print(f"warning: the page of `dvc plots show` will load Vega from the network: {error}", file=sys.stderr)
+        return
     write_whole(target, bundle.encode())
 
 

@@ -37,11 +37,11 @@ def test_the_size_that_is_given_is_kept(tmp_path: Path, project: Path, typed: Ty
     result = typed("init", "--images", classes(tmp_path / "images"), "--no-measure", "--size", "96")
     assert (result.code, result.error) == (0, "")
     assert load(project / "params.yaml").prepare.image_size == 96
-    assert "by --size; your images are 40 px in the middle" in (project / "params.yaml").read_text()
+    assert "by --size; the median of the shorter sides is 40 px" in (project / "params.yaml").read_text()
     assert "--size" not in result.out
 
 
-@pytest.mark.parametrize("size", ["3", "2000"])
+@pytest.mark.parametrize("size", ["0", "3", "2000"])
 def test_a_size_out_of_range_is_refused_and_nothing_is_written(
     size: str, tmp_path: Path, project: Path, typed: Type
 ) -> None:

@@ -45,10 +45,13 @@ def test_without_labels_the_table_has_what_was_measured(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("board", [UNJUDGED, JUDGED, JUDGED.replace("simclr", 9 * "long-name-")])
 @pytest.mark.parametrize(("columns", "widest"), [("60", 60), ("300", 100)])
-def test_lines_fit_the_terminal(columns: str, widest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_fit_the_terminal(
+    columns: str, widest: int, board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    lines = answer(comparison(tmp_path, UNJUDGED)).splitlines()
+    lines = answer(comparison(tmp_path, board)).splitlines()
     assert widest - 20 < max(map(len, lines)) <= widest
 
 

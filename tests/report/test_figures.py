@@ -183,12 +183,14 @@ def test_every_method_of_the_project_has_its_own_look_in_any_company():
         assert colours.line_colour(name) == colours.HUES[int(look.hue.removeprefix("hue"))].line
 
 
-def test_names_of_others_look_unlike_the_methods_of_the_project():
+def test_names_of_others_keep_their_hue_and_look_unlike_each_other_and_the_methods_of_the_project():
     row = compare(runs({"a": 0.5}), Compare(resamples=50)).rows[0]
-    own = styles([replace(row, name=name) for name in BUILT_IN]).values()
-    others = styles([replace(row, name=f"m{i}") for i in range(300)]).values()
-    assert not {(look.marker, look.dash) for look in own} & {(look.marker, look.dash) for look in others}
-    assert len({(look.hue, look.marker, look.dash) for look in others}) == 3 * len(colours.HUES)
+    names = [*BUILT_IN, "simclr-a", "simclr-0.5", "simclr-cold", "simclr-0.2", *(f"m{i}" for i in range(20))]
+    looks = styles([replace(row, name=name) for name in names])
+    assert len({(look.hue, look.marker, look.dash) for look in looks.values()}) == len(names)
+    assert styles([replace(row, name=name) for name in reversed(names)]) == looks
+    for name in names:
+        assert styles([replace(row, name=name)])[name].hue == looks[name].hue
 
 
 def luminance(colour):

@@ -243,4 +243,4 @@ def test_unequal_shares_are_not_judged_by_mcnemar():
 
 def test_an_audit_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match=r"audit.json.*Run the audit stage"):
-        Appendix.read(tmp_path, {}, None, "")
+        Appendix.read(tmp_path, {}, None, None)

@@ -1,5 +1,6 @@
 """The view of a comparison: saved with the experiment, looked up in the store, and made of metrics that runs have."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -49,10 +50,16 @@ def test_the_charts_have_the_titles_that_the_records_give(task: str) -> None:
     assert set(columns) <= known
 
 
+def test_a_view_of_an_earlier_version_is_ours_and_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charts, "EARLIER_VIEW", hashlib.sha256(b"a view").hexdigest()[:16])
+    assert charts.is_own("a view")
+    assert not charts.is_own("a view.")
+
+
 def test_a_view_that_somebody_has_changed_is_not_ours() -> None:
     assert charts.is_own("")
     assert all(charts.is_own(charts.state(task)) for task in MEASURES)
-    assert charts.is_own(json.dumps({"orderByKey": "metrics.`linear`"})), "of an earlier version"
+    assert not charts.is_own(json.dumps({"orderByKey": "metrics.`linear`"})), "an earlier one, changed"
     assert not charts.is_own(json.dumps(json.loads(charts.state()) | {"orderByAsc": True}))
 
 

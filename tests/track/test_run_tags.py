@@ -43,7 +43,9 @@ def test_what_does_not_fit_is_left_out_marks_first() -> None:
     marks = {f"{i:012x}": {"tags": {"rank": str(i), "tie": "a", "best": "False"}} for i in range(600)}
     notes: dict[str, Any] = {"key": "comparison-0", "marked": 5, "members": list(marks)[:100], "marks": marks}
     kept = json.loads(run_tags.text(notes))
-    assert (kept["key"], kept["marks"], kept["members"]) == ("comparison-0", {}, notes["members"])
+    assert (kept["key"], kept["members"]) == ("comparison-0", notes["members"])
+    assert len(kept["marks"]) > 50
+    assert list(kept["marks"].items()) == list(marks.items())[: len(kept["marks"])]
     text = run_tags.text(notes | {"members": list(marks)})
     assert 4900 < len(text) <= run_tags.LIMIT
     assert json.loads(text)["members"] == list(marks)[: len(json.loads(text)["members"])]

@@ -94,3 +94,19 @@ def test_the_memory_is_that_of_the_device_where_there_is_one() -> None:
 )
 def test_the_titles_of_curves(name: str, title: str | None) -> None:
     assert titles.curve(name) == title
+
+
+def test_a_part_of_a_loss_has_a_curve_of_its_own() -> None:
+    assert titles.curve("monitor/knn") == f"Training/{titles.VALIDATION}"
+    assert titles.curve("train/knn") == "Training/Knn"
+    assert titles.curve("train/lr") == "Training/Learning rate"
+
+
+def test_without_labels_no_seed_is_the_best(tmp_path: Path) -> None:
+    for name, metrics in {"simclr-0": {}, "simclr-1": evaluation("class")}.items():
+        (tmp_path / name).mkdir()
+        card = {"method": "simclr", "control": False, "row": "", "seed": name[-1]}
+        (tmp_path / name / "encoder.json").write_text(json.dumps(card))
+        (tmp_path / name / "metrics.json").write_text(json.dumps(metrics))
+    assert stage_records.chosen([tmp_path / "simclr-0"]) == {}
+    assert [card["seed"] for card in stage_records.chosen(sorted(tmp_path.iterdir())).values()] == ["1"]

@@ -1,8 +1,8 @@
 """The colour of each row, by its name: the same in the report, in the plots of DVC and in MLflow.
 
 Nine hues: six of Okabe and Ito (2008), without black and yellow, which vanish on one of the two backgrounds, and three
-darker ones of Paul Tol (2021). There are more methods than hues, so that two methods can share a hue; their markers and
-lines differ.
+darker ones of Paul Tol (2021). There are more methods than hues, so that two methods can share a hue; in the figures of
+the report their markers and lines differ.
 """
 
 import zlib
@@ -35,13 +35,17 @@ ORDER = (
     "context-encoder", "nnclr", "relative-location", "byol", "moco", "barlow-twins", "swav", "simsiam",
 )  # fmt: skip
 # Rows that are no methods: not trained, and trained with labels.
-CONTROLS = {"random": "#8b929b", "pixels": "#8b929b", "supervised": "#15181c", "from scratch": "#59616c"}
+CONTROLS = {
+    **dict.fromkeys(("random", "pixels"), "#8b929b"),
+    **dict.fromkeys(("supervised", "untouched"), "#15181c"),
+    "from scratch": "#59616c",
+}
 
 
 def place(name: str) -> int:
     """The number of a row's look: its remainder by the number of hues is the hue, the rest is marker and line.
 
-    Names that are not of this project are hashed, and so look alike in every comparison.
+    The place of a name that is not of this project comes from its hash: the same in every comparison.
     """
     if name in ORDER:
         return ORDER.index(name)

@@ -70,7 +70,7 @@ def choose(
 ) -> list[Choice]:
     """All choices, in the order of the file; `side`: of the images, in pixels, where it was given."""
     plan = PLANS[profile]
-    if side:
+    if side is not None:
         plan = dataclasses.replace(plan, side=side, asked=True)
     if proposal.start:
         budget = min(plan.images, CONTINUED_IMAGES[profile])
@@ -105,10 +105,10 @@ def _prepare(survey: Survey, plan: Plan, path: str, layout: str, proposal: Propo
 def _image_size(survey: Survey, plan: Plan, proposal: Proposal) -> Choice:
     usual, fine = survey.short_side(0.5), survey.short_side(0.25)
     if plan.asked:
-        return Choice("prepare", "image_size", plan.side, f"by --size; your images are {usual} px in the middle")
+        return Choice("prepare", "image_size", plan.side, f"by --size; the median of the shorter sides is {usual} px")
     side = max(ROUND, min(plan.side, fine // ROUND * ROUND))
     if side == plan.side:
-        reason = f"the shorter side of your images is {usual} px in the middle; {side} px are {plan.why}"
+        reason = f"the median of the shorter sides of your images is {usual} px; {side} px are {plan.why}"
     else:
         reason = f"a quarter of your images is no larger than {fine} px: more would only enlarge them"
     side, reason = choose_weights.image_size(proposal, side, fine) or (side, reason)

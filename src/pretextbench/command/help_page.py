@@ -1,4 +1,4 @@
-"""The pages of `--help`: nothing beside a switch that takes no value, and no flags before what a reader looks for."""
+"""The pages of `--help`: no type beside an option that takes no value, and completion at the end of the page."""
 
 from typing import Any
 

@@ -53,7 +53,11 @@ EncoderOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="The network of the file of --weights, where that does not tell.")
 ]
 PARAMS = "params.yaml"
-LARGER, ROUND = 3, 8  # times the side that is offered, at most; sides are multiples of it
+LARGER, ROUND, LARGEST = (
+    3,
+    8,
+    1024,
+)  # times the side that is offered, at most; sides are multiples of it, up to the last
 NEXT = """
 Next:
   pretextbench run      trains, measures and compares; Ctrl-C at any time: the next run continues
@@ -138,7 +142,7 @@ def init(
 
 def _print_size(side: int, usual: int) -> None:
     """Say that the images are made smaller, by how much, and what more would cost, which grows with the square."""
-    larger = min(LARGER * side, usual // ROUND * ROUND)
+    larger = min(LARGER * side, usual // ROUND * ROUND, LARGEST)
     if larger > side:
         times = (larger / side) ** 2
         console().print(

@@ -45,8 +45,9 @@ def results() -> Path:
     Raises:
         UserError: there is none, and no project that could have some.
     """
-    base = _working_folder()
-    return next((folder for folder in (base, *base.parents) if (folder / PRETRAINED).is_dir()), None) or root()
+    base, marks = _working_folder(), (PRETRAINED, MARKS[0])
+    nearest = next((folder for folder in (base, *base.parents) if any((folder / m).exists() for m in marks)), base)
+    return nearest if (nearest / PRETRAINED).is_dir() else root()
 
 
 def _working_folder() -> Path:
@@ -165,8 +166,8 @@ def ui(
     if uri.startswith(("http://", "https://")):
         _open_server(uri, browser)
         return
-    file = uri.removeprefix("sqlite:///")
-    if uri != file and not os.path.exists(file):
+    file = store.file_path(uri)
+    if file and not file.exists():
         raise UserError(f"There is no record yet: {file}. `pretextbench run` makes it.")
     if other := store.other_schema(uri):
         raise UserError(other)

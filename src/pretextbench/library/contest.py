@@ -162,8 +162,8 @@ def _judge(name: str, seed: int, params: Params, data: Prepared, place: Path) ->
 def _ranked(params: Params, names: Sequence[str], place: Path) -> Result:
     runs = read(place / layout.EVALUATED, names)
     comparison = rank(runs, params.compare, params.compare.seed)
-    shown, today = Prepared(place / layout.IMAGES), f"{date.today():%-d %B %Y}"
-    write(comparison, runs, place / layout.REPORTS, Appendix(recipe=dict(_recipe(params)), images=shown, date=today))
+    shown, today = Prepared(place / layout.IMAGES), date.today()
+    write(comparison, runs, place / layout.REPORTS, Appendix(recipe=dict(_recipe(params)), images=shown, day=today))
     for name in names:
         for folder in checkpoint.finished(place / layout.training_scratch() / name):
             checkpoint.forget(folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 from pretextbench.base.names import printable
 from pretextbench.project import layout
 
-WIDEST = 100  # characters of a line
+WIDEST, SHORTEST = 100, 8  # characters of a line; of a name
 UNJUDGED = ("rankme", "uniformity", "feature_std")  # columns of leaderboard.csv, where no labels rank the rows
 
 
@@ -25,13 +25,13 @@ def answer(root: Path) -> str:
     width = min(WIDEST, shutil.get_terminal_size().columns)
     paragraphs = [textwrap.fill(printable(text.replace("**", "").replace("\n", " ")), width) for text in lead]
     with board.open(encoding="utf-8", newline="") as file:
-        table = short_leaderboard(list(csv.DictReader(file)))
+        table = short_leaderboard(list(csv.DictReader(file)), width)
     places = f"report:  {layout.REPORT}\nnext:    pretextbench report  (opens it in a browser)"
     return "\n\n".join([*filter(None, paragraphs), table, places])
 
 
-def short_leaderboard(rows: list[dict[str, str]]) -> str:
-    """Five columns of leaderboard.csv, a line per row, best first."""
+def short_leaderboard(rows: list[dict[str, str]], width: int = WIDEST) -> str:
+    """Five columns of leaderboard.csv, a line per row, best first; long names are cut to fit the width."""
     judged = any(row.get("linear") for row in rows)
     header = ["", *(("linear %", "interval", "k-NN %") if judged else UNJUDGED), "seconds"]
     cells = [
@@ -39,15 +39,19 @@ def short_leaderboard(rows: list[dict[str, str]]) -> str:
         for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]).rstrip()
-        for line in [header, *cells]
-    )
+    widths[0] = min(widths[0], max(SHORTEST, width - sum(widths[1:]) - 2 * len(widths[1:])))  # two spaces between
+    first, *others = widths
+    lines = [
+        [name[:first].ljust(first), *(cell.rjust(w) for cell, w in zip(numbers, others, strict=True))]
+        for name, *numbers in [header, *cells]
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
 def _title(row: Mapping[str, str]) -> str:
     kind = row.get("kind", "method")
-    return row["name"] if kind == "method" else f"{row['name']} ({kind})"
+    name = printable(row["name"])
+    return name if kind == "method" else f"{name} ({kind})"
 
 
 def _judged(row: Mapping[str, str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The first screen of the report: what was compared, the leaderboard, and how to read it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from matplotlib.ticker import MaxNLocator
@@ -9,20 +10,19 @@ from pretextbench.ranking.comparison import Comparison
 from pretextbench.ranking.protocols import KNN, LINEAR
 from pretextbench.ranking.runs import Run
 from pretextbench.report import sections
-from pretextbench.report.label_notes import kinds
+from pretextbench.report.label_notes import kinds, ties
 from pretextbench.report.svg import STEPS
 
 # Terms of the tables, for people who do not work with encoders every day: shown on hover and in "How to read this".
 GLOSSARY = {
     "encoder": "The network that turns an image into features, a list of numbers. A pretext method trains it.",
-    "linear probe": "A linear classifier that is fitted to the frozen features of labelled images. Its score on test "
-    "images says how well the features separate the classes.",
-    "k-NN": "The nearest training images vote for the class of a test image. Nothing is fitted.",
+    "linear probe": "A linear model that is fitted to the frozen features of labelled images. Its score on test images "
+    "says how much of the labels the features contain.",
+    "k-NN": "The nearest training images decide the answer for a test image. Nothing is fitted.",
     "layer": "The part of the encoder whose output is taken as features. Each row has the layer that is best on "
     "validation images.",
     "interval": "The range in which the score of the row would lie with other test images (and other seeds, where "
     "there are several).",
-    "tie": "Rows with the letter a cannot be told from the picked one by these test images.",
     "control": "A row that is no pretext method: random is the encoder before training, pixels is a small copy of the "
     "image itself, supervised is the same encoder trained with all labels.",
     "validation": "Images that choose the layer, the penalty and the method. Test images choose nothing.",
@@ -34,7 +34,12 @@ GLOSSARY = {
 }
 
 
-def facts(comparison: Comparison, runs: Sequence[Run], images: str, date: str) -> list[str]:
+def glossary(comparison: Comparison) -> Mapping[str, str]:
+    """Term -> meaning, with the letters of this comparison."""
+    return GLOSSARY | {"tie": ties(comparison).replace("`", "") + "."}
+
+
+def facts(comparison: Comparison, runs: Sequence[Run], images: str, day: date | None) -> list[str]:
     """The frame of the comparison in a few words each: images, number, labels, date, seeds, budget."""
     data = runs[0].metrics["data"]
     total = sum(data.get(split, 0) for split in ("train", "val", "test"))
@@ -45,7 +50,7 @@ def facts(comparison: Comparison, runs: Sequence[Run], images: str, date: str) -
         *([images] if images else []),
         f"{total:,} images, {judged}",
         kinds(comparison) if comparison.classes or comparison.task else "no classes",
-        *([date] if date else []),
+        *([f"{day.day} {day:%B %Y}"] if day else []),
         f"{counted} seed{'' if counted == '1' else 's'} per row",
         _budget(comparison),
     ]

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,10 @@ class Appendix:
     pairs: bytes | None = None  # PNG of the pairs that it found
     recipe: Mapping[str, str] = field(default_factory=dict)  # heading -> text: how to get the result again
     images: Prepared | None = None  # of which the page shows some
-    date: str = ""  # of the comparison, in words
+    day: date | None = None  # of the comparison
 
     @classmethod
-    def read(cls, audit: Path, recipe: Mapping[str, str], images: Prepared, date: str) -> "Appendix":
+    def read(cls, audit: Path, recipe: Mapping[str, str], images: Prepared, day: date) -> "Appendix":
         """From the folder of the leak audit.
 
         Raises:
@@ -88,7 +89,7 @@ class Appendix:
         """
         content = read_json(audit / "audit.json", "Run the audit stage; it writes it.")
         picture = audit / "pairs.png"
-        return cls(content, picture.read_bytes() if picture.is_file() else None, recipe, images, date)
+        return cls(content, picture.read_bytes() if picture.is_file() else None, recipe, images, day)
 
 
 def report_html(
@@ -133,8 +134,8 @@ def report_html(
         label_notes=[Markup(MARKDOWN.renderInline(line)) for line in label_notes(comparison)],
         looks=looks,
         parts=parts,
-        facts=first_screen.facts(comparison, runs, images, extras.date),
-        glossary=first_screen.GLOSSARY,
+        facts=first_screen.facts(comparison, runs, images, extras.day),
+        glossary=first_screen.glossary(comparison),
         hues=HUES,
         images=images,
         strip=alike.strip(groups, extras.images),

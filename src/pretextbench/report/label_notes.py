@@ -72,7 +72,7 @@ def caption(comparison: Comparison) -> list[str]:
         "frozen features; the encoder's layer and the probe's penalty were chosen on validation. "
         f"Pretraining seeds per row: {counted}. Intervals: bootstrap over {_drawn(comparison)}"
         + (" and seeds." if many else ".")
-        + f" {_ties(comparison)} (paired tests, Holm, level {level:g})."
+        + f" {ties(comparison)} (paired tests, Holm, level {level:g})."
     ]
     if not many:
         lines.insert(
@@ -90,7 +90,7 @@ def caption(comparison: Comparison) -> list[str]:
     return [line for pair in zip(lines, [""] * len(lines), strict=True) for line in pair][:-1]
 
 
-def _ties(comparison: Comparison) -> str:
+def ties(comparison: Comparison) -> str:
     """The meaning of the letters in the column "tie"."""
     if comparison.params.pairs == "all":
         return "Rows that share a letter cannot be distinguished"

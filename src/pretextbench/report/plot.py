@@ -15,7 +15,7 @@ from pretextbench.ranking.rows import Row
 from pretextbench.ranking.runs import RANDOM
 from pretextbench.report.label_notes import kinds
 
-CONTROL, INK, FAINT = "#9A9A9A", "#222222", "#DDDDDD"
+INK, FAINT = "#222222", "#DDDDDD"
 
 
 def leaderboard_png(comparison: Comparison) -> bytes:
@@ -96,7 +96,6 @@ def _legend(axes: Axes, comparison: Comparison) -> None:
         return Line2D([], [], **{"label": label, "color": color, "marker": marker, "linestyle": "none", **style})
 
     handles = [
-        key("control", CONTROL, "s", markersize=9),
         key(f"{comparison.params.confidence:.0%} interval", INK, "|", linestyle="-", linewidth=1.6, markersize=8),
         key("k-NN", INK, "D", markerfacecolor="white", markeredgewidth=1.8),
         key("untrained", INK, "", linestyle=(0, (4, 3)), linewidth=1),

@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import IdentityTransform
 from scipy.optimize import isotonic_regression
 
-from pretextbench.base.colours import HUES, place
+from pretextbench.base.colours import CONTROLS, HUES, ORDER, place
 from pretextbench.ranking.rows import Row
 from pretextbench.ranking.runs import PIXELS, RANDOM
 
@@ -49,16 +49,27 @@ class Style:
 
 
 def styles(rows: Sequence[Row]) -> dict[str, Style]:
-    """By name alone, so that a row looks alike whatever its rank and whatever it is compared with."""
-    chosen = {}
-    for row in rows:
+    """By name, so that a row keeps its hue whatever its rank and whatever it is compared with.
+
+    Marker and dash are by name too, unless a row that comes before in the alphabet has the same look.
+    """
+    chosen: dict[str, Style] = {}
+    for row in sorted(rows, key=lambda row: (row.name not in ORDER, row.name)):
         again, hue = divmod(place(row.name), len(HUES))
-        chosen[row.name] = Style(f"hue{hue}", f"text{hue}", MARKERS[again], DASHES[again])
-        if row.control:
+        while (look := _look(hue, again)) in chosen.values():
+            again += 1
+        chosen[row.name] = look
+        if row.name in CONTROLS:
             kind = "floor" if row.name in (RANDOM, PIXELS) else "ceiling"
             dash = (0, (1, 1.5)) if row.name == PIXELS else (0, (4, 2))
             chosen[row.name] = Style(kind, f"{kind}-text", "s" if row.name == PIXELS else "o", dash)
     return chosen
+
+
+def _look(hue: int, again: int) -> Style:
+    """The look of a hue that is used for the time `again` (0 first): 25 of them, then they repeat."""
+    marker, dash = again % len(MARKERS), (again + again // len(MARKERS)) % len(DASHES)
+    return Style(f"hue{hue}", f"text{hue}", MARKERS[marker], DASHES[dash])
 
 
 def chart(x_label: str, y_label: str, size: tuple[float, float], right: float = 12) -> tuple[Figure, Axes]:

@@ -39,14 +39,15 @@ def bookkeeping(tags: Mapping[str, str]) -> dict[str, Any]:
 
 
 def text(notes: Mapping[str, Any]) -> str:
-    """Bookkeeping as the value of its tag. What does not fit is left out: marks first, then members."""
+    """Bookkeeping as the value of its tag. What does not fit is left out: the last marks, then the last members."""
+    marks, members = dict(notes.get("marks", {})), list(notes.get("members", ()))
     whole = _json(notes)
-    if len(whole) > LIMIT:
-        whole = _json({**notes, "marks": {}})
-    members = list(notes.get("members", ()))
-    while len(whole) > LIMIT and members:
-        members.pop()
-        whole = _json({**notes, "marks": {}, "members": members})
+    while len(whole) > LIMIT and (marks or members):
+        if marks:
+            marks.popitem()
+        else:
+            members.pop()
+        whole = _json({**notes, "marks": marks, "members": members})
     return whole
 
 

@@ -171,12 +171,17 @@ def standing(board: Sequence[Mapping[str, str]], method: str, winner: str | None
 
 
 def chosen(evaluations: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """Card of the best seed of each method, by validation accuracy (never by test). Controls are left out."""
+    """Card of the best seed of each method, by validation accuracy (never by test).
+
+    Controls are left out, and without labels no seed is the best.
+    """
     best: dict[str, tuple[float, dict[str, Any]]] = {}
     for folder in evaluations:
         card, linear = fields.content(folder / "encoder.json"), fields.content(folder / "metrics.json").get("linear")
-        score = float(linear["layers"][linear["best"]].get("val", 0.0)) if linear else 0.0
-        if not card["control"] and score > best.get(fields.row_name(card), (-1.0, {}))[0]:
+        if not linear or card["control"]:
+            continue
+        score = float(linear["layers"][linear["best"]].get("val", 0.0))
+        if score > best.get(fields.row_name(card), (-1.0, {}))[0]:
             best[fields.row_name(card)] = score, card
     return {method: card for method, (_, card) in best.items()}
 

@@ -41,7 +41,8 @@ def address(root: Path) -> str:
 
 def file_path(uri: str) -> Path | None:
     """The file of a SQLite store; None for another kind of address."""
-    return Path(urllib.parse.unquote(uri.removeprefix("sqlite:///"))) if uri.startswith("sqlite:///") else None
+    place = uri.partition("?")[0].removeprefix("sqlite:///")  # what follows are options of the connection
+    return Path(urllib.parse.unquote(place)) if uri.startswith("sqlite:///") else None
 
 
 def file_number(uri: str) -> tuple[int, int]:

@@ -15,7 +15,7 @@ SECONDS, GAIN, IMAGES = "Pretraining seconds", "Gain on validation", "Images see
 VALIDATION = "k-NN on validation"
 LOSS = "Training/Loss"
 SECTIONS = {"train": "Training", "monitor": "Training", "health": "Training health"}  # MLflow sorts them by name
-CURVES = {"lr": "Learning rate", "knn": VALIDATION}
+CURVES = {"train/lr": "Learning rate", "monitor/knn": VALIDATION}
 AXES = ("train/step", "train/seconds", "train/images")  # of history.csv: they grow with the step and say nothing else
 BUDGETS = {"budgets": "{} with {}", "finetune": "Fine-tuned {} with {}", "scratch": "From scratch {} with {}"}
 MIB, MILLION = 2**20, 1_000_000
@@ -88,7 +88,7 @@ def curve(name: str) -> str | None:
     section, slash, leaf = name.partition("/")
     if name in AXES:
         return None
-    title = CURVES.get(leaf) or _capital(leaf.replace("_", " "))
+    title = CURVES.get(name) or _capital(leaf.replace("_", " "))
     return fit(f"{SECTIONS[section]}/{title}" if slash and section in SECTIONS else name)
 
 
