@@ -95,5 +95,5 @@ def test_without_the_packages_of_the_pipeline_one_message(
     monkeypatch.setattr("os.execv", lambda program, argv: pytest.fail("it must not start"))
     result = typed(term)
     assert result.code == 2
-    assert result.message.startswith("The pipeline needs dvc, fastapi, mlflow, vl-convert-python, not installed for ")
+    assert result.message.startswith("The pipeline needs dvc, fastapi, mlflow, not installed for ")
     assert "`uv sync`" in result.message
