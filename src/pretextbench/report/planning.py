@@ -57,7 +57,7 @@ def next_step(comparison: Comparison, verdict: Verdict, best: str, seeds: int) -
     if wanted is None:
         return (
             f"The untrained encoder leaves {left:.1f} points to gain, and its interval is {shown:.1f} points wide: "
-            "longer training cannot be shown to help here."
+            "longer training cannot be shown to help here. Label more test images first."
         )
     return (
         f"The untrained encoder leaves {left:.1f} points to gain, and {comparison.images:,} test images show "
