@@ -10,6 +10,7 @@ from pretextbench.ranking.pick import expected_anew
 from pretextbench.ranking.protocols import LINEAR
 from pretextbench.report.headline import headline
 from pretextbench.report.recommend import recommendation_md
+from pretextbench.report.sections import winners
 from pretextbench.report.tables import percent
 from tests.ranking.fakes import runs
 from tests.ranking.page import PARAMS
@@ -151,3 +152,23 @@ def test_a_pick_that_is_second_on_test_has_a_difference_to_detect():
     gap = 100 * (comparison.cell(LINEAR, "simclr") - comparison.cell(LINEAR, "rotation"))
     sentence = f"To detect the observed {gap:.1f} points four times out of five, about "
     assert recommendation_md(comparison).count(sentence) == 2, "below the first line, and where more data is advised"
+
+
+@pytest.mark.parametrize(
+    ("n", "seed", "lead", "others"),
+    [
+        (250, 0, "use simclr or rotation: they cannot be distinguished here.", "jigsaw cannot"),
+        (150, 10, "use simclr.", "rotation and jigsaw cannot"),
+    ],
+)
+def test_a_method_that_ties_but_is_not_shown_to_help_is_not_recommended(n, seed, lead, others):
+    accuracies = {"simclr": 0.66, "rotation": 0.58, "jigsaw": 0.55, "random": 0.5}
+    comparison = compare(
+        runs(accuracies, seeds=3, n=n, seed=seed, seed_sd=0.05), PARAMS.model_copy(update={"resamples": 300})
+    )
+    assert {"simclr", "rotation", "jigsaw"} == {row.name for row in comparison.tied}
+    text = headline(comparison)[0]
+    assert text.startswith(f"**Provisional: {lead}**")
+    assert f"{others} be distinguished from simclr either, but" in text
+    assert "not shown to be better than an untrained encoder." in text
+    assert winners(comparison) == [name for name in ("simclr", "rotation", "jigsaw") if name in lead]

@@ -128,7 +128,11 @@ def test_a_method_leads_only_where_the_test_shows_it(accuracies, corrupted):
     ("accuracies", "n", "advice"),
     [
         ({"simclr": 0.5, "rotation": 0.5, "random": 0.5}, 2000, "Train for longer before choosing a method"),
-        ({"simclr": 0.96, "rotation": 0.96, "random": 0.95}, 72, "longer training cannot be shown to help here. Label more test images first."),
+        (
+            {"simclr": 0.96, "rotation": 0.96, "random": 0.95},
+            72,
+            "longer training cannot be shown to help here. Label more test images first.",
+        ),
     ],
 )
 def test_without_a_shown_gain_the_advice_is_what_can_help(accuracies, n, advice):

@@ -12,6 +12,7 @@ from pretextbench.ranking.rows import Row
 from pretextbench.ranking.runs import PIXELS, RANDOM, SUPERVISED, UNTOUCHED
 from pretextbench.ranking.verdict import Verdict
 from pretextbench.report import planning
+from pretextbench.report.learning import listed
 from pretextbench.report.sentences import ENOUGH_SEEDS, against, count, either, gap, more_seeds
 from pretextbench.report.tables import percent
 
@@ -60,16 +61,37 @@ def _answer(comparison: Comparison, verdict: Verdict, methods: list[Row]) -> tup
         helps = RANDOM in verdict.names and not few
         lead = f"{best.name} helps, and is the only method here" if helps else f"{best.name} is the only method here"
         return f"{SHOWN if helps else PROVISIONAL}: {lead}.", ""
-    if len(tied) > 1:
-        names = either([row.name for row in tied])
+    useful = [row for row in tied if row is best or _is_useful(comparison, verdict, row)]
+    if len(useful) > 1:
+        names = either([row.name for row in useful])
         one = f"the encoders of {names.replace(' or ', ' and ')} cannot be distinguished here{few}"
         lead = one if comparison.one_seed else f"use {names}: they cannot be distinguished here"
-        return f"{PROVISIONAL}: {lead}.", _tie(comparison, verdict, tied)
+        return f"{PROVISIONAL}: {lead}.", f"{_tie(comparison, verdict, useful)} {_useless(comparison, useful)}"
+    if len(tied) > 1:
+        lead = f"{owner} did best here{few}" if few else f"use {best.name}"
+        return f"{PROVISIONAL}: {lead}.", _useless(comparison, useful)
     role = "the next one" if comparison.one_seed else "the next method"
     margin = against(comparison, verdict, best.name, methods[1].name, role)
     if few:
         return f"{PROVISIONAL}: {owner} did best here{few}.", margin
     return f"{SHOWN if RANDOM in verdict.names else PROVISIONAL}: use {best.name}.", margin
+
+
+def _is_useful(comparison: Comparison, verdict: Verdict, row: Row) -> bool:
+    """Whether a method is shown to be better than the untrained encoder, or there is none to compare it with."""
+    return RANDOM not in verdict.names or shown_above(comparison, verdict, row.name, RANDOM)
+
+
+def _useless(comparison: Comparison, useful: list[Row]) -> str:
+    """The methods of the tie that nobody should use: their seeds differ too much to say anything about them."""
+    names = [comparison.subject(row.name) for row in comparison.tied if row not in useful]
+    if not names:
+        return ""
+    best, verb = comparison.subject(useful[0].name), "is" if len(names) == 1 else "are"
+    return (
+        f"{listed(names)} cannot be distinguished from {best} either, but {verb} not shown to be better than an "
+        "untrained encoder."
+    )
 
 
 def _tie(comparison: Comparison, verdict: Verdict, tied: list[Row]) -> str:

@@ -53,18 +53,24 @@ MINUS, DASH = "\u2212", "\u2013"
 
 
 def winners(comparison: Comparison) -> list[str]:
-    """The methods to use: the picked one and its ties, where it is shown to beat `random` and `pixels`; or none."""
+    """The methods to use: of the picked one and its ties those that are shown to beat `random` and `pixels`.
+
+    None if the picked one is not shown to.
+    """
     leader = comparison.leader
     if leader is None or comparison.better:
         return []
-    verdict, best, level = comparison.verdicts[LINEAR], leader.name, 1 - comparison.params.confidence
-    for floor in (RANDOM, PIXELS):
-        if floor not in verdict.names:
-            continue
-        above = (verdict.accuracy(best) or 0) > (verdict.accuracy(floor) or 0)
-        if not above or verdict.p(best, floor) >= level:
-            return []
-    return [row.name for row in comparison.tied]
+    names = [row.name for row in comparison.tied if _beats_floors(comparison, row.name)]
+    return names if leader.name in names else []
+
+
+def _beats_floors(comparison: Comparison, name: str) -> bool:
+    verdict, level = comparison.verdicts[LINEAR], 1 - comparison.params.confidence
+    return all(
+        (verdict.accuracy(name) or 0) > (verdict.accuracy(floor) or 0) and verdict.p(name, floor) < level
+        for floor in (RANDOM, PIXELS)
+        if floor in verdict.names
+    )
 
 
 def picked(comparison: Comparison, name: str) -> bool:
