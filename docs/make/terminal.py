@@ -37,7 +37,7 @@ FONT = re.compile(r"@font-face \{.*?\}", re.S)  # of rich, from another server
 
 def photographs(folder: Path) -> None:
     """Write the generated images as a folder of PNG files with a folder per class."""
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         images, labels = Path(place, "images"), Path(place, "labels")
         prepare(Prepare(synthetic=Synthetic(train=1500, val=100, test=100)), images, labels)
         data = Prepared(images, labels)
@@ -86,7 +86,7 @@ def picture(said: list[tuple[str, str]]) -> str:
 
 def main() -> None:
     """Record the session."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         photographs(Path(folder, "photos"))
         checkout(Path(folder, "pretextbench"))
         TARGET.write_text(picture(answers(Path(folder))), encoding="utf-8")
