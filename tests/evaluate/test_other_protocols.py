@@ -17,8 +17,8 @@ from pretextbench.evaluate.pictures import (
     Side,
     alike,
     feature_map,
+    find_neighbours,
     gallery,
-    look_up,
     nearest,
     pca,
     queries,
@@ -176,12 +176,12 @@ def test_frames_say_whether_the_class_is_the_same():
     images = np.full((3, 8, 8, 3), 128, np.uint8)
     bank = Side(images, torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), np.array([0, 1, -1]))
     asked = Side(images[:1], torch.tensor([[1.0, 0.0]]), np.array([0]))
-    sheet = Image.open(io.BytesIO(gallery(bank, asked, look_up(bank, asked), "ab", "z")))
+    sheet = Image.open(io.BytesIO(gallery(bank, asked, find_neighbours(bank, asked), "ab", "z")))
     pixels = {tuple(p) for p in np.asarray(sheet).reshape(-1, 3).tolist()}
     for colour in (RIGHT, WRONG):
         assert tuple(round(255 * c) for c in colour) in pixels
     unlabelled = Side(images, bank.features, np.full(3, -1))
-    sheet = Image.open(io.BytesIO(gallery(unlabelled, unlabelled, look_up(unlabelled, unlabelled), (), "z")))
+    sheet = Image.open(io.BytesIO(gallery(unlabelled, unlabelled, find_neighbours(unlabelled, unlabelled), (), "z")))
     assert tuple(round(255 * c) for c in WRONG) not in {tuple(p) for p in np.asarray(sheet).reshape(-1, 3).tolist()}
 
 
@@ -190,7 +190,7 @@ def test_the_table_of_neighbours_has_the_rows_and_classes_of_the_picture():
         np.zeros((3, 8, 8, 3), np.uint8), torch.tensor([[0.0, 1.0], [1.0, 0.1], [1.0, 0.0]]), np.array([0, 1, -1])
     )
     asked = Side(bank.images[:2], torch.tensor([[0.0, 2.0], [1.0, 0.0]]), np.array([-1, 1]))
-    lines = list(csv.DictReader(io.StringIO(alike(bank, asked, look_up(bank, asked), ("a,b", "c")).decode())))
+    lines = list(csv.DictReader(io.StringIO(alike(bank, asked, find_neighbours(bank, asked), ("a,b", "c")).decode())))
     assert [(line["query"], line["query_class"], line["image"], line["class"]) for line in lines] == [
         ("1", "c", "2", ""), ("1", "c", "1", "c"), ("1", "c", "0", "a,b"),
     ]  # fmt: skip

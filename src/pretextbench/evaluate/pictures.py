@@ -89,33 +89,33 @@ def nearest(bank: Tensor, query: Tensor) -> Ints:
     return similarity.topk(min(NEIGHBOURS, len(bank)), 1).indices.numpy()
 
 
-class Found(NamedTuple):
+class Neighbours(NamedTuple):
     """Queries, as rows of the held-out images, and their neighbours, as rows of the bank (q, k), nearest first."""
 
     queries: Ints
     neighbours: Ints
 
 
-def look_up(bank: Side, held_out: Side) -> Found:
+def find_neighbours(bank: Side, held_out: Side) -> Neighbours:
     """What is most alike to the queries."""
     rows = queries(held_out.labels)
-    return Found(rows, nearest(bank.features, held_out.features[torch.from_numpy(rows)]))
+    return Neighbours(rows, nearest(bank.features, held_out.features[torch.from_numpy(rows)]))
 
 
-def gallery(bank: Side, held_out: Side, found: Found, classes: Sequence[str], stage: str) -> bytes:
+def gallery(bank: Side, held_out: Side, nearby: Neighbours, classes: Sequence[str], stage: str) -> bytes:
     """A PNG: a row per query, then its neighbours in train, framed in blue where they are of its class, else orange."""
     cells, names = [], []
-    for query, near in zip(*found, strict=True):
+    for query, near in zip(*nearby, strict=True):
         label = held_out.labels[query]
         cells.append([_cell(held_out.images[query]), *(_cell(bank.images[i], label, bank.labels[i]) for i in near)])
         names.append(tuple(_name(x, classes)[:LETTERS] for x in (label, *bank.labels[near])))
-    columns = ("image", "most alike", *(str(k) for k in range(2, found.neighbours.shape[1] + 1)))
+    columns = ("image", "most alike", *(str(k) for k in range(2, nearby.neighbours.shape[1] + 1)))
     title = f"Validation images, and the training images that {stage} takes for the most alike"
     images = torch.stack([torch.stack(row) for row in cells])
     return png([Picture(title, columns, images, tuple(names) if classes else ())])
 
 
-def alike(bank: Side, held_out: Side, found: Found, classes: Sequence[str]) -> bytes:
+def alike(bank: Side, held_out: Side, nearby: Neighbours, classes: Sequence[str]) -> bytes:
     """A CSV of what `gallery` shows: a line per query (a row of validation) and neighbour (a row of train).
 
     The nearest has rank 1. Classes are names; "" where there is none.
@@ -123,7 +123,7 @@ def alike(bank: Side, held_out: Side, found: Found, classes: Sequence[str]) -> b
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(ALIKE_HEADER)
-    for query, near in zip(*found, strict=True):
+    for query, near in zip(*nearby, strict=True):
         asked = (query, _name(held_out.labels[query], classes))
         writer.writerows((*asked, rank, i, _name(bank.labels[i], classes)) for rank, i in enumerate(near, 1))
     return stream.getvalue().encode()

@@ -18,7 +18,7 @@ from pretextbench.evaluate import evaluation, label_budgets, retrieval, scoring
 from pretextbench.evaluate.curve import learning_curve
 from pretextbench.evaluate.evaluation import ALIKE, GALLERY, MAP, Evaluation, record
 from pretextbench.evaluate.label_budgets import Budget, Few
-from pretextbench.evaluate.pictures import FEWEST, Side, alike, feature_map, gallery, look_up
+from pretextbench.evaluate.pictures import FEWEST, Side, alike, feature_map, find_neighbours, gallery
 from pretextbench.evaluate.probes import Bench, Prediction, Probed, linear_probes, neighbours
 from pretextbench.evaluate.scoring import score_test
 from pretextbench.evaluate.subject import SPLITS, Features, Subject
@@ -176,9 +176,9 @@ def _pictures(
     bank = Side(data.images("train"), train[stage], data.labels("train"))
     queries = Side(data.images("val"), held_out[stage], data.labels("val"))
     with subject.clock.part("pictures"):
-        found = look_up(bank, queries)
-        files[GALLERY] = gallery(bank, queries, found, data.classes, stage)
-        files[ALIKE] = alike(bank, queries, found, data.classes)
+        nearby = find_neighbours(bank, queries)
+        files[GALLERY] = gallery(bank, queries, nearby, data.classes, stage)
+        files[ALIKE] = alike(bank, queries, nearby, data.classes)
         shown = min(subject.params.map_images, len(queries.images))
         if shown >= FEWEST:
             names = [data.classes[label] if label >= 0 else "" for label in queries.labels[:shown]]

@@ -31,10 +31,9 @@ class Shown(NamedTuple):
 
 def strip(groups: Groups, data: Prepared | None) -> list[Shown]:
     """A labelled validation image of each of up to eight classes; without labels, the first images."""
-    tables = _tables(groups) if data else {}
-    if not data or not tables:
+    first = next(filter(None, (_table(pictured(group)) for group in groups.values())), None) if data else None
+    if not data or not first:
         return []
-    first = next(iter(tables.values()))
     return [Shown(picture_url(data.images("val")[query]), lines[0]["query_class"]) for query, lines in first.items()]
 
 

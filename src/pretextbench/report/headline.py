@@ -13,7 +13,7 @@ from pretextbench.ranking.runs import PIXELS, RANDOM, SUPERVISED, UNTOUCHED
 from pretextbench.ranking.verdict import Verdict
 from pretextbench.report import planning
 from pretextbench.report.learning import listed
-from pretextbench.report.sentences import ENOUGH_SEEDS, against, count, either, gap, more_seeds
+from pretextbench.report.sentences import ENOUGH_SEEDS, against, count, either, gap, more_seeds, shown_above
 from pretextbench.report.tables import percent
 
 SHOWN, PROVISIONAL, OPEN = "Shown", "Provisional", "Open"
@@ -154,11 +154,6 @@ def _pixels(comparison: Comparison, verdict: Verdict, best: str) -> list[str]:
             f"against {percent(knn.accuracy(PIXELS))} %."
         )
     return lines
-
-
-def shown_above(comparison: Comparison, verdict: Verdict, name: str, control: str) -> bool:
-    """Whether the test shows a row to be better than a control."""
-    return verdict.p(name, control) < 1 - comparison.params.confidence and gap(verdict, name, control) > 0
 
 
 def _labelled(comparison: Comparison, verdict: Verdict, best: str) -> list[str]:

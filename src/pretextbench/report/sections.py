@@ -13,7 +13,7 @@ from pretextbench.ranking.protocols import CORRUPTED, LAST, LINEAR, TRANSFER, Pr
 from pretextbench.ranking.rows import Row
 from pretextbench.ranking.runs import PIXELS, RANDOM, Run
 from pretextbench.report.label_notes import mark
-from pretextbench.report.sentences import p_value, points
+from pretextbench.report.sentences import p_value, points, shown_above
 from pretextbench.report.tables import percent
 
 Groups = Mapping[str, Sequence[Run]]  # row -> its runs, rows best first
@@ -60,17 +60,11 @@ def winners(comparison: Comparison) -> list[str]:
     leader = comparison.leader
     if leader is None or comparison.better:
         return []
-    names = [row.name for row in comparison.tied if _beats_floors(comparison, row.name)]
+    verdict = comparison.verdicts[LINEAR]
+    floors = [floor for floor in (RANDOM, PIXELS) if floor in verdict.names]
+    tied = [row.name for row in comparison.tied]
+    names = [name for name in tied if all(shown_above(comparison, verdict, name, floor) for floor in floors)]
     return names if leader.name in names else []
-
-
-def _beats_floors(comparison: Comparison, name: str) -> bool:
-    verdict, level = comparison.verdicts[LINEAR], 1 - comparison.params.confidence
-    return all(
-        (verdict.accuracy(name) or 0) > (verdict.accuracy(floor) or 0) and verdict.p(name, floor) < level
-        for floor in (RANDOM, PIXELS)
-        if floor in verdict.names
-    )
 
 
 def picked(comparison: Comparison, name: str) -> bool:

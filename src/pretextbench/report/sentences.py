@@ -17,6 +17,11 @@ def gap(verdict: Verdict, first: str, second: str) -> float:
     return (verdict.accuracy(first) or 0.0) - (verdict.accuracy(second) or 0.0)
 
 
+def shown_above(comparison: Comparison, verdict: Verdict, name: str, control: str) -> bool:
+    """Whether the test shows a row to be better than a control."""
+    return verdict.p(name, control) < 1 - comparison.params.confidence and gap(verdict, name, control) > 0
+
+
 def points(verdict: Verdict, first: str, second: str) -> float:
     """Difference of two rows in percentage points, of the numbers as they are shown: a reader can check it."""
     return float(percent(verdict.accuracy(first) or 0.0)) - float(percent(verdict.accuracy(second) or 0.0))
