@@ -211,6 +211,20 @@ def test_the_live_report_works_in_a_browser(browser: Browser, address: str) -> N
     looked_at(browser, address + REPORT, address)
 
 
+MARKED = """(async () => {
+  document.getElementById('layers').scrollIntoView();
+  await new Promise(done => setTimeout(() => requestAnimationFrame(done), 200));
+  return [...document.querySelectorAll('.toc a:target-current')].map(link => link.hash);
+})()"""
+
+
+def test_the_contents_of_a_report_mark_the_section_in_view(browser: Browser, address: str) -> None:
+    browser.open(address + REPORT)
+    if not browser.value("CSS.supports('selector(:target-current)')"):
+        pytest.skip("the browser is older than this selector")
+    assert browser.value(MARKED) == ["#layers"]
+
+
 SEARCH = """(async () => {
   const input = document.querySelector('.md-search__input');
   input.focus();
