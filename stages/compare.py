@@ -40,8 +40,8 @@ def main() -> None:
     evaluations = layout.EVALUATED
     runs, others = read(evaluations, folders), at_budgets(params.compare)
     folders += [run.folder.name for group in others.values() for run in group if run.folder]
-    told = recipe([evaluations / folder for folder in folders])
-    appendix = Appendix.read(layout.AUDIT, told, Prepared(layout.IMAGES), date.today())
+    steps = recipe([evaluations / folder for folder in folders])
+    appendix = Appendix.read(layout.AUDIT, steps, Prepared(layout.IMAGES), date.today())
     comparison = replace(
         compare(runs, params.compare, params.compare.seed),
         tuning=tuned(params.compare.methods),

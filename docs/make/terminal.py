@@ -63,15 +63,15 @@ def answers(home: Path) -> list[tuple[str, str]]:
     project = home / "pretextbench"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = os.environ | {"HOME": str(home), "PATH": path, "COLUMNS": str(COLUMNS), "PRETEXTBENCH_SERVER_LINGER": "5"}
-    said = []
+    result = []
     for typed in TYPED:
         done = subprocess.run(
             ["sh", "-c", typed], cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         printed = done.stdout.replace(str(home), "~")
-        said.append((typed, re.sub(rf"\b{re.escape(platform.node())}\b", "pc", printed)))  # the name of this machine
+        result.append((typed, re.sub(rf"\b{re.escape(platform.node())}\b", "pc", printed)))  # the name of this machine
         print(f"{typed}: exit status {done.returncode}")
-    return said
+    return result
 
 
 def picture(said: list[tuple[str, str]]) -> str:

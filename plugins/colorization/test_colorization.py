@@ -123,8 +123,8 @@ def test_the_network_starts_near_the_constant_guess(k: int) -> None:
     """At every pixel, but for what the last layer's weights add: Kullback-Leibler divergence in nats."""
     model = method(Params(k_nearest=k)).eval()
     with torch.no_grad():
-        said, guess = output(model, images(4)).log_softmax(1), model.constant().log_softmax(0)
-    assert (guess.exp() * (guess - said)).sum(1).max() < 0.005
+        text, guess = output(model, images(4)).log_softmax(1), model.constant().log_softmax(0)
+    assert (guess.exp() * (guess - text)).sum(1).max() < 0.005
 
 
 def weighted_loss(model: Colorization, x: Tensor, guess: Tensor) -> float:
@@ -203,11 +203,11 @@ def test_health_of_the_constant_predictor_names_the_prior() -> None:
     """With the last layer's weights at zero the network is the constant predictor, and is told so."""
     model = method().eval()
     model.head.out.weight.data.zero_()
-    found = health(model, images(8))
-    assert found["error"] == pytest.approx(found["constant_error"], rel=1e-5)
-    assert found["loss"] == pytest.approx(found["constant_loss"], rel=1e-5)
-    assert found["bins_used"] == 1
-    assert any("predicts the prior" in word for word in model.symptoms(found))
+    result = health(model, images(8))
+    assert result["error"] == pytest.approx(result["constant_error"], rel=1e-5)
+    assert result["loss"] == pytest.approx(result["constant_loss"], rel=1e-5)
+    assert result["bins_used"] == 1
+    assert any("predicts the prior" in word for word in model.symptoms(result))
 
 
 @pytest.mark.parametrize(
@@ -223,13 +223,13 @@ def test_health_of_the_constant_predictor_names_the_prior() -> None:
 )
 def test_symptoms(change: dict[str, float], word: str | None) -> None:
     well = {"loss": 2.0, "constant_loss": 3.0, "chroma_share": 0.9, "roughness_share": 0.8, "coloured_images": 1.0}
-    found = method().symptoms({**well, **change})
-    assert (not found) if word is None else (len(found) == 1 and word in found[0])
+    result = method().symptoms({**well, **change})
+    assert (not result) if word is None else (len(result) == 1 and word in result[0])
 
 
 def test_colourfulness_of_the_truth_is_one() -> None:
     model, x = method(Params(k_nearest=1)).eval(), images(4)
     target = model.target(x)
     model.colours = lambda out: target.ab  # type: ignore[method-assign]
-    found = health(model, x)
-    assert (found["chroma_share"], found["roughness_share"]) == pytest.approx((1, 1))
+    result = health(model, x)
+    assert (result["chroma_share"], result["roughness_share"]) == pytest.approx((1, 1))

@@ -111,9 +111,9 @@ def test_code_equals_brute_force(grid: int, k: int) -> None:
     kept, where = distance.sort(1)
     expected = torch.zeros_like(distance).scatter_(1, where[:, :k], torch.exp(-kept[:, :k].square() / 50))
     index, share = code.encode(ab)
-    found = torch.zeros_like(distance).scatter_(1, index, share)
-    assert (found - expected / expected.sum(1, keepdim=True)).abs().max() < 1e-12
-    assert ((found > 0).sum(1) == k).all()
+    result = torch.zeros_like(distance).scatter_(1, index, share)
+    assert (result - expected / expected.sum(1, keepdim=True)).abs().max() < 1e-12
+    assert ((result > 0).sum(1) == k).all()
     assert torch.equal(index[:, 0], where[:, 0])
 
 
@@ -203,9 +203,9 @@ def test_soft_cross_entropy_and_its_gradient() -> None:
         torch.zeros(2500, Q, dtype=torch.float64).scatter_(1, index, share),
     )
     expected = torch.nn.functional.cross_entropy(logits, target, reduction="none")
-    found = soft_cross_entropy(logits, index, share)
-    assert torch.allclose(found, expected, atol=1e-12)
-    slopes = [torch.autograd.grad((weight * loss).mean(), logits)[0] for loss in (found, expected)]
+    result = soft_cross_entropy(logits, index, share)
+    assert torch.allclose(result, expected, atol=1e-12)
+    slopes = [torch.autograd.grad((weight * loss).mean(), logits)[0] for loss in (result, expected)]
     assert torch.allclose(*slopes, atol=1e-14)
 
 

@@ -36,9 +36,9 @@ class TestEquations4And5:
         for p in model.discriminator.layers[-1].parameters():
             p.data.zero_()
         with torch.no_grad():
-            told = model.loss(batch(x, DISCRIMINATOR))
+            result = model.loss(batch(x, DISCRIMINATOR))
             loss = model.loss(batch(x))
-        assert float(told.total) == pytest.approx(2 * math.log(2))
+        assert float(result.total) == pytest.approx(2 * math.log(2))
         assert float(loss.parts["fooling"]) == pytest.approx(math.log(2))
         expected = 0.999 * float(loss.parts["reconstruction"]) + 0.001 * math.log(2)
         assert float(loss.total) == pytest.approx(expected)
@@ -74,8 +74,8 @@ class TestEquations4And5:
         model, x = method(missing="central", adversarial=0.9), torch.rand(16, 3, 32, 32)
 
         def after_step(player: str, value: Any) -> tuple[float, float]:
-            found = next(p for p in model.players() if p.name == player)
-            mover = optimizer(found.parameters, found.optimizer)
+            result = next(p for p in model.players() if p.name == player)
+            mover = optimizer(result.parameters, result.optimizer)
             before = model.loss(batch(x, player))
             before.total.backward()
             mover.step()

@@ -34,11 +34,11 @@ class TestHealth:
         colour = torch.tensor(MEAN).view(1, 3, 1, 1)
         monkeypatch.setattr(model, "generate", lambda masked: 2 * colour.expand_as(masked) - 1)
         with torch.no_grad():
-            found = model.eval().symptoms(model.health(batch(x)))
-            assert [s.split(":")[0] for s in found] == ["mean colour"]
+            result = model.eval().symptoms(model.health(batch(x)))
+            assert [s.split(":")[0] for s in result] == ["mean colour"]
             monkeypatch.setattr(model, "generate", lambda masked: 2 * masked - 1)
-            found = model.symptoms(model.health(batch(x)))
-        assert [s.split(":")[0] for s in found] == ["mean colour", "copying"]
+            result = model.symptoms(model.health(batch(x)))
+        assert [s.split(":")[0] for s in result] == ["mean colour", "copying"]
 
     @pytest.mark.parametrize(
         ("block", "visible", "said"),
@@ -61,5 +61,5 @@ class TestHealth:
         model = method()
         well = {"hole_l2": 0.02, "mean_fill_l2": 0.06, "visible_l2": 0.05, "discriminator_accuracy": 0.8}
         assert model.symptoms(well) == []
-        (said,) = model.symptoms({**well, "discriminator_accuracy": 1.0})
-        assert said.startswith("the discriminator wins")
+        (text,) = model.symptoms({**well, "discriminator_accuracy": 1.0})
+        assert text.startswith("the discriminator wins")

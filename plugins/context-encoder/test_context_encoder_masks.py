@@ -36,9 +36,9 @@ class TestMasks:
         draws, places = 4000, 32 - side + 1
         along = torch.tensor([sum(i <= k < i + side for i in range(places)) for k in range(32)]).double() / places
         expected = 1 - (1 - torch.outer(along, along)) ** count
-        found = masks.blocks(draws, 32, side / 32, count, CPU)[:, 0].double()
-        assert ((found.mean(0) - expected).abs() < 5 * (expected * (1 - expected) / draws).sqrt()).all()
-        area = found.mean((1, 2))
+        result = masks.blocks(draws, 32, side / 32, count, CPU)[:, 0].double()
+        assert ((result.mean(0) - expected).abs() < 5 * (expected * (1 - expected) / draws).sqrt()).all()
+        area = result.mean((1, 2))
         assert float(area.mean()) == pytest.approx(float(expected.mean()), abs=4.5 * float(area.std()) / draws**0.5)
         assert float(expected.mean()) == pytest.approx(mean, abs=5e-4)
 
@@ -48,8 +48,8 @@ class TestMasks:
         shared = torch.outer(8 - away.clamp_max(8), 8 - away.clamp_max(8)).flatten()
         expected = torch.bincount(128 - shared, minlength=129).double() / 25**4
         area = masks.blocks(20_000, 32, 0.25, 2, CPU).sum((1, 2, 3))
-        found = torch.bincount(area, minlength=129).double() / len(area)
-        assert ((found - expected).abs() <= 4.5 * (expected / len(area)).sqrt()).all()
+        result = torch.bincount(area, minlength=129).double() / len(area)
+        assert ((result - expected).abs() <= 4.5 * (expected / len(area)).sqrt()).all()
 
     def test_blocks_reach_every_corner_and_shrink_to_a_pixel(self):
         assert masks.blocks(500, 8, 0.25, 5, CPU).any(0).all()

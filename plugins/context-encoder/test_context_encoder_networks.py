@@ -20,9 +20,9 @@ class TestNetworks:
     def test_it_carries_across_the_whole_map_within_a_channel(self):
         layer, x = ChannelwiseLinear(2, 4), torch.zeros(1, 2, 4, 4)
         x[0, 0, 0, 0] = 1
-        found = layer(x)
-        assert (found[0, 0] != 0).all()
-        assert (found[0, 1] == 0).all()
+        result = layer(x)
+        assert (result[0, 0] != 0).all()
+        assert (result[0, 1] == 0).all()
 
     def test_a_large_map_is_averaged_down_first(self):
         generator = Generator(8, 12, 96)

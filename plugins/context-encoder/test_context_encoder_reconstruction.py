@@ -22,8 +22,8 @@ class TestEquation3:
                         k = int(kind[b, 0, i, j])
                         total += (0, 1, 10)[k] * float(x[b, c, i, j] - fake[b, c, i, j]) ** 2
                         count += k > 0
-        said = reconstruction(fake, x, kind == 1, kind == 2, 10.0)
-        assert float(said) == pytest.approx(total / count, abs=1e-12)
+        text = reconstruction(fake, x, kind == 1, kind == 2, 10.0)
+        assert float(text) == pytest.approx(total / count, abs=1e-12)
 
     def test_nothing_missing_is_0(self):
         x, none = torch.rand(2, 3, 4, 4), torch.zeros(2, 1, 4, 4, dtype=torch.bool)

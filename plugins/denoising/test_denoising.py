@@ -89,8 +89,8 @@ class TestLosses:
         total = 0.0
         for image, output in zip(x, logits, strict=True):
             for a, b in zip(image.flatten().tolist(), output.flatten().tolist(), strict=True):
-                said = 1 / (1 + math.exp(-b))
-                total -= a * math.log(said) + (1 - a) * math.log(1 - said)
+                text = 1 / (1 + math.exp(-b))
+                total -= a * math.log(text) + (1 - a) * math.log(1 - text)
         assert float(bernoulli(logits, x)) == pytest.approx(total / 3, abs=1e-12)
 
     def test_bernoulli_at_the_truth_is_the_entropy_of_the_image(self):
@@ -108,12 +108,12 @@ class TestLosses:
     def test_emphasis_weighs_spoiled_and_clean_components(self, loss):
         x, output = torch.rand(2, 3, 4, 4, dtype=torch.float64), torch.randn(2, 3, 4, 4, dtype=torch.float64)
         spoiled = torch.rand(2, 3, 4, 4) < 0.4
-        said = (bernoulli if loss == "bernoulli" else mse)(output, x, torch.where(spoiled, 3.0, 0.5))
+        text = (bernoulli if loss == "bernoulli" else mse)(output, x, torch.where(spoiled, 3.0, 0.5))
         total = 0.0
         for a, b, s in zip(*(t.flatten().tolist() for t in (x, output, spoiled)), strict=True):
             one = math.log1p(math.exp(b)) - a * b if loss == "bernoulli" else (a - b) ** 2
             total += (3.0 if s else 0.5) * one
-        assert float(said) == pytest.approx(total / (2 if loss == "bernoulli" else 96), abs=1e-12)
+        assert float(text) == pytest.approx(total / (2 if loss == "bernoulli" else 96), abs=1e-12)
 
     def test_the_target_is_the_clean_image(self, monkeypatch):
         model, x = method(loss="mse"), torch.rand(8, 3, 32, 32)
@@ -131,7 +131,7 @@ class TestLosses:
         output = x.clone().requires_grad_()
         spoiled: list[Tensor] = []
         corrupt = model.corrupt
-        monkeypatch.setattr(model, "corrupt", lambda x: spoiled.append((found := corrupt(x))[1]) or found)
+        monkeypatch.setattr(model, "corrupt", lambda x: spoiled.append((result := corrupt(x))[1]) or result)
         monkeypatch.setattr(model, "decode", lambda noisy: output + 1)
         (gradient,) = torch.autograd.grad(model.loss(batch(x)).total, output)
         assert torch.equal(gradient != 0, spoiled[0] if alpha else ~spoiled[0])

@@ -95,7 +95,7 @@ def test_the_linear_autoencoder_trained_by_the_common_loop_reaches_the_closed_fo
     loop = Pretrain(images=1024 * 1100, precision="fp32", log_every=500)
     job = Job(plugin, "", LinearDenoising, params, EncoderParams(), loop, LinearDenoising.recipe(params, 2), {}, seed=0)
     pretrain(job, data, tmp_path / "run", tmp_path / "scratch", show=False)
-    found = load_file(tmp_path / "run" / "encoder.safetensors")["weight"].numpy()
+    result = load_file(tmp_path / "run" / "encoder.safetensors")["weight"].numpy()
     expected = closed_form(data.second_moment(), params)
     assert np.abs(expected - np.eye(12)).max() > 0.2, "the oracle must not be near a trivial answer"
-    assert np.abs(found - expected).max() < 1e-2
+    assert np.abs(result - expected).max() < 1e-2

@@ -70,8 +70,8 @@ def test_every_tile_has_its_own_shift_and_uses_all_of_it() -> None:
     jigsaw = method()
     top, left = jigsaw.places(500, CPU)
     base = torch.tensor([1, 11, 21])
-    for found, corner in ((top, base.repeat_interleave(3)), (left, base.repeat(3))):
-        shift = found[..., 0] - corner
+    for result, corner in ((top, base.repeat_interleave(3)), (left, base.repeat(3))):
+        shift = result[..., 0] - corner
         assert set(shift.unique().tolist()) == {0, 1, 2}
         together = torch.corrcoef(shift.T.double()) - torch.eye(9, dtype=torch.float64)
         assert float(together.abs().max()) < 0.2
@@ -139,7 +139,7 @@ def test_loss_is_the_mean_cross_entropy_over_puzzles() -> None:
     jigsaw, x = method(puzzles=2).eval(), noise(3)
     with torch.no_grad():
         torch.manual_seed(5)
-        found = jigsaw.loss(batch(x))
+        result = jigsaw.loss(batch(x))
         torch.manual_seed(5)
         tiles, labels, _ = jigsaw.puzzles(x)
         terms, right = [], 0
@@ -150,8 +150,8 @@ def test_loss_is_the_mean_cross_entropy_over_puzzles() -> None:
                 scores = (jigsaw.head.weight @ joined + jigsaw.head.bias).double().tolist()
                 terms.append(math.log(sum(math.exp(s) for s in scores)) - scores[label])
                 right += max(range(30), key=scores.__getitem__) == label
-    assert float(found.total) == pytest.approx(sum(terms) / 6, abs=1e-5)
-    assert float(found.parts["accuracy"]) == pytest.approx(right / 6)
+    assert float(result.total) == pytest.approx(sum(terms) / 6, abs=1e-5)
+    assert float(result.parts["accuracy"]) == pytest.approx(right / 6)
 
 
 @pytest.mark.parametrize("count", [10, 30, 100])
@@ -167,10 +167,10 @@ def test_flat_images_cannot_beat_chance(training: bool) -> None:
     jigsaw = method(puzzles=64).train(training)
     x = torch.rand(8, 3, 1, 1).expand(8, 3, 32, 32)
     with torch.no_grad():
-        found = jigsaw.loss(batch(x))
-    assert torch.isfinite(found.total)
-    assert float(found.parts["accuracy"]) < 0.1
-    assert float(found.total) > math.log(30) - 0.1
+        result = jigsaw.loss(batch(x))
+    assert torch.isfinite(result.total)
+    assert float(result.parts["accuracy"]) < 0.1
+    assert float(result.total) > math.log(30) - 0.1
 
 
 def test_gradients_reach_encoder_and_heads() -> None:

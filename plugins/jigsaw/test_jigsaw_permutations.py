@@ -30,18 +30,18 @@ def noise(n: int) -> Tensor:
 @pytest.mark.parametrize(("count", "least", "mean"), [(10, 8, 8.80), (30, 7, 8.03), (100, 6, 8.03)])
 def test_distances_of_the_set_by_brute_force(count: int, least: int, mean: float) -> None:
     """The least distance is what the greedy choice reaches elsewhere; the mean does not fall below it by 0.05."""
-    found = permutation_set(9, count)
-    pairs = [sum(x != y for x, y in zip(a, b, strict=True)) for a, b in itertools.combinations(found.tolist(), 2)]
+    result = permutation_set(9, count)
+    pairs = [sum(x != y for x, y in zip(a, b, strict=True)) for a, b in itertools.combinations(result.tolist(), 2)]
     assert min(pairs) == least
     assert np.mean(pairs) > mean - 0.05
 
 
 @pytest.mark.parametrize(("tiles", "count"), [(9, 100), (4, 24), (4, 2)])
 def test_the_set_holds_distinct_permutations(tiles: int, count: int) -> None:
-    found = permutation_set(tiles, count)
-    assert found.shape == (count, tiles)
-    assert (np.sort(found, 1) == np.arange(tiles)).all()
-    assert len({tuple(row) for row in found.tolist()}) == count
+    result = permutation_set(tiles, count)
+    assert result.shape == (count, tiles)
+    assert (np.sort(result, 1) == np.arange(tiles)).all()
+    assert len({tuple(row) for row in result.tolist()}) == count
 
 
 def test_the_set_is_the_same_in_every_run_and_grows_from_its_beginning() -> None:

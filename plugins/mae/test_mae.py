@@ -57,7 +57,7 @@ def test_the_loss_equals_a_loop() -> None:
 def test_the_target_equals_a_loop_and_lightly() -> None:
     """Each patch by its own mean and unbiased variance, over its pixels and channels together."""
     whole, x = method().double(), batch().views[0].double()
-    found = whole.target(x)
+    result = whole.target(x)
     for p in (0, 5, 15):
         row, column = divmod(p, SIDE // PATCH)
         values = [
@@ -69,7 +69,7 @@ def test_the_target_equals_a_loop_and_lightly() -> None:
         ]
         mean = math.fsum(values) / 48
         deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / 47 + 1e-6)
-        assert found[1, p].tolist() == pytest.approx([(value - mean) / deviation for value in values], abs=1e-5)
+        assert result[1, p].tolist() == pytest.approx([(value - mean) / deviation for value in values], abs=1e-5)
     pixels = patchify(whole.encoder.normalise(x.float()), PATCH).double()
     mean, deviation = statistics(pixels)
     torch.testing.assert_close((pixels - mean) / deviation, lightly.normalize_mean_var(pixels), rtol=0, atol=1e-12)
@@ -124,7 +124,7 @@ def test_two_processes_equal_one_and_so_do_two_parts(monkeypatch: pytest.MonkeyP
     whole = method().double()
     x = batch(8).views[0].double()
     mask = whole.mask(x)
-    found = []
+    result = []
     for rows in ([slice(0, 8)], [slice(0, 4), slice(4, 8)]):
         whole.zero_grad()
         losses = []
@@ -133,8 +133,8 @@ def test_two_processes_equal_one_and_so_do_two_parts(monkeypatch: pytest.MonkeyP
             losses.append(whole.loss(Batch((x[part],), torch.arange(8)[part])).total / len(rows))
             losses[-1].backward()
         gradients = [p.grad.flatten() for p in whole.parameters()]
-        found.append((sum(losses), torch.cat(gradients)))
-    torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-12)
+        result.append((sum(losses), torch.cat(gradients)))
+    torch.testing.assert_close(result[0], result[1], rtol=1e-10, atol=1e-12)
 
 
 def test_half_precision_does_not_reach_the_error() -> None:

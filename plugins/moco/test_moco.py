@@ -77,8 +77,8 @@ def test_known_values(rows: Make) -> None:
     assert float(within_batch(one, one, TAU)) == pytest.approx(2 * TAU * math.log(4))
     q, queue = rows(64, 4096, dim=128)
     limit = math.log1p(4096 * math.exp(1 / (2 * 128 * 0.1**2) - 10))
-    found = float(with_queue(q, q, nn.functional.normalize(queue, dim=1), 0.1))
-    assert found == pytest.approx(limit, rel=0.02)
+    result = float(with_queue(q, q, nn.functional.normalize(queue, dim=1), 0.1))
+    assert result == pytest.approx(limit, rel=0.02)
 
 
 @pytest.mark.parametrize("form", ["v2", "v3"])

@@ -104,8 +104,8 @@ class NNCLR(PairMethod[Params]):
         cosines = (self.queue.rows[number] * F.normalize(z1.to(self.queue.rows.dtype), dim=1)).sum(1)
         captions = tuple(("", f"{float(cosine):.2f}") for cosine in cosines)
         columns = ("view 1", "neighbour in the queue, cosine")
-        found = Picture("positives", columns, torch.stack([batch.views[0], neighbours], 1), captions)
-        return [*pair_pictures(batch.views, z1, z2), found]
+        result = Picture("positives", columns, torch.stack([batch.views[0], neighbours], 1), captions)
+        return [*pair_pictures(batch.views, z1, z2), result]
 
     def health(self, batch: Batch) -> dict[str, float]:
         """Spread, rank and closeness of z, the neighbours' cosine, and how many different neighbours there are."""

@@ -135,8 +135,8 @@ def test_half_precision_does_not_reach_loss_and_lookup(rows: Make) -> None:
     queue = nn.functional.normalize(bank, dim=1)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(nearest(z, queue), nearest(z.clone(), queue.clone()))
-        found = nearest(z, queue)
-    assert torch.equal(found, nearest(z, queue))
+        result = nearest(z, queue)
+    assert torch.equal(result, nearest(z, queue))
 
 
 @torch.no_grad()
@@ -157,7 +157,7 @@ def test_show_draws_each_view_with_its_neighbour(method: Make, batch: Make) -> N
     """After a step on these images the nearest of the queue is the image itself, with cosine 1."""
     whole, views = method().eval(), batch()
     whole.after_step(0.0, whole.loss(views).staged)
-    *_, found = whole.show(views)
-    assert found.images.shape == (8, 2, 3, 16, 16)
-    torch.testing.assert_close(found.images[:, 1], views.views[0], rtol=0, atol=1e-3)
-    assert {row[1] for row in found.captions} == {"1.00"}
+    *_, result = whole.show(views)
+    assert result.images.shape == (8, 2, 3, 16, 16)
+    torch.testing.assert_close(result.images[:, 1], views.views[0], rtol=0, atol=1e-3)
+    assert {row[1] for row in result.captions} == {"1.00"}

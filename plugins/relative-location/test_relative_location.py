@@ -83,8 +83,8 @@ def test_gaps_and_shifts_are_bounded(size: int) -> None:
 
 
 def test_the_default_sizes() -> None:
-    found = [method(size) for size in SIZES]
-    assert [(m.side, m.gap, m.jitter) for m in found] == [(8, 3, 1), (12, 5, 1), (24, 10, 2), (56, 24, 4)]
+    result = [method(size) for size in SIZES]
+    assert [(m.side, m.gap, m.jitter) for m in result] == [(8, 3, 1), (12, 5, 1), (24, 10, 2), (56, 24, 4)]
 
 
 def test_patches_without_a_gap_are_refused() -> None:
@@ -109,7 +109,7 @@ def test_loss_is_the_mean_cross_entropy_over_pairs(pairs: str) -> None:
     location, x = method(pairs=pairs).eval(), noise(3)
     with torch.no_grad():
         torch.manual_seed(5)
-        found = location.loss(batch(x))
+        result = location.loss(batch(x))
         torch.manual_seed(5)
         patches = location.prepare(location.cut(x, *location.places(3, CPU)))
         asked = location.labels(3, CPU).tolist()
@@ -121,8 +121,8 @@ def test_loss_is_the_mean_cross_entropy_over_pairs(pairs: str) -> None:
                 terms.append(math.log(sum(math.exp(s) for s in scores)) - scores[label])
                 right += max(range(8), key=scores.__getitem__) == label
     assert len(terms) == {"all": 24, "one": 3}[pairs]
-    assert float(found.total) == pytest.approx(sum(terms) / len(terms), abs=1e-5)
-    assert float(found.parts["accuracy"]) == pytest.approx(right / len(terms))
+    assert float(result.total) == pytest.approx(sum(terms) / len(terms), abs=1e-5)
+    assert float(result.parts["accuracy"]) == pytest.approx(right / len(terms))
 
 
 def test_all_pairs_ask_every_place_once_and_one_pair_asks_all_places_alike() -> None:
@@ -143,9 +143,9 @@ def test_flat_images_cannot_beat_chance(training: bool) -> None:
     location = method(colour="keep").train(training)
     torch.nn.init.normal_(location.head[-1].weight)
     with torch.no_grad():
-        found = location.loss(batch(torch.full((4, 3, 32, 32), 0.3)))
-    assert float(found.total) >= math.log(8) - 1e-5
-    assert float(found.parts["accuracy"]) == 0.125
+        result = location.loss(batch(torch.full((4, 3, 32, 32), 0.3)))
+    assert float(result.total) >= math.log(8) - 1e-5
+    assert float(result.parts["accuracy"]) == 0.125
 
 
 def test_gradients_reach_encoder_and_head() -> None:
@@ -160,11 +160,11 @@ def test_learns_where_the_light_comes_from() -> None:
     optimizer = torch.optim.AdamW(location.parameters(), lr=4e-3)
     ramp = coordinates(32, 16) / 32
     for _ in range(40):
-        found = location.loss(batch((ramp + 0.1 * torch.rand(16, 3, 32, 32)).clamp(0, 1)))
+        result = location.loss(batch((ramp + 0.1 * torch.rand(16, 3, 32, 32)).clamp(0, 1)))
         optimizer.zero_grad()
-        found.total.backward()
+        result.total.backward()
         optimizer.step()
-    assert float(found.parts["accuracy"]) > 0.5
+    assert float(result.parts["accuracy"]) > 0.5
 
 
 # --- what people see ----------------------------------------------------------------------------------------------

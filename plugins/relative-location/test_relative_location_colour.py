@@ -45,14 +45,14 @@ def test_projected_patches_hold_no_green_against_magenta() -> None:
 def test_dropped_channels_are_noise_of_a_hundredth() -> None:
     """One channel of each patch stays bitwise; the others' deviation is 0.01 of its, their mean is 0."""
     x = torch.randn(400, 9, 3, 24, 24) * torch.rand(400, 9, 1, 1, 1)
-    found = drop_colour(x)
-    same = (found == x).all(-1).all(-1)  # (400, 9, 3)
+    result = drop_colour(x)
+    same = (result == x).all(-1).all(-1)  # (400, 9, 3)
     assert (same.sum(-1) == 1).all()
     assert (same.float().mean((0, 1)) - 1 / 3).abs().max() < 0.03
     kept = x.std((-2, -1), correction=0)[same].view(400, 9, 1)
-    others = found.std((-2, -1), correction=0) / kept
+    others = result.std((-2, -1), correction=0) / kept
     assert float(others[~same].mean()) == pytest.approx(0.01, rel=0.01)
-    assert float(found.mean((-2, -1))[~same].abs().max()) < 0.01
+    assert float(result.mean((-2, -1))[~same].abs().max()) < 0.01
 
 
 def test_kept_colour_is_the_pixels_themselves() -> None:

@@ -119,7 +119,7 @@ def test_loss_is_the_mean_cross_entropy_of_equation_3() -> None:
     """A scalar loop in float64 over images and rotations."""
     rotation, x = method().eval(), noise(3)
     with torch.no_grad():
-        found = rotation.loss(batch(x))
+        result = rotation.loss(batch(x))
         terms, right = [], 0
         for image in x:
             for y in range(4):
@@ -127,8 +127,8 @@ def test_loss_is_the_mean_cross_entropy_of_equation_3() -> None:
                 logits = (h @ rotation.head.weight.T + rotation.head.bias)[0].double().tolist()
                 terms.append(math.log(sum(math.exp(v) for v in logits)) - logits[y])
                 right += max(range(4), key=logits.__getitem__) == y
-    assert float(found.total) == pytest.approx(sum(terms) / 12, abs=1e-5)
-    assert float(found.parts["accuracy"]) == pytest.approx(right / 12)
+    assert float(result.total) == pytest.approx(sum(terms) / 12, abs=1e-5)
+    assert float(result.parts["accuracy"]) == pytest.approx(right / 12)
 
 
 def test_loss_starts_near_ln_4() -> None:
@@ -153,15 +153,15 @@ def test_images_without_up_and_down_cannot_beat_chance(images: str, training: bo
     rotation = method().train(training)
     torch.nn.init.normal_(rotation.head.weight)  # confident, and wrong three times out of four
     with torch.no_grad():
-        found = rotation.loss(batch(x[images]))
-    assert torch.isfinite(found.total)
-    assert float(found.total) >= math.log(4) - 1e-6
-    assert float(found.parts["accuracy"]) == 0.25
+        result = rotation.loss(batch(x[images]))
+    assert torch.isfinite(result.total)
+    assert float(result.total) >= math.log(4) - 1e-6
+    assert float(result.parts["accuracy"]) == 0.25
 
 
 def test_one_image_is_a_batch_of_four() -> None:
-    found = method().train().loss(batch(noise(1)))
-    assert torch.isfinite(found.total)
+    result = method().train().loss(batch(noise(1)))
+    assert torch.isfinite(result.total)
 
 
 def test_gradients_reach_encoder_and_head() -> None:
@@ -177,12 +177,12 @@ def test_learns_which_way_is_up() -> None:
     for _ in range(20):
         x = torch.rand(8, 3, SIDE, SIDE) * 0.5
         x[:, :, : SIDE // 2] += 0.5
-        found = rotation.loss(batch(x))
+        result = rotation.loss(batch(x))
         optimizer.zero_grad()
-        found.total.backward()
+        result.total.backward()
         optimizer.step()
-    assert float(found.parts["accuracy"]) == 1.0
-    assert float(found.total.detach()) < 0.1
+    assert float(result.parts["accuracy"]) == 1.0
+    assert float(result.total.detach()) < 0.1
 
 
 # --- what people see ----------------------------------------------------------------------------------------------

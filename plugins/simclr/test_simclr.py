@@ -82,8 +82,8 @@ def test_the_recipe_of_small_images_has_no_blur() -> None:
     ("size", "blur", "p"), [(64, None, 0), (65, None, 0.5), (96, None, 0.5), (32, 0.3, 0.3), (96, 0, 0)]
 )
 def test_blur_follows_the_image_size_unless_said(size: int, blur: float | None, p: float) -> None:
-    found = [op.p for op in SimCLR.recipe(Params(blur=blur), size).views[0].ops if isinstance(op, GaussianBlur)]
-    assert found == ([p] if p else [])
+    result = [op.p for op in SimCLR.recipe(Params(blur=blur), size).views[0].ops if isinstance(op, GaussianBlur)]
+    assert result == ([p] if p else [])
 
 
 def test_the_papers_recipe_can_be_asked_for() -> None:

@@ -209,19 +209,19 @@ def test_loss_is_nt_xent_of_the_projections(method: Method, views: Views) -> Non
     simclr, batch = method(temperature=0.3).eval(), views()
     with torch.no_grad():
         z1, z2 = (simclr.projector(simclr.encoder(view)) for view in batch.views)
-        found = simclr.loss(batch)
-    assert float(found.total) == pytest.approx(interleaved(z1, z2, 0.3), abs=1e-5)
-    assert set(found.parts) == {"retrieval"}
+        result = simclr.loss(batch)
+    assert float(result.total) == pytest.approx(interleaved(z1, z2, 0.3), abs=1e-5)
+    assert set(result.parts) == {"retrieval"}
 
 
 def test_retrieval_against_a_loop() -> None:
     z1, z2 = pairs(10, 4, seed=3)
     z = torch.cat([z1, z2]).tolist()
-    found = 0
+    result = 0
     for i in range(20):
         best = max((k for k in range(20) if k != i), key=lambda k: sim(z[i], z[k]))
-        found += best == (i + 10) % 20
-    assert float(retrieval(z1, z2)) == pytest.approx(found / 20)
+        result += best == (i + 10) % 20
+    assert float(retrieval(z1, z2)) == pytest.approx(result / 20)
     assert float(retrieval(z1, z1)) == 1
 
 

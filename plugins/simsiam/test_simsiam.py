@@ -63,9 +63,9 @@ def test_the_gradient_is_stopped(pair: Make, method: Make, batch: Make) -> None:
         return torch.autograd.grad(loss, first, retain_graph=True)[0]
 
     own = whole.loss(Batch(tuple(view.double() for view in views), torch.arange(8))).total
-    (found,) = torch.autograd.grad(own, first)
-    torch.testing.assert_close(found, gradient(z1.detach(), z2.detach()), rtol=1e-9, atol=1e-12)
-    assert float((found - gradient(z1, z2)).norm() / found.norm()) > 0.01
+    (result,) = torch.autograd.grad(own, first)
+    torch.testing.assert_close(result, gradient(z1.detach(), z2.detach()), rtol=1e-9, atol=1e-12)
+    assert float((result - gradient(z1, z2)).norm() / result.norm()) > 0.01
 
 
 def test_the_loss_is_symmetric_and_the_mean_of_both_directions(method: Make, batch: Make) -> None:

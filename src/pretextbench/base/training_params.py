@@ -72,9 +72,9 @@ class Pretrain(Section):
     def _exactly_one_budget(self) -> Self:
         given = {name: getattr(self, name) for name in BUDGETS}
         if len([value for value in given.values() if value is not None]) != 1:
-            found = ", ".join(f"{name}: {'null' if value is None else f'{value:g}'}" for name, value in given.items())
+            listed = ", ".join(f"{name}: {'null' if value is None else f'{value:g}'}" for name, value in given.items())
             raise ValueError(
-                f"give exactly one of `images`, `epochs` and `multiply_adds`, the others null; found {found}"
+                f"give exactly one of `images`, `epochs` and `multiply_adds`, the others null; found {listed}"
             )
         return self
 

@@ -77,8 +77,10 @@ def _say_if_open(project: Path, picked: str) -> None:
     answer = project / REPORTS / "recommendation.md"
     text = answer.read_text(encoding="utf-8") if answer.is_file() else ""
     if lead := re.search(r"\*\*(Open: .*?)\*\*", text):
-        said = lead[1].rstrip(".")
-        typer.echo(f'note: the report says "{said}". Validation picked {picked}, so `best` is {picked}.', err=True)
+        lead_sentence = lead[1].rstrip(".")
+        typer.echo(
+            f'note: the report says "{lead_sentence}". Validation picked {picked}, so `best` is {picked}.', err=True
+        )
 
 
 def _board(path: Path) -> list[dict[str, str]]:

@@ -60,10 +60,10 @@ def given_labels(
     if reader.are_links(folder, asked):
         return None
     tell("reading the labels")
-    found = reader.given(folder, asked, layout)
-    for note in found.labels.notes:
+    result = reader.given(folder, asked, layout)
+    for note in result.labels.notes:
         console().print(plain(note))
-    return found
+    return result
 
 
 def typed_choices(given: "Given | None", group: str | None, drop_duplicates: bool) -> "Iterator[Choice]":

@@ -94,14 +94,14 @@ def _varied(place: Path, counts: Any) -> Any:
 
 def _one_kind(place: Path, names: Sequence[str], kinds: Sequence[str], of: Rows, kind: Rows) -> Rows:
     """The class of each image, which is its only kind of object; -1 where it has none."""
-    found = marked(len(names), len(kinds), of[:0], of, kind) == 1
-    several = np.flatnonzero(found.sum(1) > 1)
+    present = marked(len(names), len(kinds), of[:0], of, kind) == 1
+    several = np.flatnonzero(present.sum(1) > 1)
     if len(several):
         raise UserError(
             f"{place}: {len(several):,} images have objects of several kinds, such as {names[several[0]]}: with `task: "
             "class` each has one. Choose `multi-label`, or name the kinds in prepare.columns."
         )
-    return np.where(found.any(1), found.argmax(1), UNKNOWN)
+    return np.where(present.any(1), present.argmax(1), UNKNOWN)
 
 
 def _below(place: Path, suffix: str) -> list[Path]:
@@ -122,10 +122,10 @@ def _objects(place: Path) -> Objects:
 
 def _collected(format: str, pairs: Sequence[tuple[str, Sequence[str]]], order: Sequence[str] = ()) -> Objects:
     """Objects from files and the kinds in each; kinds in the `order` of the format, else of the alphabet."""
-    kinds = list(order) or sorted({kind for _, found in pairs for kind in found})
+    kinds = list(order) or sorted({kind for _, objects in pairs for kind in objects})
     index = {kind: k for k, kind in enumerate(kinds)}
-    file_of = np.repeat(np.arange(len(pairs)), [len(found) for _, found in pairs])
-    kind_of = np.array([index[kind] for _, found in pairs for kind in found], np.int64)
+    file_of = np.repeat(np.arange(len(pairs)), [len(objects) for _, objects in pairs])
+    kind_of = np.array([index[kind] for _, objects in pairs for kind in objects], np.int64)
     return Objects(format, [file for file, _ in pairs], kinds, file_of, kind_of)
 
 
@@ -137,12 +137,12 @@ def _voc(place: Path, files: Sequence[Path]) -> Objects:
             content = _content(file)
             if b"<!ENTITY" in content:  # which may multiply a text without bounds
                 raise UserError(f"{file} defines entities, which no annotation needs. Remove them.")
-            found = [(node.findtext("name") or "").strip() for node in ElementTree.fromstring(content).iter("object")]
+            objects = [(node.findtext("name") or "").strip() for node in ElementTree.fromstring(content).iter("object")]
         except ElementTree.ParseError as error:
             raise UserError(f"{file} is damaged: {error}. Repair or remove it.") from None
-        if "" in found:
+        if "" in objects:
             raise UserError(f"{file}: an object has no <name>. Repair or remove it.")
-        pairs.append((file.relative_to(place).with_suffix("").as_posix(), found))
+        pairs.append((file.relative_to(place).with_suffix("").as_posix(), objects))
     return _collected("Pascal VOC", pairs)
 
 
@@ -151,15 +151,15 @@ def _yolo(place: Path, files: Sequence[Path]) -> Objects:
     names = _names(place)
     pairs = []
     for file in files:
-        found = []
+        objects = []
         for line in _content(file).decode("utf-8", "replace").splitlines():
             number, *box = line.split() or [""]
             if number and (not number.isdigit() or len(box) < 4):
                 raise UserError(f"{file} is no YOLO annotation: a line is {line[:60]!r}, not a kind and four numbers.")
             if number and names and int(number) >= len(names):
                 raise UserError(f"{file} names the kind {number}, and there are {len(names)} names: {some(names)}.")
-            found += [names[int(number)] if names else number] if number else []
-        pairs.append((file.relative_to(place).with_suffix("").as_posix(), found))
+            objects += [names[int(number)] if names else number] if number else []
+        pairs.append((file.relative_to(place).with_suffix("").as_posix(), objects))
     made = _collected("YOLO", pairs, names)
     missing = "" if names else "No classes.txt or data.yaml is beside them: kinds are named by their numbers."
     empty = "Images without a text file count as unlabelled; an empty one says that nothing is in the image."

@@ -97,12 +97,12 @@ class ImageLabels:
     def split_notes(self, parts: Mapping[str, Rows]) -> Iterator[str]:
         """Sentences on labels that cannot be learned or measured; `parts` are the images of each split."""
         if self.task in ("class", "multi-label"):
-            found = {split: self._counts(rows) for split, rows in parts.items()}
-            rare = [f"{self.names[k]} {n}" for k, n in enumerate(np.sum(list(found.values()), 0).tolist()) if n < FEW]
+            counts = {split: self._counts(rows) for split, rows in parts.items()}
+            rare = [f"{self.names[k]} {n}" for k, n in enumerate(np.sum(list(counts.values()), 0).tolist()) if n < FEW]
             if rare:
                 yield f"One image or none has these labels: {some(rare)}. They cannot be learned and measured."
             for split, use in (("train", "learned"), ("val", "chosen for"), ("test", "measured")):
-                absent = [self.names[k] for k in np.flatnonzero(found[split] == 0).tolist()]
+                absent = [self.names[k] for k in np.flatnonzero(counts[split] == 0).tolist()]
                 if absent:
                     yield f"No image of {split} has {len(absent):,} of the labels, so not {use}: {some(absent)}."
         elif self.task == "number":

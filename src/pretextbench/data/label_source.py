@@ -105,10 +105,10 @@ def _split_of(sheet: Sheet, images: Rows, names: Sequence[str]) -> list[str]:
             f"{sheet.table}: {len(twice):,} image(s) are in two splits, such as {names[twice.iloc[0]]} in "
             f"{' and '.join(both)}. Keep one."
         )
-    found = [""] * len(names)
+    splits = [""] * len(names)
     for image, split in zip(rows["image"], rows["split"], strict=True):
-        found[image] = "train" if split == "unlabelled" else split
-    return found
+        splits[image] = "train" if split == "unlabelled" else split
+    return splits
 
 
 def _groups(sheet: Sheet, column: int, images: Rows, count: int) -> tuple[Rows, list[str]]:

@@ -40,16 +40,16 @@ def values(sheet: Sheet, meant: Meaning, images: Rows, count: int) -> Values:
 
 def _flags(sheet: Sheet, columns: Sequence[int], images: Rows, count: int) -> Values:
     """A column of yes and no per label; of an image with several rows the largest: a yes in one of them."""
-    found = np.full((count, len(columns)), -1, np.int8)
+    result = np.full((count, len(columns)), -1, np.int8)
     there = images >= 0
     for k, i in enumerate(columns):
         words = pd.Series(sheet.columns[i], dtype=str).str.casefold()
         empty = -1 if set(words) & NO else 0  # where nobody writes 0, an empty cell is one
         cells = np.select([words.isin(YES), words.isin(NO), words == ""], [1, 0, empty], -1).astype(np.int8)
-        np.maximum.at(found[:, k], images[there], cells[there])
-    unknown = int((found[np.unique(images[there])] == -1).sum())
+        np.maximum.at(result[:, k], images[there], cells[there])
+    unknown = int((result[np.unique(images[there])] == -1).sum())
     notes = [f"{unknown:,} cells are empty or -1: these labels are unknown."] if unknown else []
-    return [sheet.head[i] for i in columns], found, notes
+    return [sheet.head[i] for i in columns], result, notes
 
 
 def _several(table: Path, name: str, column: pd.Series, mark: str, rows: Rows, count: int) -> Values:
@@ -67,18 +67,18 @@ def _several(table: Path, name: str, column: pd.Series, mark: str, rows: Rows, c
     sizes = np.array([len(labels) for labels in parts], np.int64)
     lengths, starts = sizes[codes], (np.cumsum(sizes) - sizes)[codes]  # of the labels of each row, in `kinds`
     positions = np.arange(lengths.sum()) + np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
-    found = marked(count, len(names), rows[(column != "").to_numpy()], np.repeat(rows, lengths), kinds[positions])
+    result = marked(count, len(names), rows[(column != "").to_numpy()], np.repeat(rows, lengths), kinds[positions])
     empty = int((column == "").sum())
     notes = [f"{empty:,} rows name no label: unknown."] if empty else []
-    return names, found, [*notes, *similar_names(names)]
+    return names, result, [*notes, *similar_names(names)]
 
 
 def marked(count: int, labels: int, listed: Rows, images: Rows, kinds: Rows) -> npt.NDArray[np.int8]:
     """(count, labels): 1 at each pair of `images` and `kinds`, else 0 for an image that is `listed`, -1 for another."""
-    found = np.full((count, labels), -1, np.int8)
-    found[listed] = 0
-    found[images, kinds] = 1
-    return found
+    result = np.full((count, labels), -1, np.int8)
+    result[listed] = 0
+    result[images, kinds] = 1
+    return result
 
 
 def _classes(table: Path, column: pd.Series, rows: Rows, count: int) -> Values:
@@ -88,10 +88,10 @@ def _classes(table: Path, column: pd.Series, rows: Rows, count: int) -> Values:
     notes = check_classes(table, given)
     names = sorted(set(given))
     index = {name: k for k, name in enumerate(names)}
-    found = np.full(count, -1, np.int64)
+    result = np.full(count, -1, np.int64)
     there = (labels != "").to_numpy()
-    found[rows[there]] = labels[there].map(index).to_numpy(np.int64)
-    return names, found, [*empty_note(column.tolist()), *notes, *similar_names(names)]
+    result[rows[there]] = labels[there].map(index).to_numpy(np.int64)
+    return names, result, [*empty_note(column.tolist()), *notes, *similar_names(names)]
 
 
 def _numbers(sheet: Sheet, name: str, column: pd.Series, rows: Rows, count: int) -> Values:
@@ -114,13 +114,13 @@ def _numbers(sheet: Sheet, name: str, column: pd.Series, rows: Rows, count: int)
         )
     there = ~np.isnan(numbers)
     _alike(table, pd.Series(numbers[there]), rows[there], "numbers")
-    found = np.full(count, np.nan)
-    found[rows[there]] = numbers[there]
-    if not there.any() or np.nanmin(found) == np.nanmax(found):
+    result = np.full(count, np.nan)
+    result[rows[there]] = numbers[there]
+    if not there.any() or np.nanmin(result) == np.nanmax(result):
         kind = f"all {there.sum():,} numbers are {numbers[there][0]:g}" if there.any() else "no image has a number"
         raise UserError(f"{table}: the column {name} has nothing to predict: {kind}. Choose another column.")
     notes = [f"{(~there).sum():,} rows have no number: unknown."] if not there.all() else []
-    return [name], found, notes
+    return [name], result, notes
 
 
 def _alike(table: Path, values: "pd.Series[Any]", rows: Rows, what: str) -> None:

@@ -26,8 +26,8 @@ def among(place: Path, root: Path, names: Sequence[str]) -> set[int]:
         below = folder.is_dir() and folder != root and folder.is_relative_to(os.path.abspath(root))
         return {i for i, name in enumerate(names) if below and (root / name).absolute().is_relative_to(folder)}
     numbers = {Path(os.path.abspath(root / name)): i for i, name in enumerate(names)}
-    found = (numbers.get(Path(os.path.abspath(_filled(place, name)))) for name in names)
-    return {i for i in found if i is not None}
+    indices = (numbers.get(Path(os.path.abspath(_filled(place, name)))) for name in names)
+    return {i for i in indices if i is not None}
 
 
 def _filled(pattern: Path, name: str) -> Path:
@@ -47,21 +47,21 @@ def matched(place: Path, names: Sequence[str]) -> tuple[list[Path | None], str]:
                 f"prepare.labels: no image has a mask at {place}. {STEM} stands for its name without suffix."
             )
         return files, ""
-    found = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and not is_system(file.name))
-    by_path = {file.relative_to(place).with_suffix("").as_posix(): file for file in found}
+    masks = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and not is_system(file.name))
+    by_path = {file.relative_to(place).with_suffix("").as_posix(): file for file in masks}
     files = [by_path.get(Path(name).with_suffix("").as_posix()) for name in names]
-    times = Counter(file.stem for file in found)
-    by_stem = {file.stem: file for file in found if times[file.stem] == 1}
+    times = Counter(file.stem for file in masks)
+    by_stem = {file.stem: file for file in masks if times[file.stem] == 1}
     best, how = files, ""
     for before, after in (("", ""), *_affixes(list(by_stem), [Path(name).stem for name in names])):
         named = [by_stem.get(f"{before}{Path(name).stem}{after}") for name in names]
         if sum(file is not None for file in named) > sum(file is not None for file in best):
             best, how = named, f", named {before}{STEM}{after}"
-    if 2 * sum(file is not None for file in best) < min(len(found), len(names)):
+    if 2 * sum(file is not None for file in best) < min(len(masks), len(names)):
         raise UserError(
             f"prepare.labels: {sum(file is not None for file in best):,} of {len(names):,} images have a mask in "
             f"{place}: a mask has the name of its image ({some([Path(name).stem for name in names], 2)}), found: "
-            f"{some([file.name for file in found], 2)}. Give a pattern, such as {place}/{STEM}_mask.png."
+            f"{some([file.name for file in masks], 2)}. Give a pattern, such as {place}/{STEM}_mask.png."
         )
     return best, how
 

@@ -64,8 +64,8 @@ def _lines(text: str) -> list[str] | dict[int, str]:
     colours = [match for line in lines if (match := LINE.match(line))]
     if not colours:
         return lines
-    found = {}
+    result = {}
     for match in colours:
         r, g, b = (int(match[part]) for part in "rgb")
-        found[int(r) if r == g == b else int(colour(np.int64(r), g, b))] = match["name"].strip()
-    return found
+        result[int(r) if r == g == b else int(colour(np.int64(r), g, b))] = match["name"].strip()
+    return result

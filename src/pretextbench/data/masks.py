@@ -53,8 +53,8 @@ class Masks:
             return canvas
         pixels = _pixels(file, self.images[image])
         order = np.argsort(self.values)
-        found = np.searchsorted(self.values[order], pixels).clip(max=len(order) - 1)
-        index = np.where(self.values[order][found] == pixels, order[found], IGNORE).astype(np.uint8)
+        positions = np.searchsorted(self.values[order], pixels).clip(max=len(order) - 1)
+        index = np.where(self.values[order][positions] == pixels, order[positions], IGNORE).astype(np.uint8)
         part = place((pixels.shape[1], pixels.shape[0]), side, fit)
         scaled = np.array(pil.fromarray(index).resize(part.size, pil.Resampling.NEAREST, box=part.box))
         left, top = part.corner

@@ -149,5 +149,5 @@ def at_pixels(maps: Tensor, pixels: npt.NDArray[np.int64], side: int) -> Tensor:
     numbers = torch.from_numpy(pixels).to(maps.device)
     x, y = numbers % side, torch.div(numbers, side, rounding_mode="floor")
     grid = (torch.stack([x, y], -1).float() * 2 + 1) / side - 1  # (B, P, 2): centres of pixels in [-1, 1]
-    found = F.grid_sample(maps, grid[:, :, None], mode="bilinear", padding_mode="border", align_corners=False)
-    return found[..., 0].transpose(1, 2)
+    result = F.grid_sample(maps, grid[:, :, None], mode="bilinear", padding_mode="border", align_corners=False)
+    return result[..., 0].transpose(1, 2)

@@ -148,13 +148,13 @@ class MultiLabel(Task):
 
 def _measured(targets: Array) -> list[tuple[int, Bools, Bools]]:
     """Of each label that some known image has and some has not: its number, the known images, which of them have it."""
-    found = []
+    result = []
     for k in range(targets.shape[1]):
         known = targets[:, k] >= 0
         positive = targets[known, k] > 0
         if positive.any() and not positive.all():
-            found.append((k, known, positive))
-    return found
+            result.append((k, known, positive))
+    return result
 
 
 def _solve(z: Tensor, variance: Tensor, y: Tensor, weights: Tensor, l2: float, steps: int, start: Tensor) -> Tensor:

@@ -38,9 +38,9 @@ def retrieve(queries: Tensor, bank: Tensor, asked: Tensor, labels: Tensor, chunk
         same = relevant(asked[start : start + chunk], labels)
         same = same.gather(1, similarity.argsort(stable=True, dim=1, descending=True))
         same = same[same.any(1)]
-        found = same.cumsum(1).double()
+        correct = same.cumsum(1).double()
         place = torch.arange(1, same.shape[1] + 1)
-        precisions.append((found / place * same).sum(1) / found[:, -1])
+        precisions.append((correct / place * same).sum(1) / correct[:, -1])
         hits.append(torch.stack([same[:, :k].any(1) for k in AT], 1))
         shares.append(same.double().mean(1))
     precision, hit = torch.cat(precisions), torch.cat(hits).double()

@@ -76,8 +76,8 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         pixels: list[npt.NDArray[np.uint8]] = []
         for path in paths:
             album = extract.gather(Path(path), "images", self.card_.grey_range)
-            found = album.read(range(len(album.names)), self.card_.image_size, "crop")
-            for name, image in zip(album.names, found, strict=True):
+            decoded = album.read(range(len(album.names)), self.card_.image_size, "crop")
+            for name, image in zip(album.names, decoded, strict=True):
                 if isinstance(image, str):
                     raise UserError(f"{album.root / name} cannot be read: {image}. Leave it out, or repair it.")
                 pixels.append(image)

@@ -158,7 +158,7 @@ def _turns(a: Curve, b: Curve, reach: float) -> list[Turn]:
     """The crossings of two curves: distinct before and after, in other orders."""
     signs, (gap, _) = _signs(a, b, reach), _gap(a, b)
     distinct = [i for i, sign in enumerate(signs) if sign]
-    found = []
+    turns = []
     for before, after in pairwise(distinct):
         if signs[before] != -signs[after]:
             continue
@@ -167,8 +167,8 @@ def _turns(a: Curve, b: Curve, reach: float) -> list[Turn]:
         up, down = (a, b) if signs[after] > 0 else (b, a)
         images, work = (math.exp(np.interp(share, (0, 1), np.log(x[i : i + 2]))) for x in (up.images, up.work))
         level = float(np.interp(share, (0, 1), up.accuracy[i : i + 2]))
-        found.append(Turn(up.name, down.name, images, work, level, late=i == len(gap) - 2))
-    return found
+        turns.append(Turn(up.name, down.name, images, work, level, late=i == len(gap) - 2))
+    return turns
 
 
 def _closing(a: Curve, b: Curve, reach: float) -> tuple[str, str] | None:

@@ -31,8 +31,8 @@ class Curves:
 def curves(group: Sequence[Run]) -> list[Curves]:
     """Those of the runs of a row that have predictions of corrupted images, at the row's layer."""
     stage = best_layers(group).get("linear")
-    found = [_curves(run, stage) for run in group] if stage else []
-    return [item for item in found if item is not None]
+    curves = [_curves(run, stage) for run in group] if stage else []
+    return [item for item in curves if item is not None]
 
 
 def _curves(run: Run, stage: str) -> Curves | None:

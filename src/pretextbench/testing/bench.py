@@ -66,8 +66,8 @@ def judge(method: Method, checks: Mapping[str, Check]) -> Iterator[Verdict]:
     """Run all checks in order, also after a failure; yields each verdict at once."""
     for name, check in checks.items():
         started = time.perf_counter()
-        state, found, hint = _outcome(check, method)
-        yield Verdict(name, meaning(check), state, round(time.perf_counter() - started, 3), found, hint)
+        state, result, hint = _outcome(check, method)
+        yield Verdict(name, meaning(check), state, round(time.perf_counter() - started, 3), result, hint)
 
 
 def _outcome(check: Check, method: Method) -> tuple[Literal["ok", "failed", "skipped"], str, str]:

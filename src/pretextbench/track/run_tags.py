@@ -34,8 +34,8 @@ def bookkeeping(tags: Mapping[str, str]) -> dict[str, Any]:
     notes |= {"marked": int(old["marked"])} if "marked" in old else {}
     notes |= {"members": old["members"].split()} if "members" in old else {}
     notes |= {"marks": json.loads(old["marks"])} if "marks" in old else {}
-    told = {name.removeprefix(TOLD): int(value) for name, value in old.items() if name.startswith(TOLD)}
-    return notes | ({"told": told} if told else {})
+    result = {name.removeprefix(TOLD): int(value) for name, value in old.items() if name.startswith(TOLD)}
+    return notes | ({"told": result} if result else {})
 
 
 def text(notes: Mapping[str, Any]) -> str:

@@ -147,10 +147,10 @@ def other_schema(uri: str) -> str:
         return ""
     if schemas == [wanted]:
         return ""
-    found = f"{path} is of another MLflow: it has schema {', '.join(schemas)}, not {wanted}"
+    problem = f"{path} is of another MLflow: it has schema {', '.join(schemas)}, not {wanted}"
     if set(schemas) <= _migrations()["revision"]:
-        return f"{found}. Copy the file, then run `{upgrade(uri)}`."
-    return f"{found}. It is newer: install that MLflow, or move the file away, and the next run starts a new one."
+        return f"{problem}. Copy the file, then run `{upgrade(uri)}`."
+    return f"{problem}. It is newer: install that MLflow, or move the file away, and the next run starts a new one."
 
 
 def schema() -> str | None:
