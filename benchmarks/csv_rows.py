@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 
-def finished(table: Path, key: Mapping[str, object]) -> dict[str, Any] | None:
-    """The row with these values."""
+def find(table: Path, key: Mapping[str, object]) -> list[dict[str, Any]]:
+    """The rows with these values."""
     if not table.is_file():
-        return None
+        return []
     with table.open() as file:
-        return next((r for r in csv.DictReader(file) if all(r[k] == str(v) for k, v in key.items())), None)
+        return [row for row in csv.DictReader(file) if all(row[k] == str(v) for k, v in key.items())]
 
 
 def append(table: Path, columns: Sequence[str], row: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Search of the methods' defaults: `uv run python -m benchmarks.search [--data FOLDER] [--images N] METHOD ...`.
+"""Search of the methods' defaults: `uv run python -m benchmarks.search [--data FOLDER] [--again N] METHOD ...`.
 
 Every method gets the same five trials, one change each: its defaults, half of the batch, a third and three times the
 learning rate, and another value of the first parameter that its `search` names. A change that helps is kept for the
@@ -6,6 +6,7 @@ trials after it. The first batch is the one that was the default when the search
 score is the accuracy of the linear probe on the validation images at the stage that they choose; test images are never
 opened.
 Each trial runs on one thread and is a row of results/search.csv. A trial that has a row is not run again.
+`--again N` trains the two best trials once more, with N images seen, and the defaults of today next to them.
 """
 
 import argparse
@@ -36,9 +37,22 @@ from pretextbench.train.budget import Job
 from pretextbench.train.pretrain import pretrain
 
 TABLE = RESULTS / "search.csv"
-COLUMNS = ("data", "images", "method", "trial", "settings", "linear", "stage", "knn", "knn_stage", "seconds")
+COLUMNS = (
+    "data",
+    "images",
+    "method",
+    "trial",
+    "settings",
+    "linear",
+    "stage",
+    "knn",
+    "knn_stage",
+    "seconds",
+    "precision",
+)
 Settings = dict[str, Any]
 BATCH = 128  # of the first trial: the default when the search began; the search itself made it 64
+DEFAULTS = "1"  # the trial whose settings are the defaults of today: half of that batch
 
 
 def candidates(method: str, best: Settings, trial: int) -> Settings:
@@ -63,7 +77,7 @@ def search(method: str, data: Prepared, name: str, images: int) -> None:
     for trial in range(5):
         settings = candidates(method, best, trial)
         key = {"data": name, "images": images, "method": method, "trial": trial}
-        row = rows.finished(TABLE, key)
+        row = next(iter(rows.find(TABLE, key)), None)
         if row is None:
             try:
                 row = {**key, "settings": json.dumps(settings), **measure(method, settings, data, images)}
@@ -76,7 +90,22 @@ def search(method: str, data: Prepared, name: str, images: int) -> None:
             best, score = json.loads(row["settings"]), float(row["linear"])
 
 
-def measure(method: str, settings: Settings, data: Prepared, images: int, seed: int = 0) -> dict[str, Any]:
+def again(method: str, data: Prepared, name: str, images: int, more: int) -> None:
+    """The two best trials of a search of `images` and the defaults, with `more` images seen."""
+    trials = rows.find(TABLE, {"data": name, "images": images, "method": method})
+    ranked = sorted(trials, key=lambda row: -float(row["linear"]))
+    chosen = ranked[:2] + [row for row in ranked[2:] if row["trial"] == DEFAULTS]
+    for row in chosen:
+        key = {"data": name, "images": more, "method": method, "trial": row["trial"]}
+        if not rows.find(TABLE, key):
+            values = measure(method, json.loads(row["settings"]), data, more, precision="auto")
+            rows.append(TABLE, COLUMNS, {**key, "settings": row["settings"], **values})
+        print(*rows.find(TABLE, key), flush=True)
+
+
+def measure(
+    method: str, settings: Settings, data: Prepared, images: int, seed: int = 0, precision: str = "fp32"
+) -> dict[str, Any]:
     """Train once and judge by validation."""
     with tempfile.TemporaryDirectory() as folder:
         plugin, cls = registry.find(method), registry.load(method)
@@ -89,13 +118,17 @@ def measure(method: str, settings: Settings, data: Prepared, images: int, seed: 
             cls,
             params,
             encoder,
-            Pretrain(images=images, batch_size=BATCH, precision="fp32"),
+            Pretrain(images=images, batch_size=BATCH, precision=precision),
             recipe,
             derived,
             seed,
         )
         card = pretrain(job, data, Path(folder) / "encoder", Path(folder) / "scratch", show=False)
-        return {**judge(encoder_folder.load(Path(folder) / "encoder")[0], data), "seconds": card.seconds}
+        return {
+            **judge(encoder_folder.load(Path(folder) / "encoder")[0], data),
+            "seconds": card.seconds,
+            "precision": card.precision,
+        }
 
 
 def batches(data: Prepared) -> Iterator[torch.Tensor]:
@@ -130,6 +163,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of images with train/ and test/; default: the generated data")
     parser.add_argument("--images", type=int, default=24_000, help="images seen in each training")
+    parser.add_argument(
+        "--again", type=int, metavar="N", help="train the two best trials once more, with N images seen"
+    )
     known = [name for name in registry.available() if name not in get_args(Control)]
     parser.add_argument("methods", nargs="+", metavar="METHOD", choices=known)
     words = parser.parse_args()
@@ -140,7 +176,11 @@ def main() -> None:
         prepare(Prepare.model_validate(source if words.data else {"source": "synthetic"}), images, labels)
         data = Prepared(images, labels)
         for method in words.methods:
-            search(method, data, words.data.name if words.data else "generated", words.images)
+            name = words.data.name if words.data else "generated"
+            if words.again:
+                again(method, data, name, words.images, words.again)
+            else:
+                search(method, data, name, words.images)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ The recipe that lightly publishes (benchmarks/rows/published.py) on ResNet-10 x1
 per arm, each a difference between this project and lightly's script. FOLDER has train/ and test/, one folder per class.
 The score is lightly's k-NN (k = 200, T = 0.1) on the last stage, on validation images; test images are never opened.
 Each training runs on one thread and is a row of results/simclr_gap.csv. What has a row is not run again.
+`--defaults` takes the plugin's own recipe instead, and adds the probes of benchmarks/search.py, each at its best stage.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from benchmarks import csv_rows
 from benchmarks.harness import RESULTS
 from benchmarks.rows.published import RECIPE
+from benchmarks.search import judge
 from pretextbench import registry
 from pretextbench.augment.kernels import FastColorJitter
 from pretextbench.augment.pipeline import SHARED
@@ -38,7 +40,7 @@ from pretextbench.train.budget import Job
 from pretextbench.train.pretrain import pretrain
 
 TABLE = RESULTS / "simclr_gap.csv"
-COLUMNS = ("arm", "seed", "images", "knn", "seconds")
+COLUMNS = ("arm", "seed", "images", "knn", "seconds", "recipe", "data", "linear", "best_knn")
 SimCLR: Any = registry.load("simclr")
 BATCH = 128
 OPTIMIZER = {**RECIPE["optimizer"], "lr": 0.06}  # type: ignore[dict-item]  # lightly: 0.06 for 128 images
@@ -108,12 +110,13 @@ ORDER_BY_BATCH = FastColorJitter.apply_transform
 ARMS = ("as it is", "initialisation of torch", "norms per view", "decay of norms", "JPEG", "order per image")
 
 
-def measure(arm: str, seed: int, folders: tuple[Path, Path], images: int) -> dict[str, Any]:
-    """Train once; k-NN on validation and seconds."""
+def measure(arm: str, seed: int, folders: tuple[Path, Path], images: int, defaults: bool) -> dict[str, Any]:
+    """Train once; k-NN on validation and seconds, with `defaults` the linear probe too."""
     method = {"initialisation of torch": TorchInitialised, "norms per view": ViewByView}.get(arm, SimCLR)
     data = (Compressed if arm == "JPEG" else Prepared)(*folders)
-    params = method.Params.model_validate({**RECIPE, "optimizer": OPTIMIZER})
-    budget = Pretrain(images=images, batch_size=BATCH, precision="fp32", log_every=100)
+    params = method.Params.model_validate({} if defaults else {**RECIPE, "optimizer": OPTIMIZER})
+    batch = Pretrain().batch_size if defaults else BATCH
+    budget = Pretrain(images=images, batch_size=batch, precision="fp32", log_every=100)
     recipe, encoder = method.recipe(params, data.image_size), EncoderParams(name="resnet10", width=16)
     job = Job(registry.find("simclr"), arm, method, params, encoder, budget, recipe, {}, seed)
     jitter = order_by_image if arm == "order per image" else ORDER_BY_BATCH
@@ -124,7 +127,9 @@ def measure(arm: str, seed: int, folders: tuple[Path, Path], images: int) -> dic
     ):
         card = pretrain(job, data, Path(folder) / "encoder", Path(folder) / "scratch", show=False)
         network, _ = encoder_folder.load(Path(folder) / "encoder")
-    return {"knn": round(100 * accuracy(network, data), 2), "seconds": card.seconds}
+    scores = judge(network, data) if defaults else {}
+    row = {"knn": round(100 * accuracy(network, data), 2), "seconds": card.seconds}
+    return {**row, "linear": scores.get("linear"), "best_knn": scores.get("knn")}
 
 
 def _groups(arm: str) -> Any:
@@ -143,7 +148,8 @@ def accuracy(network: nn.Module, data: Prepared) -> float:
 def main() -> None:
     """Train each arm with each seed, seed by seed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simclr_gap", description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", help="default: the generated data")
+    parser.add_argument("--defaults", action="store_true", help="the recipe of the plugin, in place of lightly's")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--images", type=int, default=48_000, help="images seen in each training")
@@ -152,12 +158,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         folders = Path(folder) / "images", Path(folder) / "labels"
         source = {"source": "folder", "path": str(words.folder), "image_size": 32}
-        prepare(Prepare.model_validate(source), *folders)
+        prepare(Prepare.model_validate(source if words.folder else {"source": "synthetic"}), *folders)
+        name = words.folder.name if words.folder else "generated"
+        recipe = "defaults" if words.defaults else "lightly"
         for seed in words.seeds:
             for arm in words.arms:
-                key = {"arm": arm, "seed": seed, "images": words.images}
-                if csv_rows.finished(TABLE, key) is None:
-                    csv_rows.append(TABLE, COLUMNS, row := {**key, **measure(arm, seed, folders, words.images)})
+                key = {"arm": arm, "seed": seed, "images": words.images, "recipe": recipe, "data": name}
+                if not csv_rows.find(TABLE, key):
+                    row = {**key, **measure(arm, seed, folders, words.images, words.defaults)}
+                    csv_rows.append(TABLE, COLUMNS, row)
                     print(row, flush=True)
 
 
