@@ -1,5 +1,6 @@
 """The project is found from anywhere inside it; outside, the message says how to get one."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,20 @@ def test_another_dvc_project_is_not_taken_for_one(project: Path, missing: str) -
     (project / missing).rmdir()
     with pytest.raises(UserError, match=rf"dvc\.yaml is not pretextbench's: the folder has no {missing}/"):
         root()
+
+
+@pytest.mark.parametrize(("name", "part"), [("my%20images", "'%20'"), ("is it?", "'?'"), ("a#b", "'#'")])
+def test_a_folder_that_is_another_one_in_an_address(project: Path, tmp_path: Path, name: str, part: str) -> None:
+    """MLflow wrote to `my images`, and Prefect's server did not start, where the project was in `my%20images`."""
+    moved = project.rename(tmp_path / name)
+    with pytest.raises(UserError, match=rf"The project is in .*{re.escape(name)}: .* read {re.escape(part)} in a path"):
+        root(moved)
+
+
+@pytest.mark.parametrize("name", ["50%", "50% zebras", "a b", "größe"])
+def test_a_folder_with_another_unusual_name(project: Path, tmp_path: Path, name: str) -> None:
+    moved = project.rename(tmp_path / name)
+    assert root(moved) == moved
 
 
 def test_a_working_folder_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url
 
 from pretextbench.track import store
 
@@ -180,16 +179,6 @@ def test_a_store_of_another_mlflow_is_one_sentence(schema: str, advice: str | No
     (tmp_path / "mlflow.db").write_text("no database" * 100)
     assert store.other_schema(uri) == ""
     assert store.other_schema("postgresql://host/db") == ""
-
-
-@pytest.mark.parametrize("name", ["a b", "my%20images", "50%", "is it?", "a#b"])
-def test_the_address_leads_to_the_file_whatever_the_folder_is_called(
-    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    uri, file = store.address(tmp_path / name), tmp_path / name / "mlflow.db"
-    assert make_url(uri).database == str(file)  # the library that opens it
-    assert store.file_path(uri) == file
 
 
 def test_a_database_that_cannot_be_made_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

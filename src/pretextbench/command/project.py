@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import socket
 import sys
 from pathlib import Path
@@ -21,18 +22,25 @@ GET = (
     "A project is a checkout of pretextbench's repository: clone it, run `uv sync` in it, go into it with `cd`, and "
     "type the command again."
 )
+MISREAD = re.compile("%[0-9A-Fa-f]{2}|[?#]")  # these stand for something else in an address, such as a database's
 
 
 def root(start: Path | None = None) -> Path:
     """The nearest folder upwards from `start` (default: the working folder) that holds dvc.yaml.
 
     Raises:
-        UserError: there is none, or it is the project of another program; says how to get one.
+        UserError: there is none, or it is the project of another program; says how to get one. Or MLflow and Prefect
+            would read its path as another one.
     """
     base = _working_folder() if start is None else start.resolve()
     folder = next((folder for folder in (base, *base.parents) if (folder / MARKS[0]).is_file()), None)
     if folder is None:
         raise UserError(f"{base} is not inside a project: neither it nor a folder above it holds dvc.yaml. {GET}")
+    if misread := MISREAD.search(str(folder)):
+        raise UserError(
+            f"The project is in {folder}: MLflow and Prefect read {misread[0]!r} in a path as part of an address. "
+            "Rename the folder: its path may not have `?`, `#`, or `%` before two hexadecimal digits."
+        )
     missing = [name for name in MARKS[1:] if not (folder / name).is_dir()]
     if missing:
         raise UserError(f"{folder / MARKS[0]} is not pretextbench's: the folder has no {missing[0]}/. {GET}")

@@ -36,7 +36,7 @@ class Store:
 
 def address(root: Path) -> str:
     """Address of the store of the project at `root`: MLFLOW_TRACKING_URI, else its mlflow.db (absolute path)."""
-    return os.environ.get(URI) or f"sqlite:///{urllib.parse.quote(str(root.resolve() / 'mlflow.db'), safe='/ ')}"
+    return os.environ.get(URI) or f"sqlite:///{root.resolve() / 'mlflow.db'}"
 
 
 def file_path(uri: str) -> Path | None:
