@@ -27,6 +27,7 @@ PRIVATE = ("fingerprint", WORK)  # of an entry: no stage depends on it
 
 def main() -> None:
     """Check all parameters and list the contestants."""
+    layout.require_plain_path(layout.root())
     text = read_text(layout.PARAMS)
     params = parse_text(text, str(layout.PARAMS))
     for place in (params.prepare.path, params.prepare.labels, params.transfer.path):

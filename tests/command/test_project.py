@@ -7,6 +7,7 @@ import pytest
 
 from pretextbench.command.project import root
 from pretextbench.errors import UserError
+from stages import inventory
 
 
 def test_found_from_inside_and_from_below(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,11 +31,17 @@ def test_another_dvc_project_is_not_taken_for_one(project: Path, missing: str) -
 
 
 @pytest.mark.parametrize(("name", "part"), [("my%20images", "'%20'"), ("is it?", "'?'"), ("a#b", "'#'")])
-def test_a_folder_that_is_another_one_in_an_address(project: Path, tmp_path: Path, name: str, part: str) -> None:
+def test_a_folder_that_is_another_one_in_an_address(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, part: str
+) -> None:
     """MLflow wrote to `my images`, and Prefect's server did not start, where the project was in `my%20images`."""
     moved = project.rename(tmp_path / name)
-    with pytest.raises(UserError, match=rf"The project is in .*{re.escape(name)}: .* read {re.escape(part)} in a path"):
+    refusal = rf"The project is in .*{re.escape(name)}: .* read {re.escape(part)} in a path"
+    with pytest.raises(UserError, match=refusal):
         root(moved)
+    monkeypatch.chdir(moved)
+    with pytest.raises(UserError, match=refusal):
+        inventory.main()  # the first stage of `dvc repro`
 
 
 @pytest.mark.parametrize("name", ["50%", "50% zebras", "a b", "größe"])

@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import re
 import socket
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from pretextbench.command.methods import names
 from pretextbench.errors import UserError
 from pretextbench.project.addresses import split_login, without_secrets
 from pretextbench.project.environment import require_pipeline
-from pretextbench.project.layout import PRETRAINED, REPORT
+from pretextbench.project.layout import PRETRAINED, REPORT, require_plain_path
 from pretextbench.project.run_options import OPTIONS, TARGETS, Option, command_line
 
 MARKS = ("dvc.yaml", "stages", "pipelines")  # what a checkout has and another DVC project has not
@@ -22,7 +21,6 @@ GET = (
     "A project is a checkout of pretextbench's repository: clone it, run `uv sync` in it, go into it with `cd`, and "
     "type the command again."
 )
-MISREAD = re.compile("%[0-9A-Fa-f]{2}|[?#]")  # these stand for something else in an address, such as a database's
 
 
 def root(start: Path | None = None) -> Path:
@@ -36,11 +34,7 @@ def root(start: Path | None = None) -> Path:
     folder = next((folder for folder in (base, *base.parents) if (folder / MARKS[0]).is_file()), None)
     if folder is None:
         raise UserError(f"{base} is not inside a project: neither it nor a folder above it holds dvc.yaml. {GET}")
-    if misread := MISREAD.search(str(folder)):
-        raise UserError(
-            f"The project is in {folder}: MLflow and Prefect read {misread[0]!r} in a path as part of an address. "
-            "Rename the folder: its path may not have `?`, `#`, or `%` before two hexadecimal digits."
-        )
+    require_plain_path(folder)
     missing = [name for name in MARKS[1:] if not (folder / name).is_dir()]
     if missing:
         raise UserError(f"{folder / MARKS[0]} is not pretextbench's: the folder has no {missing[0]}/. {GET}")

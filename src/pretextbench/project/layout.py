@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pretextbench.base.files import short_name
+from pretextbench.errors import UserError
 
 if TYPE_CHECKING:
     from pretextbench.params import Params
@@ -23,6 +24,19 @@ def root(start: Path | None = None) -> Path:
         if folder.parts[-3:] == (".dvc", "tmp", "exps"):
             return folder.parents[2]
     return project
+
+
+def require_plain_path(folder: Path) -> None:
+    """Refuse a project whose path is another one where it is part of an address: of a database, of MLflow's artifacts.
+
+    Raises:
+        UserError: the path has `?`, `#` or an escape such as `%20`.
+    """
+    if misread := re.search("%[0-9A-Fa-f]{2}|[?#]", str(folder)):
+        raise UserError(
+            f"The project is in {folder}: MLflow and Prefect read {misread[0]!r} in a path as part of an address. "
+            "Rename the folder: its path may not have `?`, `#`, or `%` before two hexadecimal digits."
+        )
 
 
 def borrow(path: str | None) -> None:
