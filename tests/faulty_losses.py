@@ -99,6 +99,18 @@ class MovesBufferInLoss(CountsColours):
         pass
 
 
+class MovesBufferLateByItself(CountsColours):
+    """Moves the centre by the images of its own process, in all steps but the first."""
+
+    def loss(self, batch):
+        loss = super().loss(batch)
+        self.last = loss.staged["colours"]
+        return loss
+
+    def after_step(self, progress, staged):
+        self.centre.lerp_((self.last if progress else staged["colours"]).mean(0), 0.1)
+
+
 class MovesBufferByItself(CountsColours):
     """Moves the centre once a step, by the images of its own process."""
 
@@ -112,5 +124,6 @@ class MovesBufferByItself(CountsColours):
         return Loss(loss.total)
 
     def after_step(self, progress, staged):
-        self.centre.lerp_(torch.cat(self.colours).mean(0), 0.1)
+        if self.colours:
+            self.centre.lerp_(torch.cat(self.colours).mean(0), 0.1)
         self.colours.clear()

@@ -12,6 +12,7 @@ from pretextbench import registry, testing
 from pretextbench.encoder import TokenEncoder
 from pretextbench.params import EncoderParams
 from pretextbench.testing.bench import advance, build
+from tests.forms import FORMS
 
 CONTROLS = {"random", "pixels", "untouched", "supervised"}  # no pretext methods: one learns, and from labels
 METHODS = sorted(set(registry.available()) - CONTROLS)
@@ -51,6 +52,23 @@ HERE = [pytest.param(name, marks=SLOW.get(name, ())) for name in testing.CHECKS 
 @pytest.mark.parametrize("name", METHODS)
 def test_contract(name, check):
     testing.CHECKS[check](registry.load(name))
+
+
+LOSSES = [
+    "gradients_reach",
+    "gradients_stay",
+    "buffers_staged",
+    "batch_of_one",
+    "half_precision",
+    "same_seed",
+]
+
+
+@pytest.mark.parametrize("check", [*LOSSES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+@pytest.mark.parametrize("form", FORMS)
+def test_other_forms_of_a_method(form, check):
+    """The checks of its loss and its state, with the parameters that make it another method."""
+    testing.CHECKS[check](form)
 
 
 @pytest.mark.parametrize("name", METHODS)

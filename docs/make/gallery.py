@@ -24,7 +24,10 @@ from pretextbench.train.pretrain import pretrain
 PICTURES = Path(__file__).parents[1] / "gallery"
 CONTROLS = {"pixels", "random", "supervised", "untouched"}
 ROWS, COLOURS = 3, 128  # images in a picture, colours of its palette
-IMAGES = 1_024  # seen by each method
+PAIRS = 8  # images whose two views each are compared in a matrix
+SAME = "two views"  # this picture is the same for many methods: one of them shows it
+SHOWS_VIEWS = "simclr"
+IMAGES = 8_000  # seen by each method
 TOKENS = EncoderParams(name="vit-tiny", depth=2, patch=4)  # for methods that need a vision transformer
 
 
@@ -35,9 +38,13 @@ class Painter(Observer):
         self.data, self.target = data, target
 
     def end(self, training: Training, diagnosis: Diagnosis) -> None:
-        """Write the pictures of a few validation images; others, such as a matrix of correlations, are left out."""
-        pictures = diagnose(training, self.data, ROWS, ROWS).pictures
-        sheet = Image.open(io.BytesIO(png([picture for picture in pictures if len(picture.images) == ROWS])))
+        """Write the pictures of a few validation images, and the matrices over some more."""
+        few, more = (diagnose(training, self.data, images, images).pictures for images in (ROWS, PAIRS))
+        pictures = [picture for picture in few if len(picture.images) == ROWS]
+        if self.target.stem != SHOWS_VIEWS:
+            pictures = [picture for picture in pictures if picture.title != SAME]
+        matrices = [picture for picture in more if len(picture.images) == 1]
+        sheet = Image.open(io.BytesIO(png([*pictures, *matrices])))
         sheet.quantize(COLOURS, dither=Image.Dither.NONE).save(self.target, optimize=True)
 
 

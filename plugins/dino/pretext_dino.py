@@ -86,7 +86,8 @@ class DINO(MultiCropMethod[Params]):
         require_batch("dino", data)
         hidden = (params.head_hidden, params.head_hidden)
         self.head = mlp(encoder.dim, *hidden, params.head_dim, norm=params.head_norm, gelu=True)
-        self.last = Prototypes(params.head_dim, prototype_count("dino", params.prototypes, USUAL, data.images))
+        count = prototype_count("dino", params.prototypes, USUAL, data.images)
+        self.last = Prototypes(params.head_dim, count, params.frozen)
         self.teacher = Twin(encoder, self.head, self.last)
         self.register_buffer("centre", torch.zeros(len(self.last.weight)))
 
@@ -108,7 +109,7 @@ class DINO(MultiCropMethod[Params]):
         require_images("dino", len(batch.index))
         outputs = self.taught(batch.views)
         z = self.project(batch.views)
-        scores = self.last(z, frozen=batch.progress < self.params.frozen)
+        scores = self.last(z)
         wanted = targets(outputs, self.centre, temperature=self.teacher_temperature(batch.progress))
         total = cross_view_entropy(wanted, scores, self.params.temperature)
         return Loss(total, staged={"centre": outputs.mean((0, 1))[None]})

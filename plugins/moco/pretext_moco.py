@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from pretextbench.encoder import Encoder
+from pretextbench.encoder import Encoder, TokenEncoder
 from pretextbench.method import Batch, Data, Loss, Picture
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
@@ -76,7 +76,10 @@ def within_batch(q: Tensor, k: Tensor, temperature: float) -> Tensor:
 
 
 class MoCo(PairMethod[Params]):
-    """The encoder, a projection head of two layers, their twin, and a queue (v2) or a prediction head (v3)."""
+    """The encoder, a projection head of two layers, their twin, and a queue (v2) or a prediction head (v3).
+
+    The heads of v3 on a vision transformer are the authors' for it: a layer more, and a last norm of the prediction.
+    """
 
     api_version = 1
     reference = "He 2020, Momentum contrast, arXiv:1911.05722; Chen 2020, arXiv:2003.04297; Chen 2021, arXiv:2104.02057"
@@ -92,8 +95,10 @@ class MoCo(PairMethod[Params]):
             self.projector, self.predictor = mlp(encoder.dim, *sizes, norm=False), None
             self.queue = Queue(params.queue, params.head_dim, batch=data.batch, owner="moco")
         else:
-            self.projector = mlp(encoder.dim, *sizes, last_norm="plain")
-            self.predictor = mlp(params.head_dim, *sizes, last_norm="plain")
+            tokens = isinstance(encoder, TokenEncoder)
+            deeper = (params.head_hidden,) if tokens else ()
+            self.projector = mlp(encoder.dim, *deeper, *sizes, last_norm="plain")
+            self.predictor = mlp(params.head_dim, *sizes, last_norm="plain" if tokens else "none", last_bias=False)
         self.twin = Twin(encoder, self.projector)
 
     def loss(self, batch: Batch) -> Loss:

@@ -11,8 +11,10 @@ from lightly.loss import NTXentLoss
 from pretext_moco import MoCo, Params, with_queue, within_batch
 from torch import Tensor, nn
 
+from pretextbench.encoder import build
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
+from pretextbench.params import EncoderParams
 
 Make = Callable[..., Any]
 TAU = 0.2
@@ -144,6 +146,23 @@ def test_bad_settings_are_refused_in_one_sentence(method: Make, batch: Make, fac
             method(form=form).loss(batch(1))
     with pytest.raises(UserError, match="normalises 4 groups of a batch, which needs at least 8 images"):
         method(norm_groups=4).loss(batch(4))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "hidden", "last"),
+    [(EncoderParams(name="resnet10", width=8), 1, False), (EncoderParams(name="vit-tiny", depth=1, patch=8), 2, True)],
+)
+def test_the_heads_of_v3_are_the_authors(encoder: EncoderParams, hidden: int, last: bool, facts: Data) -> None:
+    """facebookresearch/moco-v3, moco/builder.py, c349e6e: `_build_projector_and_predictor_mlps` of both networks."""
+    whole = MoCo(Params(form="v3"), build(encoder, 16, facts.mean, facts.std), facts)
+    assert whole.predictor is not None
+    middle, end = ["Linear", "BatchNorm1d", "ReLU"], ["Linear", "BatchNorm1d"]
+    assert [type(layer).__name__ for layer in whole.projector] == [*middle * hidden, *end]
+    assert [type(layer).__name__ for layer in whole.predictor] == [*middle, *(end if last else end[:1])]
+    layers = [*whole.projector, *whole.predictor]
+    assert all(layer.bias is None for layer in layers if isinstance(layer, nn.Linear))
+    ends = [whole.projector[-1], *([whole.predictor[-1]] if last else [])]
+    assert all(not layer.affine for layer in ends)
 
 
 def test_half_precision_does_not_reach_the_loss(rows: Make) -> None:

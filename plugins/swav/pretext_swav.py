@@ -63,6 +63,21 @@ class Params(MultiCropParams):
     queue: int = Field(0, ge=0, le=10**7, description="earlier embeddings that share the prototypes (paper: 0, 3840)")
 
 
+def require_full(queue: int, data: Data) -> None:
+    """Refuse a queue that is not full before the last step: it would never take part.
+
+    Raises:
+        UserError: the steps before the last one see fewer images than the queue takes.
+    """
+    if queue and data.budget and data.batch:
+        before = (max(1, round(data.budget / data.batch)) - 1) * data.batch
+        if queue > before:
+            raise UserError(
+                f"The queue of method 'swav' takes part when it is full, and {queue} embeddings are more than the "
+                f"{before} images that are seen before the last step. Lower `queue`, or raise the budget."
+            )
+
+
 class SwAV(MultiCropMethod[Params]):
     """The encoder, a projection head of two layers with batch norm and ReLU between them, and the prototypes."""
 
@@ -78,12 +93,8 @@ class SwAV(MultiCropMethod[Params]):
         require_batch("swav", data, whole=True)
         count = prototype_count("swav", params.prototypes, USUAL, data.images)
         self.head = mlp(encoder.dim, params.head_hidden, params.head_dim)
-        self.prototypes = Prototypes(params.head_dim, count)
-        if params.queue and data.budget and params.queue >= data.budget:
-            raise UserError(
-                f"The queue of method 'swav' takes part when it is full, and {params.queue} embeddings are not fewer "
-                f"than the {data.budget} images of the budget. Lower `queue`, or raise the budget."
-            )
+        self.prototypes = Prototypes(params.head_dim, count, params.frozen)
+        require_full(params.queue, data)
         sizes = [params.queue] * params.global_views if params.queue else []
         self.queues = nn.ModuleList(Queue(size, params.head_dim, data.batch, "swav") for size in sizes)
         self.register_buffer("full", torch.zeros((), dtype=torch.int64))
@@ -101,7 +112,7 @@ class SwAV(MultiCropMethod[Params]):
         require_images("swav", len(batch.index))
         z = self.project(batch.views)
         count = self.params.global_views
-        scores = self.prototypes(z, frozen=batch.progress < self.params.frozen)
+        scores = self.prototypes(z)
         total = cross_view_entropy(self.assign(scores[:count]), scores, self.params.temperature)
         staged = {f"z{i}": view for i, view in enumerate(z[:count])} if self.queues else {}
         return Loss(total, staged=staged)

@@ -12,10 +12,10 @@ from lightly.loss import SwaVLoss
 from pretext_swav import Params, SwAV
 from torch import Tensor
 
-from pretextbench import testing
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
 from pretextbench.parts import cross_view_entropy, sinkhorn
+from pretextbench.train.optim import no_step
 
 Make = Callable[..., Any]
 
@@ -45,6 +45,8 @@ def step(whole: SwAV, views: Batch) -> None:
     optimizer = torch.optim.AdamW(whole.parameters(), lr=1e-2)
     loss = whole.loss(views)
     loss.total.backward()
+    if id(whole.prototypes.weight) in no_step(whole, views.progress):
+        whole.prototypes.weight.grad = None
     optimizer.step()
     whole.after_step(views.progress, {name: rows.detach() for name, rows in loss.staged.items()})
 
@@ -129,22 +131,6 @@ def test_the_queue_joins_when_it_is_full_and_after_the_loss_alone(method: Make, 
     for queue in whole.queues:
         torch.testing.assert_close(queue.rows.norm(dim=1), torch.ones(16))
     assert not torch.equal(whole.queues[0].rows, whole.queues[1].rows)
-
-
-class QueuedParams(Params):
-    """With a queue, which the defaults have not."""
-
-    queue: int = 32
-
-
-class Queued(SwAV):
-    """SwAV with a queue by default, for a check of the kit."""
-
-    Params = QueuedParams
-
-
-def test_the_queues_do_not_depend_on_parts_and_processes() -> None:
-    testing.CHECKS["buffers_staged"](Queued)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """VICReg: two views are alike, every dimension varies, no two dimensions vary together (Bardes 2022, arXiv:2105.04906).
 
-Two random views of every image go through encoder and projection head: Z, Z' of (N, D). With d = N or D as the scaling
-says, equations 1 to 6 of the paper:
+Two random views of every image go through encoder and projection head: Z, Z' of (N, D). Equations 1 to 6 of the
+paper:
 
-    invariance  s(Z, Z') = mean squared distance of the pairs
+    invariance  s(Z, Z') = (1 / N) sum over the pairs of |z - z'|^2
     variance    v(Z) = mean over dimensions of max(0, 1 - sqrt(Var(z_j) + 1e-4))             Var unbiased
     covariance  c(Z) = (1 / D) sum of the squared covariances outside the diagonal           unbiased
     loss        = 25 s(Z, Z') + 25 [v(Z) + v(Z')] + 1 [c(Z) + c(Z')]

@@ -18,6 +18,7 @@ method says what to minimise. One loop trains them all; this is how each need is
 | tokens of patches, some of them dropped | `Requires(encoder=TokenEncoder)`: its `embed` and `encode` |
 | parameters that must not be decayed | a method `no_weight_decay` of their module, which names them |
 | parameters whose learning rate stays at its peak | a method `constant_rate` of their module, which names them |
+| parameters that stand still at first | a method `no_step(progress)` of their module, which names them |
 | a kind of encoder, a least image size, colour | `requires`: the host refuses a pair that cannot work |
 | parameters worth tuning on each data set | `search`: values of two at most; learning rate and batch are the host's |
 | statistics of the data set before training | `derive`, in the augment stage; its tensors are `data.derived` |

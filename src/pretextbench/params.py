@@ -108,7 +108,7 @@ class Compare(Section):
 
     name: OneLine | None = Field(None, description="of the MLflow experiment")
     methods: Annotated[tuple[MethodName, ...], AfterValidator(distinct)] = Field(
-        ("simclr", "rotation"), description="pretext methods, by entry-point name"
+        ("simclr", "colorization"), description="pretext methods, by entry-point name"
     )
     controls: Annotated[tuple[MethodName, ...], AfterValidator(distinct)] = Field(
         ("random", "pixels", "supervised"), description="rows that are not pretext methods"

@@ -5,12 +5,18 @@ import yaml
 
 from pretextbench.command.template import SHIPPED, Choice, check, fill
 from pretextbench.errors import UserError
+from pretextbench.params import Params, parse_text
 from tests.command.conftest import CHECKOUT
 
 
 def test_the_template_is_the_file_that_is_shipped() -> None:
     """To mend it: `cp params.yaml src/pretextbench/command/params.yaml`."""
     assert SHIPPED.read_text() == (CHECKOUT / "params.yaml").read_text()
+
+
+def test_it_shows_the_defaults() -> None:
+    shown = parse_text(SHIPPED.read_text(), "params.yaml").model_dump()
+    assert shown == Params().model_dump()
 
 
 def test_a_choice_changes_its_line_alone_and_gives_its_reason() -> None:

@@ -51,11 +51,15 @@ def test_queries_find_their_keys_among_those_of_the_batch_or_of_a_queue() -> Non
     assert picture[0].tolist() == [1.0, 1.0, 0.5, 0.5]
 
 
-@pytest.mark.parametrize(("images", "count"), [(32, 4), (128, 4), (7, 3), (8, 1)])
+@pytest.mark.parametrize(("images", "count"), [(32, 4), (128, 4), (7, 3), (8, 1), (9, 4), (13, 4), (17, 8), (16, 8)])
 def test_groups_of_queries_and_keys_cross(images: int, count: int) -> None:
+    """Each has `count` groups of one size, up to an image, and none of a single image: it has no statistics."""
     of_queries, of_keys = crossing_groups(images, count)
     for parts in (of_queries, of_keys):
         assert sorted(number for part in parts for number in part) == list(range(images))
+        sizes = {len(part) for part in parts}
+        assert len(parts) == count
+        assert 2 <= min(sizes) <= max(sizes) <= min(sizes) + 1
     most = math.ceil(max(map(len, of_keys)) / count)
     assert all(len({*a} & {*b}) <= most for a in of_queries for b in of_keys)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from lightly.loss.swav_loss import sinkhorn as lightly_sinkhorn
 
+from pretextbench import registry
 from pretextbench.errors import UserError
 from pretextbench.parts import (
     Prototypes,
@@ -16,6 +17,7 @@ from pretextbench.parts import (
     sinkhorn,
     uniform_predictions,
 )
+from pretextbench.testing.bench import advance, build
 from tests.parts.test_parts import rows
 from tests.two_threads import in_two_threads
 
@@ -97,19 +99,35 @@ def test_scores_are_cosines_whatever_the_lengths() -> None:
         assert prototypes(z).dtype == torch.float32
 
 
-def test_frozen_prototypes_stand_still_and_pass_the_gradient_on() -> None:
-    prototypes, z = Prototypes(5, 3), rows(4, 5).float().requires_grad_()
-    optimizer = torch.optim.AdamW(prototypes.parameters(), lr=0.1, weight_decay=0.1)
-    before = torch.nn.functional.normalize(prototypes.weight.detach().clone(), dim=1)
-    for frozen in (True, False):
-        optimizer.zero_grad(set_to_none=True)
-        prototypes(z, frozen).square().sum().backward()
-        optimizer.step()
-        prototypes.normalise()
-        moved = float((prototypes.weight.detach() - before).abs().max())
-        assert (moved < 1e-6) == frozen
-    assert z.grad is not None
-    assert float(z.grad.norm()) > 0
+@pytest.mark.parametrize("name", ["swav", "dino"])
+def test_prototypes_stand_still_at_first_and_leave_no_trace_in_the_optimizer(name: str) -> None:
+    """In the host's loop, for half of 20 steps. Gradients of zero would leave a trace: see the next test."""
+    method = registry.load(name)
+    training = build(method, steps=20, params=method.Params(frozen=0.5))
+    module = training.method.prototypes if name == "swav" else training.method.last
+    before, (optimizer,) = module.weight.detach().clone(), training.optimizers
+    advance(training, 10)
+    torch.testing.assert_close(module.weight, before)  # swav gives them length 1 again after each step
+    assert module.weight not in optimizer.state
+    advance(training, 1)
+    assert float(optimizer.state[module.weight]["step"]) == 1
+    assert float((module.weight.detach() - before).abs().max()) > 1e-4
+
+
+def test_gradients_of_zero_are_no_rest_for_adam() -> None:
+    """After 100 of them the largest step is twice the learning rate, where it is one rate without them."""
+    largest = {}
+    for rested in (0, 100):
+        weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        optimizer, moves = torch.optim.AdamW([weight], lr=1.0, weight_decay=0.0), []
+        for step in range(rested + 200):
+            before = weight.detach().clone()
+            weight.grad = torch.full_like(weight, float(step >= rested))
+            optimizer.step()
+            moves.append(float((weight.detach() - before).abs()))
+        largest[rested] = max(moves)
+    assert largest[0] == pytest.approx(1, abs=1e-6)
+    assert largest[100] > 2
 
 
 def test_the_number_of_prototypes() -> None:

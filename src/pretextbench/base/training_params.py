@@ -32,7 +32,7 @@ class Pretrain(Section):
 
     operational: ClassVar[frozenset[str]] = frozenset({"resident", "checkpoint_seconds", "log_every"})
 
-    images: Positive | None = Field(24_000, description="budget: images seen by each method; or null, with one of:")
+    images: Positive | None = Field(12_000, description="budget: images seen by each method; or null, with one of:")
     epochs: float | None = Field(
         None, gt=0, le=1_000_000, description="budget: passes over the training images; or null, see above"
     )

@@ -78,12 +78,15 @@ def require_groups(method: str, images: int, count: int) -> None:
 def crossing_groups(images: int, count: int) -> tuple[list[list[int]], list[list[int]]]:
     """Numbers of the images of each group: of the queries, and of the keys. The two cross each other.
 
-    Each group of keys takes its images from all groups of queries, as evenly as possible.
+    A Latin square: of `count` images in a row no two share a group, and the groups of the keys are turned by one from
+    row to row. So a group of keys takes its images from all groups of queries, as evenly as possible, and all groups
+    have the same size, up to one image.
     """
     of_queries, of_keys = (
-        [[i for i in range(images) if i // unit % count == group] for group in range(count)] for unit in (1, count)
+        [[i for i in range(images) if (i + turn * (i // count)) % count == group] for group in range(count)]
+        for turn in (0, 1)
     )
-    return of_queries, [group for group in of_keys if group]
+    return of_queries, of_keys
 
 
 def in_groups(network: nn.Module, view: Tensor, groups: list[list[int]]) -> Tensor:

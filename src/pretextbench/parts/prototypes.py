@@ -13,21 +13,24 @@ ROWS, COLUMNS = 6, 4  # prototypes and images of a picture, at most
 
 
 class Prototypes(nn.Module):
-    """Unit vectors (count, dim), trained by the scores that they give: cosines with embeddings."""
+    """Unit vectors (count, dim), trained by the scores that they give: cosines with embeddings.
 
-    def __init__(self, dim: int, count: int) -> None:
+    `frozen`: share of the budget in which they get no step.
+    """
+
+    def __init__(self, dim: int, count: int, frozen: float = 0.0) -> None:
         super().__init__()
+        self.frozen = frozen
         self.weight = nn.Parameter(F.normalize(torch.randn(count, dim), dim=1))
 
     @in_float32
-    def forward(self, z: Tensor, frozen: bool = False) -> Tensor:
-        """Cosines (..., count) of embeddings z (..., dim), of any length, with the prototypes; in float32 at least.
+    def forward(self, z: Tensor) -> Tensor:
+        """Cosines (..., count) of embeddings z (..., dim), of any length, with the prototypes; in float32 at least."""
+        return F.linear(F.normalize(z, dim=-1), F.normalize(self.weight, dim=1))
 
-        `frozen`: the prototypes get a gradient of zero, which an optimizer turns into no step. Weight decay shortens
-        them at most, which changes no cosine.
-        """
-        weight = self.weight.detach() + 0 * self.weight if frozen else self.weight
-        return F.linear(F.normalize(z, dim=-1), F.normalize(weight, dim=1))
+    def no_step(self, progress: float) -> set[str]:
+        """What the host gives no step at this share of the budget."""
+        return {"weight"} if progress < self.frozen else set()
 
     @torch.no_grad()
     def normalise(self) -> None:

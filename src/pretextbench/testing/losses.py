@@ -99,15 +99,16 @@ def buffers_staged(method: Method) -> None:
 
 
 class _Step(NamedTuple):
-    """A step of one process, its turns taken and its optimizers left out."""
+    """The turns of one process, without its optimizers."""
 
     training: Training
     staged: dict[str, list[Tensor]]
 
     def buffers_after(self, joined: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Buffers after the step, by name, without those of normalisation layers."""
+        """Buffers after two steps with what was staged, by name, without those of normalisation layers."""
         with torch.no_grad():
-            self.training.method.after_step(0.0, joined)
+            for progress in (0.0, 0.5):  # the first step may fill what later ones add to
+                self.training.method.after_step(progress, joined)
         layers = [layer for layer in self.training.method.modules() if isinstance(layer, _NormBase)]
         statistics = {id(buffer) for layer in layers for buffer in layer.buffers()}
         return {name: buffer for name, buffer in self.training.method.named_buffers() if id(buffer) not in statistics}

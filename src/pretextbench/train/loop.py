@@ -113,15 +113,22 @@ class Training:
                 name = "loss" if player is self.players[0] else f"loss_{player.name}"
                 for key, value in {name: total, **named}.items():
                     values[key] = values.get(key, 0) + value.detach() / parts
-            if self.step < self.resting:
-                for parameter in self.method.encoder.parameters():
-                    parameter.grad = None
+            self._drop_gradients(progress)
             if self.job.pretrain.clip:
                 self.fabric.clip_gradients(self.module, optimizer, max_norm=self.job.pretrain.clip)
             optimizer.step()
         with torch.no_grad():
             self.method.after_step(progress, join(staged))
         return values
+
+    def _drop_gradients(self, progress: float) -> None:
+        """Of the encoder while it rests, and of what the method lets stand still; an optimizer skips them."""
+        still = optim.no_step(self.method, progress)
+        if self.step < self.resting:
+            still |= {id(parameter) for parameter in self.method.encoder.parameters()}
+        for parameter in self.parameters if still else ():
+            if id(parameter) in still:
+                parameter.grad = None
 
     def turn(
         self, views: tuple[Tensor, ...], number: Tensor, progress: float, player: str, scratch: SimpleNamespace

@@ -108,11 +108,20 @@ def constant_rate(network: nn.Module) -> frozenset[int]:
     return _named(network, "constant_rate")
 
 
-def _named(network: nn.Module, hook: str) -> frozenset[int]:
+def no_step(network: nn.Module, progress: float) -> frozenset[int]:
+    """Identities of the parameters that stand still at this share of the budget, by modules' `no_step`.
+
+    Their gradients are dropped after the backward pass, and not replaced by zeros: of zeros Adam makes a second moment
+    of zero, and the first real gradient then moves the parameter by several times the learning rate.
+    """
+    return _named(network, "no_step", progress)
+
+
+def _named(network: nn.Module, hook: str, *arguments: float) -> frozenset[int]:
     """Identities of the parameters that the modules of a network name by a method of theirs."""
     identities: set[int] = set()
     for module in network.modules():
-        names: set[str] = getattr(module, hook, set)()
+        names: set[str] = getattr(module, hook)(*arguments) if hasattr(module, hook) else set()
         if names:
             own = dict(module.named_parameters())
             identities |= {id(own[name]) for name in names if name in own}
