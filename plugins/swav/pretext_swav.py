@@ -52,7 +52,9 @@ class Params(MultiCropParams):
     head_hidden: int = Field(512, ge=2, description="hidden units of the projection (paper: 2048)")
     head_dim: int = Field(128, ge=2, description="of z (paper: 128)")
     prototypes: int | None = Field(
-        None, description="null = 256, or a quarter of the training images if that is less (paper: 3000)"
+        None,
+        description="null = 256, or if that is less the embeddings that share them (a batch, with the queue) or a "
+        "quarter of the training images (paper: 3000)",
     )
     temperature: float = Field(0.1, ge=1e-3, le=1000, description="of the predictions (paper: 0.1)")
     epsilon: float = Field(0.05, ge=1e-3, le=1000, description="of Sinkhorn-Knopp (paper: 0.05)")
@@ -91,7 +93,8 @@ class SwAV(MultiCropMethod[Params]):
     def __init__(self, params: Params, encoder: Encoder, data: Data) -> None:
         super().__init__(params, encoder, data)
         require_batch("swav", data, whole=True)
-        count = prototype_count("swav", params.prototypes, USUAL, data.images)
+        usual = min(USUAL, data.batch + params.queue) if data.batch else USUAL  # more would not get an image each
+        count = prototype_count("swav", params.prototypes, usual, data.images)
         self.head = mlp(encoder.dim, params.head_hidden, params.head_dim)
         self.prototypes = Prototypes(params.head_dim, count, params.frozen)
         require_full(params.queue, data)

@@ -114,6 +114,13 @@ def test_prototypes_have_length_one_after_each_step_and_stand_still_at_the_start
         assert (float((after - before).abs().max()) > 1e-4) == moves
 
 
+@pytest.mark.parametrize(("size", "queue", "count"), [(64, 0, 64), (64, 128, 192), (512, 0, 256), (0, 0, 256)])
+def test_no_more_prototypes_than_embeddings_that_share_them(
+    size: int, queue: int, count: int, method: Make, facts: Data
+) -> None:
+    assert len(method(replace(facts, images=50_000, batch=size), queue=queue).prototypes.weight) == count
+
+
 def test_the_queue_joins_when_it_is_full_and_after_the_loss_alone(method: Make, batch: Make) -> None:
     whole = method(queue=16)
     views, later = batch(), batch(seed=2)

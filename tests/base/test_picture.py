@@ -68,6 +68,16 @@ def test_more_headers_than_columns_do_not_run_off_the_sheet() -> None:
     assert grid(Picture("t", ("a", "b", "c"), colours(1, 1))).size[0] == CELL + 2 * GAP
 
 
+def test_a_title_is_as_wide_as_it_has_to_be() -> None:
+    """It was cut off above a narrow picture."""
+    narrow = grid(Picture("own key, then the nearest keys of the queue", ("",), colours(1, 1)))
+    short = grid(Picture("", ("",), colours(1, 1)))
+    assert short.size[0] == CELL + 2 * GAP
+    top = np.asarray(narrow)[: GAP + LINE]
+    dark = np.flatnonzero((top < 128).all(2).any(0))
+    assert 2 * CELL < dark.max() < narrow.size[0] - 1
+
+
 def test_pictures_stand_below_each_other_in_one_png(tmp_path: Path) -> None:
     pictures = [Picture("first", ("a",), colours(1, 1)), Picture("second", ("a", "b"), colours(2, 2))]
     draw(pictures, tmp_path / "deep" / "page.png")

@@ -75,6 +75,17 @@ def test_every_proposal_is_accepted_by_the_inventory(profile: Profile, labelled:
     assert "simclr once more, without the start weights" in " ".join(text.split()).replace("# -> ", "")
 
 
+@pytest.mark.parametrize("task", ["multi-label", "number", "mask"])
+def test_with_labels_that_are_no_classes_the_pixels_are_compared_too(task: str) -> None:
+    """`pixels` was left out, and the reason said that there were no labels."""
+    proposal = propose([RESNET], Profile.standard)
+    (choice,) = choose_weights.controls(proposal, False, task)
+    assert choice.value == ["random", "untouched", "pixels"]
+    assert choice.reason.startswith(
+        "no `supervised`, which learns classes: these labels are none; the methods continue"
+    )
+
+
 def test_files_of_every_kind_are_accepted_as_start_and_as_row(project: Path, tmp_path: Path) -> None:
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "a.pth")
     torch.save(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "b.pth")

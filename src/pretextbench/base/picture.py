@@ -38,9 +38,11 @@ def grid(picture: Picture) -> Image.Image:
     rows, columns = len(cells), len(cells[0])
     width, height = cells[0][0].size
     step_x, step_y = width + GAP, height + GAP + (LINE if picture.captions else 0)
-    sheet = Image.new("RGB", (columns * step_x + GAP, rows * step_y + 2 * LINE + 3 * GAP), PAPER)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    pen.text((GAP, GAP), picture.title, INK, ImageFont.load_default(15))
+    font, title = ImageFont.load_default(13), ImageFont.load_default(15)
+    page = max(columns * step_x, round(title.getlength(picture.title)) + GAP) + GAP
+    sheet = Image.new("RGB", (page, rows * step_y + 2 * LINE + 3 * GAP), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((GAP, GAP), picture.title, INK, title)
     for x, name in enumerate(picture.columns[:columns]):
         pen.text((GAP + x * step_x, LINE + 2 * GAP), name, INK, font)
     for y, row in enumerate(cells):

@@ -12,7 +12,7 @@ from pretextbench.command.survey import Survey
 from pretextbench.command.template import Choice
 from pretextbench.tune.halving import rounds
 
-FIVE = ["simclr", "vicreg", "moco", "barlow-twins", "rotation"]  # the best with short budgets: docs/fidelity.md
+FIVE = ["simclr", "lejepa", "nnclr", "rotation", "moco"]  # the first five at this budget on CIFAR-10: docs/fidelity.md
 SIX = ["simclr", "vicreg", "moco", "byol", "barlow-twins", "dino"]  # for long trainings on large images
 USUAL = (0.1, 0.2)  # of train for validation, of all for test
 FEW = 2000  # images below which the shares that validate and test are raised
@@ -197,10 +197,9 @@ def _judged(survey: Survey, plan: Plan, proposal: Proposal) -> Iterator[Choice]:
         reason = f"those that the smallest class, {smallest} images, can give from its training share"
         yield Choice("evaluate", "budgets", budgets, reason)
     yield from choose_weights.methods(proposal, plan.methods, plan.why)
-    yield from choose_weights.controls(proposal, bool(survey.classes))
+    yield from choose_weights.controls(proposal, bool(survey.classes), survey.task)
     if survey.task != "class" and not proposal.start:
-        reason = "no `supervised`, which learns classes: these labels are none"
-        yield Choice("compare", "controls", ["random", "pixels"], reason)
+        yield Choice("compare", "controls", ["random", "pixels"], choose_weights.NO_CLASSES)
     elif not survey.classes and not proposal.start:
         reason = "no `supervised`: it learns from labels, and these images have none; no `pixels`, which labels judge. "
         measures = "Methods are compared by label-free measures; see docs/protocol.md"

@@ -25,6 +25,7 @@ MULTIPLE = 32  # of the image size: such networks halve the side five times
 OWN_TRANSFORMERS = {  # of this project, which take small images too
     f"timm/vit_{size}_patch16_224": f"vit-{size}" for size in ("tiny", "small", "base")
 }
+NO_CLASSES = "no `supervised`, which learns classes: these labels are none"
 ORIGINS = {"option": "by --weights", "cache": "in a cache here", "server": "downloaded by the run"}
 
 
@@ -100,17 +101,21 @@ def methods(proposal: Proposal, usual: list[str], why: str) -> Iterator[Choice]:
         yield Choice("methods", SCRATCH, {"method": FROM_SCRATCH, "from_scratch": True}, reason)
 
 
-def controls(proposal: Proposal, labelled: bool) -> Iterator[Choice]:
-    """The control `untouched`, where there are start weights."""
+def controls(proposal: Proposal, classes: bool, task: str) -> Iterator[Choice]:
+    """The control `untouched`, where there are start weights, with those that the labels allow."""
     if proposal.start is None:
         return
     reason = (
         "the methods continue from the weights, against `untouched` (the weights as they are), `random` (the network "
         f"without weights, untrained) and {SCRATCH} (trained without weights)"
     )
-    first = "`supervised` fine-tunes the weights with all labels" if labelled else "no `supervised`: it needs labels"
+    if classes:
+        judged, first = ["pixels", "supervised"], "`supervised` fine-tunes the weights with all labels"
+    elif task != "class":
+        judged, first = ["pixels"], NO_CLASSES
+    else:
+        judged, first = [], "no `supervised`: it needs labels"
     reason = f"{first}; {reason}"
-    judged = ["pixels", "supervised"] if labelled else []
     yield Choice("compare", "controls", ["random", "untouched", *judged], reason)
 
 
