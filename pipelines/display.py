@@ -16,7 +16,7 @@ from rich.text import Text
 from pipelines.reproduce import Outcome
 from pipelines.time_left import Running, time_left
 from pretextbench.project import layout
-from pretextbench.project.progress import Progress
+from pretextbench.project.progress import Progress, estimate
 
 
 def item(stage: str) -> str:
@@ -87,6 +87,7 @@ class Stages(Lines):
     ) -> None:
         super().__init__(root, names, clock)
         self.console, self.jobs = console or Console(), jobs
+        self.expected = estimate(root)
         self.current: set[str] = set()  # stages that will not run
         self.starts: dict[str, float] = {}
         self.results: dict[str, Outcome] = {}
@@ -176,7 +177,7 @@ class Stages(Lines):
             if state == "running"
         }
         waiting = [name for name, state in states.items() if state == "waiting"]
-        return time_left(waiting, running, self.results.values(), self.idle, self.jobs)
+        return time_left(waiting, running, self.results.values(), self.idle, self.jobs, self.expected)
 
 
 def _training(progress: Progress | None) -> list[str]:

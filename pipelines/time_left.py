@@ -1,6 +1,6 @@
-"""The time that a run still takes, from the trainings at work and the stages that have ended.
+"""The time that a run still takes, from the trainings at work, the stages that have ended, and init's estimate.
 
-Nothing is guessed: where neither says anything about a stage, the time is a lower bound, or is left out.
+Nothing is guessed: where none of them says anything about a stage, the time is a lower bound, or is left out.
 """
 
 import statistics
@@ -37,7 +37,12 @@ def kind(stage: str) -> str:
 
 
 def time_left(
-    waiting: Collection[str], running: Mapping[str, Running], ended: Iterable[Outcome], idle: Collection[str], jobs: int
+    waiting: Collection[str],
+    running: Mapping[str, Running],
+    ended: Iterable[Outcome],
+    idle: Collection[str],
+    jobs: int,
+    expected: Mapping[str, float] | None = None,
 ) -> str:
     """`about 9 min left`, `at least 9 min left`, or nothing where nothing is known.
 
@@ -47,22 +52,33 @@ def time_left(
         ended: outcomes so far.
         idle: stages that train nothing, such as that of the control `random`: they say nothing about others.
         jobs: stages side by side.
+        expected: seconds of stages, estimated before the run.
     """
-    samples: dict[str, list[float]] = {}
+    samples: dict[str, dict[str, float]] = {}  # kind -> stage -> seconds
     for outcome in ended:
         if outcome.state == "ran" and outcome.stage not in idle:
-            samples.setdefault(kind(outcome.stage), []).append(outcome.seconds)
+            samples.setdefault(kind(outcome.stage), {})[outcome.stage] = outcome.seconds
     for name, stage in running.items():
         if stage.left is not None and name not in idle:
-            samples.setdefault(kind(name), []).append(stage.seconds + stage.left)
-    usual = {key: statistics.fmean(seconds) for key, seconds in samples.items()}
-    lengths = [usual.get(kind(name)) for name in waiting]
-    lengths += [_rest(stage, usual.get(kind(name))) for name, stage in running.items()]
+            samples.setdefault(kind(name), {})[name] = stage.seconds + stage.left
+    usual = {name: _usual(name, samples.get(kind(name), {}), expected or {}) for name in [*waiting, *running]}
+    lengths = [usual[name] for name in waiting]
+    lengths += [_rest(stage, usual[name]) for name, stage in running.items()]
     known = [seconds for seconds in lengths if seconds is not None]
     total = max([sum(known) / jobs, *known])
     if not total:
         return ""
     return f"{'about' if len(known) == len(lengths) else 'at least'} {in_words(total)} left"
+
+
+def _usual(name: str, samples: Mapping[str, float], expected: Mapping[str, float]) -> float | None:
+    """Seconds of a stage: its estimate, corrected by those of its kind, or their mean; None where there is neither."""
+    if name not in expected:
+        return statistics.fmean(samples.values()) if samples else None
+    estimated = [stage for stage in samples if expected.get(stage)]
+    if not estimated:
+        return expected[name]
+    return expected[name] * sum(samples[stage] for stage in estimated) / sum(expected[stage] for stage in estimated)
 
 
 def _rest(stage: Running, usual: float | None) -> float | None:

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from pipelines import graph
 from pretextbench.command import cost, estimate
 from pretextbench.command.rehearsal import rehearse
-from pretextbench.params import Params, Pretrain
+from pretextbench.params import Params, Pretrain, load
 from pretextbench.train.loop import Training
 from pretextbench.train.pretrain import start_fabric
+from tests.command.conftest import CHECKOUT
 
 
 def seconds(
@@ -36,6 +38,17 @@ def test_what_is_not_measured_is_scaled(monkeypatch: pytest.MonkeyPatch) -> None
     assert seconds(monkeypatch, 1, 2) == pytest.approx((overhead, 2 * evaluation))
     more = (0.5 - estimate.TABLE.decode) * 100
     assert seconds(monkeypatch, 1, 1, decode=0.5) == pytest.approx((overhead + more, evaluation))
+
+
+@pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise")
+def test_the_stages_of_an_estimate_are_stages_of_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that pretrain or evaluate at the default parameters."""
+    monkeypatch.chdir(CHECKOUT)
+    params, row = load(Path("params.yaml")), cost.Evaluation(2.0, "resnet10", 32, 240, 4.0, 0.0)
+    names = (*params.compare.methods, *params.compare.controls)
+    made = cost.Estimate(dict.fromkeys(names, 1.0), row, 0.0, 0, 0, 0, 1)
+    kinds = ("pretrain", "evaluate")
+    assert set(cost.of_stages(made, params)) == {n.name for n in graph.read([]) if n.name.startswith(kinds)}
 
 
 def test_a_reference_is_counted_at_the_size_of_its_input(monkeypatch: pytest.MonkeyPatch) -> None:

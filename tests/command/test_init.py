@@ -162,6 +162,7 @@ def test_a_path_that_is_not_text(tmp_path: Path, project: Path) -> None:
 def test_the_estimate_is_of_the_run_that_is_asked_for(tmp_path: Path, project: Path, typed: Type) -> None:
     """Every contestant that trains has its seconds, a control without players none; all stages are in the sum."""
     from pretextbench.command import estimate
+    from pretextbench.project import progress
 
     actual = look(classes(tmp_path / "images"))
     shipped = template.check(SHIPPED.read_text())
@@ -178,6 +179,9 @@ def test_the_estimate_is_of_the_run_that_is_asked_for(tmp_path: Path, project: P
     assert re.search(r"reference mine-weights: .* \(resnet10 on 32 px, 60 features\)", result.out)
     assert "Memory: about" in result.out
     assert "Disk: about" in result.out
+    kept = progress.estimate(project)
+    assert kept["pretrain@rotation-0"] > kept["pretrain-control@pixels-0"] == 0
+    assert kept["evaluate-reference@mine-weights"] > 0
 
 
 @pytest.mark.parametrize(

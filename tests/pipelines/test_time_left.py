@@ -51,6 +51,22 @@ def test_what_trains_nothing_tells_nothing() -> None:
     assert time_left(waiting, running, [], ["pretrain-control@random-0"], 1) == ""
 
 
+EXPECTED = {"pretrain@a-0": 300.0, "pretrain@b-0": 600.0, "evaluate@a-0": 60.0, "pretrain-control@pixels-0": 0.0}
+
+
+def test_an_estimate_says_what_is_left_before_anything_has_run() -> None:
+    assert time_left(EXPECTED, {}, [], [], 1, EXPECTED) == "about 16 min left"
+    assert time_left([*EXPECTED, "compare"], {}, [], [], 1, EXPECTED) == "at least 16 min left"
+    assert time_left([], {"pretrain@a-0": Running(60.0, STARTING)}, [], [], 1, EXPECTED) == "about 4 min left"
+
+
+def test_what_ran_corrects_the_estimate_of_its_kind_and_not_by_the_mean() -> None:
+    """a took twice its estimate, so b will too: 20 min and not the 10 of a. Nothing is known of evaluation: 1 min."""
+    waiting, ended = ["pretrain@b-0", "evaluate@a-0", "pretrain-control@pixels-0"], [ran("pretrain@a-0", 600.0)]
+    assert time_left(waiting, {}, ended, [], 1, EXPECTED) == "about 21 min left"
+    assert time_left(["pretrain@new-0"], {}, ended, [], 1, EXPECTED) == "about 10 min left", "the mean of what ran"
+
+
 def test_a_stage_that_takes_longer_than_the_others_leaves_nothing_negative() -> None:
     ended, running = [ran("evaluate@a-0", 60.0)], {"evaluate@b-0": Running(600.0, None)}
     assert time_left(["evaluate@c-0"], running, ended, [], 1) == "about 1 min left"

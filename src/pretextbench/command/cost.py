@@ -3,6 +3,7 @@
 Imports nothing heavy, because `init` shows its profiles in `--help`.
 """
 
+import itertools
 import os
 import platform
 import re
@@ -158,6 +159,17 @@ class Estimate:
         judged = len(self.training) + len(self.budgets) * self.methods
         trained = sum(self.training.values()) + sum(self.budgets.values())
         return self.seeds * (trained + judged * self.evaluation.seconds) + once
+
+
+def of_stages(cost: Estimate, params: "Params") -> dict[str, float]:
+    """Stage -> seconds, of the stages that train or evaluate at the budget of `pretrain`."""
+    rows, seconds = params.compare, dict[str, float]()
+    for names, kind in ((rows.methods, ""), (rows.controls, "-control")):
+        for name, seed in itertools.product(names, rows.seeds):
+            seconds[f"pretrain{kind}@{name}-{seed}"] = cost.training[name]
+            seconds[f"evaluate{kind}@{name}-{seed}"] = cost.evaluation.seconds
+    seconds |= {f"evaluate-reference@{name}": row.seconds for name, row in cost.references.items()}
+    return seconds | {f"tune@{name}": each for name, each in cost.tuning.items()}
 
 
 def description(cost: Estimate, place: Path) -> Iterator[str]:

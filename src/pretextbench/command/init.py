@@ -24,6 +24,7 @@ from pretextbench.command.label_options import (
 )
 from pretextbench.command.project import root
 from pretextbench.errors import UserError
+from pretextbench.project.progress import keep_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,12 +237,13 @@ def _print_cost(survey: "Survey", params: "Params", profile: Profile, place: Pat
         console().print(f"warning: {text}: copy the project to the machine that has one.", style="yellow")
         return
     from pretextbench.command.choose import training_images
-    from pretextbench.command.cost import description
+    from pretextbench.command.cost import description, of_stages
 
     images = min(survey.images, params.prepare.max_images or survey.images)
     counts = (training_images(survey, params.prepare.max_images), images)
     with progress(console()) as tell:
         request = (params, survey.pixels, counts, len(survey.classes), survey.decode_seconds)
         cost: Estimate = ask(process, "estimate", request, tell)
+    keep_estimate(place, of_stages(cost, params))
     for line in description(cost, place):
         console().print(line)

@@ -125,6 +125,11 @@ def checked() -> Path:
     return SCRATCH / "checked.json"
 
 
+def estimate() -> Path:
+    """Seconds of each stage that `pretextbench init` has measured for its params.yaml."""
+    return SCRATCH / "estimate.json"
+
+
 def contents(source: str) -> Path:
     """Hashes of the image files of a source, `prepare`, `labels` or `transfer`, that an earlier inventory has read."""
     return SCRATCH / "contents" / f"{source}.txt"

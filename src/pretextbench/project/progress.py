@@ -1,14 +1,20 @@
-"""The progress of a training, in a small JSON file: the training writes it, the live table reads it."""
+"""The progress of a training, in a small JSON file: the training writes it, the live table reads it.
+
+And the seconds that stages are expected to take, which `pretextbench init` writes.
+"""
 
 import contextlib
 import dataclasses
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+from pretextbench.base.files import sha256, write_whole
+from pretextbench.project import layout
 
 PAUSE = 1.0  # seconds between two writes of the file, at least
 
@@ -64,6 +70,23 @@ class Progress:
             notes=tuple(" ".join(str(note).split()) for note in content["notes"] or ()),
             updated=float(content["updated"]),
         )
+
+
+def keep_estimate(root: Path, seconds: Mapping[str, float]) -> None:
+    """Write what the stages of the project's params.yaml are expected to take."""
+    content = {"params": sha256(root / layout.PARAMS), "seconds": dict(seconds)}
+    write_whole(root / layout.estimate(), json.dumps(content, indent=2).encode())
+
+
+def estimate(root: Path) -> dict[str, float]:
+    """Stage -> seconds that it is expected to take; empty where params.yaml is not the one that was estimated."""
+    try:
+        content = json.loads((root / layout.estimate()).read_text(encoding="utf-8"))
+        if content["params"] != sha256(root / layout.PARAMS):
+            return {}
+        return {str(name): max(0.0, float(seconds)) for name, seconds in content["seconds"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
 
 
 class ProgressFile:
