@@ -114,7 +114,9 @@ def test_an_estimate_does_not_import_the_compiler_of_torch() -> None:
 
 def test_trainings_at_other_budgets_are_counted() -> None:
     """By hand: two methods of 50 and 20 s at 1,000 images take 140 s at 2,000, each judged in 3 s, three seeds."""
-    params = Params.model_validate({"compare": {"budgets": [2000]}, "pretrain": {"images": 1000}})
+    params = Params.model_validate(
+        {"compare": {"methods": ["simclr", "rotation"], "budgets": [2000]}, "pretrain": {"images": 1000}}
+    )
     training = {"simclr": 50.0, "rotation": 20.0, "supervised": 30.0}
     budgets = estimate.at_budgets(params, training, 80)
     assert budgets == {2000: 140.0}
@@ -128,7 +130,13 @@ def test_trainings_at_other_budgets_are_counted() -> None:
 
 def test_trials_are_counted_by_their_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """By hand: 9 trials of 100 images, the best 3 of them with 300, judged by 100 images each time."""
-    params = Params.model_validate({"tune": {"trials": 9, "images": 100}, "pretrain": {"images": 1000}})
+    params = Params.model_validate(
+        {
+            "compare": {"methods": ["simclr", "rotation"]},
+            "tune": {"trials": 9, "images": 100},
+            "pretrain": {"images": 1000},
+        }
+    )
     training = {"simclr": 50.0, "rotation": 20.0, "supervised": 30.0}
     made = estimate.tuning(params, training, (80, 100), 0.01)
     images, judged = 9 * 100 + 3 * 300, (9 + 3) * 100 * 0.01
