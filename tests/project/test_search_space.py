@@ -159,10 +159,10 @@ def test_one_methods_plan_does_not_change_another() -> None:
     before = search_space.plan(params())
     after = search_space.plan(params(methods={"simclr": {"temperature": 0.2}}))
     assert before["simclr"] != after["simclr"], "the default, but set: it is not searched any more"
-    assert before["rotation"] == after["rotation"]
+    assert before["colorization"] == after["colorization"]
     longer = params(pretrain={"images": 99}, evaluate={"linear_steps": 3})
     assert search_space.plan(longer) == before, "the budget of the trainings is not that of the trials"
-    assert search_space.plan(params(tune={})) == {"simclr": {}, "rotation": {}}
+    assert search_space.plan(params(tune={})) == {"simclr": {}, "colorization": {}}
 
 
 @pytest.mark.parametrize(
