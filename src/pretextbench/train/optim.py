@@ -121,7 +121,9 @@ def _named(network: nn.Module, hook: str, *arguments: float) -> frozenset[int]:
     """Identities of the parameters that the modules of a network name by a method of theirs."""
     identities: set[int] = set()
     for module in network.modules():
-        names: set[str] = getattr(module, hook)(*arguments) if hasattr(module, hook) else set()
+        if not hasattr(type(module), hook):  # of the class: an attribute that a module lacks is slow to look for
+            continue
+        names: set[str] = getattr(module, hook)(*arguments)
         if names:
             own = dict(module.named_parameters())
             identities |= {id(own[name]) for name in names if name in own}
