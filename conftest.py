@@ -12,7 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 # Fixtures of the plugins' tests. They are not in plugins/, whose folders are all members of uv's workspace: a
 # `__pycache__` there would stop every `uv run`. A copy of the project may have no tests/.
 pytest_plugins = ("tests.pair_fixtures",) if (Path(__file__).parent / "tests").is_dir() else ()
-CORES_PER_SUITE = 8  # more workers would start more servers than they save time
+MOST = 8  # workers: more would start more servers than they save time
 SPREAD = "tests/test_contract.py"  # nothing is shared
 KIT = "tests/testing/test_testing.py"
 FIRST = ("test_pipeline", "test_guide", "test_agent", "test_docs_commands", "test_outage")  # the longest files
@@ -40,9 +40,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A worker per core for whole folders; none for a plugin, files or tests by name, which start sooner without."""
+    """Three workers for two cores, for whole folders: a fifth of the time tests wait for processes that they start.
+
+    None for a plugin, files or tests by name, which start sooner without.
+    """
     named = any(".py" in word or word.startswith("plugins/") for word in config.invocation_params.args)
-    return 0 if named else min(len(os.sched_getaffinity(0)), CORES_PER_SUITE)
+    return 0 if named else min(3 * len(os.sched_getaffinity(0)) // 2, MOST)
 
 
 def pytest_configure(config: pytest.Config) -> None:

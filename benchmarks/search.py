@@ -27,6 +27,7 @@ from pretextbench import registry
 from pretextbench.augment.pipeline import as_float
 from pretextbench.data.prepare import prepare
 from pretextbench.data.prepared import Prepared
+from pretextbench.encoder import TokenEncoder
 from pretextbench.errors import UserError
 from pretextbench.evaluate import linear
 from pretextbench.evaluate.features import extract
@@ -38,20 +39,12 @@ from pretextbench.train.pretrain import pretrain
 
 TABLE = RESULTS / "search.csv"
 COLUMNS = (
-    "data",
-    "images",
-    "method",
-    "trial",
-    "settings",
-    "linear",
-    "stage",
-    "knn",
-    "knn_stage",
-    "seconds",
-    "precision",
-)
+    "data", "images", "method", "trial", "settings", "linear", "stage", "knn", "knn_stage", "seconds", "precision",
+)  # fmt: skip
 Settings = dict[str, Any]
 BATCH = 128  # of the first trial: the default when the search began; the search itself made it 64
+RESIDUAL = EncoderParams(name="resnet10", width=16)
+TOKENS = EncoderParams(name="vit-tiny", depth=2, patch=4)  # for a method that needs tokens
 DEFAULTS = "1"  # the trial whose settings are the defaults of today: half of that batch
 
 
@@ -98,19 +91,20 @@ def again(method: str, data: Prepared, name: str, images: int, more: int) -> Non
     for row in chosen:
         key = {"data": name, "images": more, "method": method, "trial": row["trial"]}
         if not rows.find(TABLE, key):
-            values = measure(method, json.loads(row["settings"]), data, more, precision="auto")
+            values = measure(method, json.loads(row["settings"]), data, more)
             rows.append(TABLE, COLUMNS, {**key, "settings": row["settings"], **values})
         print(*rows.find(TABLE, key), flush=True)
 
 
 def measure(
-    method: str, settings: Settings, data: Prepared, images: int, seed: int = 0, precision: str = "fp32"
+    method: str, settings: Settings, data: Prepared, images: int, seed: int = 0, precision: str = "auto"
 ) -> dict[str, Any]:
     """Train once and judge by validation."""
     with tempfile.TemporaryDirectory() as folder:
         plugin, cls = registry.find(method), registry.load(method)
         params = cls.Params.model_validate(settings)
-        recipe, encoder = cls.recipe(params, data.image_size), EncoderParams(name="resnet10", width=16)
+        recipe = cls.recipe(params, data.image_size)
+        encoder = TOKENS if issubclass(cls.requires.encoder, TokenEncoder) else RESIDUAL
         derived = cls.derive(params, batches(data), data.image_size)
         job = Job(
             plugin,

@@ -31,4 +31,8 @@ class Queued(form("swav", queue=32)):  # type: ignore[misc]
     """SwAV with embeddings of earlier batches."""
 
 
+class OneGroup(form("moco", norm_groups=1)):  # type: ignore[misc]
+    """MoCo v2 with batch norms over the whole batch."""
+
+
 FORMS = (MoCoV3, VISReg, Decoupled, Queued)

@@ -24,6 +24,7 @@ from pretextbench.parts import (
     PairParams,
     collapse,
     cross_correlation,
+    embedding_picture,
     in_float32,
     mlp,
     off_diagonal,
@@ -70,11 +71,9 @@ class BarlowTwins(PairMethod[Params]):
         return Loss(self.params.scale * total, {"diagonal": diagonal})
 
     def show(self, batch: Batch) -> list[Picture]:
-        """The two views, the cosines of all embeddings, and the correlations of the first 64 dimensions."""
+        """The two views, the cosines of all embeddings, and the first 64 dimensions of the embeddings."""
         z1, z2 = self.project(batch.views)
-        c = cross_correlation(z1.float()[:, :64], z2.float()[:, :64])
-        correlations = ((c + 1) / 2).clamp(0, 1).expand(3, -1, -1)
-        return [*pair_pictures(batch.views, z1, z2), Picture("correlations", ("",), correlations[None, None])]
+        return [*pair_pictures(batch.views, z1, z2), embedding_picture(z1, z2)]
 
     def health(self, batch: Batch) -> dict[str, float]:
         """Spread, rank and closeness of the embeddings, and the two halves of C: 1 and 0 are wanted."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightly.loss import BarlowTwinsLoss
 from pretext_barlow_twins import BarlowTwins, Params, barlow
+from torch import nn
 
 from pretextbench.errors import UserError
 from pretextbench.method import Batch
@@ -71,9 +72,21 @@ def test_scale_and_shift_of_a_dimension_change_nothing(pair: Make) -> None:
     torch.testing.assert_close(barlow(affine, z2, 0.01), barlow(z1, z2, 0.01), rtol=0, atol=1e-4)
 
 
-def test_the_loss_is_scaled(method: Make, batch: Make) -> None:
-    whole, part = (method(scale=scale).loss(batch()).total for scale in (1.0, 0.1))
-    torch.testing.assert_close(whole, 10 * part)
+def test_the_loss_is_the_scaled_equation(method: Make, batch: Make) -> None:
+    whole, views = method(redundancy=0.3, scale=0.5), batch()
+    total, diagonal = barlow(*whole.project(views.views), 0.3)
+    loss = whole.loss(views)
+    torch.testing.assert_close(loss.total, 0.5 * total)
+    torch.testing.assert_close(loss.parts["diagonal"], diagonal)
+
+
+def test_the_head_is_that_of_the_paper(method: Make) -> None:
+    """Three layers of one width, with batch norm and ReLU between them."""
+    head = method(head_dim=24).projector
+    middle = ["Linear", "BatchNorm1d", "ReLU"]
+    assert [type(layer).__name__ for layer in head] == [*middle, *middle, "Linear"]
+    assert [layer.out_features for layer in head if isinstance(layer, nn.Linear)] == [24, 24, 24]
+    assert head[-1].bias is None
 
 
 def test_half_precision_does_not_reach_the_loss(pair: Make) -> None:
@@ -104,8 +117,8 @@ def test_a_collapse_and_repeated_dimensions_are_named(method: Make, batch: Make)
 
 
 @torch.no_grad()
-def test_show_draws_views_cosines_and_correlations(method: Make, batch: Make) -> None:
-    views, cosines, correlations = method().eval().show(batch(4))
+def test_show_draws_views_cosines_and_embeddings(method: Make, batch: Make) -> None:
+    views, cosines, embeddings = method().eval().show(batch(4))
     assert views.images.shape == (4, 2, 3, 16, 16)
     assert cosines.images.shape == (1, 1, 3, 8, 8)
-    assert correlations.images.shape == (1, 1, 3, 64, 64)
+    assert embeddings.images.shape == (1, 2, 3, 4, min(64, method().params.head_dim))

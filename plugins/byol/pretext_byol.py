@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from pretextbench.encoder import Encoder
-from pretextbench.method import Batch, Data, Loss
+from pretextbench.method import Batch, Data, Loss, Picture
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
     BY_VIEW,
@@ -26,10 +26,12 @@ from pretextbench.parts import (
     Twin,
     collapse,
     cosine_momentum,
+    cosine_picture,
     encode,
     in_float32,
     mlp,
     pair_health,
+    pair_pictures,
     require_batch,
 )
 
@@ -72,6 +74,13 @@ class BYOL(PairMethod[Params]):
     def after_step(self, progress: float, staged: Mapping[str, Tensor]) -> None:
         """Move the target, once per optimizer step."""
         self.twin.follow(cosine_momentum(self.params.momentum, progress), self.encoder, self.projector)
+
+    def show(self, batch: Batch) -> list[Picture]:
+        """The two views, the cosines of all projections, and those of predictions with the other views' targets."""
+        z1, z2 = self.project(batch.views)
+        (target,) = encode(self.twin, batch.views[1:2])
+        cosines = cosine_picture("cosine of predictions (rows) and targets", self.predictor(z1), target)
+        return [*pair_pictures(batch.views, z1, z2), cosines]
 
     def health(self, batch: Batch) -> dict[str, float]:
         """Spread, rank and closeness of the projections, and the distance of the predictions to the targets."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightly.loss import NegativeCosineSimilarity
 from pretext_byol import BYOL, Params, distance
+from torch import nn
 
 from pretextbench.method import Batch
 
@@ -65,6 +66,15 @@ def test_the_loss_is_the_sum_over_both_directions_and_symmetric(method: Make, ba
     torch.testing.assert_close(whole.loss(views).total, distance(p1, t2) + distance(p2, t1))
 
 
+def test_the_heads_are_those_of_the_paper(method: Make) -> None:
+    """Linear, norm, ReLU, linear, both: the norms help to keep images apart."""
+    whole = method(head_hidden=24, head_dim=12)
+    for head in (whole.projector, whole.predictor):
+        assert [type(layer).__name__ for layer in head] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+        assert [layer.out_features for layer in head if isinstance(layer, nn.Linear)] == [24, 12]
+        assert head[-1].bias is not None
+
+
 def test_the_target_is_no_copy_of_the_prediction_head(method: Make) -> None:
     whole = method()
     assert sum(p.numel() for p in whole.twin.parameters()) == sum(
@@ -111,7 +121,12 @@ def test_a_collapse_is_named(method: Make, batch: Make) -> None:
 
 
 @torch.no_grad()
-def test_show_draws_the_views_and_their_cosines(method: Make, batch: Make) -> None:
-    views, cosines = method().eval().show(batch(4))
+def test_show_draws_the_views_and_two_matrices_of_cosines(method: Make, batch: Make) -> None:
+    net, few = method().eval(), batch(4)
+    views, cosines, predictions = net.show(few)
     assert views.images.shape == (4, 2, 3, 16, 16)
     assert cosines.images.shape == (1, 1, 3, 8, 8)
+    assert predictions.title == "cosine of predictions (rows) and targets"
+    z1, target = net.project(few.views)[0], net.twin(few.views[1])
+    expected = torch.cosine_similarity(net.predictor(z1)[1], target[2], dim=0)
+    torch.testing.assert_close(predictions.images[0, 0, 0, 1, 2] * 2 - 1, expected)

@@ -40,6 +40,7 @@ from pretextbench.parts import (
     prototype_pictures,
     require_batch,
     require_images,
+    same_for_all,
     uniform_predictions,
 )
 
@@ -63,7 +64,7 @@ class Params(MultiCropParams):
     momentum: float = Field(0.99, ge=0, le=1, description="of the teacher, at the start; it ends at 1 (paper: 0.996)")
     centre_momentum: float = Field(0.9, ge=0, le=1, description="of the centre (paper: 0.9)")
     frozen: BudgetShare = Field(
-        0.05, description="share of the budget in which the last layer stands still (paper: 0.01)"
+        0.05, lt=1, description="share of the budget in which the last layer stands still (paper: 0.01)"
     )
 
 
@@ -136,7 +137,8 @@ class DINO(MultiCropMethod[Params]):
         return {**pair_health(z1, z2), "teacher_entropy": row, "teacher_use": mean}
 
     def symptoms(self, health: Mapping[str, float]) -> list[str]:
-        """Collapse of the student; a teacher that says the same of every image: all outputs alike, or one alone."""
+        """Collapse of the student; a teacher that says the same of every image: anything, all outputs alike, or one."""
         row, mean = health["teacher_entropy"], health["teacher_use"]
         advice = "lower optimizer.lr or `teacher_end`, or raise `momentum`"
-        return [*collapse(health, advice), *uniform_predictions(row), *dominant_prototype(row, mean)]
+        teacher = [*uniform_predictions(row), *same_for_all(row, mean), *dominant_prototype(row, mean)]
+        return [*collapse(health, advice), *teacher]

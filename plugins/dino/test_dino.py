@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightly.loss import DINOLoss
 from pretext_dino import DINO, Params, targets
-from torch import Tensor
+from torch import Tensor, nn
 
 from pretextbench.errors import UserError
 from pretextbench.parts import cross_view_entropy
@@ -69,13 +69,13 @@ def test_lightly_agrees_over_steps(method: Make) -> None:
 
 
 def test_the_centre_follows_by_the_closed_form_whatever_accumulate_is(method: Make) -> None:
-    """Of equal batches of mean m, from 0: (1 - 0.9^n) m; rows of two parts are averaged into one update."""
-    whole, parts = method(), method()
+    """Of equal batches of mean m, from 0: (1 - 0.8^n) m; rows of two parts are averaged into one update."""
+    whole, parts = method(centre_momentum=0.8), method(centre_momentum=0.8)
     mean = torch.linspace(-1, 1, 25)
     for _ in range(4):
         whole.after_step(0.5, {"centre": mean[None]})
         parts.after_step(0.5, {"centre": torch.stack([mean - 1, mean + 1])})
-    torch.testing.assert_close(whole.centre, (1 - 0.9**4) * mean)
+    torch.testing.assert_close(whole.centre, (1 - 0.8**4) * mean)
     torch.testing.assert_close(parts.centre, whole.centre)
 
 
@@ -90,17 +90,27 @@ def test_the_loss_stages_the_centre_and_moves_nothing(method: Make, batch: Make)
 
 
 def test_the_loss_is_that_of_the_crops_and_the_teacher_sees_global_ones_alone(method: Make, batch: Make) -> None:
-    whole = method().eval()
+    whole = method(temperature=0.2).eval()
     views = batch(progress=0.15)
     t = torch.stack([whole.teacher(view) for view in views.views[:2]])
     s = torch.stack([whole.last(whole.head(whole.encoder(view))) for view in views.views])
     whole.centre.copy_(t.mean((0, 1)) / 2)
-    expected = cross_view_entropy(targets(t, whole.centre, temperature=0.055), s, 0.1)
+    expected = cross_view_entropy(targets(t, whole.centre, temperature=0.055), s, 0.2)
     torch.testing.assert_close(whole.loss(views).total, expected, rtol=1e-4, atol=1e-4)
     seen = []
     whole.teacher.copies[0].register_forward_pre_hook(lambda _, x: seen.append(tuple(x[0].shape)))
     whole.loss(views)
     assert seen == [(16, 3, 16, 16)]
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_the_head_is_that_of_the_paper(norm: bool, method: Make) -> None:
+    """Three layers with GELU between them, for student and teacher; batch norm if asked for."""
+    whole = method(head_norm=norm, head_hidden=24, head_dim=12)
+    middle = ["Linear", "BatchNorm1d", "GELU"] if norm else ["Linear", "GELU"]
+    for head in (whole.head, whole.teacher.copies[1]):
+        assert [type(layer).__name__ for layer in head] == [*middle, *middle, "Linear"]
+        assert [layer.out_features for layer in head if isinstance(layer, nn.Linear)] == [24, 24, 12]
 
 
 def test_no_gradient_reaches_the_teacher(method: Make, batch: Make) -> None:
@@ -133,11 +143,13 @@ def test_the_schedule_of_the_teachers_temperature(method: Make) -> None:
     result = [whole.teacher_temperature(progress) for progress in (0.0, 0.15, 0.3, 1.0)]
     assert result == pytest.approx([0.04, 0.055, 0.07, 0.07])
     assert method(teacher_warmup=0.0).teacher_temperature(0.0) == pytest.approx(0.07)
+    slow = method(teacher_start=0.1, teacher_end=0.2, teacher_warmup=0.5)
+    assert slow.teacher_temperature(0.25) == pytest.approx(0.15)
 
 
 def test_the_last_layer_is_weight_normalised_and_stands_still_at_the_start(method: Make, batch: Make) -> None:
-    for progress, moves in ((0.0, False), (0.049, False), (0.05, True)):
-        whole = method()
+    for frozen, progress, moves in ((0.05, 0.0, False), (0.05, 0.05, True), (0.2, 0.199, False), (0.2, 0.2, True)):
+        whole = method(frozen=frozen)
         z = torch.randn(4, 128, generator=torch.Generator().manual_seed(0))
         before = whole.last(z).detach()
         optimizer = torch.optim.AdamW(whole.last.parameters(), lr=1e-2, weight_decay=0.1)
@@ -179,15 +191,17 @@ def test_what_makes_no_sense_is_refused(
 
 @torch.no_grad()
 def test_collapses_are_named(method: Make, batch: Make) -> None:
-    """The student one vector; the teacher uniform, of loss ln K; the teacher of one output."""
-    dead, uniform, single = (method().eval() for _ in range(3))
+    """The student one vector; the teacher uniform, of loss ln K; of one output; the same of all images."""
+    dead, uniform, single, same = (method().eval() for _ in range(4))
     dead.head[-1].weight.zero_()
     for layer in (uniform.last, uniform.teacher.copies[2]):
         layer.weight.copy_(layer.weight[:1].expand(25, -1))
     single.centre[0] = -5
-    named = [model.symptoms(model.health(batch())) for model in (dead, uniform, single)]
-    for lines, words in zip(named, ("collapsed", "predictions are uniform", "one prototype takes all"), strict=True):
-        assert any(words in line for line in lines), lines
+    same.teacher.copies[1][-1].weight.zero_()
+    named = [model.symptoms(model.health(batch())) for model in (dead, uniform, single, same)]
+    words = ("collapsed", "predictions are uniform", "one prototype takes all", "all images have nearly the same")
+    for lines, expected in zip(named, words, strict=True):
+        assert any(expected in line for line in lines), lines
     assert float(uniform.loss(batch()).total) == pytest.approx(math.log(25), abs=1e-5)
     assert dead.symptoms({"projection_std": 1.0, "teacher_entropy": 0.6, "teacher_use": 0.95}) == []
 

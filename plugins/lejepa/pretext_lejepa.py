@@ -4,11 +4,14 @@ Several random views of every image go through encoder and projection head: Z_v 
 over an image's global views, and `weight` as lambda (Balestriero & LeCun 2025, arXiv:2511.08544):
 
     invariance   mean over views, images and dimensions of (c - z)^2
-    SIGReg       mean over views of the Epps-Pulley statistic of Z_v on random directions, drawn anew at every step
+    SIGReg       mean over views and over random unit vectors a, drawn anew at every step, of the Epps-Pulley statistic
+                 N integral from -3 to 3 of |phi(t) - exp(-t^2 / 2)|^2 exp(-t^2 / 2) dt, phi(t) = mean of exp(i t a z)
+    VISReg       mean (1 - std)^2 + mean m^2 + mean (sorted a (z - m) / std - normal quantiles of i / (N + 1))^2
     loss         (1 - lambda) invariance + lambda SIGReg
 
-`regulariser: visreg` takes scale, centre and shape of each view's embeddings instead (VISReg, arXiv:2606.02572). There
-is no twin, no stop-gradient between views, no temperature and no queue.
+`regulariser: visreg` takes VISReg in the place of SIGReg (arXiv:2606.02572): scale, centre and shape of each view's
+embeddings, whose dimensions have mean m and deviation std. There is no twin, no stop-gradient between views, no
+temperature and no queue.
 """
 
 from collections.abc import Mapping

@@ -12,7 +12,8 @@ from pretext_lejepa import LeJEPA, Params, invariance, regularisation
 from torch import Tensor
 
 from pretextbench.errors import UserError
-from pretextbench.parts import sigreg, visreg
+from pretextbench.parts import random_directions, sigreg, visreg
+from tests.two_threads import in_two_threads
 
 Make = Callable[..., Any]
 
@@ -62,16 +63,33 @@ def test_each_view_is_regularised_by_itself(name: str, statistic: object) -> Non
 @pytest.mark.parametrize(("regulariser", "weight"), [("sigreg", 0.02), ("visreg", 0.6)])
 def test_the_loss_is_the_weighted_sum(regulariser: str, weight: float, method: Make, batch: Make) -> None:
     for given in (None, 0.3):
-        loss = method(regulariser=regulariser, weight=given).loss(batch())
+        whole, views = method(regulariser=regulariser, weight=given, directions=3), batch()
+        z = whole.project(views.views)
+        torch.manual_seed(0)
+        distance, apart = invariance(z, 4), regularisation(z, random_directions(z[0], 3), regulariser=regulariser)
+        torch.manual_seed(0)
+        loss = whole.loss(views)
         share = weight if given is None else given
-        expected = (1 - share) * loss.parts["invariance"] + share * loss.parts[regulariser]
-        torch.testing.assert_close(loss.total, expected)
+        torch.testing.assert_close(loss.total, (1 - share) * distance + share * apart)
+        torch.testing.assert_close(loss.parts, {"invariance": distance, regulariser: apart})
 
 
 def test_directions_are_drawn_anew_at_every_call(method: Make, batch: Make) -> None:
     whole = method().eval()
     first, second = (whole.loss(batch()).parts["sigreg"] for _ in range(2))
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("regulariser", ["sigreg", "visreg"])
+def test_processes_share_their_directions(regulariser: str, method: Make) -> None:
+    """Both have the regularisation of all images on the draw of one of them, and not on a mixture."""
+    whole, z = method(regulariser=regulariser, directions=3), embeddings(n=8)
+    torch.manual_seed(0)
+    draws = [random_directions(z[0], 3) for _ in range(2)]
+    torch.manual_seed(0)  # either process may draw first
+    first, second = in_two_threads(lambda half: whole.terms(half.transpose(0, 1))[1], z.transpose(0, 1))
+    assert torch.equal(first, second)
+    assert float(first) in [pytest.approx(float(regularisation(z, drawn, regulariser=regulariser))) for drawn in draws]
 
 
 def test_local_crops_meet_the_centre_of_the_global_ones(method: Make, batch: Make) -> None:
@@ -105,7 +123,7 @@ def test_a_collapse_is_named(regulariser: str, method: Make, batch: Make) -> Non
     symptoms = dead.symptoms(dead.health(batch()))
     assert any("collapsed" in line for line in symptoms)
     assert any("shrink to a point: their deviation is 0.000" in line for line in symptoms)
-    healthy = dead.health(batch()) | {"projection_std": 1.0, "deviation": 0.9}
+    healthy = dead.health(batch()) | {"projection_std": 1.0, "projection_rank": 8.0, "deviation": 0.9}
     assert dead.symptoms(healthy) == []
 
 

@@ -42,11 +42,14 @@ from pretextbench.parts import (
     mlp,
     pair_health,
     pair_pictures,
+    queue_size,
     require_batch,
     require_groups,
     require_images,
     retrieval,
 )
+
+QUEUE = 2048  # keys
 
 
 class Params(PairParams):
@@ -54,7 +57,9 @@ class Params(PairParams):
 
     optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=3e-3, weight_decay=1e-4, warmup=0.1)
     form: Literal["v2", "v3"] = Field("v2", description="v2: a queue; v3: symmetric, prediction head, no queue")
-    queue: int = Field(2048, ge=2, description="keys of earlier batches, of v2 (paper: 65536)")
+    queue: int | None = Field(
+        None, ge=2, description="earlier keys, of v2; null = 2048, or what the budget fills if less (paper: 65536)"
+    )
     norm_groups: int = Field(4, ge=1, description="groups of a batch with batch norms of their own, of v2; 1 = none")
     momentum: float = Field(0.99, ge=0, le=1, description="of the keys' network; in v3 it rises to 1 (v2: 0.999)")
     temperature: float = Field(0.2, gt=0, le=10, description="tau (v2: 0.2; v3: 1 for residual networks)")
@@ -93,7 +98,8 @@ class MoCo(PairMethod[Params]):
         if queued:
             require_groups("moco", data.part, params.norm_groups)
             self.projector, self.predictor = mlp(encoder.dim, *sizes, norm=False), None
-            self.queue = Queue(params.queue, params.head_dim, batch=data.batch, owner="moco")
+            size = queue_size("moco", params.queue, QUEUE, data)
+            self.queue = Queue(size, params.head_dim, batch=data.batch, owner="moco")
         else:
             tokens = isinstance(encoder, TokenEncoder)
             deeper = (params.head_hidden,) if tokens else ()

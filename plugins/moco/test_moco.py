@@ -15,6 +15,7 @@ from pretextbench.encoder import build
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
 from pretextbench.params import EncoderParams
+from pretextbench.parts import crossing_groups, in_groups
 
 Make = Callable[..., Any]
 TAU = 0.2
@@ -95,13 +96,28 @@ def test_no_gradient_reaches_the_keys(form: str, rows: Make, method: Make, batch
     assert (whole.predictor is None) == (form == "v2")
 
 
+@pytest.mark.parametrize(("training", "groups"), [(True, 2), (False, 1)])
+def test_v2_takes_the_first_view_to_the_key_of_the_second_in_crossing_groups(
+    training: bool, groups: int, method: Make, batch: Make
+) -> None:
+    """Groups are for training alone. The keys' network has other weights here: the keys are its own, and are staged."""
+    whole, views = method(temperature=0.3).train(training), batch()
+    nn.init.normal_(whole.twin.copies[1][0].weight)
+    of_queries, of_keys = crossing_groups(8, groups)
+    q = whole.projector(in_groups(whole.encoder, views.views[0], of_queries))
+    k = in_groups(whole.twin, views.views[1], of_keys)
+    loss = whole.loss(views)
+    torch.testing.assert_close(loss.total, with_queue(q, k, whole.queue.rows, 0.3))
+    torch.testing.assert_close(loss.staged["keys"], nn.functional.normalize(k, dim=1))
+
+
 def test_v3_is_symmetric_and_takes_each_view_to_the_keys_of_the_other(method: Make, batch: Make) -> None:
-    whole, views = method(form="v3").eval(), batch()
+    whole, views = method(form="v3", temperature=0.3).eval(), batch()
     total = whole.loss(views).total
     torch.testing.assert_close(total, whole.loss(Batch(views.views[::-1], views.index)).total)
     q1, q2 = (whole.predictor(whole.projector(whole.encoder(x))) for x in views.views)
     k1, k2 = (whole.twin(x) for x in views.views)
-    torch.testing.assert_close(total, within_batch(q1, k2, TAU) + within_batch(q2, k1, TAU))
+    torch.testing.assert_close(total, within_batch(q1, k2, 0.3) + within_batch(q2, k1, 0.3))
 
 
 def test_a_batch_enters_the_queue_after_the_step(method: Make, batch: Make) -> None:
@@ -146,6 +162,14 @@ def test_bad_settings_are_refused_in_one_sentence(method: Make, batch: Make, fac
             method(form=form).loss(batch(1))
     with pytest.raises(UserError, match="normalises 4 groups of a batch, which needs at least 8 images"):
         method(norm_groups=4).loss(batch(4))
+    method(norm_groups=4).eval().loss(batch(4))  # evaluation has no groups
+
+
+def test_the_head_of_v2_has_no_batch_norm(method: Make) -> None:
+    """Two layers with ReLU between them (arXiv:2003.04297)."""
+    head = method(head_hidden=24, head_dim=12).projector
+    assert [type(layer).__name__ for layer in head] == ["Linear", "ReLU", "Linear"]
+    assert [layer.out_features for layer in (head[0], head[2])] == [24, 12]
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,9 @@ def test_loss_is_nt_xent_of_the_projections(method: Method, views: Views) -> Non
     with torch.no_grad():
         z1, z2 = (simclr.projector(simclr.encoder(view)) for view in batch.views)
         result = simclr.loss(batch)
+        decoupled = method(temperature=0.3, decoupled=True).eval().loss(batch).total
     assert float(result.total) == pytest.approx(interleaved(z1, z2, 0.3), abs=1e-5)
+    torch.testing.assert_close(decoupled, nt_xent(z1, z2, 0.3, decoupled=True))
     assert set(result.parts) == {"retrieval"}
 
 

@@ -17,16 +17,18 @@ from pydantic import Field
 from torch import Tensor
 
 from pretextbench.encoder import Encoder
-from pretextbench.method import Batch, Data, Loss
+from pretextbench.method import Batch, Data, Loss, Picture
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
     BY_VIEW,
     PairMethod,
     PairParams,
     collapse,
+    cosine_picture,
     in_float32,
     mlp,
     pair_health,
+    pair_pictures,
     require_batch,
     require_images,
 )
@@ -70,6 +72,12 @@ class SimSiam(PairMethod[Params]):
         """Names of the parameters whose learning rate stays at its peak: the prediction head's (section 4.2)."""
         own = {name for name, _ in self.named_parameters() if name.startswith("predictor.")}
         return set() if self.params.predictor_decay else own
+
+    def show(self, batch: Batch) -> list[Picture]:
+        """The two views, the cosines of all projections, and those of predictions with the other views' projections."""
+        z1, z2 = self.project(batch.views)
+        cosines = cosine_picture("cosine of predictions (rows) and projections", self.predictor(z1), z2)
+        return [*pair_pictures(batch.views, z1, z2), cosines]
 
     def health(self, batch: Batch) -> dict[str, float]:
         """Spread, rank and closeness of the projections, and the cosine of predictions and projections."""

@@ -120,10 +120,15 @@ def test_a_collapse_is_named(method: Make, batch: Make) -> None:
 
 
 @torch.no_grad()
-def test_show_draws_the_views_and_their_cosines(method: Make, batch: Make) -> None:
-    views, cosines = method().eval().show(batch(4))
+def test_show_draws_the_views_and_two_matrices_of_cosines(method: Make, batch: Make) -> None:
+    net, few = method().eval(), batch(4)
+    views, cosines, predictions = net.show(few)
     assert views.images.shape == (4, 2, 3, 16, 16)
     assert cosines.images.shape == (1, 1, 3, 8, 8)
+    assert predictions.title == "cosine of predictions (rows) and projections"
+    z1, target = net.project(few.views)
+    expected = F.cosine_similarity(net.predictor(z1)[1], target[2], dim=0)
+    torch.testing.assert_close(predictions.images[0, 0, 0, 1, 2] * 2 - 1, expected)
 
 
 @pytest.mark.parametrize("decays", [False, True])

@@ -1,7 +1,7 @@
 """SwAV: predict the prototypes that one crop is assigned to from the other crops of the image (Caron 2020).
 
 Large (global) and small (local) crops of every image go through encoder and projection head to unit vectors z. With
-prototypes C (K unit vectors) and scores s = z C^T (arXiv:2006.09882, equations 1 to 4 and section 3.3):
+prototypes C (K unit vectors) and scores s = z C^T (arXiv:2006.09882, equations 2, 5 and 6):
 
     assignments  Q_g = Sinkhorn-Knopp of exp(s_g / epsilon) over the batch, for each global crop g; no gradient
     prediction   p_v = softmax(s_v / temperature), for every crop v
@@ -20,7 +20,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pretextbench.encoder import Encoder
-from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data, Loss, Picture
 from pretextbench.params import BudgetShare, OptimizerParams
 from pretextbench.parts import (
@@ -36,8 +35,10 @@ from pretextbench.parts import (
     pair_health,
     prototype_count,
     prototype_pictures,
+    queue_size,
     require_batch,
     require_images,
+    same_for_all,
     sinkhorn,
     uniform_predictions,
 )
@@ -60,24 +61,9 @@ class Params(MultiCropParams):
     epsilon: float = Field(0.05, ge=1e-3, le=1000, description="of Sinkhorn-Knopp (paper: 0.05)")
     iterations: int = Field(3, ge=1, le=1000, description="of Sinkhorn-Knopp (paper: 3)")
     frozen: BudgetShare = Field(
-        0.05, description="share of the budget in which the prototypes stand still (paper: 1/800)"
+        0.05, lt=1, description="share of the budget in which the prototypes stand still (paper: 1/800)"
     )
     queue: int = Field(0, ge=0, le=10**7, description="earlier embeddings that share the prototypes (paper: 0, 3840)")
-
-
-def require_full(queue: int, data: Data) -> None:
-    """Refuse a queue that is not full before the last step: it would never take part.
-
-    Raises:
-        UserError: the steps before the last one see fewer images than the queue takes.
-    """
-    if queue and data.budget and data.batch:
-        before = (max(1, round(data.budget / data.batch)) - 1) * data.batch
-        if queue > before:
-            raise UserError(
-                f"The queue of method 'swav' takes part when it is full, and {queue} embeddings are more than the "
-                f"{before} images that are seen before the last step. Lower `queue`, or raise the budget."
-            )
 
 
 class SwAV(MultiCropMethod[Params]):
@@ -97,8 +83,8 @@ class SwAV(MultiCropMethod[Params]):
         count = prototype_count("swav", params.prototypes, usual, data.images)
         self.head = mlp(encoder.dim, params.head_hidden, params.head_dim)
         self.prototypes = Prototypes(params.head_dim, count, params.frozen)
-        require_full(params.queue, data)
-        sizes = [params.queue] * params.global_views if params.queue else []
+        size = queue_size("swav", params.queue, 0, data) if params.queue else 0
+        sizes = [size] * params.global_views if size else []
         self.queues = nn.ModuleList(Queue(size, params.head_dim, data.batch, "swav") for size in sizes)
         self.register_buffer("full", torch.zeros((), dtype=torch.int64))
 
@@ -140,10 +126,11 @@ class SwAV(MultiCropMethod[Params]):
         return {**pair_health(z1, z2), "prediction_entropy": row, "prototype_use": mean}
 
     def symptoms(self, health: Mapping[str, float]) -> list[str]:
-        """Collapse of the embeddings; uniform predictions; one prototype for all images."""
+        """Collapse of the embeddings; predictions that are uniform or the same of all images; one prototype for all."""
         row, mean = health["prediction_entropy"], health["prototype_use"]
         return [
             *collapse(health, "lower optimizer.lr or `epsilon`"),
             *uniform_predictions(row),
+            *same_for_all(row, mean),
             *dominant_prototype(row, mean),
         ]

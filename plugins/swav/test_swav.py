@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightly.loss import SwaVLoss
 from pretext_swav import Params, SwAV
-from torch import Tensor
+from torch import Tensor, nn
 
 from pretextbench.errors import UserError
 from pretextbench.method import Batch, Data
@@ -97,16 +97,24 @@ def test_assignments_carry_no_gradient() -> None:
 
 
 def test_the_loss_is_that_of_the_crops(method: Make, batch: Make) -> None:
-    whole = method().eval()
+    whole = method(temperature=0.2, epsilon=0.02, iterations=1).eval()
     views = batch()
     z = whole.head(torch.cat([whole.encoder(view) for view in views.views]))
     s = whole.prototypes(z).view(6, 8, -1)
-    torch.testing.assert_close(whole.loss(views).total, cross_view_entropy(assigned(s), s, 0.1), rtol=1e-5, atol=1e-5)
+    q = torch.stack([sinkhorn(view, 0.02, 1) for view in s[:2]])
+    torch.testing.assert_close(whole.loss(views).total, cross_view_entropy(q, s, 0.2), rtol=1e-5, atol=1e-5)
+
+
+def test_the_head_is_that_of_the_paper(method: Make) -> None:
+    head = method(head_hidden=24, head_dim=12).head
+    assert [type(layer).__name__ for layer in head] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+    assert [layer.out_features for layer in head if isinstance(layer, nn.Linear)] == [24, 12]
+    assert head[-1].bias is not None
 
 
 def test_prototypes_have_length_one_after_each_step_and_stand_still_at_the_start(method: Make, batch: Make) -> None:
-    for progress, moves in ((0.0, False), (0.049, False), (0.05, True)):
-        whole = method()
+    for frozen, progress, moves in ((0.05, 0.0, False), (0.05, 0.05, True), (0.2, 0.199, False), (0.2, 0.2, True)):
+        whole = method(frozen=frozen)
         before = whole.prototypes.weight.detach().clone()
         step(whole, batch(progress=progress))
         after = whole.prototypes.weight.detach()
@@ -138,6 +146,18 @@ def test_the_queue_joins_when_it_is_full_and_after_the_loss_alone(method: Make, 
     for queue in whole.queues:
         torch.testing.assert_close(queue.rows.norm(dim=1), torch.ones(16))
     assert not torch.equal(whole.queues[0].rows, whole.queues[1].rows)
+
+
+@torch.no_grad()
+def test_each_crop_that_assigns_has_a_queue_of_its_own(method: Make, batch: Make) -> None:
+    whole = method(queue=16)
+    staged = whole.loss(batch()).staged
+    for _ in range(2):  # a queue takes two batches
+        whole.after_step(0.5, staged)
+    s = scores(2, 8, 25).float()
+    for crop, result in enumerate(whole.assign(s)):
+        extra = whole.prototypes(staged[f"z{crop}"]).repeat(2, 1)
+        torch.testing.assert_close(result, sinkhorn(s[crop], 0.05, extra=extra))
 
 
 @pytest.mark.parametrize(

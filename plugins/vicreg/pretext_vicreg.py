@@ -22,17 +22,19 @@ from torch import Tensor
 
 from pretextbench.distributed import gather
 from pretextbench.encoder import Encoder
-from pretextbench.method import Batch, Data, Loss
+from pretextbench.method import Batch, Data, Loss, Picture
 from pretextbench.params import OptimizerParams
 from pretextbench.parts import (
     BY_VIEW,
     PairMethod,
     PairParams,
     collapse,
+    embedding_picture,
     in_float32,
     mlp,
     off_diagonal,
     pair_health,
+    pair_pictures,
     require_batch,
     require_images,
     variance_and_covariance,
@@ -86,6 +88,11 @@ class VICReg(PairMethod[Params]):
         p = self.params
         total = p.invariance * invariance + p.variance * variance + p.covariance * covariance
         return Loss(total, {"invariance": invariance, "variance": variance, "covariance": covariance})
+
+    def show(self, batch: Batch) -> list[Picture]:
+        """The two views, the cosines of all embeddings, and the first 64 dimensions of the embeddings."""
+        z1, z2 = self.project(batch.views)
+        return [*pair_pictures(batch.views, z1, z2), embedding_picture(z1, z2)]
 
     def health(self, batch: Batch) -> dict[str, float]:
         """Spread, rank and closeness of the embeddings, and the terms of the loss that tell a collapse."""

@@ -9,6 +9,7 @@ import pytest
 import torch
 from lightly.loss import VICRegLoss
 from pretext_vicreg import Params, VICReg, terms
+from torch import nn
 
 from pretextbench.errors import UserError
 
@@ -93,12 +94,23 @@ def test_a_shift_changes_the_invariance_alone(pair: Make) -> None:
     assert after[0] > before[0] + 1
 
 
-def test_the_loss_is_the_weighted_sum(method: Make, batch: Make) -> None:
-    whole = method(invariance=2.0, variance=3.0, covariance=4.0)
-    loss = whole.loss(batch())
-    parts = loss.parts
-    expected = 2 * parts["invariance"] + 3 * parts["variance"] + 4 * parts["covariance"]
-    torch.testing.assert_close(loss.total, expected)
+@pytest.mark.parametrize("scaling", ["official", "paper"])
+def test_the_loss_is_the_weighted_sum(scaling: str, method: Make, batch: Make) -> None:
+    whole, views = method(invariance=2.0, variance=3.0, covariance=4.0, scaling=scaling), batch()
+    invariance, variance, covariance = terms(*whole.project(views.views), scaling)
+    loss = whole.loss(views)
+    torch.testing.assert_close(loss.total, 2 * invariance + 3 * variance + 4 * covariance)
+    expected = {"invariance": invariance, "variance": variance, "covariance": covariance}
+    torch.testing.assert_close(loss.parts, expected)
+
+
+def test_the_head_is_that_of_the_paper(method: Make) -> None:
+    """Three layers of one width, with batch norm and ReLU between them."""
+    head = method(head_dim=24).projector
+    middle = ["Linear", "BatchNorm1d", "ReLU"]
+    assert [type(layer).__name__ for layer in head] == [*middle, *middle, "Linear"]
+    assert [layer.out_features for layer in head if isinstance(layer, nn.Linear)] == [24, 24, 24]
+    assert head[-1].bias is None
 
 
 def test_half_precision_does_not_reach_the_terms(pair: Make) -> None:
@@ -127,7 +139,9 @@ def test_a_collapse_is_named(method: Make, batch: Make) -> None:
     assert float(terms(spread, spread)[1]) < 0.1
 
 
-def test_show_draws_the_views_and_their_cosines(method: Make, batch: Make) -> None:
-    views, cosines = method().eval().show(batch(4))
+def test_show_draws_views_cosines_and_embeddings(method: Make, batch: Make) -> None:
+    net, few = method().eval(), batch(4)
+    views, cosines, embeddings = net.show(few)
     assert views.images.shape == (4, 2, 3, 16, 16)
     assert cosines.images.shape == (1, 1, 3, 8, 8)
+    assert embeddings.images.shape == (1, 2, 3, 4, min(64, net.params.head_dim))

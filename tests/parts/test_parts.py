@@ -1,6 +1,5 @@
 """Building blocks of methods against known answers."""
 
-import math
 from collections import deque
 
 import numpy as np
@@ -9,17 +8,21 @@ import torch
 from torch import nn
 
 from pretextbench.errors import UserError
+from pretextbench.method import Data
 from pretextbench.parts import (
     PairParams,
     Queue,
     Twin,
     collapse,
     cosine_momentum,
+    cosine_picture,
     cross_correlation,
+    embedding_picture,
     in_float32,
     mlp,
     off_diagonal,
     pair_health,
+    queue_size,
     require_images,
     variance_and_covariance,
 )
@@ -80,6 +83,9 @@ def test_the_norms_of_a_twin_are_its_own() -> None:
     twin(torch.randn(8, 2) + 5)
     assert twin.copies[0].running_mean.mean() > 0.3
     assert not network.running_mean.any()
+    own = twin.copies[0].running_mean.clone()
+    twin.follow(0.5, network)
+    assert torch.equal(twin.copies[0].running_mean, own)
 
 
 def test_the_schedule_of_the_momentum() -> None:
@@ -120,6 +126,17 @@ def test_a_queue_is_filled_with_a_batch_repeated() -> None:
     assert torch.equal(queue.rows, torch.cat([new, new, new[:1]]))
     queue.add(-new[:2])
     assert torch.equal(queue.rows, torch.cat([-new[:2], new[2:], new, new[:1]]))
+
+
+def test_the_size_of_a_queue_is_what_the_budget_fills_at_most() -> None:
+    def size(asked: int | None, budget: int, batch: int = 8) -> int:
+        return queue_size("moco", asked, 64, Data(32, (0.5,) * 3, (0.5,) * 3, 100, batch=batch, budget=budget))
+
+    assert [size(None, budget) for budget in (0, 8, 24, 72, 1000)] == [64, 8, 16, 64, 64]
+    assert [size(200, 0), size(200, 1000, batch=0), size(56, 64)] == [200, 200, 56]
+    words = "The queue of method 'moco', of 57 embeddings, would never be full: 56 images are seen before the last step"
+    with pytest.raises(UserError, match=f"{words}. Lower `queue`, or raise the budget."):
+        size(57, 64)
 
 
 def test_off_diagonal_elements() -> None:
@@ -174,7 +191,34 @@ def test_collapse_is_named_with_advice() -> None:
     spread = pair_health(torch.randn(256, 16), torch.randn(256, 16))
     assert spread["projection_std"] == pytest.approx(1, abs=0.05)
     assert collapse(spread, "do this") == []
-    assert math.isfinite(spread["uniformity"])
+
+
+def test_few_directions_are_named_where_the_spread_is_healthy() -> None:
+    """All images at v or at -v: a deviation of 1, in one direction. A trained method has a rank of 5 or more."""
+    z = torch.where(torch.arange(256) % 3 > 0, 1.0, -1.0)[:, None] * rows(1, 64).float()
+    health = pair_health(z, z)
+    assert health["projection_std"] > 0.7
+    assert collapse(health, "do this") == ["the projection uses few of its directions: effective rank 1.0; do this"]
+
+
+def test_health_of_known_embeddings() -> None:
+    """Of N orthogonal rows: rank N, squared distance 2 between any two; a view turned by a right angle is 2 away."""
+    z = 3 * torch.eye(8)
+    health = pair_health(z, z.roll(1, 1))
+    assert health["projection_rank"] == pytest.approx(8)
+    assert health["uniformity"] == pytest.approx(-4)
+    assert health["alignment"] == pytest.approx(2)
+    assert pair_health(z, z)["alignment"] == pytest.approx(0)
+
+
+def test_pictures_of_cosines_and_embeddings() -> None:
+    """White is alike and black opposite; grey is the mean of a dimension."""
+    z = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0]])
+    assert cosine_picture("", z, z[:2]).images[0, 0, 0].tolist() == [[1, 0], [0, 1], [0.5, 0.5]]
+    shown = embedding_picture(z, z - 1).images
+    assert shown.shape == (1, 2, 3, 3, 2)
+    torch.testing.assert_close(shown.mean((0, 1, 2, 3)), torch.full((2,), 0.5))
+    assert (shown[:, 0] > shown[:, 1]).all()
 
 
 def test_too_few_images_are_one_sentence() -> None:

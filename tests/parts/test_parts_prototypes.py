@@ -14,6 +14,7 @@ from pretextbench.parts import (
     entropies,
     prototype_count,
     prototype_pictures,
+    same_for_all,
     sinkhorn,
     uniform_predictions,
 )
@@ -143,14 +144,18 @@ def test_the_number_of_prototypes() -> None:
         prototype_count("swav", 1, 256, 100)
 
 
-def test_entropies_tell_both_collapses() -> None:
+def test_entropies_tell_each_collapse() -> None:
     even, single, sound = torch.full((8, 4), 0.25), torch.eye(4)[[0] * 8], torch.eye(4)[[0, 1, 2, 3] * 2]
-    result = [entropies(p) for p in (even, single, sound)]
-    assert [value for pair in result for value in pair] == pytest.approx([1, 1, 0, 0, 0, 1])
-    symptoms = [uniform_predictions(row) + dominant_prototype(row, mean) for row, mean in result]
-    assert [len(lines) for lines in symptoms] == [1, 1, 0]
+    halves = torch.tensor([0.5, 0.5, 0, 0]).expand(8, 4)
+    result = [entropies(p) for p in (even, single, halves, sound)]
+    assert [value for pair in result for value in pair] == pytest.approx([1, 1, 0, 0, 0.5, 0.5, 0, 1])
+    symptoms = [
+        uniform_predictions(row) + same_for_all(row, mean) + dominant_prototype(row, mean) for row, mean in result
+    ]
+    assert [len(lines) for lines in symptoms] == [1, 1, 1, 0]
     assert symptoms[0][0].startswith("predictions are uniform: their entropy is 1.000")
     assert symptoms[1][0].startswith("one prototype takes all images")
+    assert symptoms[2][0].startswith("all images have nearly the same prototypes: the entropy of a row, 0.500, is that")
 
 
 def test_pictures_show_the_images_nearest_to_a_prototype() -> None:

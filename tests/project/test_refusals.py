@@ -24,6 +24,8 @@ ONE = "needs at least 2 images in each batch of a process, found 1: it compares 
 PARTS = "compares all images of a batch with each other, and pretrain.accumulate, 2, would make it compare 32 at a time"
 CROP = "A local crop of 33 px is larger than the images, which have 32 px. Lower `local_size`"
 SHARE = "expected a share of the budget from 0 to 1, and not a number of steps or epochs (found 10)"
+NEVER = "of 1217 embeddings, would never be full: 1216 images are seen before the last step. Lower `queue`, or raise"
+ALL = "Input should be less than 1 (found 1)"
 COUNT = "needs 2 to 100 prototypes, as many as there are training images at most, found 101. Lower `prototypes`"
 
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [  # method, its parameters, pretrain, the refusal
@@ -41,9 +43,13 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [  # method, its 
         for name in ("moco", "nnclr", "swav")
     ),
     ("moco", {"queue": 200, "batch_size": 256}, {}, "of 200 embeddings, is shorter than a batch of 256"),
-    ("swav", {"queue": 1217}, {"images": 1280}, "1217 embeddings are more than the 1216 images that are seen before"),
+    *(
+        (name, {"queue": 1217}, {"images": 1280}, f"The queue of method '{name}', {NEVER}")
+        for name in ("moco", "nnclr", "swav")
+    ),
     *((name, {"local_size": 33, "local_views": 1}, {}, f"methods.{name}: {CROP}") for name in CROPS),
     *((name, {"frozen": 10}, {}, f"methods.{name}.frozen: {SHARE}") for name in ("dino", "swav")),
+    *((name, {"frozen": 1}, {}, f"methods.{name}.frozen: {ALL}") for name in ("dino", "swav")),
     ("dino", {"teacher_warmup": 10}, {}, f"methods.dino.teacher_warmup: {SHARE}"),
     *(
         (name, {"optimizer": {"warmup": 10}}, {}, f"methods.{name}.optimizer.warmup: {SHARE}")
@@ -57,9 +63,10 @@ TAKEN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     *((name, {}, {"batch_size": 2}) for name in ("dino", "lejepa", "simclr", "swav")),
     *((name, {}, {"accumulate": 2}) for name in ("byol", "dino", "mae", "moco", "rotation", "simsiam")),
     ("moco", {"queue": 100, "form": "v3"}, {}),
-    ("swav", {"queue": 1216}, {"images": 1280}),
+    *((name, {"queue": 1216}, {"images": 1280}) for name in ("moco", "nnclr", "swav")),
+    *((name, {}, {"images": 64}) for name in ("moco", "nnclr", "swav")),
     *((name, {"local_size": 32, "local_views": 1}, {}) for name in CROPS),
-    ("dino", {"frozen": 1, "teacher_warmup": 1, "optimizer": {"warmup": 1}}, {}),
+    ("dino", {"frozen": 0.9, "teacher_warmup": 1, "optimizer": {"warmup": 1}}, {}),
 ]
 
 
@@ -101,7 +108,12 @@ def test_settings_next_to_the_limit_are_taken(name: str, own: dict[str, Any], pr
     [
         ("swav", {"prototypes": 101}, {}, COUNT),
         ("dino", {"prototypes": 101}, {}, COUNT),
-        ("swav", {"queue": 200}, {"images": None, "epochs": 2}, "200 embeddings are more than the 180 images that"),
+        (
+            "swav",
+            {"queue": 200},
+            {"images": None, "epochs": 2},
+            "200 embeddings, would never be full: 180 images",
+        ),
     ],
 )
 def test_what_needs_the_number_of_images_is_refused_when_they_are_prepared(

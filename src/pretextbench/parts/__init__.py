@@ -1,6 +1,6 @@
 """Building blocks that several methods share, each with a known-answer test: public, for authors of plugins."""
 
-from pretextbench.parts.contrast import Queue, hardest_keys, info_nce, retrieval
+from pretextbench.parts.contrast import Queue, hardest_keys, info_nce, queue_size, retrieval
 from pretextbench.parts.crops import MultiCropMethod, MultiCropParams, crop_pictures, cross_view_entropy, encode_crops
 from pretextbench.parts.distribution import (
     cross_correlation,
@@ -16,6 +16,8 @@ from pretextbench.parts.pairs import (
     PairMethod,
     PairParams,
     collapse,
+    cosine_picture,
+    embedding_picture,
     encode,
     in_float32,
     pair_health,
@@ -38,16 +40,17 @@ from pretextbench.parts.prototypes import (
     entropies,
     prototype_count,
     prototype_pictures,
+    same_for_all,
     sinkhorn,
     uniform_predictions,
 )
 
 __all__ = [
     "BY_VIEW", "Mask", "MultiCropMethod", "MultiCropParams", "PairMethod", "PairParams", "Prototypes", "Queue",
-    "TokenDecoder", "Twin", "collapse", "cosine_momentum", "crop_pictures", "cross_correlation",
-    "cross_view_entropy", "crossing_groups", "dominant_prototype", "encode", "encode_crops", "entropies",
-    "hardest_keys", "in_float32", "in_groups", "info_nce", "mlp", "off_diagonal", "pair_health", "pair_pictures",
-    "patchify", "prototype_count", "prototype_pictures", "random_directions", "random_mask", "require_batch",
-    "require_groups", "require_images", "retrieval", "sigreg", "sinkhorn", "take", "uniform_predictions",
-    "unpatchify", "variance_and_covariance", "visible_patches", "visreg",
+    "TokenDecoder", "Twin", "collapse", "cosine_momentum", "cosine_picture", "crop_pictures", "cross_correlation",
+    "cross_view_entropy", "crossing_groups", "dominant_prototype", "embedding_picture", "encode", "encode_crops",
+    "entropies", "hardest_keys", "in_float32", "in_groups", "info_nce", "mlp", "off_diagonal", "pair_health",
+    "pair_pictures", "patchify", "prototype_count", "prototype_pictures", "queue_size", "random_directions",
+    "random_mask", "require_batch", "require_groups", "require_images", "retrieval", "same_for_all", "sigreg",
+    "sinkhorn", "take", "uniform_predictions", "unpatchify", "variance_and_covariance", "visible_patches", "visreg",
 ]  # fmt: skip

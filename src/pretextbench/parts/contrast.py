@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from pretextbench.distributed import gather, rank
 from pretextbench.errors import UserError
-from pretextbench.method import Picture
+from pretextbench.method import Data, Picture
 from pretextbench.parts.pairs import in_float32
 
 
@@ -95,6 +95,25 @@ class Queue(nn.Module):
         places = (self.next + torch.arange(len(new), device=new.device)) % size
         self.rows[places] = new.to(self.rows.dtype)
         self.next.copy_((self.next + len(new)) % size)
+
+
+def queue_size(method: str, asked: int | None, usual: int, data: Data) -> int:
+    """The size of a queue: as set; if None, `usual`, or what the budget fills if that is less, but a batch at least.
+
+    Raises:
+        UserError: more is asked for than the images that are seen before the last step: it would never be full.
+    """
+    if not (data.budget and data.batch):
+        return usual if asked is None else asked
+    before = (max(1, round(data.budget / data.batch)) - 1) * data.batch  # images seen before the last step
+    if asked is None:
+        return min(usual, max(before, data.batch))
+    if asked > before:
+        raise UserError(
+            f"The queue of method {method!r}, of {asked} embeddings, would never be full: {before} images are seen "
+            "before the last step. Lower `queue`, or raise the budget."
+        )
+    return asked
 
 
 def _refuse_shorter(size: int, batch: int, owner: str) -> None:

@@ -1,6 +1,7 @@
 """Methods with two views of each image: their augmentation, their passes, their pictures and their signs of health."""
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from pretextbench.recipe import (
 BLUR_ABOVE = 64  # pixels: on smaller images blur takes away what there is to see
 BY_VIEW = 3  # images: of two, a batch norm makes -1 and 1 whatever they show, and hardly a gradient comes through
 COLLAPSING, COLLAPSED = 0.3, 0.05  # of the deviation on the unit sphere, where 1 is healthy
+DIRECTIONS = 3  # effective rank below which few are used; trained methods have 5 to 60
 Result = TypeVar("Result")
 
 
@@ -108,20 +110,40 @@ def pair_health(z1: Tensor, z2: Tensor) -> dict[str, float]:
 
 
 def collapse(health: Mapping[str, float], advice: str) -> list[str]:
-    """One symptom where the embeddings of all images are nearly equal, with what to do about it."""
-    spread = health["projection_std"]
-    if not spread < COLLAPSING:
-        return []
-    word = "collapsed" if spread < COLLAPSED else "is collapsing"
-    return [f"the projection {word}: standard deviation {spread:.2f} of a healthy 1; {advice}"]
+    """One symptom where the embeddings of all images are nearly equal, or lie in few directions; with what to do."""
+    spread, rank = health["projection_std"], health.get("projection_rank", math.inf)
+    if spread < COLLAPSING:
+        word = "collapsed" if spread < COLLAPSED else "is collapsing"
+        return [f"the projection {word}: standard deviation {spread:.2f} of a healthy 1; {advice}"]
+    if rank < DIRECTIONS:
+        return [f"the projection uses few of its directions: effective rank {rank:.1f}; {advice}"]
+    return []
 
 
 def pair_pictures(views: Sequence[Tensor], z1: Tensor, z2: Tensor) -> list[Picture]:
     """The two views of each image, and the cosines of all embeddings with each other (white: alike)."""
-    z = F.normalize(torch.cat([z1, z2]).float(), dim=1)
-    cosines = ((z @ z.T + 1) / 2).expand(3, -1, -1)  # (3, 2B, 2B)
+    z = torch.cat([z1, z2])
     pair = Picture("two views", ("view 1", "view 2"), torch.stack(tuple(views[:2]), 1))
-    return [pair, Picture("cosine of views", ("",), cosines[None, None])]
+    return [pair, cosine_picture("cosine of views", z, z)]
+
+
+def cosine_picture(title: str, rows: Tensor, columns: Tensor) -> Picture:
+    """Cosines of all `rows` (n, D) with all `columns` (m, D), a pixel each (white: alike)."""
+    a, b = (F.normalize(z.float(), dim=1) for z in (rows, columns))
+    pixels = ((a @ b.T + 1) / 2).clamp(0, 1).expand(3, -1, -1)  # (3, n, m)
+    return Picture(title, ("",), pixels[None, None])
+
+
+def embedding_picture(z1: Tensor, z2: Tensor, dims: int = 64) -> Picture:
+    """The first dimensions of the embeddings (B, D) of two views: an image is a row of pixels, a dimension a column.
+
+    Grey is the mean of the dimension, black and white are two deviations from it. The views should look the same, rows
+    should differ, and so should columns. Correlations would need more images than a picture has.
+    """
+    z = torch.stack([z1, z2])[..., :dims].float()  # (2, B, dims)
+    centred = z - z.mean((0, 1))
+    pixels = (centred / (4 * centred.std().clamp_min(1e-6)) + 0.5).clamp(0, 1)
+    return Picture("embeddings, an image a row", ("view 1", "view 2"), pixels[None, :, None].expand(-1, -1, 3, -1, -1))
 
 
 def in_float32(function: Callable[..., Result]) -> Callable[..., Result]:

@@ -96,6 +96,20 @@ def uniform_predictions(row: float, limit: float = 0.995) -> list[str]:
     ]
 
 
+def same_for_all(row: float, mean: float, limit: float = 0.005) -> list[str]:
+    """A symptom where the rows of all images are nearly equal, whatever they are; values as of `entropies`.
+
+    The difference is the mutual information of image and prototype, as a share of ln K. Rows that are all uniform, or
+    all the same one prototype, are left to the two others.
+    """
+    if mean - row >= limit or uniform_predictions(row) or dominant_prototype(row, mean):
+        return []
+    return [
+        f"all images have nearly the same prototypes: the entropy of a row, {row:.3f}, is that of the mean row; lower "
+        "optimizer.lr, or train longer"
+    ]
+
+
 def dominant_prototype(row: float, mean: float, limit: float = 0.1) -> list[str]:
     """A symptom where one prototype takes all images; values as of `entropies`."""
     if max(row, mean) >= limit:
