@@ -123,6 +123,7 @@ def test_a_collapse_is_named(method: Make, batch: Make) -> None:
 @torch.no_grad()
 def test_show_draws_the_views_and_two_matrices_of_cosines(method: Make, batch: Make) -> None:
     net, few = method().eval(), batch(4)
+    torch.nn.init.normal_(net.twin.copies[1][-1].weight)  # so that targets are no projections
     views, cosines, predictions = net.show(few)
     assert views.images.shape == (4, 2, 3, 16, 16)
     assert cosines.images.shape == (1, 1, 3, 8, 8)
