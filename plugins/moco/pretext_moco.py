@@ -49,17 +49,13 @@ from pretextbench.parts import (
     retrieval,
 )
 
-QUEUE = 2048  # keys
-
 
 class Params(PairParams):
     """Parameters of MoCo; the defaults are for small images, those of the papers are in brackets."""
 
     optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=3e-3, weight_decay=1e-4, warmup=0.1)
     form: Literal["v2", "v3"] = Field("v2", description="v2: a queue; v3: symmetric, prediction head, no queue")
-    queue: int | None = Field(
-        None, ge=2, description="earlier keys, of v2; null = 2048, or what the budget fills if less (paper: 65536)"
-    )
+    queue: int | None = Field(None, ge=2, description="of v2; null = 2048, or what the budget fills (paper: 65536)")
     norm_groups: int = Field(4, ge=1, description="groups of a batch with batch norms of their own, of v2; 1 = none")
     momentum: float = Field(0.99, ge=0, le=1, description="of the keys' network; in v3 it rises to 1 (v2: 0.999)")
     temperature: float = Field(0.2, gt=0, le=10, description="tau (v2: 0.2; v3: 1 for residual networks)")
@@ -98,7 +94,7 @@ class MoCo(PairMethod[Params]):
         if queued:
             require_groups("moco", data.part, params.norm_groups)
             self.projector, self.predictor = mlp(encoder.dim, *sizes, norm=False), None
-            size = queue_size("moco", params.queue, QUEUE, data)
+            size = queue_size("moco", params.queue, 2048, data)
             self.queue = Queue(size, params.head_dim, batch=data.batch, owner="moco")
         else:
             tokens = isinstance(encoder, TokenEncoder)

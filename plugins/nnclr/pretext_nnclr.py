@@ -36,7 +36,6 @@ from pretextbench.parts import (
     require_images,
 )
 
-QUEUE = 1024  # projections
 SIDE = 16  # pixels of the small pictures that the queue keeps of its images, for `show`
 
 
@@ -44,9 +43,7 @@ class Params(PairParams):
     """Parameters of NNCLR; the defaults are for small images, those of the paper are in brackets."""
 
     optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=3e-3, weight_decay=1e-4, warmup=0.1)
-    queue: int | None = Field(
-        None, ge=2, description="earlier projections; null = 1024, or what the budget fills if less (paper: 98304)"
-    )
+    queue: int | None = Field(None, ge=2, description="null = 1024, or what the budget fills if less (paper: 98304)")
     temperature: float = Field(0.2, gt=0, le=10, description="tau (paper: 0.1)")
     head_dim: int = Field(128, ge=2, description="of z (paper: 256)")
     head_hidden: int = Field(512, ge=2, description="hidden units of both heads (paper: 2048 and 4096)")
@@ -78,7 +75,7 @@ class NNCLR(PairMethod[Params]):
         hidden = params.head_hidden
         self.projector = mlp(encoder.dim, hidden, hidden, params.head_dim, last_norm="affine")
         self.predictor = mlp(params.head_dim, hidden, params.head_dim)
-        size = queue_size("nnclr", params.queue, QUEUE, data)
+        size = queue_size("nnclr", params.queue, 1024, data)
         self.queue = Queue(size, params.head_dim, batch=data.batch, owner="nnclr")
         self.images = Queue(size, 3 * SIDE * SIDE)  # in the same order; grey until there are images
         self.images.rows = torch.full_like(self.images.rows, 0.5, dtype=torch.float16)
