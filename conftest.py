@@ -40,12 +40,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Three workers for two cores, for whole folders: a fifth of the time tests wait for processes that they start.
+    """Two workers for a core, for whole folders: many tests wait for processes that they start.
 
     None for a plugin, files or tests by name, which start sooner without.
     """
     named = any(".py" in word or word.startswith("plugins/") for word in config.invocation_params.args)
-    return 0 if named else min(3 * len(os.sched_getaffinity(0)) // 2, MOST)
+    return 0 if named else min(2 * len(os.sched_getaffinity(0)), MOST)
 
 
 def pytest_configure(config: pytest.Config) -> None:

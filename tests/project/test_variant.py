@@ -159,7 +159,7 @@ def test_a_method_is_checked_at_every_budget() -> None:
     params = parameters(methods=("swav",), swav={"queue": 16, "batch_size": 16, "prototypes": 8})
     take_stock(params, {})
     small = params.model_copy(update={"compare": params.compare.model_copy(update={"budgets": (16,)})})
-    with pytest.raises(UserError, match=r"16 embeddings are more than the 0 images that are seen before the last step"):
+    with pytest.raises(UserError, match=r"of 16 embeddings, would never be full: 0 images are seen before the"):
         take_stock(small, {})
 
 

@@ -151,7 +151,7 @@ def test_the_inventory_refuses_less_than_a_step_of_the_dearest_method() -> None:
 
 def test_what_a_method_says_to_so_few_images_is_refused_there_too() -> None:
     step = work.batch_size(job("swav", images=1)) * 4_000_000  # about
-    with pytest.raises(UserError, match=r"64 embeddings are more than the \d+ images that are seen"):
+    with pytest.raises(UserError, match=r"of 64 embeddings, would never be full: \d+ images are seen"):
         stock(2.0 * step, swav={"queue": 64})
     assert set(stock(1000.0 * step, swav={"queue": 64})) == {"swav", "random"}
 
