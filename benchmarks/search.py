@@ -7,9 +7,11 @@ score is the accuracy of the linear probe on the validation images at the stage 
 opened.
 Each trial runs on one thread and is a row of results/search.csv. A trial that has a row is not run again.
 `--again N` trains the two best trials once more, with N images seen, and the defaults of today next to them.
+`--rate X` trains the defaults and X times their rate with three seeds: rows of results/rate.csv.
 """
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -38,9 +40,9 @@ from pretextbench.train.budget import Job
 from pretextbench.train.pretrain import pretrain
 
 TABLE = RESULTS / "search.csv"
-COLUMNS = (
-    "data", "images", "method", "trial", "settings", "linear", "stage", "knn", "knn_stage", "seconds", "precision",
-)  # fmt: skip
+RATES = RESULTS / "rate.csv"
+SCORES = ("linear", "stage", "knn", "knn_stage", "seconds", "precision")
+COLUMNS = ("data", "images", "method", "trial", "settings", *SCORES)
 Settings = dict[str, Any]
 BATCH = 128  # of the first trial: the default when the search began; the search itself made it 64
 RESIDUAL = EncoderParams(name="resnet10", width=16)
@@ -94,6 +96,17 @@ def again(method: str, data: Prepared, name: str, images: int, more: int) -> Non
             values = measure(method, json.loads(row["settings"]), data, more)
             rows.append(TABLE, COLUMNS, {**key, "settings": row["settings"], **values})
         print(*rows.find(TABLE, key), flush=True)
+
+
+def rates(method: str, data: Prepared, name: str, images: int, factor: float) -> None:
+    """The defaults and `factor` times their rate, three seeds each: rows of results/rate.csv."""
+    usual = registry.load(method).Params().model_dump(mode="json")["optimizer"]
+    for seed, times in itertools.product(range(3), (1.0, factor)):
+        key = {"data": name, "images": images, "method": method, "rate": round(times * usual["lr"], 6), "seed": seed}
+        if not rows.find(RATES, key):
+            settings = {"batch_size": BATCH // 2, "optimizer": {**usual, "lr": times * usual["lr"]}}
+            rows.append(RATES, (*key, *SCORES), {**key, **measure(method, settings, data, images, seed)})
+        print(*rows.find(RATES, key), flush=True)
 
 
 def measure(
@@ -160,6 +173,7 @@ def main() -> None:
     parser.add_argument(
         "--again", type=int, metavar="N", help="train the two best trials once more, with N images seen"
     )
+    parser.add_argument("--rate", type=float, metavar="X", help="the defaults and X times their rate, with three seeds")
     known = [name for name in registry.available() if name not in get_args(Control)]
     parser.add_argument("methods", nargs="+", metavar="METHOD", choices=known)
     words = parser.parse_args()
@@ -171,7 +185,9 @@ def main() -> None:
         data = Prepared(images, labels)
         for method in words.methods:
             name = words.data.name if words.data else "generated"
-            if words.again:
+            if words.rate:
+                rates(method, data, name, words.images, words.rate)
+            elif words.again:
                 again(method, data, name, words.images, words.again)
             else:
                 search(method, data, name, words.images)

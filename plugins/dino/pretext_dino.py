@@ -50,7 +50,7 @@ USUAL = 1024  # outputs
 class Params(MultiCropParams):
     """Parameters of DINO; the defaults are for small images, those of the paper are in brackets."""
 
-    optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=2e-3, weight_decay=4e-2, warmup=0.1)
+    optimizer: OptimizerParams = OptimizerParams(name="adamw", lr=6e-3, weight_decay=4e-2, warmup=0.1)
     head_hidden: int = Field(512, ge=2, description="hidden units of the head (paper: 2048)")
     head_dim: int = Field(128, ge=2, description="of the vector before the last layer (paper: 256)")
     head_norm: bool = Field(True, description="batch norm in the head (paper: false)")
