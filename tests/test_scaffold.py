@@ -92,7 +92,8 @@ def test_names_that_cannot_be(tmp_path: Path, name: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("hue-guess", "HueGuess"), ("moco2", "Moco2"), ("loss", "LossMethod"), ("f", "FMethod")]
+    ("name", "expected"),
+    [("hue-guess", "HueGuess"), ("moco2", "Moco2"), ("pair-method", "PairMethodMethod"), ("f", "FMethod")],
 )
 def test_the_class_is_called_after_the_method_and_hides_nothing(name: str, expected: str) -> None:
     assert scaffold.class_name(name) == expected
@@ -104,8 +105,13 @@ def test_every_name_that_the_module_uses_is_taken() -> None:
         for line in template.read_text().splitlines():
             arguments = line.replace(",", "").split()
             if arguments[:1] == ["from"] and "{{" not in arguments:
-                imported = {term for term in arguments[arguments.index("import") + 1 :] if term[0].isupper()}
-                assert imported <= scaffold.TAKEN, line
+                imported = arguments[arguments.index("import") + 1 :]
+                assert "(" not in imported, f"{template.name}: names on lines of their own are not looked at"
+                assert {term for term in imported if term[0].isupper() and "_" not in term} <= scaffold.TAKEN, line
+
+
+def test_the_method_with_two_views_is_of_60_lines() -> None:
+    assert len((scaffold.TEMPLATES / "two_views_module.py.j2").read_text().splitlines()) <= 60
 
 
 @pytest.mark.parametrize("there", ["folder", "file", "dangling link"])

@@ -17,7 +17,8 @@ LONGEST = 40  # characters of a name: it is a folder, a DVC stage and a column o
 PREFIX = "pretext-"
 TAKEN = {  # names that the templates use themselves
     *("Batch", "Data", "Encoder", "EncoderParams", "F", "Field", "HorizontalFlip", "Loss", "Mapping", "MethodParams"),
-    *("OptimizerParams", "PairParams", "Params", "Picture", "PretextMethod", "RandomResizedCrop", "Recipe", "Tensor"),
+    *("OptimizerParams", "PairMethod", "PairParams", "Params", "Picture", "PretextMethod", "RandomResizedCrop"),
+    *("Recipe", "Tensor"),
 }
 
 
