@@ -3,7 +3,6 @@
 import http.server
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,17 +128,15 @@ def test_a_server_is_in_reach_where_it_answers(
 def test_a_server_that_is_silent_or_closed_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        port, start = silent.getsockname()[1], time.monotonic()
+        port = silent.getsockname()[1]
         assert unreachable(f"http://127.0.0.1:{port}/", 0.2) in ("no answer in 0.2 s", "timed out")
-        assert time.monotonic() - start < 5
     assert unreachable(f"http://127.0.0.1:{port}/") == "Connection refused"
 
 
 def test_a_name_that_is_looked_up_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    done = threading.Event()
-    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: done.wait(30))
-    start = time.monotonic()
+    looked_up, tested = threading.Event(), threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: tested.wait(300) and looked_up.set())
     assert unreachable("http://example.invalid/", 0.2) == "no answer in 0.2 s"
-    assert time.monotonic() - start < 10
-    done.set()
+    assert not looked_up.is_set()
+    tested.set()

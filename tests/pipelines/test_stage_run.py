@@ -215,14 +215,12 @@ def test_two_stages_share_one_server_and_outlive_it(project: Path, server_home: 
     servers = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if serves(pid, project)]
     assert len(servers) == 1
     os.kill(servers[0], signal.SIGKILL)
-    killed = time.monotonic()
     (project / "go").touch()
     for process in stages:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0
         assert err.count("warning: this run is not recorded in Prefect") == 1
         assert "Traceback" not in err
-    assert time.monotonic() - killed < 60
     assert (project / "worked").read_text() == "xx"
 
 
