@@ -12,6 +12,7 @@ import pytest
 
 from pretextbench.project.locks import Lock, take
 from pretextbench.track.outbox import Outbox
+from tests.clock import Clock
 
 WEIGHTS = "ab" * 32
 
@@ -105,14 +106,24 @@ def evaluated(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Of the recorders that `make` makes: it stands still where a test does not move it."""
+    from pretextbench.track import recorder
+
+    clock = Clock()
+    monkeypatch.setattr(recorder, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[Callable[..., Any]]:
     """Makes a recorder of the project at `tmp_path`, which has the writer, in this process."""
     from pretextbench.track import delivery, recorder
 
     monkeypatch.setattr(delivery, "WAITS", ())
     monkeypatch.setattr(recorder, "PAUSE", 0.02)
     monkeypatch.setattr(recorder.Follower, "_start_monitor", lambda _: None)
-    monkeypatch.setattr(recorder, "LINGER", 0.2)
+    monkeypatch.setattr(recorder, "LINGER", 15)  # seconds of `clock`
     locks: list[Lock] = []
 
     def make(writer: Any, box: Outbox | None = None) -> Any:
