@@ -148,11 +148,11 @@ def test_groups_are_numbered_and_an_image_without_one_is_a_group_of_its_own(tmp_
 
 
 @pytest.mark.slow
-def test_a_million_rows_are_read(tmp_path: Path) -> None:
-    names = [f"{i}.png" for i in range(1_000_000)]
-    frame = pd.DataFrame({"file": names, "age": np.arange(1e6) / 7, "patient": np.arange(10**6) // 20})
+def test_200_000_rows_are_read(tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(200_000)]
+    frame = pd.DataFrame({"file": names, "age": np.arange(2e5) / 7, "patient": np.arange(200_000) // 20})
     frame.to_csv(tmp_path / "labels.csv", index=False)
     found = read(tmp_path, (tmp_path / "labels.csv").read_bytes(), names, group="patient")
     assert found.values[7] == pytest.approx(1)
     assert found.known().all()
-    assert len(found.group_names) == 50_000
+    assert len(found.group_names) == 10_000
