@@ -1,6 +1,6 @@
 """A published figure on a GPU: SimCLR, ResNet-18, CIFAR-10, 200 epochs, to be held against lightly's 0.848 in 87 min.
 
-lightly's recipe (benchmarks/cifar10_benchmark.py, commit 0243660) as docs/fidelity.md writes it down, its k-NN, the
+lightly's recipe (benchmarks/cifar10_benchmark.py, commit 0243660) as docs/results.md writes it down, its k-NN, the
 last epoch. Where nothing can be downloaded, `PRETEXTBENCH_CIFAR10` names a folder with train/ and test/, one folder per
 class.
 """

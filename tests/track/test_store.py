@@ -140,7 +140,7 @@ assert loaded.metadata.metadata["layer"] == "layer2"
         for text in (registered.description, version.description):
             assert text.startswith(f"{opening} of the comparison `{name}`: random, seed 0, ")
             assert "Compared were random." in text
-            assert "Features of layer2, the layer by which it was ranked: 32 numbers per image." in text
+            assert "Features of layer2, the layer that its evaluation chose: 32 numbers per image." in text
             assert "Linear probe accuracy: 50.0 % on test images." in text
         assert (str(version.version), version.tags["layer"]) == ("1", "layer2")
         assert registered.tags == {"pretextbench": "11000"}

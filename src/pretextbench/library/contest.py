@@ -61,8 +61,8 @@ def compare(
         controls: None takes `random` and `pixels`, and `supervised` where images have one class each.
         images: seen in each pretraining, the budget.
         seeds: of pretraining; with one the answer is about encoders, with three or more about methods.
-        folder: where results are kept; a call with the same folder goes on where one was stopped. None: a new folder
-            for temporary files.
+        folder: where results are kept; a call with the same folder goes on where one was stopped, and trains no
+            encoder again whose settings and images are the same. None: a new folder for temporary files.
         tell: takes a line about each step.
         sections: further sections of params.yaml, as `prepare={"image_size": 64}`, `encoder={"name": "resnet18"}`.
 
@@ -139,10 +139,12 @@ def _train(job: Job, place: Path, tell: Callable[[str], object]) -> None:
     name = job.row or job.plugin.name
     labels = place / layout.LABELS if job.method.uses_labels else None
     data = Prepared(place / layout.IMAGES, labels)
-    output = place / layout.pretrained(name, job.seed)
-    card = pretrain(job, data, output, place / layout.training_scratch(), show=False, tell=tell)
+    output, scratch = place / layout.pretrained(name, job.seed), place / layout.training_scratch()
+    before = checkpoint.finished(scratch / f"{name}-{job.seed}")
+    card = pretrain(job, data, output, scratch, show=False, tell=tell)
+    kept = checkpoint.finished(scratch / f"{name}-{job.seed}") == before
     if card.images_seen:
-        tell(f"  trained: {card.images_seen:,} images in {card.seconds:.0f} s")
+        tell(f"  {'kept' if kept else 'trained'}: {card.images_seen:,} images in {card.seconds:.0f} s")
 
 
 def _judge(name: str, seed: int, params: Params, data: Prepared, place: Path) -> None:
@@ -164,9 +166,6 @@ def _ranked(params: Params, names: Sequence[str], place: Path) -> Result:
     comparison = rank(runs, params.compare, params.compare.seed)
     shown, today = Prepared(place / layout.IMAGES), date.today()
     write(comparison, runs, place / layout.REPORTS, Appendix(recipe=dict(_recipe(params)), images=shown, day=today))
-    for name in names:
-        for folder in checkpoint.finished(place / layout.training_scratch() / name):
-            checkpoint.forget(folder)
     return Result(place)
 
 

@@ -67,7 +67,7 @@ def require_pipeline() -> None:
     if missing := [name for name in extra if not _installed(name)]:
         raise UserError(
             f"The pipeline needs {', '.join(missing)}, not installed for {sys.executable}. Type `uv sync` in the "
-            "checkout, or `pip install 'pretextbench[pipeline]'`."
+            "checkout."
         )
 
 

@@ -113,7 +113,7 @@ class RunTree:
         lines = [
             f"{opening} `{experiment}`: {row}, seed {tags.get('seed')}, the best seed on validation"
             f"{f', trained on {images}' if images else ''}. Compared were {parent.data.params.get('methods', row)}.",
-            f"Features of {tags.get(LAYER) or 'the last layer'}, the layer by which it was ranked"
+            f"Features of {tags.get(LAYER) or 'the last layer'}, the layer that its evaluation chose"
             f"{f': {model.tags[DIM]} numbers per image' if DIM in model.tags else ''}.",
         ]
         results = [title for title in member.data.metrics if title.startswith("Linear probe ")]
