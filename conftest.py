@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ pytest_plugins = ("tests.pair_fixtures",) if (Path(__file__).parent / "tests").i
 MOST = 8  # workers: more would start more servers than they save time
 SPREAD = "tests/test_contract.py"  # nothing is shared
 KIT = "tests/testing/test_testing.py"
+CALLERS = (  # variables of the caller that would change what is tested; some are read at the first import
+    *("PYTHONDONTWRITEBYTECODE", "GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "NO_COLOR", "TERMINAL_WIDTH"),
+    *("DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_TRACKING_URI", "PREFECT_API_URL"),
+)
 FIRST = ("test_pipeline", "test_guide", "test_agent", "test_docs_commands", "test_outage")  # the longest files
 
 
@@ -49,12 +54,17 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What processes that are started inherit: bytecode is kept, and a worker has no terminal.
+    """What processes that are started inherit: nothing of the caller's, a worker has no terminal, Ctrl-C ends them.
 
     Readline, which pytest imports, gives the size of pytest's terminal to the workers as theirs.
     """
     gc.disable()  # while the tests are imported: see `pytest_collection_finish`
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    for name in CALLERS:
+        os.environ.pop(name, None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    here = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{here},127.0.0.1" if here else "127.0.0.1"
     if hasattr(config, "workerinput"):
         os.environ.pop("COLUMNS", None)
         os.environ.pop("LINES", None)

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,16 @@ def _one_thread() -> None:
 def _no_host() -> None:
     """Most tests run a stage or two, and the host of the stages pays for more."""
     os.environ.setdefault("PRETEXTBENCH_HOST_LINGER", "0")
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    """A stage or a server in this process leaves its handlers: copies of the process would have them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

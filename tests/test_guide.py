@@ -1,6 +1,5 @@
 """docs/write-a-method.md, run: every block of it, in the order of the page."""
 
-import contextlib
 import itertools
 import math
 import os
@@ -162,8 +161,10 @@ def checkout(tmp_path: Path) -> Path:
             shutil.copy(PROJECT / name, root / name)
     settings = root / "pyproject.toml"  # compiling an environment whole takes minutes of a processor
     settings.write_text(settings.read_text().replace("compile-bytecode = true", "compile-bytecode = false"))
-    with contextlib.suppress(OSError):  # links across devices: uv fills the environment, and takes minutes
+    try:
         link_environment(root / ".venv")
+    except OSError:  # links across devices: uv fills the environment, and takes minutes
+        shutil.rmtree(root / ".venv", ignore_errors=True)
     with (root / ".dvc/config").open("a") as config:
         config.write("    no_scm = true\n")
     (root / "params.yaml").write_text(TINY)

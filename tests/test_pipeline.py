@@ -19,7 +19,7 @@ import pytest
 
 from pretextbench.errors import UserError
 from tests import training_here
-from tests.checkout import TINY, Project, checkout, copied, stages_of_the_first_run
+from tests.checkout import PATIENCE, TINY, Project, checkout, copied, stages_of_the_first_run
 
 pytestmark = pytest.mark.slow
 
@@ -178,7 +178,7 @@ def killed_when_trained(project: Project) -> dict[str, bytes]:
         command, cwd=project.root, env=project.env, start_new_session=True, stdout=subprocess.DEVNULL
     )
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE
         while not list(scratch.glob("*/finished")):
             assert repro.poll() is None
             assert time.monotonic() < end

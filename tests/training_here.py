@@ -16,12 +16,12 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-import torch
 from torch.distributed.launcher import api
 
 from pretextbench.project.settings import parameters
 from stages import agent, worker
 from tests.checkout import Project
+from tests.forked import START
 
 TAKEN = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)  # torchrun sets their handlers, and leaves them
 
@@ -51,7 +51,7 @@ def stage(project: Project, name: str, *words: str, copies: bool = False, **env:
 
 
 def _launched(copies: bool) -> AbstractContextManager[object]:
-    forked = copies and not torch.cuda.is_available()
+    forked = copies and START == "fork"
     return mock.patch.object(api, "elastic_launch", Forked) if forked else contextlib.nullcontext()
 
 

@@ -1,5 +1,6 @@
 """`doctor` on the checkout: every fault of owner, git, servers and locks has its line and its remedy."""
 
+import contextlib
 import errno
 import json
 import os
@@ -98,7 +99,7 @@ def test_a_store_of_another_mlflow_is_a_fault_with_the_command_that_mends_it(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with sqlite3.connect(project / "mlflow.db") as base:
+    with contextlib.closing(sqlite3.connect(project / "mlflow.db")) as base, base:
         base.execute("create table alembic_version (version_num text)")
         base.execute("insert into alembic_version values ('0a8213491aaa')")
     result = bad(checkout_state.store(project))["MLflow store"]

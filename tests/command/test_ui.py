@@ -1,5 +1,6 @@
 """`ui` and `report`: the right store, the right page, and a clear word where there is nothing to open."""
 
+import contextlib
 import os
 import socket
 import sqlite3
@@ -81,7 +82,7 @@ def test_the_password_of_a_database_is_on_no_command_line(
 def test_a_store_of_another_mlflow_is_told_before_a_server_starts(
     project: Path, typed: Type, begun: list[list[str]]
 ) -> None:
-    with sqlite3.connect(project / "mlflow.db") as base:
+    with contextlib.closing(sqlite3.connect(project / "mlflow.db")) as base, base:
         base.execute("create table alembic_version (version_num)")
         base.execute("insert into alembic_version values ('cbc13b556ace')")
     result = typed("ui")
@@ -197,10 +198,11 @@ def test_mlflow_really_answers_and_ends_with_ctrl_c(project: Path) -> None:
                 time.sleep(0.2)
         assert answered == 200, process.communicate(timeout=60)
         page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30).read().decode()
-        time.sleep(1)  # for the browser that is not there
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(3)]  # the last is of the browser that is not there
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=60)
-        assert out.splitlines() == [
+        assert "".join([*lines, out]).splitlines() == [
             f"http://127.0.0.1:{port}",
             "(answers in some seconds; Ctrl-C ends it)",
             "No browser is found here. Open the address yourself.",
@@ -211,5 +213,5 @@ def test_mlflow_really_answers_and_ends_with_ctrl_c(project: Path) -> None:
         assert page.index('"mlflow.workflowType_v1"') < page.index("/static-files/"), "before MLflow's own script"
     finally:
         process.kill()
-    with sqlite3.connect(project / "mlflow.db") as base:
+    with contextlib.closing(sqlite3.connect(project / "mlflow.db")) as base, base:
         assert base.execute("select name from experiments").fetchall() == [("Default",)]

@@ -109,7 +109,7 @@ def test_trainings_side_by_side_get_different_devices(tmp_path: Path, monkeypatc
     for thread in crowd:
         thread.start()
     for thread in crowd:
-        thread.join(30)
+        thread.join(60)
     assert not (tmp_path / "twice").exists()
     assert sorted((tmp_path / "used").read_text().split()) == sorted(where.split()[-1] for where in result)
     assert set((tmp_path / "used").read_text().split()) == {"0", "1"}
@@ -124,7 +124,7 @@ def test_waiting_for_a_device_ends_when_the_run_is_stopped(tmp_path: Path, monke
         thread.start()
         time.sleep(0.1)
         site.children.stop()
-        thread.join(10)
+        thread.join(60)
     assert ended == ["stopped"]
 
 

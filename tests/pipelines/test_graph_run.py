@@ -63,8 +63,9 @@ def test_stages_that_a_killed_run_left_are_named_with_their_numbers(
     assert str(refused.value).endswith("To end them now: `kill 4711`.")
 
 
-def test_a_look_at_a_lock_refuses_no_run(tmp_path: Path) -> None:
+def test_a_look_at_a_lock_refuses_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`doctor` holds a lock for an instant: a run that begins in it waits."""
+    monkeypatch.setattr(locks, "MOMENT", 60)
     look = take(tmp_path / layout.RUN_LOCK, shared=True)
     assert look is not None
     threading.Timer(0.15, look.close).start()

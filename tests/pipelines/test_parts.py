@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -76,13 +75,20 @@ def test_a_lock_ends_with_its_holder_however_that_ends(tmp_path: Path) -> None:
     assert take(path, wait=False) is not None
 
 
-def test_the_server_ends_when_it_has_been_alone_for_long_enough(tmp_path: Path) -> None:
+def test_the_server_ends_when_it_has_been_alone_for_long_enough(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     user = take(tmp_path / "users.lock", shared=True)
     assert user is not None
-    threading.Timer(0.4, user.close).start()
-    start = time.monotonic()
-    held = server.await_solitude(tmp_path, linger=0.3, tick=0.02)
-    assert time.monotonic() - start > 0.65
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        if clock.now == 40:
+            user.close()
+
+    monkeypatch.setattr(clock, "sleep", sleep)
+    held = server.await_solitude(tmp_path, linger=30, tick=0.5)
+    assert 69 <= clock.now <= 71
     assert take(tmp_path / "users.lock", shared=True, wait=False) is None  # newcomers wait for its end
     held.close()
 

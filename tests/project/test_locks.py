@@ -16,7 +16,7 @@ def test_a_lock_on_a_removed_file_is_taken_again(tmp_path: Path) -> None:
         time.sleep(0.1)
         path.unlink()
         first.close()
-        lock = waiting.result(timeout=10)
+        lock = waiting.result(timeout=60)
     assert lock
     assert lock.is_at(path)
     assert is_held(path)

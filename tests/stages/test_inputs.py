@@ -1,6 +1,7 @@
 """A stage whose inputs were changed while it was at work is not committed, and says so in one sentence."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +40,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "runs/methods.json").write_text(json.dumps({"rotation": {"params": {}}, "simclr": {"params": {}}}))
     for name in ("code/loop.py", "code/below/x.py", "runs/augment/rotation/policy.json", "elsewhere.py"):
         (tmp_path / name).write_text("1\n")
-    (tmp_path / "data/images/images.npy").write_bytes(b"0" * (inputs.HASHED + 1))
+    images = tmp_path / "data/images/images.npy"
+    images.write_bytes(b"0" * (inputs.HASHED + 1))
+    os.utime(images, (1, 1))  # clocks of file systems have ticks of milliseconds
     return tmp_path
 
 

@@ -1,5 +1,6 @@
 """Delivery tries again after an error that may pass, for a limited time, and never after a mistake."""
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_a_store_of_another_schema_is_explained_in_one_sentence(
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    with sqlite3.connect(tmp_path / "mlflow.db") as base:
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as base, base:
         base.execute("update alembic_version set version_num = 'cbc13b556ace'")
     with pytest.raises(mlflow.MlflowException) as caught:
         MlflowClient(uri).search_experiments()

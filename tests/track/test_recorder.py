@@ -113,9 +113,11 @@ def test_a_store_that_is_away_is_waited_for_once(
     writer = FakeWriter(all=TimeoutError("far away"))
     worker = make(writer)
     recorder(lambda _: pytest.fail("a second recorder"))
-    stepping = threading.Thread(target=lambda: [worker.step() and time.sleep(0.05) for _ in range(20)])
+    answered = threading.Event()
+    stepping = threading.Thread(target=lambda: [worker.step() for _ in iter(lambda: answered.wait(0.05), True)])
     stepping.start()
     assert track.record(Record("a", "simclr-0"), tmp_path) is None
+    answered.set()
     stepping.join()
     clock = Clock()
     monkeypatch.setattr(track, "time", clock)
@@ -148,14 +150,14 @@ def test_a_record_that_hangs_ends_the_recorder(tmp_path: Path, monkeypatch: pyte
     from pretextbench.track import delivery
 
     codes, lines, ended = list[int](), list[str](), threading.Event()
-    monkeypatch.setattr(delivery, "TIMEOUT", 0.05)
     monkeypatch.setattr(delivery.os, "_exit", lambda code: (codes.append(code), ended.set()))
     box = Outbox(tmp_path)
     box.folder.mkdir(parents=True)
+    monkeypatch.setattr(delivery, "TIMEOUT", 1)
     with delivery.time_limit(box, lines.append):
         pass
-    time.sleep(0.1)
-    assert not codes, "the clock is stopped"
+    assert not ended.wait(1.2), "the clock is stopped"
+    monkeypatch.setattr(delivery, "TIMEOUT", 0.05)
     with delivery.time_limit(box, lines.append):
         assert ended.wait(10)
     assert codes == [1]

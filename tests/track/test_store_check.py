@@ -1,6 +1,7 @@
 """The state of a store before anything is written: kinds that MLflow refuses, logins, servers that are none."""
 
 import base64
+import contextlib
 import importlib
 import os
 import sqlite3
@@ -171,7 +172,7 @@ def test_a_login_goes_into_the_variables_that_mlflow_reads() -> None:
 def test_a_store_of_another_mlflow_is_one_sentence(schema: str, advice: str | None, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     assert store.other_schema(uri) == "", "there is none"
-    with sqlite3.connect(tmp_path / "mlflow.db") as base:
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as base, base:
         base.execute("create table alembic_version (version_num)")
         base.execute("insert into alembic_version values (?)", (schema,))
     start = f"{tmp_path}/mlflow.db is of another MLflow: it has schema {schema}, not {store.schema()}"
