@@ -12,7 +12,7 @@ from pretextbench.command.survey import Survey
 from pretextbench.command.template import Choice
 from pretextbench.tune.halving import rounds
 
-FIVE = ["simclr", "lejepa", "nnclr", "rotation", "moco"]  # four in front at this budget, and a cheap fifth: docs/results.md
+FIVE = ["simclr", "lejepa", "nnclr", "rotation", "moco"]  # four in front, and a cheap fifth: docs/results.md
 SIX = ["simclr", "vicreg", "moco", "byol", "barlow-twins", "dino"]  # for long trainings on large images
 USUAL = (0.1, 0.2)  # of train for validation, of all for test
 FEW = 2000  # images below which the shares that validate and test are raised
