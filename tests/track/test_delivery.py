@@ -4,26 +4,26 @@ import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from pretextbench.track import Record
+from tests.clock import Clock
 
 pytestmark = pytest.mark.slow  # imports MLflow
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What was waited for, without waiting."""
     from pretextbench.track import delivery
 
-    waits: list[float] = []
-    monkeypatch.setattr(delivery, "time", SimpleNamespace(sleep=waits.append, monotonic=lambda: sum(waits)))
-    return waits
+    clock = Clock()
+    monkeypatch.setattr(delivery, "time", clock)
+    return clock.waits
 
 
-def test_a_trouble_that_may_pass_is_tried_again_and_a_mistake_is_not(clock: list[float]) -> None:
+def test_a_trouble_that_may_pass_is_tried_again_and_a_mistake_is_not(waits: list[float]) -> None:
     import requests
     from mlflow.exceptions import MlflowException
 
@@ -32,19 +32,19 @@ def test_a_trouble_that_may_pass_is_tried_again_and_a_mistake_is_not(clock: list
     locked = MlflowException("(sqlite3.OperationalError) database is locked")
     refused = MlflowException("API request to http://x failed with exception: Connection refused")
     for trouble in (locked, refused, requests.ConnectionError("reset"), TimeoutError()):
-        clock.clear()
+        waits.clear()
         assert delivery.deliver(_Failing([trouble, trouble]), Record("k", "n"), {})[0] == "id"  # type: ignore[arg-type]
-        assert clock == list(delivery.WAITS)
+        assert waits == list(delivery.WAITS)
     for trouble in (MlflowException("no", 1000), ValueError("no"), FileNotFoundError("no")):
-        clock.clear()
+        waits.clear()
         with pytest.raises(type(trouble)):
             delivery.deliver(_Failing([trouble]), Record("k", "n"), {})  # type: ignore[arg-type]
-        assert not clock
-    clock.append(0.0)
-    slow = _Failing([TimeoutError()] * 9, lambda: clock.append(4.0))
+        assert not waits
+    waits.append(0.0)
+    slow = _Failing([TimeoutError()] * 9, lambda: waits.append(4.0))
     with pytest.raises(TimeoutError):
         delivery.deliver(slow, Record("k", "n"), {})  # type: ignore[arg-type]
-    assert clock == [0.0, 4.0, 1.0, 4.0]  # a store that takes long to fail is not asked a third time
+    assert waits == [0.0, 4.0, 1.0, 4.0]  # a store that takes long to fail is not asked a third time
 
 
 class _Failing:
